@@ -1,0 +1,37 @@
+# The few commands of the project; each sets up what it needs, and does nothing twice.
+PYTHON ?= python3
+VENV   := .venv
+PY     := $(VENV)/bin/python
+# Two cores spin against each other otherwise; see shared facts in docs/benchmarks.md.
+export OMP_WAIT_POLICY = PASSIVE
+
+.PHONY: setup train test lint bench gpu clean
+
+setup: $(VENV)/.ready
+
+$(VENV)/.ready: pyproject.toml constraints.txt
+	test -x $(PY) || $(PYTHON) -m venv $(VENV)
+	$(PY) -m pip install --quiet -c constraints.txt torch
+	$(PY) -m pip install --quiet -c constraints.txt -e '.[dev]'
+	touch $@
+
+train: setup
+	$(PY) train/main_job.py
+
+test: setup
+	$(PY) -m pytest
+
+lint: setup
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	$(PY) -m mypy
+
+bench: setup
+	$(PY) benchmarks/run_all.py
+
+gpu: setup
+	$(PY) -m pytest -m gpu
+	$(PY) benchmarks/run_all.py --device cuda
+
+clean:
+	rm -rf $(VENV) build dist .pytest_cache .ruff_cache .mypy_cache

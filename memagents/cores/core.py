@@ -1,0 +1,211 @@
+"""The one contract every memory system keeps, and what all of them share.
+
+A core is a recurrent module between an encoder and the heads of a policy. It is an ordinary ``torch.nn.Module`` and
+works alone as well::
+
+    >>> import torch
+    >>> from memagents import make_core
+    >>> core = make_core("dnc", input_size=8, slots=16, width=12, read_heads=2)
+    >>> inputs = torch.randn(20, 4, 8)                      # (T, B, I): 20 steps of 4 sequences
+    >>> starts = torch.zeros(20, 4, dtype=torch.bool)       # (T, B): no new episode begins inside the window
+    >>> outputs, state, losses, trace = core.unroll(inputs, core.initial_state(4), starts)
+    >>> outputs.shape == (20, 4, core.output_size)
+    True
+
+Letters in shapes: T steps, B batch rows, I ``input_size``, O ``output_size``, N slots, W width of a slot, R read heads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+State = Any
+"""A NamedTuple of tensors, nested where natural. Every leaf has the batch first; its shape and dtype never change."""
+
+S = TypeVar("S")
+
+
+class Step(NamedTuple):
+    """What one step of the recurrence gives.
+
+    ``features`` go to :meth:`MemoryCore.readout`; ``losses`` are (B,) tensors that training adds; ``trace`` holds named
+    (B, ...) tensors for an inspector (weightings, gates, usage).
+    """
+
+    features: Tensor
+    state: State
+    losses: dict[str, Tensor]
+    trace: dict[str, Tensor]
+
+
+class Unrolled(NamedTuple):
+    """What a window gives: outputs (T, B, O) and the state after it; losses and trace stacked to (T, B, ...).
+
+    From :meth:`MemoryCore.forward`, one step, everything lacks the leading T.
+    """
+
+    outputs: Tensor
+    state: State
+    losses: dict[str, Tensor]
+    trace: dict[str, Tensor]
+
+
+class MemoryCore(nn.Module):
+    """A memory system: ``initial_state``, ``project``, ``step``, ``readout``; the rest follows.
+
+    A subclass sets ``input_size`` and ``output_size`` (through ``__init__``) and defines ``initial_state`` and
+    ``step``; ``project`` and ``readout`` are the identity unless it says otherwise. It never keeps anything of a
+    sequence on ``self`` and never detaches its own history: the edge of the window is the cut.
+
+    :param input_size: width I of one input
+    :param output_size: width O of one output
+    """
+
+    input_size: int
+    output_size: int
+
+    def __init__(self, input_size: int, output_size: int):
+        super().__init__()
+        self.input_size = positive_int("input_size", input_size)
+        self.output_size = positive_int("output_size", output_size)
+
+    def initial_state(self, batch_size: int) -> State:
+        """The state before an episode's first step, on the device of the parameters.
+
+        :param batch_size: number of rows B
+        :return: the core's state, every leaf (B, ...)
+        """
+        raise NotImplementedError
+
+    def project(self, inputs: Tensor) -> Tensor:
+        """What does not depend on the recurrence, over any leading dimensions at once.
+
+        :param inputs: (..., I)
+        :return: what :meth:`step` takes, (..., X)
+        """
+        return inputs
+
+    def step(self, x: Tensor, state: State) -> Step:
+        """The recurrence alone.
+
+        :param x: one step of :meth:`project`, (B, X)
+        :param state: the state before the step, leaves (B, ...)
+        :return: features (B, F), the new state, losses, trace
+        """
+        raise NotImplementedError
+
+    def readout(self, features: Tensor) -> Tensor:
+        """What follows the recurrence, over any leading dimensions at once: (..., F) to (..., O)."""
+        return features
+
+    def unroll(self, inputs: Tensor, state: State, starts: Tensor, trace: bool = False) -> Unrolled:
+        """A window of steps: ``project`` once, a loop of ``step`` with resets, ``readout`` once.
+
+        A subclass overrides this only to be faster; a test holds the two equal, values and gradients.
+
+        :param inputs: (T, B, I)
+        :param state: the state before the window, leaves (B, ...)
+        :param starts: (T, B) booleans; where ``starts[t]`` is true, observation t begins an episode and the row's state
+            becomes the initial state before step t
+        :param trace: also collect what an inspector shows
+        :return: outputs (T, B, O), the state after the window, losses and (if asked) trace stacked over T
+        """
+        self.check_window(inputs, starts)
+        resets = reset_steps(starts)
+        initial = self.initial_state(inputs.shape[1]) if any(resets) else None
+        steps = []
+        for x, start, reset in zip(self.project(inputs).unbind(0), starts.unbind(0), resets, strict=True):
+            if reset:
+                state = where_state(start, initial, state)
+            step = self.step(x, state)
+            state = step.state
+            steps.append(step if trace else step._replace(trace={}))
+        outputs = self.readout(torch.stack([step.features for step in steps]))
+        return Unrolled(outputs, state, stack_dicts([s.losses for s in steps]), stack_dicts([s.trace for s in steps]))
+
+    def forward(self, inputs: Tensor, state: State) -> Unrolled:
+        """One step.
+
+        :param inputs: (B, I)
+        :param state: leaves (B, ...)
+        :return: outputs (B, O), the new state, losses (B,), trace (B, ...)
+        """
+        features, state, losses, trace = self.step(self.project(inputs), state)
+        return Unrolled(self.readout(features), state, losses, trace)
+
+    def check_window(self, inputs: Tensor, starts: Tensor) -> None:
+        """Refuse a window of the wrong shape, with one clear error."""
+        if inputs.dim() != 3 or inputs.shape[-1] != self.input_size or inputs.shape[0] == 0:
+            raise ValueError(f"inputs must be (T, B, {self.input_size}) with T >= 1, not {tuple(inputs.shape)}")
+        if starts.shape != inputs.shape[:2] or starts.dtype != torch.bool:
+            raise ValueError(
+                f"starts must be booleans of shape {tuple(inputs.shape[:2])}, not {starts.dtype} {tuple(starts.shape)}"
+            )
+
+
+# --- states ---------------------------------------------------------------------------------------------------------
+
+
+def map_state(function: Callable[..., Tensor], *states: S) -> S:
+    """Apply ``function`` to the corresponding leaves of states of one structure."""
+    first = states[0]
+    if isinstance(first, Tensor):
+        return function(*states)
+    return type(first)(*(map_state(function, *leaves) for leaves in zip(*states, strict=True)))
+
+
+def state_leaves(state: State) -> list[Tensor]:
+    """The tensors of a state, in order."""
+    if isinstance(state, Tensor):
+        return [state]
+    return [leaf for child in state for leaf in state_leaves(child)]
+
+
+def where_state(mask: Tensor, yes: S, no: S) -> S:
+    """Row by row, ``yes`` where the (B,) mask is true and ``no`` elsewhere."""
+    return map_state(lambda a, b: torch.where(mask.view(-1, *(1,) * (a.dim() - 1)), a, b), yes, no)
+
+
+def select_rows(state: S, rows: Tensor | Sequence[int]) -> S:
+    """The state of some rows of the batch."""
+    return map_state(lambda leaf: leaf[rows], state)
+
+
+def detach_state(state: S) -> S:
+    """The state without its history: the cut at a window's edge."""
+    return map_state(lambda leaf: leaf.detach(), state)
+
+
+# --- helpers --------------------------------------------------------------------------------------------------------
+
+
+def reset_steps(starts: Tensor) -> list[bool]:
+    """For each of T steps, whether any row may begin an episode there.
+
+    On an accelerator the answer is always yes: looking would wait for the device, and a captured graph must not depend
+    on the data.
+    """
+    if starts.device.type != "cpu":
+        return [True] * len(starts)
+    return starts.any(dim=1).tolist()
+
+
+def stack_dicts(steps: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
+    """T dicts of (B, ...) tensors to one dict of (T, B, ...) tensors."""
+    return {name: torch.stack([step[name] for step in steps]) for name in steps[0]}
+
+
+def full_precision(tensor: Tensor) -> torch.autocast:
+    """The context in which a memory is read and written: no autocast, so that it stays float32."""
+    return torch.autocast(tensor.device.type, enabled=False)
+
+
+def positive_int(name: str, value: int) -> int:
+    """``value`` if it is a positive integer, else an error that names the argument."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise ValueError(f"{name} must be a positive integer, not {value!r}")
+    return value

@@ -1,0 +1,148 @@
+"""Differentiable Neural Computer (Graves et al. 2016, Nature 538:471, Methods)."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from memagents.cores import register_core
+from memagents.cores.core import MemoryCore, Step, full_precision, positive_int
+from memagents.cores.lstm import LSTMState, lstm_cell
+from memagents.memory import access, addressing, allocation, linkage
+
+
+class DNCState(NamedTuple):
+    """All that a DNC remembers. B rows, N slots, W width, R read heads, H controller units."""
+
+    memory: Tensor  # (B, N, W)
+    usage: Tensor  # (B, N)
+    link: Tensor  # (B, N, N)
+    precedence: Tensor  # (B, N)
+    write_weights: Tensor  # (B, N)
+    read_weights: Tensor  # (B, R, N)
+    read_vectors: Tensor  # (B, R, W)
+    controller: LSTMState  # hidden and cell, (B, H)
+
+
+class Interface(NamedTuple):
+    """The interface vector ξ of the paper, parsed and squashed."""
+
+    read_keys: Tensor  # (B, R, W)
+    read_strengths: Tensor  # (B, R), oneplus
+    write_key: Tensor  # (B, 1, W)
+    write_strength: Tensor  # (B, 1), oneplus
+    erase: Tensor  # (B, W), sigmoid
+    write: Tensor  # (B, W)
+    free_gates: Tensor  # (B, R), sigmoid
+    allocation_gate: Tensor  # (B, 1), sigmoid
+    write_gate: Tensor  # (B, 1), sigmoid
+    read_modes: Tensor  # (B, R, 3), softmax: backward, content, forward
+
+
+@register_core("dnc")
+class DNC(MemoryCore):
+    """An LSTM controller with an external memory, written by allocation or content and read by content or in the order
+    of writing.
+
+    The recurrence (interface → usage → allocation → write → link → read) is the paper's, with the reads of a step fed
+    to the controller of the next. ``readout`` is y = W_y h + W_r [r^1 … r^R].
+
+    :param input_size: width I of one input
+    :param slots: number of memory slots N; no weight depends on it
+    :param width: width W of a slot
+    :param read_heads: number of read heads R
+    :param controller_size: units H of the LSTM controller
+    :param output_size: width O of one output; by default ``controller_size``
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        slots: int = 32,
+        width: int = 24,
+        read_heads: int = 2,
+        controller_size: int = 64,
+        output_size: int | None = None,
+    ):
+        super().__init__(input_size, controller_size if output_size is None else output_size)
+        self.slots = positive_int("slots", slots)
+        self.width = positive_int("width", width)
+        self.read_heads = positive_int("read_heads", read_heads)
+        self.controller_size = positive_int("controller_size", controller_size)
+        reads = read_heads * width
+        self.interface_sizes = (reads, read_heads, width, 1, width, width, read_heads, 1, 1, 3 * read_heads)
+        self.input_gates = nn.Linear(input_size, 4 * controller_size)
+        self.recurrent_gates = nn.Linear(controller_size + reads, 4 * controller_size, bias=False)
+        self.interface = nn.Linear(controller_size, sum(self.interface_sizes))
+        self.output = nn.Linear(controller_size + reads, self.output_size)
+
+    def initial_state(self, batch_size: int) -> DNCState:
+        n, w, r, h = self.slots, self.width, self.read_heads, self.controller_size
+        weight = self.output.weight
+        shapes = [(n, w), (n,), (n, n), (n,), (n,), (r, n), (r, w)]
+        controller = LSTMState(weight.new_zeros(batch_size, h), weight.new_zeros(batch_size, h))
+        return DNCState(*(weight.new_zeros(batch_size, *shape) for shape in shapes), controller)
+
+    def project(self, inputs: Tensor) -> Tensor:
+        """The inputs' share of the controller's gates: (..., I) to (..., 4H)."""
+        return self.input_gates(inputs)
+
+    def readout(self, features: Tensor) -> Tensor:
+        """y = W_y h + W_r r (+ a bias): (..., H + R W) to (..., O)."""
+        return self.output(features)
+
+    def step(self, x: Tensor, state: DNCState) -> Step:
+        recurrent = torch.cat([state.controller.hidden, state.read_vectors.flatten(1)], dim=1)
+        controller = lstm_cell(x + self.recurrent_gates(recurrent), state.controller.cell)
+        interface = self.interface(controller.hidden)
+        with full_precision(x):
+            return self._access(self._parse(interface.to(state.memory.dtype)), controller, state)
+
+    def _access(self, interface: Interface, controller: LSTMState, state: DNCState) -> Step:
+        """One step of the memory, in the paper's order."""
+        usage = allocation.update_usage(state.usage, state.write_weights, state.read_weights, interface.free_gates)
+        free = allocation.allocation_weighting(usage)
+        like_key = addressing.content_weighting(state.memory, interface.write_key, interface.write_strength).squeeze(1)
+        write_weights = access.write_weighting(like_key, free, interface.allocation_gate, interface.write_gate)
+        memory = access.erase_and_add(state.memory, write_weights, interface.erase, interface.write)
+
+        link = linkage.update_link(state.link, state.precedence, write_weights)
+        precedence = linkage.update_precedence(state.precedence, write_weights)
+        backward = linkage.backward_weighting(link, state.read_weights)
+        forward = linkage.forward_weighting(link, state.read_weights)
+        content = addressing.content_weighting(memory, interface.read_keys, interface.read_strengths)
+        read_weights = access.read_weighting(backward, content, forward, interface.read_modes)
+        read_vectors = access.read(memory, read_weights)
+
+        state = DNCState(memory, usage, link, precedence, write_weights, read_weights, read_vectors, controller)
+        trace = {
+            "write_weights": write_weights,
+            "read_weights": read_weights,
+            "usage": usage,
+            "allocation": free,
+            "write_gate": interface.write_gate,
+            "allocation_gate": interface.allocation_gate,
+            "free_gates": interface.free_gates,
+            "read_modes": interface.read_modes,
+        }
+        features = torch.cat([controller.hidden, read_vectors.flatten(1).to(controller.hidden.dtype)], dim=1)
+        return Step(features, state, {}, trace)
+
+    def _parse(self, interface: Tensor) -> Interface:
+        """Split the (B, ·) interface vector and squash its parts."""
+        parts = interface.split(self.interface_sizes, dim=1)
+        heads = (-1, self.read_heads, self.width)
+        return Interface(
+            read_keys=parts[0].reshape(heads),
+            read_strengths=addressing.oneplus(parts[1]),
+            write_key=parts[2].unsqueeze(1),
+            write_strength=addressing.oneplus(parts[3]),
+            erase=parts[4].sigmoid(),
+            write=parts[5],
+            free_gates=parts[6].sigmoid(),
+            allocation_gate=parts[7].sigmoid(),
+            write_gate=parts[8].sigmoid(),
+            read_modes=parts[9].reshape(-1, self.read_heads, 3).softmax(dim=-1),
+        )

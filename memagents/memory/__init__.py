@@ -1,0 +1,5 @@
+"""Differentiable memory operations: pure functions of tensors, without modules and without state.
+
+``addressing`` finds slots, ``allocation`` keeps track of which are free, ``linkage`` of the order in which they were
+written, ``access`` reads and writes them. Letters in shapes: B batch rows, N slots, W width of a slot, R read heads.
+"""

@@ -1,0 +1,53 @@
+"""Reading and writing slots: Graves et al. 2016, Methods, "Read and write"."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def read(memory: Tensor, read_weights: Tensor) -> Tensor:
+    """r = Mᵀ w for every head.
+
+    :param memory: (B, N, W)
+    :param read_weights: (B, R, N)
+    :return: (B, R, W)
+    """
+    return read_weights @ memory
+
+
+def erase_and_add(memory: Tensor, write_weights: Tensor, erase: Tensor, write: Tensor) -> Tensor:
+    """M_t = M_{t-1} ∘ (1 − w eᵀ) + w vᵀ.
+
+    :param memory: (B, N, W)
+    :param write_weights: w, (B, N)
+    :param erase: e, (B, W) in [0, 1]
+    :param write: v, (B, W)
+    :return: (B, N, W)
+    """
+    weights = write_weights.unsqueeze(2)
+    return memory * (1 - weights * erase.unsqueeze(1)) + weights * write.unsqueeze(1)
+
+
+def write_weighting(content: Tensor, allocation: Tensor, allocation_gate: Tensor, write_gate: Tensor) -> Tensor:
+    """w = g^w (g^a a + (1 − g^a) c): to a free slot or to one like the key, if at all.
+
+    :param content: c, (B, N)
+    :param allocation: a, (B, N)
+    :param allocation_gate: g^a, (B, 1) in [0, 1]
+    :param write_gate: g^w, (B, 1) in [0, 1]
+    :return: (B, N)
+    """
+    return write_gate * (allocation_gate * allocation + (1 - allocation_gate) * content)
+
+
+def read_weighting(backward: Tensor, content: Tensor, forward: Tensor, modes: Tensor) -> Tensor:
+    """r = π[1] b + π[2] c + π[3] f.
+
+    :param backward: b, (B, R, N)
+    :param content: c, (B, R, N)
+    :param forward: f, (B, R, N)
+    :param modes: π, (B, R, 3), distributions in the paper's order backward, content, forward
+    :return: (B, R, N)
+    """
+    return torch.einsum("brk,kbrn->brn", modes, torch.stack([backward, content, forward]))

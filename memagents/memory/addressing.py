@@ -1,0 +1,41 @@
+"""Finding slots by what they hold: Graves et al. 2016, Methods, "Content-based addressing"."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+_EPSILON = 1e-6
+
+
+def oneplus(x: Tensor) -> Tensor:
+    """``1 + log(1 + exp(x))``: maps the reals to [1, inf), for key strengths."""
+    return 1 + F.softplus(x)
+
+
+def cosine_similarity(memory: Tensor, keys: Tensor) -> Tensor:
+    """Cosine of the angle between every key and every slot.
+
+    A small constant stands under each root and in the denominator, so that zero vectors are similar to nothing (0) and
+    the gradient there is finite.
+
+    :param memory: (B, N, W)
+    :param keys: (B, R, W)
+    :return: (B, R, N), each in [-1, 1]
+    """
+    memory_norms = (memory.square().sum(-1) + _EPSILON).sqrt()
+    key_norms = (keys.square().sum(-1) + _EPSILON).sqrt()
+    dots = keys @ memory.transpose(1, 2)
+    return dots / (key_norms.unsqueeze(2) * memory_norms.unsqueeze(1) + _EPSILON)
+
+
+def content_weighting(memory: Tensor, keys: Tensor, strengths: Tensor) -> Tensor:
+    """C(M, k, β): a softmax over the slots of the cosine similarity times the key strength.
+
+    :param memory: (B, N, W)
+    :param keys: (B, R, W)
+    :param strengths: (B, R), in [1, inf)
+    :return: (B, R, N), distributions over the slots
+    """
+    return torch.softmax(cosine_similarity(memory, keys) * strengths.unsqueeze(2), dim=-1)
