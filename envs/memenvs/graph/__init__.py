@@ -1,0 +1,1 @@
+"""Navigation on graphs: random ones and the map of the London Underground."""

@@ -1,0 +1,1 @@
+"""Mazes whose way out was shown at the start."""
