@@ -1,0 +1,49 @@
+"""Gated Recurrent Unit (Cho et al. 2014), with the equations of ``torch.nn.GRU``."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from torch import Tensor, nn
+
+from memagents.cores import register_core
+from memagents.cores.core import MemoryCore, Step, positive_int
+
+
+class GRUState(NamedTuple):
+    """B rows, H units."""
+
+    hidden: Tensor  # (B, H)
+
+
+@register_core("gru")
+class GRU(MemoryCore):
+    """One GRU layer; the outputs are its hidden states.
+
+    r = σ(W_r x + U_r h), z = σ(W_z x + U_z h), n = tanh(W_n x + b_n + r ∘ (U_n h + c_n)), h' = (1 − z) n + z h: the
+    reset gate acts after the recurrent product, not before it as in the paper.
+
+    :param input_size: width I of one input
+    :param hidden_size: units H, also the width of one output
+    """
+
+    def __init__(self, input_size: int, hidden_size: int = 64):
+        super().__init__(input_size, hidden_size)
+        self.hidden_size = positive_int("hidden_size", hidden_size)
+        self.input_gates = nn.Linear(input_size, 3 * hidden_size)
+        self.recurrent_gates = nn.Linear(hidden_size, 3 * hidden_size)
+
+    def initial_state(self, batch_size: int) -> GRUState:
+        return GRUState(self.recurrent_gates.weight.new_zeros(batch_size, self.hidden_size))
+
+    def project(self, inputs: Tensor) -> Tensor:
+        """The inputs' share of the gates, in the order reset, update, candidate: (..., I) to (..., 3H)."""
+        return self.input_gates(inputs)
+
+    def step(self, x: Tensor, state: GRUState) -> Step:
+        hidden = state.hidden
+        x_reset, x_update, x_new = x.to(hidden.dtype).chunk(3, dim=-1)
+        h_reset, h_update, h_new = self.recurrent_gates(hidden).to(hidden.dtype).chunk(3, dim=-1)
+        new = (x_new + (x_reset + h_reset).sigmoid() * h_new).tanh()
+        hidden = new + (x_update + h_update).sigmoid() * (hidden - new)
+        return Step(hidden, GRUState(hidden), {}, {})
