@@ -43,7 +43,7 @@ class RMC(MemoryCore):
         gates, the new memory is M̃
     :param forget_bias: constant added to the forget gate's pre-activation
     :param input_bias: constant added to the input gate's pre-activation
-    :param output_size: width O of one output, by a linear layer after the memory; by default the memory itself, N W wide
+    :param output_size: width O of one output, by a linear layer; by default the memory itself, N W wide
     """
 
     def __init__(

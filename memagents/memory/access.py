@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 
@@ -50,4 +49,5 @@ def read_weighting(backward: Tensor, content: Tensor, forward: Tensor, modes: Te
     :param modes: π, (B, R, 3), distributions in the paper's order backward, content, forward
     :return: (B, R, N)
     """
-    return torch.einsum("brk,kbrn->brn", modes, torch.stack([backward, content, forward]))
+    of_backward, of_content, of_forward = modes.unsqueeze(3).unbind(2)  # (B, R, 1) each
+    return of_backward * backward + of_content * content + of_forward * forward

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import functools
+
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 _EPSILON = 1e-6
 
@@ -17,19 +20,22 @@ def update_usage(usage: Tensor, write_weights: Tensor, read_weights: Tensor, fre
     :param free_gates: f_t, (B, R) in [0, 1]
     :return: (B, N) in [0, 1]
     """
-    retention = (1 - free_gates.unsqueeze(2) * read_weights).prod(dim=1)
+    # Not torch.prod: its backward looks for zeros, for which a GPU would have to be waited for.
+    retention = functools.reduce(torch.mul, (1 - free_gates.unsqueeze(2) * read_weights).unbind(1))
     return (usage + write_weights - usage * write_weights) * retention
 
 
 def allocation_weighting(usage: Tensor) -> Tensor:
     """a_t[φ_j] = (1 − u[φ_j]) Π_{i<j} u[φ_i], φ the slots in ascending order of usage (equal ones by their index).
 
-    Differentiable but for the order. A small constant keeps the product away from zero, in here only.
+    Differentiable but for the order. A small constant keeps the usage away from zero, in here only: the product is
+    computed as a sum of logarithms.
 
     :param usage: u_t, (B, N) in [0, 1]
     :return: (B, N), non-negative, with a sum of at most 1
     """
     usage = _EPSILON + (1 - _EPSILON) * usage
     ascending, order = usage.sort(dim=-1, stable=True)
-    taken_before = torch.cat([torch.ones_like(ascending[:, :1]), ascending[:, :-1]], dim=-1).cumprod(dim=-1)
+    # Not torch.cumprod, for the same reason as above.
+    taken_before = functional.pad(ascending.log()[:, :-1], (1, 0)).cumsum(dim=-1).exp()
     return torch.zeros_like(usage).scatter(-1, order, (1 - ascending) * taken_before)

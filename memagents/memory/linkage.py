@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 
@@ -16,7 +15,8 @@ def update_link(link: Tensor, precedence: Tensor, write_weights: Tensor) -> Tens
     """
     rows, columns = write_weights.unsqueeze(2), write_weights.unsqueeze(1)
     link = (1 - rows - columns) * link + rows * precedence.unsqueeze(1)
-    return link * (1 - torch.eye(link.shape[1], dtype=link.dtype, device=link.device))
+    link.diagonal(dim1=1, dim2=2).zero_()
+    return link
 
 
 def update_precedence(precedence: Tensor, write_weights: Tensor) -> Tensor:
