@@ -1,0 +1,261 @@
+"""A journey on a graph, drawn as a tube map or told as text."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.patches import Circle, FancyBboxPatch, Polygon
+from numpy.typing import ArrayLike, NDArray
+
+from memenvs.graph.layout import EXIT, KEY, LINE, NAME, PLAIN, STATION, Exit, Key, Layout, arrange, badge
+from memenvs.render import blank_canvas, text_size, to_array
+
+PAPER = "#FCFBF8"
+INK = "#1B2130"
+BEST = "#FFC62E"
+ROUTE = "#7A2BF5"  # as far as can be from the colours of the eleven lines
+START = "#188A42"
+GOAL = "#D7263D"
+AGENT = "#1769E0"
+
+# What covers what.
+GLOW, HALO, LINES, HEADS, TAKEN, EXITS, STATIONS, MARKS, NAMES = range(1, 10)
+
+
+def draw_journey(
+    points: ArrayLike,
+    edges: Sequence[tuple[int, int, object]],
+    names: Sequence[str],
+    edge_colours: Sequence[Sequence[str]] | None,
+    start: int | None,
+    goal: int | None,
+    position: int | None,
+    route: Sequence[int],
+    best: Sequence[int],
+    size: tuple[int, int] = (960, 720),
+) -> NDArray[np.uint8]:
+    """Draw a graph as a schematic map, and on it a journey.
+
+    Everything but the journey depends on the graph and the size alone, so it stays where it is from frame to frame.
+
+    :param points: (n, 2) true positions on a plane (of the Underground: ``Map.positions``); north is up
+    :param edges: directed edges (u, v, label of the exit); one without its reverse gets an arrow head
+    :param names: of the n stations
+    :param edge_colours: for each edge the colours ("#RRGGBB") of the lines that run there, or None
+    :param start: where the journey began, or None
+    :param goal: where it should end, or None
+    :param position: where the agent is, or None
+    :param route: stations visited so far, in order
+    :param best: a shortest route, drawn as a glow
+    :param size: width and height in pixels
+    :return: (height, width, 3) bytes
+    :raises ValueError: for stations that do not exist, lists of unequal lengths, or a size that is none
+    """
+    points = np.ascontiguousarray(points, dtype=np.float64)
+    if points.shape != (len(names), 2) or not len(names):
+        raise ValueError(f"points must be (n, 2) with n >= 1, one for each name, not {points.shape}")
+    if edge_colours is not None and len(edge_colours) != len(edges):
+        raise ValueError(f"edge_colours must have one list of colours for each of the {len(edges)} edges")
+    _check_journey(edges, len(names), start, goal, position, route, best)
+    canvas, axes = blank_canvas(size, PAPER)
+    labelled = tuple((int(u), int(v), str(label)) for u, v, label in edges)
+    colours = None if edge_colours is None else tuple(tuple(strands) for strands in edge_colours)
+    layout = arrange(points.tobytes(), labelled, tuple(names), colours, (int(size[0]), int(size[1])))
+    _draw_best(axes, layout, best)
+    _draw_lines(axes, layout)
+    _draw_route(axes, layout, route)
+    _draw_exits(axes, layout, route)
+    _draw_stations(axes, layout, start, goal, position)
+    _draw_names(axes, layout, start, goal, position)
+    _draw_legend(axes, layout, size)
+    return to_array(canvas)
+
+
+def ansi_journey(
+    edges: Sequence[tuple[int, int, object]],
+    names: Sequence[str],
+    start: int | None,
+    goal: int | None,
+    position: int | None,
+    route: Sequence[int],
+    best: Sequence[int],
+) -> str:
+    """Tell a journey as lines of text: where the agent is, the exits there, the goal, the routes.
+
+    The arguments are those of :func:`draw_journey`.
+    """
+    _check_journey(edges, len(names), start, goal, position, route, best)
+    lines = []
+    if position is not None:
+        lines.append(f"at    {names[position]}")
+        lines += [f"      exit {label} → {names[v]}" for u, v, label in edges if u == position]
+    for key, station in (("start", start), ("goal ", goal)):
+        if station is not None:
+            lines.append(f"{key} {names[station]}")
+    for key, stations in (("route", route), ("best ", best)):
+        if len(stations):
+            lines.append(f"{key} {' → '.join(names[station] for station in stations)}")
+    return "\n".join(lines)
+
+
+def _check_journey(edges, n, start, goal, position, route, best) -> None:
+    places = {"start": start, "goal": goal, "position": position}
+    many = {"edges": [end for u, v, _ in edges for end in (u, v)], "route": route, "best": best}
+    for name, stations in ({key: [] if one is None else [one] for key, one in places.items()} | many).items():
+        if any(not 0 <= station < n for station in stations):
+            raise ValueError(f"{name} must name stations from 0 to {n - 1}, not {list(stations)}")
+    if any(u == v for u, v, _ in edges):
+        raise ValueError("edges must lead from one station to another")
+
+
+# --- the parts of the picture ---------------------------------------------------------------------------------------
+
+
+def _draw_best(axes: Axes, layout: Layout, best: Sequence[int]) -> None:
+    line = layout.places[list(best)]
+    for width, alpha in ((42, 0.15), (36, 0.25), (30, 0.6)):  # softer towards its edge
+        _line(axes, line, BEST, width * layout.unit, GLOW, alpha=alpha, solid_capstyle="round")
+
+
+def _draw_lines(axes: Axes, layout: Layout) -> None:
+    width = LINE * layout.unit
+    for (u, v), strands in layout.lines.items():
+        for i, colour in enumerate(strands):
+            _line(axes, _beside(layout, u, v, ((len(strands) - 1) / 2 - i) * width), colour, width, LINES)
+        for a, b in ((u, v), (v, u)):
+            if (a, b) in layout.exits and (b, a) not in layout.exits:
+                _arrow_head(axes, layout, (a, b), 0.0, 10 * layout.unit, strands[0], HEADS)
+
+
+def _draw_route(axes: Axes, layout: Layout, route: Sequence[int]) -> None:
+    """Arrows on the left of the lines, so that a way back shows beside the way there."""
+    unit = layout.unit
+    for u, v in dict.fromkeys(zip(route, route[1:], strict=False)):
+        strands = layout.lines.get((u, v), layout.lines.get((v, u), ()))
+        shift = (LINE / 2 * len(strands) + 4) * unit
+        for width, half, colour in ((8.5, 10.0, PAPER), (5.0, 8.0, ROUTE)):
+            if u != v:
+                base = _arrow_head(axes, layout, (u, v), shift, half * unit, colour, TAKEN)
+                _line(axes, np.stack([_beside(layout, u, v, shift)[0], base]), colour, width * unit, TAKEN)
+
+
+def _draw_exits(axes: Axes, layout: Layout, route: Sequence[int]) -> None:
+    taken = set(zip(route, route[1:], strict=False))
+    for pair, exit in layout.exits.items():
+        _draw_exit(axes, exit, layout.unit, pair in taken)
+
+
+def _draw_exit(axes: Axes, exit: Exit, unit: float, taken: bool) -> None:
+    left, bottom, right, top = badge(exit, unit)
+    face, rim, ink = (ROUTE, PAPER, "white") if taken else ("white", PLAIN, INK)
+    _box(axes, left, bottom, right - left, top - bottom, 8 * unit, face, EXITS, edgecolor=rim, linewidth=1.3 * unit)
+    _write(axes, exit.x, exit.y, exit.text, EXIT * unit, ink, EXITS, weight="bold")
+
+
+def _draw_stations(axes: Axes, layout: Layout, start: int | None, goal: int | None, position: int | None) -> None:
+    for i, (place, radius) in enumerate(zip(layout.places, layout.radii, strict=True)):
+        rim = START if i == start else GOAL if i == goal else INK
+        _draw_station(axes, place, radius, rim, layout.unit, i == position)
+
+
+def _draw_station(axes: Axes, place: ArrayLike, radius: float, rim: str, unit: float, agent: bool) -> None:
+    ring = (3.2 if rim == INK else 5.5) * unit
+    xy = tuple(np.asarray(place))
+    axes.add_patch(Circle(xy, radius, facecolor="white", edgecolor=rim, linewidth=ring, zorder=STATIONS))
+    if agent:
+        axes.add_patch(Circle(xy, radius + 9 * unit, color=AGENT, alpha=0.25, linewidth=0, zorder=HALO))
+        axes.add_patch(Circle(xy, radius - 4.5 * unit, color=AGENT, linewidth=0, zorder=MARKS))
+
+
+def _draw_names(axes: Axes, layout: Layout, start: int | None, goal: int | None, position: int | None) -> None:
+    unit = layout.unit
+    for i, (x, y, text) in enumerate(layout.names):
+        marked = START if i == start else GOAL if i == goal else None
+        bold = marked is not None or i == position
+        width, height = np.array(text_size(text, NAME * unit, bold)) + np.array([8, 2]) * unit
+        face, alpha = (PAPER, 0.75) if marked is None else (marked, 1.0)
+        _box(axes, x - width / 2, y - height / 2, width, height, 4 * unit, face, NAMES, alpha=alpha, linewidth=0)
+        ink = INK if marked is None else "white"
+        _write(axes, x, y, text, NAME * unit, ink, NAMES, weight="bold" if bold else "normal")
+
+
+def _draw_legend(axes: Axes, layout: Layout, size: tuple[int, int]) -> None:
+    unit = layout.unit
+    top = max(key.y for key in layout.legend) + 16 * unit
+    _line(axes, np.array([[16 * unit, top], [size[0] - 16 * unit, top]]), "#DDDAD2", 1.0 * unit, LINES)
+    for key in layout.legend:
+        _draw_symbol(axes, key, unit)
+        _write(axes, key.x + 32 * unit, key.y, key.text, KEY * unit, INK, NAMES, ha="left")
+
+
+def _draw_symbol(axes: Axes, key: Key, unit: float) -> None:
+    """The sign of a legend's entry, 26 units wide."""
+    middle = (key.x + 13 * unit, key.y)
+    bar = np.array([[key.x, key.y], [key.x + 26 * unit, key.y]])
+    if key.colour is not None:
+        _line(axes, bar, key.colour, LINE * unit, LINES)
+    elif key.text in ("start", "goal", "agent"):
+        rim = {"start": START, "goal": GOAL, "agent": INK}[key.text]
+        _draw_station(axes, middle, 0.6 * STATION * unit, rim, 0.6 * unit, key.text == "agent")
+    elif key.text == "exit":
+        _draw_exit(axes, Exit(*middle, "7"), 0.85 * unit, False)
+    elif key.text == "best route":
+        _line(axes, bar, BEST, 14 * unit, GLOW, alpha=0.7)
+    else:
+        _line(axes, bar - np.array([[0, 0], [8 * unit, 0]]), ROUTE, 4 * unit, TAKEN)
+        _head(axes, bar[1], np.array([1.0, 0.0]), 6 * unit, ROUTE, TAKEN)
+
+
+# --- shapes ---------------------------------------------------------------------------------------------------------
+
+
+def _beside(layout: Layout, u: int, v: int, shift: float) -> NDArray[np.float64]:
+    """The ends of the line from u to v, shifted to the left of that direction."""
+    x, y = _direction(layout, u, v)
+    return layout.places[[u, v]] + shift * np.array([-y, x])
+
+
+def _direction(layout: Layout, u: int, v: int) -> NDArray[np.float64]:
+    along = layout.places[v] - layout.places[u]
+    return along / max(float(np.linalg.norm(along)), 1e-9)
+
+
+def _arrow_head(
+    axes: Axes, layout: Layout, pair: tuple[int, int], shift: float, half: float, colour: str, order: int
+) -> NDArray[np.float64]:
+    """A head on the line beside a pair of stations that touches the second one's circle; returns where it begins."""
+    along = _direction(layout, *pair)
+    room = np.sqrt(max(layout.radii[pair[1]] ** 2 - shift**2, 0.0)) + 2.5 * layout.unit
+    return _head(axes, _beside(layout, *pair, shift)[1] - room * along, along, half, colour, order)
+
+
+def _head(
+    axes: Axes, tip: NDArray[np.float64], along: NDArray[np.float64], half: float, colour: str, order: int
+) -> NDArray[np.float64]:
+    base = tip - 2 * half * along
+    across = half * np.array([-along[1], along[0]])
+    axes.add_patch(Polygon([tip, base + across, base - across], closed=True, color=colour, linewidth=0, zorder=order))
+    return base + 0.1 * half * along  # a little inside, so that no gap shows
+
+
+def _line(axes: Axes, points: NDArray[np.float64], colour: str, width: float, order: int, **style) -> None:
+    style.setdefault("solid_capstyle", "butt")
+    axes.plot(*points.T, color=colour, linewidth=width, zorder=order, solid_joinstyle="round", **style)
+
+
+def _box(axes, left, bottom, width, height, corner, face, order, **style) -> None:
+    shape = f"round,pad=0,rounding_size={corner}"
+    axes.add_patch(FancyBboxPatch((left, bottom), width, height, shape, facecolor=face, zorder=order, **style))
+
+
+def _write(axes, x, y, text, font_size, colour, order, weight="normal", ha="center") -> None:
+    """Text centred on y by its capitals, so that a descender moves nothing; on two lines, by its box."""
+    lines = text.split("\n")
+    for i, line in enumerate(lines):
+        baseline = y - 0.36 * font_size + ((len(lines) - 1) / 2 - i) * 1.2 * font_size
+        axes.text(
+            x, baseline, line, fontsize=font_size, color=colour, weight=weight, ha=ha, va="baseline",
+            parse_math=False, zorder=order,
+        )  # fmt: skip

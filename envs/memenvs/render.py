@@ -1,0 +1,90 @@
+"""What every picture needs: a canvas measured in pixels, the picture as an array, a window to show it in."""
+
+from __future__ import annotations
+
+import os
+from functools import lru_cache
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
+from matplotlib.textpath import TextToPath
+from numpy.typing import NDArray
+
+PIXELS_PER_INCH = 72  # so that a point, matplotlib's measure of lines and letters, is a pixel
+SMALLEST = 64
+
+
+def blank_canvas(size: tuple[int, int], background: str = "white") -> tuple[FigureCanvasAgg, Axes]:
+    """An empty canvas whose axes count pixels from the lower left corner; pyplot is not touched.
+
+    :param size: width and height in pixels
+    :param background: a colour
+    :return: the canvas, for :func:`to_array`, and the axes to draw on
+    :raises ValueError: for a size that is no pair of whole numbers of at least 64
+    """
+    if len(size) != 2 or not all(isinstance(side, int | np.integer) and side >= SMALLEST for side in size):
+        raise ValueError(f"size must be (width, height) in whole pixels, each {SMALLEST} or more, not {size!r}")
+    width, height = size
+    # A hundredth of a pixel more, since the canvas rounds down.
+    figure = Figure(((width + 0.01) / PIXELS_PER_INCH, (height + 0.01) / PIXELS_PER_INCH), dpi=PIXELS_PER_INCH)
+    figure.set_facecolor(background)
+    axes = figure.add_axes((0.0, 0.0, 1.0, 1.0))
+    axes.set_axis_off()
+    axes.set_xlim(0, width)
+    axes.set_ylim(0, height)
+    return FigureCanvasAgg(figure), axes
+
+
+def to_array(canvas: FigureCanvasAgg) -> NDArray[np.uint8]:
+    """The picture on a canvas, (height, width, 3)."""
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())[..., :3].copy()
+
+
+@lru_cache(maxsize=4096)
+def text_size(text: str, font_size: float, bold: bool = False) -> tuple[float, float]:
+    """Width and height in pixels of lines of text, as :func:`blank_canvas` shows them."""
+    font = FontProperties(size=font_size, weight="bold" if bold else "normal")
+    lines = text.split("\n")
+    width = max(TextToPath().get_text_width_height_descent(line, font, ismath=False)[0] for line in lines)
+    return width, 1.2 * font_size * len(lines)
+
+
+def show(array: NDArray[np.uint8], title: str) -> None:
+    """Show a picture in the one window of this process, opening it or changing its size where needed.
+
+    :param array: (height, width, 3) bytes
+    :param title: of the window
+    :raises RuntimeError: without pygame, or without a screen to open a window on
+    """
+    pygame = _pygame()
+    size = (array.shape[1], array.shape[0])
+    try:
+        pygame.display.init()
+        window = pygame.display.get_surface()
+        if window is None or window.get_size() != size:
+            window = pygame.display.set_mode(size)
+    except pygame.error as error:
+        raise RuntimeError(f"no window can be opened here ({error}); use render_mode='rgb_array'") from error
+    pygame.display.set_caption(title)
+    pygame.event.pump()  # else the desktop takes the window for one that hangs
+    pygame.surfarray.blit_array(window, array.swapaxes(0, 1))
+    pygame.display.flip()
+
+
+def close() -> None:
+    """Close the window, if there is one."""
+    _pygame().display.quit()
+
+
+def _pygame():
+    """pygame, imported only when a window is wanted: it costs half a second and greets on standard output."""
+    os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
+    try:
+        import pygame
+    except ImportError as error:
+        raise RuntimeError("showing a window needs pygame (pip install pygame); use render_mode='rgb_array'") from error
+    return pygame
