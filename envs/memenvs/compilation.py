@@ -1,0 +1,131 @@
+"""``njit`` for environments: Numba's, with a cache that notices every edit.
+
+Numba keys its cache by the file of the compiled function alone. Two things follow from that: editing a helper in
+another file leaves the machine code of its callers stale, and a closure over compiled functions is never found again.
+Here the cache directory is named by a hash of the sources (all of memenvs, and the function's own package where that is
+another one), so that a compiled function can be known in a key by its name. Only functions decorated here are concerned;
+other users of Numba in the same process keep their own cache.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import os
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numba
+from numba.core.caching import CompileResultCacheImpl, FunctionCache, _CacheLocator
+from numba.core.dispatcher import Dispatcher
+
+PACKAGE = Path(__file__).parent
+
+
+def njit(function: Callable) -> Any:
+    """Compile a function as Numba's ``njit`` does: with a cache, without the interpreter's lock, floats as in NumPy.
+
+    :param function: a function of the subset of Python that Numba compiles
+    :return: the compiled function; where no cache directory can be written, it is compiled anew in each process
+    """
+    dispatcher = numba.njit(nogil=True, error_model="numpy")(function)
+    # Numba's own tests switch compilation off, and then what comes back is the plain function.
+    if isinstance(dispatcher, Dispatcher):
+        try:
+            dispatcher._cache = _Cache(function)
+        except OSError:
+            pass
+    return dispatcher
+
+
+def cache_directory() -> Path:
+    """Where the machine code of all versions lies: below ``NUMBA_CACHE_DIR`` if set, else the user's cache directory."""
+    if os.environ.get("NUMBA_CACHE_DIR"):
+        return Path(os.environ["NUMBA_CACHE_DIR"]) / "memenvs"
+    if sys.platform == "win32":
+        base = os.environ.get("LOCALAPPDATA", "~/AppData/Local")
+    elif sys.platform == "darwin":
+        base = "~/Library/Caches"
+    else:
+        base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    return Path(base).expanduser() / "memenvs"
+
+
+@functools.cache
+def source_hash(folder: Path | None) -> str:
+    """A hash of memenvs' sources, and of those below ``folder`` if it is given."""
+    digest = hashlib.sha256(numba.__version__.encode())
+    for root in (PACKAGE, folder):
+        if root is None:
+            continue
+        for path in sorted(root.rglob("*.py")) if root.is_dir() else [root]:
+            digest.update(str(path.relative_to(root)).encode())
+            digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def sources_of(function: Callable) -> Path | None:
+    """What to hash beside memenvs for a function from elsewhere: its top-level package, or the one file it stands in."""
+    file = Path(function.__code__.co_filename)
+    if file.is_relative_to(PACKAGE) or not file.exists():
+        return None
+    package = sys.modules.get(function.__module__.partition(".")[0])
+    init = getattr(package, "__file__", None)
+    if init and Path(init).name == "__init__.py":
+        return Path(init).parent
+    return file
+
+
+class _Locator(_CacheLocator):
+    """Tells Numba where the code of one function lies. Nothing else can make it stale: the directory is the stamp."""
+
+    def __init__(self, function: Callable, file: str):
+        self._py_file = file
+        self._lineno = function.__code__.co_firstlineno
+        self._path = cache_directory() / source_hash(sources_of(function))
+
+    def get_cache_path(self) -> str:
+        return str(self._path)
+
+    def get_source_stamp(self) -> str:
+        return self._path.name
+
+    def get_disambiguator(self) -> str:
+        return hashlib.sha256(self._py_file.encode()).hexdigest()[:8] + f"-{self._lineno}"
+
+    @classmethod
+    def from_function(cls, py_func: Callable, py_file: str) -> _Locator:
+        locator = cls(py_func, py_file)
+        locator.ensure_cache_path()
+        return locator
+
+    def ensure_cache_path(self) -> None:
+        self._path.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=self._path).close()
+
+
+class _CacheImpl(CompileResultCacheImpl):
+    _locator_classes = [_Locator]
+
+
+class _Cache(FunctionCache):
+    _impl_class = _CacheImpl
+
+    def _index_key(self, sig: Any, codegen: Any) -> tuple:
+        cells = [cell.cell_contents for cell in self._py_func.__closure__ or ()]
+        hashed = hashlib.sha256(self._py_func.__code__.co_code)
+        for content in cells:
+            hashed.update(_name(content).encode())
+        return sig, codegen.magic_tuple(), hashed.hexdigest()
+
+
+def _name(content: Any) -> str:
+    """What stands for a closed-over value in the cache's key."""
+    if isinstance(content, Dispatcher):
+        function = content.py_func
+        inner = "".join(_name(cell.cell_contents) for cell in function.__closure__ or ())
+        return f"{function.__module__}.{function.__qualname__} {source_hash(sources_of(function))} ({inner})"
+    return repr(content)

@@ -1,0 +1,203 @@
+"""A batch of environments: the arrays that the compiled loops work on, and the calls of those loops."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+
+from memenvs.engine.definition import Definition, no_oracle
+from memenvs.engine.loops import BOOK, DECISION, LENGTH, SPLITS, all_within, loops, seed_rows
+from memenvs.random import fold
+
+ATTEMPTS = 20_000  # of drawing a first level, before parameters count as impossible
+
+
+class Batch:
+    """``size`` environments of one definition, side by side in arrays.
+
+    :param definition: the environment
+    :param size: number of environments B
+    :param split: ``None``, ``"train"`` or ``"test"``
+    :param limit: truncate episodes after so many steps; 0 for never
+    :param autoreset: begin the next episode in the step that ends one
+    :param threads: how many threads share a step
+    """
+
+    def __init__(
+        self,
+        definition: Definition,
+        size: int,
+        split: str | None = None,
+        limit: int = 0,
+        autoreset: bool = True,
+        threads: int = 1,
+    ):
+        self.definition = definition
+        self.size = size
+        self.split = check_split(definition, split)
+        self.limit = limit
+        self.autoreset = autoreset
+        self.params = definition.params
+        self.levels = np.zeros(size, definition.level)
+        self.states = np.zeros(size, definition.state)
+        self.books = np.zeros(size, BOOK)
+        self.outs = np.zeros(size, definition.out)
+        self.finals = np.zeros(size, definition.out)
+        self.flags = np.zeros((4, size), np.bool_)
+        self.values = np.zeros((LENGTH + 1 + len(definition.metrics), size))
+        self.seeded = False
+        self._n = int(definition.action_space.n)
+        self._loops = loops(definition)
+        bounds = np.linspace(0, size, min(threads, size) + 1).astype(int).tolist()
+        self._ranges = list(zip(bounds[:-1], bounds[1:], strict=True))
+        self._pool = ThreadPoolExecutor(len(self._ranges)) if len(self._ranges) > 1 else None
+        check_possible(definition)
+
+    def seed(self, key: int) -> None:
+        """Give every row its stream of levels; row i's depends on the key and on i alone."""
+        seed_rows(self.books, np.uint64(key))
+        self.seeded = True
+
+    def reset(self) -> None:
+        """Begin a new episode in every row."""
+        self._run(
+            self._loops.reset,
+            self.params,
+            self.levels,
+            self.states,
+            self.books,
+            self.outs,
+            self.flags,
+            self.split,
+        )
+
+    def step(self, actions: Any) -> int:
+        """Step every row.
+
+        :param actions: integers (B,)
+        :return: how many episodes ended
+        """
+        return self._run(
+            self._loops.step,
+            self.params,
+            self.levels,
+            self.states,
+            self.books,
+            self.outs,
+            self.finals,
+            self.check_actions(actions),
+            self.values,
+            self.flags,
+            self.limit,
+            self.split,
+            self.autoreset,
+        )
+
+    def check_actions(self, actions: Any) -> np.ndarray:
+        """The actions as contiguous int64 (B,), or a ``ValueError`` that says what they may be."""
+        array = np.asarray(actions)
+        if array.shape != (self.size,) or array.dtype.kind not in "iu":
+            raise ValueError(f"actions must be {self.size} integers, not {array.dtype} of shape {array.shape}")
+        array = np.ascontiguousarray(array, dtype=np.int64)
+        if not all_within(array, self._n):
+            wrong = array[(array < 0) | (array >= self._n)][0]
+            raise ValueError(f"an action of {self.definition.name} must be from 0 to {self._n - 1}, not {wrong}")
+        return array
+
+    def oracle(self) -> np.ndarray:
+        """The best actions (B,), int64; -1 where the action does not matter."""
+        if self.definition.oracle is no_oracle:
+            raise NotImplementedError(f"{self.definition.name} has no oracle")
+        actions = np.empty(self.size, np.int64)
+        self._run(self._loops.oracle, self.levels, self.states, actions)
+        return actions
+
+    def random_walk(self, rng: np.random.Generator) -> np.ndarray:
+        """Actions (B,), int64, drawn uniformly among those that do something."""
+        actions = np.zeros(self.size, np.int64)
+        keys = rng.integers(0, 2**64, self.size, dtype=np.uint64)
+        self._loops.walk(self.levels, self.states, keys, np.zeros(self._n, np.bool_), actions, 0, self.size)
+        return actions
+
+    def observations(self, records: np.ndarray, copy: bool) -> Any:
+        """Observation records (B,) as the batched space has them: an array (B, ...), or a dict of them."""
+        names = records.dtype.names or ()
+        views = {name: records[name].copy() if copy else records[name] for name in names}
+        return views if len(views) > 1 else views[names[0]]
+
+    def metrics(self, row: int) -> dict[str, float]:
+        """The metrics of an episode that has just ended in a row."""
+        return dict(zip(self.definition.metrics, self.values[LENGTH + 1 :, row].tolist(), strict=True))
+
+    @property
+    def decision(self) -> np.ndarray:
+        """Where the action to the current observation matters, booleans (B,)."""
+        return self.flags[DECISION]
+
+    def snapshot(self) -> dict[str, Any]:
+        """All that is needed to go on exactly, as plain arrays and strings."""
+        arrays = {name: getattr(self, name) for name in ("levels", "states", "books")}
+        return {
+            "name": self.definition.name,
+            "seeded": self.seeded,
+            **{name: as_bytes(array).copy() for name, array in arrays.items()},
+        }
+
+    def restore(self, snapshot: dict[str, Any]) -> None:
+        """Go on from a snapshot of a batch with the same definition and size; anything else changes nothing."""
+        wanted = {name: as_bytes(getattr(self, name)) for name in ("levels", "states", "books")}
+        if snapshot.get("name") != self.definition.name:
+            raise ValueError(f"snapshot is of {snapshot.get('name')!r}, this is {self.definition.name!r}")
+        for name, array in wanted.items():
+            stored = snapshot.get(name)
+            if not isinstance(stored, np.ndarray) or stored.dtype != np.uint8 or stored.shape != array.shape:
+                found = f"{stored.dtype} {stored.shape}" if isinstance(stored, np.ndarray) else type(stored).__name__
+                raise ValueError(f"snapshot[{name!r}] must be uint8 of shape {array.shape}, not {found}")
+        for name, array in wanted.items():
+            array[:] = snapshot[name]
+        self.seeded = bool(snapshot["seeded"])
+        if self.seeded:
+            self._run(self._loops.observe, self.levels, self.states, self.outs, self.flags)
+
+    def close(self) -> None:
+        """Stop the threads."""
+        if self._pool is not None:
+            self._pool.shutdown()
+
+    def _run(self, loop: Callable[..., Any], *arguments: Any) -> Any:
+        """Call a loop on all rows, shared between the threads."""
+        if self._pool is None:
+            return loop(*arguments, 0, self.size)
+        parts = [self._pool.submit(loop, *arguments, start, stop) for start, stop in self._ranges]
+        results = [part.result() for part in parts]
+        return sum(results) if results[0] is not None else None
+
+
+def as_bytes(records: np.ndarray) -> np.ndarray:
+    """Records (B,) as bytes (B, itemsize), the same memory."""
+    return records.view(np.uint8).reshape(records.size, records.itemsize)
+
+
+def check_split(definition: Definition, split: str | None) -> int:
+    """The number of a split, or a ``ValueError`` that says what it may be."""
+    if split not in SPLITS:
+        raise ValueError(f"split must be one of {list(SPLITS)}, not {split!r}")
+    if split is not None and definition.distinct_levels < 100:
+        raise ValueError(
+            f"split must be None: {definition.name} with these parameters has {definition.distinct_levels} distinct "
+            "levels, too few to hold some of them out"
+        )
+    return SPLITS[split]
+
+
+def check_possible(definition: Definition) -> None:
+    """Refuse parameters of which no level can be drawn, before a compiled loop would look for one for ever."""
+    level = np.zeros(1, definition.level)
+    key = np.uint64(0)
+    for attempt in range(ATTEMPTS):
+        if definition.generate(definition.params[0], fold(key, attempt), level[0]):
+            return
+    raise ValueError(f"no level of {definition.name} can be drawn with these parameters ({ATTEMPTS} attempts)")

@@ -1,0 +1,89 @@
+"""What an environment is to the engine: a few compiled functions, the layout of their records, and two spaces."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import gymnasium
+import numpy as np
+
+from memenvs.compilation import njit
+
+
+@njit
+def no_oracle(state, level):
+    """Stands where a definition has no oracle: every step is a decision, and none is known to be best."""
+    return 0
+
+
+@njit
+def all_legal(state, level, mask):
+    """Stands where a definition has no ``legal``: every action does something."""
+    mask[:] = True
+
+
+@njit
+def no_metrics(state, level, out):
+    """Stands where a definition has no metrics."""
+
+
+@njit
+def no_digest(level):
+    """Stands where a definition has no digest: all levels are one."""
+    return np.uint64(0)
+
+
+@dataclass(frozen=True)
+class Definition:
+    """An environment for one agent, from which the engine makes a batched one and a single one.
+
+    All functions are decorated with :func:`memenvs.compilation.njit` and stand at the level of a module. ``level``,
+    ``state`` and ``out`` are records; a function may be given the record of another episode, so it writes whatever it or
+    a later function reads.
+
+    :param name: what it is called in messages
+    :param params: the parameters of ``generate``, one record in an array of shape (1,)
+    :param level: dtype of a level: what does not change in an episode
+    :param state: dtype of a state: what changes; it has a field ``key`` (uint64), set by the engine before ``reset``, for
+        whatever is random in the dynamics
+    :param out: dtype of an observation; one field gives an array, several give a dict
+    :param observation_space: the space of one observation, a ``Dict`` where ``out`` has several fields
+    :param action_space: ``Discrete``, from 0
+    :param generate: ``(params, key, level) -> bool`` draws a level; false asks for another draw
+    :param reset: ``(state, level)`` begins an episode
+    :param step: ``(state, level, action) -> (reward, terminated, truncated)``
+    :param observe: ``(state, level, out)`` writes every field of ``out``
+    :param oracle: ``(state, level) -> action``, the best one from full knowledge, or -1 where no action matters
+    :param legal: ``(state, level, mask)`` sets true the actions that do something, at least one; by default all
+    :param metrics: names of what an episode is measured by
+    :param measure: ``(state, level, out)`` writes the metrics of an ended episode into the float64 array ``out``
+    :param digest: ``level -> uint64``, a hash of what makes two levels the same, which decides on the split of a level
+    :param distinct_levels: how many levels with different digests there are; a split needs two at the least
+    :param draw: ``(state, level) -> (H, W, 3) uint8``, a picture, in plain Python
+    :param text: ``(state, level) -> str``, a picture for the terminal, in plain Python
+    :param frames_per_second: how fast the pictures should follow one another
+    """
+
+    name: str
+    params: np.ndarray
+    level: np.dtype
+    state: np.dtype
+    out: np.dtype
+    observation_space: gymnasium.Space
+    action_space: gymnasium.spaces.Discrete
+    generate: Callable[..., bool]
+    reset: Callable[..., None]
+    step: Callable[..., tuple[float, bool, bool]]
+    observe: Callable[..., None]
+    oracle: Callable[..., int] = no_oracle
+    legal: Callable[..., None] = all_legal
+    metrics: tuple[str, ...] = ()
+    measure: Callable[..., None] = no_metrics
+    digest: Callable[..., int] = no_digest
+    distinct_levels: float = math.inf
+    draw: Callable[[Any, Any], np.ndarray] | None = None
+    text: Callable[[Any, Any], str] | None = None
+    frames_per_second: int = 4

@@ -1,0 +1,151 @@
+"""The T-maze of Bakker (2001, NIPS), deterministic: a cue at the start decides the turn at the end of a corridor."""
+
+from __future__ import annotations
+
+import numpy as np
+from gymnasium.spaces import Discrete, MultiDiscrete
+
+from memenvs.batched import BatchedEnv, Definition, SingleEnv, positive
+from memenvs.compilation import njit
+from memenvs.random import integer
+
+UP, RIGHT, DOWN, LEFT = range(4)
+
+PARAMS = np.dtype([("length", np.int64)])
+LEVEL = np.dtype([("length", np.int32), ("cue", np.int32)])
+STATE = np.dtype([("key", np.uint64), ("position", np.int32), ("turn", np.int32), ("steps", np.int64)])
+OUT = np.dtype([("observation", np.uint8, (2,))])
+
+
+@njit
+def generate(params, key, level):
+    level.length = params.length
+    level.cue = DOWN if integer(key, 2) else UP
+    return True
+
+
+@njit
+def reset(state, level):
+    state.position = 0
+    state.turn = -1
+    state.steps = 0
+
+
+@njit
+def step(state, level, action):
+    state.steps += 1
+    if action == RIGHT:
+        state.position = min(state.position + 1, level.length)
+    elif action == LEFT:
+        state.position = max(state.position - 1, 0)
+    elif state.position == level.length:
+        state.turn = action
+        return (1.0 if action == level.cue else 0.0), True, False
+    return 0.0, False, state.steps == time_limit(level.length)
+
+
+@njit
+def time_limit(length):
+    """Twice the steps that the best way takes."""
+    return 2 * (length + 1)
+
+
+@njit
+def observe(state, level, out):
+    out.observation[0] = (1 if level.cue == UP else 2) if state.steps == 0 else 0
+    out.observation[1] = state.position == level.length
+
+
+@njit
+def oracle(state, level):
+    return level.cue if state.position == level.length else RIGHT
+
+
+@njit
+def legal(state, level, mask):
+    junction = state.position == level.length
+    mask[UP] = mask[DOWN] = junction
+    mask[RIGHT] = not junction
+    mask[LEFT] = state.position > 0
+
+
+@njit
+def measure(state, level, out):
+    out[0] = state.turn == level.cue
+
+
+def define(length: int = 10) -> Definition:
+    """The definition of a T-maze with a corridor of ``length`` steps."""
+    length = positive("length", length)
+    return Definition(
+        name=f"TMaze(length={length})",
+        params=np.array([(length,)], PARAMS),
+        level=LEVEL,
+        state=STATE,
+        out=OUT,
+        observation_space=MultiDiscrete([3, 2], dtype=np.uint8),
+        action_space=Discrete(4),
+        generate=generate,
+        reset=reset,
+        step=step,
+        observe=observe,
+        oracle=oracle,
+        legal=legal,
+        metrics=("success",),
+        measure=measure,
+        distinct_levels=2,
+        draw=draw,
+        text=text,
+    )
+
+
+def draw(state: np.void, level: np.void) -> np.ndarray:
+    """The maze with the cue and the agent, (H, W, 3) uint8."""
+    from memenvs.maze.draw import draw_tmaze
+
+    return draw_tmaze(int(level["length"]), cue_name(level), agent(state, level))
+
+
+def text(state: np.void, level: np.void) -> str:
+    """The maze for a terminal."""
+    from memenvs.maze.draw import ansi_tmaze
+
+    return ansi_tmaze(int(level["length"]), cue_name(level), agent(state, level))
+
+
+def cue_name(level: np.void) -> str:
+    """Which way the cue points."""
+    return "up" if level["cue"] == UP else "down"
+
+
+def agent(state: np.void, level: np.void) -> tuple[int, int]:
+    """Where the agent is: x along the corridor, y 1 in the upper arm, -1 in the lower."""
+    return int(state["position"]), {UP: 1, DOWN: -1}.get(int(state["turn"]), 0)
+
+
+class TMaze(SingleEnv):
+    """``memenvs/TMaze-v0``: remember a cue along a corridor.
+
+    The agent starts at one end of a corridor of ``length`` steps and sees, at that step only, a cue. At the other end is
+    a junction, where it must turn the way the cue pointed.
+
+    - Observation: ``MultiDiscrete([3, 2])`` of bytes: the cue (0 none, 1 up, 2 down) and whether this is the junction.
+    - Action: 0 up, 1 right (forward), 2 down, 3 left. Against a wall the agent stays.
+    - Reward: 1 for the right turn, otherwise 0.
+    - End: terminated by a turn at the junction, truncated after ``2 * (length + 1)`` steps.
+    - ``info``: ``success``, 1 for the right turn.
+
+    There are two levels, so there is no split.
+
+    :param length: steps from the start to the junction
+    :param split: must be ``None``
+    :param render_mode: ``"rgb_array"``, ``"human"`` or ``"ansi"``
+    """
+
+    define = staticmethod(define)
+
+
+class BatchedTMaze(BatchedEnv):
+    """The batched :class:`TMaze`; further parameters as in :class:`memenvs.batched.BatchedEnv`."""
+
+    define = staticmethod(define)
