@@ -134,6 +134,8 @@ class MemoryCore(nn.Module):
         :param state: leaves (B, ...)
         :return: outputs (B, O), the new state, losses (B,), trace (B, ...)
         """
+        if inputs.dim() != 2 or inputs.shape[1] != self.input_size:
+            raise ValueError(f"inputs must be (B, {self.input_size}), not {tuple(inputs.shape)}")
         features, state, losses, trace = self.step(self.project(inputs), state)
         return Unrolled(self.readout(features), state, losses, trace)
 
