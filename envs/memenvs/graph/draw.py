@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.patches import Circle, FancyBboxPatch, Polygon
+from matplotlib.patheffects import withStroke
 from numpy.typing import ArrayLike, NDArray
 
 from memenvs.graph.layout import EXIT, KEY, LINE, NAME, PLAIN, STATION, Exit, Key, Layout, arrange, badge
@@ -126,23 +128,25 @@ def _draw_lines(axes: Axes, layout: Layout) -> None:
             _line(axes, _beside(layout, u, v, ((len(strands) - 1) / 2 - i) * width), colour, width, LINES)
         for a, b in ((u, v), (v, u)):
             if (a, b) in layout.exits and (b, a) not in layout.exits:
-                _arrow_head(axes, layout, (a, b), 0.0, 10 * layout.unit, strands[0], HEADS)
+                along = _direction(layout.places[[a, b]])
+                tip = layout.places[b] - (layout.radii[b] + 2.5 * layout.unit) * along
+                _head(axes, tip, along, 10 * layout.unit, strands[0], HEADS)
 
 
 def _draw_route(axes: Axes, layout: Layout, route: Sequence[int]) -> None:
-    """Arrows on the left of the lines, so that a way back shows beside the way there."""
+    """Arrows on the left of the lines, clear of the exits, so that a way back shows beside the way there."""
     unit = layout.unit
-    for u, v in dict.fromkeys(zip(route, route[1:], strict=False)):
+    for u, v in dict.fromkeys(pairwise(route)):
         strands = layout.lines.get((u, v), layout.lines.get((v, u), ()))
-        shift = (LINE / 2 * len(strands) + 4) * unit
-        for width, half, colour in ((8.5, 10.0, PAPER), (5.0, 8.0, ROUTE)):
-            if u != v:
-                base = _arrow_head(axes, layout, (u, v), shift, half * unit, colour, TAKEN)
-                _line(axes, np.stack([_beside(layout, u, v, shift)[0], base]), colour, width * unit, TAKEN)
+        ends = _beside(layout, u, v, max(LINE / 2 * len(strands) + 4, 10.5) * unit)
+        along = _direction(ends)
+        for width, half, colour in ((8.5, 10.5, PAPER), (5.0, 8.0, ROUTE)):
+            _line(axes, ends, colour, width * unit, TAKEN)
+            _head(axes, ends.mean(axis=0) + half * unit * along, along, half * unit, colour, TAKEN)
 
 
 def _draw_exits(axes: Axes, layout: Layout, route: Sequence[int]) -> None:
-    taken = set(zip(route, route[1:], strict=False))
+    taken = set(pairwise(route))
     for pair, exit in layout.exits.items():
         _draw_exit(axes, exit, layout.unit, pair in taken)
 
@@ -175,14 +179,16 @@ def _draw_names(axes: Axes, layout: Layout, start: int | None, goal: int | None,
         marked = START if i == start else GOAL if i == goal else None
         bold = marked is not None or i == position
         width, height = np.array(text_size(text, NAME * unit, bold)) + np.array([8, 2]) * unit
-        face, alpha = (PAPER, 0.75) if marked is None else (marked, 1.0)
-        _box(axes, x - width / 2, y - height / 2, width, height, 4 * unit, face, NAMES, alpha=alpha, linewidth=0)
-        ink = INK if marked is None else "white"
-        _write(axes, x, y, text, NAME * unit, ink, NAMES, weight="bold" if bold else "normal")
+        if marked is not None:
+            _box(axes, x - width / 2, y - height / 2, width, height, 4 * unit, marked, NAMES, linewidth=0)
+        ink, rim = (INK, PAPER) if marked is None else ("white", marked)
+        outline = [withStroke(linewidth=3 * unit, foreground=rim)]
+        weight = "bold" if bold else "normal"
+        _write(axes, x, y, text, NAME * unit, ink, NAMES, weight=weight, path_effects=outline)
 
 
 def _draw_legend(axes: Axes, layout: Layout, size: tuple[int, int]) -> None:
-    unit = layout.unit
+    unit = layout.legend_unit
     top = max(key.y for key in layout.legend) + 16 * unit
     _line(axes, np.array([[16 * unit, top], [size[0] - 16 * unit, top]]), "#DDDAD2", 1.0 * unit, LINES)
     for key in layout.legend:
@@ -213,31 +219,22 @@ def _draw_symbol(axes: Axes, key: Key, unit: float) -> None:
 
 def _beside(layout: Layout, u: int, v: int, shift: float) -> NDArray[np.float64]:
     """The ends of the line from u to v, shifted to the left of that direction."""
-    x, y = _direction(layout, u, v)
-    return layout.places[[u, v]] + shift * np.array([-y, x])
+    ends = layout.places[[u, v]]
+    x, y = _direction(ends)
+    return ends + shift * np.array([-y, x])
 
 
-def _direction(layout: Layout, u: int, v: int) -> NDArray[np.float64]:
-    along = layout.places[v] - layout.places[u]
+def _direction(ends: NDArray[np.float64]) -> NDArray[np.float64]:
+    along = ends[1] - ends[0]
     return along / max(float(np.linalg.norm(along)), 1e-9)
-
-
-def _arrow_head(
-    axes: Axes, layout: Layout, pair: tuple[int, int], shift: float, half: float, colour: str, order: int
-) -> NDArray[np.float64]:
-    """A head on the line beside a pair of stations that touches the second one's circle; returns where it begins."""
-    along = _direction(layout, *pair)
-    room = np.sqrt(max(layout.radii[pair[1]] ** 2 - shift**2, 0.0)) + 2.5 * layout.unit
-    return _head(axes, _beside(layout, *pair, shift)[1] - room * along, along, half, colour, order)
 
 
 def _head(
     axes: Axes, tip: NDArray[np.float64], along: NDArray[np.float64], half: float, colour: str, order: int
-) -> NDArray[np.float64]:
-    base = tip - 2 * half * along
-    across = half * np.array([-along[1], along[0]])
+) -> None:
+    """An arrow head as long as it is wide."""
+    base, across = tip - 2 * half * along, half * np.array([-along[1], along[0]])
     axes.add_patch(Polygon([tip, base + across, base - across], closed=True, color=colour, linewidth=0, zorder=order))
-    return base + 0.1 * half * along  # a little inside, so that no gap shows
 
 
 def _line(axes: Axes, points: NDArray[np.float64], colour: str, width: float, order: int, **style) -> None:
@@ -250,12 +247,12 @@ def _box(axes, left, bottom, width, height, corner, face, order, **style) -> Non
     axes.add_patch(FancyBboxPatch((left, bottom), width, height, shape, facecolor=face, zorder=order, **style))
 
 
-def _write(axes, x, y, text, font_size, colour, order, weight="normal", ha="center") -> None:
-    """Text centred on y by its capitals, so that a descender moves nothing; on two lines, by its box."""
+def _write(
+    axes: Axes, x: float, y: float, text: str, font_size: float, colour: str, order: int, ha="center", **style
+) -> None:
+    """Text centred at y by the height of its capitals, so that a descender moves nothing."""
     lines = text.split("\n")
+    style |= {"ha": ha, "va": "baseline", "fontsize": font_size, "color": colour, "zorder": order}
     for i, line in enumerate(lines):
         baseline = y - 0.36 * font_size + ((len(lines) - 1) / 2 - i) * 1.2 * font_size
-        axes.text(
-            x, baseline, line, fontsize=font_size, color=colour, weight=weight, ha=ha, va="baseline",
-            parse_math=False, zorder=order,
-        )  # fmt: skip
+        axes.text(x, baseline, line, parse_math=False, **style)

@@ -23,7 +23,8 @@ STATION = 11.0  # radius of a circle
 NAME = 13.0  # size of a name's letters
 EXIT = 10.0  # and of an exit's label
 KEY = 11.0  # and of the legend
-EDGE = 175.0  # the longest that a typical edge may become
+LONGEST, SHORTEST = 175.0, 60.0  # how a typical edge may grow to fill the picture; what the shortest edge needs
+SMALLEST_UNIT, READABLE_UNIT = 0.62, 0.8  # on a small picture (letters of 8 pixels), on a crowded one
 
 PLAIN = "#8B93A3"  # the colour of edges without lines
 JOURNEY_KEYS = ("start", "goal", "agent", "exit", "best route", "route taken")
@@ -46,7 +47,7 @@ class Name(NamedTuple):
 
 
 class Key(NamedTuple):
-    """An entry of the legend: the left end of its symbol, the height of its middle, its text and (a line) its colour."""
+    """An entry of the legend: left end and height of its symbol, its text and, of a line, its colour."""
 
     x: float
     y: float
@@ -58,6 +59,7 @@ class Layout(NamedTuple):
     """Where everything goes. Pairs in ``lines`` are ordered from west to east, or from south to north."""
 
     unit: float
+    legend_unit: float  # the unit of a picture that is not crowded
     places: Floats  # (n, 2) centres of the stations
     radii: Floats  # (n,) of their circles
     lines: dict[tuple[int, int], tuple[str, ...]]  # the colours of the lines side by side, by pair of stations
@@ -82,27 +84,27 @@ def arrange(
     :param colours: for each edge those of its lines, or None
     :param size: width and height in pixels
     """
-    unit = float(np.clip(min(size[0] / 640, size[1] / 480), 0.6, 4.0))
     lines: dict[tuple[int, int], tuple[str, ...]] = {}
     for i, (u, v, _) in enumerate(edges):
         pair = (min(u, v), max(u, v))
         lines[pair] = tuple(dict.fromkeys(lines.get(pair, ()) + ((PLAIN,) if colours is None else colours[i])))
     cells = schematic(np.frombuffer(points).reshape(-1, 2), list(lines))
     lines = {(u, v) if tuple(cells[u]) <= tuple(cells[v]) else (v, u): strands for (u, v), strands in lines.items()}
-    radii = np.full(len(cells), STATION * unit)
-    for (u, v), strands in lines.items():
-        for end in (u, v):
-            radii[end] = max(radii[end], (LINE / 2 * len(strands) + 5) * unit)
+    strands_at = np.array([max((len(c) for pair, c in lines.items() if i in pair), default=0) for i in range(len(cells))])
 
-    legend, top = _legend(lines, size, unit)
-    area = (14 * unit, top + 14 * unit, size[0] - 14 * unit, size[1] - 14 * unit)
-    margins = np.array([80.0, 30.0, 80.0, 30.0]) * unit
+    unit = float(np.clip(min(size[0] / 640, size[1] / 480), SMALLEST_UNIT, 4.0))
+    legend = _legend(lines, size, unit)
+    low = max(key.y for key in legend) + 22 * unit
+    area = (14 * unit, low, size[0] - 14 * unit, size[1] - 14 * unit)
+    legend_unit, margins = unit, np.array([80.0, 30.0, 80.0, 30.0]) * unit
     for _ in range(3):  # names need room that is known only once they are placed
-        places = _fit(cells, area, margins, EDGE * unit)
+        places = _fit(cells, area, margins, LONGEST * legend_unit)
+        unit = min(unit, max(READABLE_UNIT, _shortest(places, lines) / SHORTEST))
+        radii = np.maximum(STATION, LINE / 2 * strands_at + 5) * unit
         exits = _place_exits(places, radii, edges, unit)
         placed = _place_names(places, radii, names, lines, exits, area, unit)
         margins = _room_for_names(places, placed, unit)
-    return Layout(unit, places, radii, lines, exits, placed, legend)
+    return Layout(unit, legend_unit, places, radii, lines, exits, placed, legend)
 
 
 def badge(exit: Exit, unit: float) -> Box:
@@ -111,13 +113,8 @@ def badge(exit: Exit, unit: float) -> Box:
     return exit.x - half, exit.y - 8 * unit, exit.x + half, exit.y + 8 * unit
 
 
-def _legend(
-    lines: Mapping[tuple[int, int], Sequence[str]], size: tuple[int, int], unit: float
-) -> tuple[list[Key], float]:
-    """The legend in rows from the lower left corner: what a journey consists of, and the lines of the real map.
-
-    :return: its entries and its height
-    """
+def _legend(lines: Mapping[tuple[int, int], Sequence[str]], size: tuple[int, int], unit: float) -> list[Key]:
+    """The legend, in rows along the bottom: what a journey consists of, and the lines of the real map."""
     tube = load_map()
     used = {colour for strands in lines.values() for colour in strands}
     named = [(name, colour) for name, colour in zip(tube.line_names, tube.line_colours, strict=True) if colour in used]
@@ -132,12 +129,16 @@ def _legend(
             rows[-1].append((x, text, colour))
             x += width
     height = 20 * unit
-    keys = [
+    return [
         Key(x, (len(rows) - i) * height - 4 * unit, text, colour)
         for i, row in enumerate(rows)
         for x, text, colour in row
     ]
-    return keys, len(rows) * height + 10 * unit
+
+
+def _shortest(places: Floats, lines: Mapping[tuple[int, int], Sequence[str]]) -> float:
+    """The length of the shortest edge, in pixels."""
+    return min((float(np.linalg.norm(places[u] - places[v])) for u, v in lines), default=np.inf)
 
 
 def _fit(cells: Floats, area: Box, margins: Floats, longest: float) -> Floats:
@@ -187,7 +188,7 @@ def _place_names(
     segments = np.array([[places[u], places[v]] for u, v in lines]).reshape(-1, 2, 2)
     widths = np.array([LINE * len(strands) + 14 for strands in lines.values()]) * unit
     boxes = np.array([badge(exit, unit) for exit in exits.values()]).reshape(-1, 4)
-    placed = place_names(places, radii, sizes, segments, widths, boxes, area, 8 * unit)
+    placed = place_names(places, radii, sizes, segments, widths, boxes, area, 6 * unit)
     return [Name(x, y, each[way]) for each, (way, x, y) in zip(ways, placed, strict=True)]
 
 

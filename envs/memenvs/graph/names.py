@@ -9,10 +9,12 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 
-# East first, then west: the natural places. Each is the direction of the name and what the place costs.
-DIRECTIONS = np.array([(1, 0), (-1, 0), (1, 1), (1, -1), (-1, 1), (-1, -1), (0, 1), (0, -1)], dtype=np.float64)
-DIRECTION_COST = np.array([0.0, 0.1, 0.2, 0.2, 0.3, 0.3, 0.4, 0.4])
-DISTANCES = (1.0, 2.2)  # times the gap between the station and its name
+# The direction of the name and what it costs: straight to the side is best, then above and below, then the corners.
+DIRECTIONS = np.array(
+    [(1, 0), (-1, 0), (0, 1), (0, -1), (1, 1), (1, -1), (-1, 1), (-1, -1), (0.5, 1), (-0.5, 1), (0.5, -1), (-0.5, -1)]
+)
+DIRECTION_COST = np.array([0.0, 0.1, 0.2, 0.2, 0.3, 0.3, 0.4, 0.4, 0.5, 0.5, 0.5, 0.5])
+DISTANCES = (1.0, 1.8)  # times the gap between the station and its name
 TWO_LINES_FROM = 13  # letters
 
 
@@ -53,7 +55,9 @@ def place_names(
     for i, (_, rectangles, cost) in enumerate(options):
         cost = cost + 6.0 * _overlap(rectangles, np.delete(circles, i, axis=0)).sum(axis=1)
         cost += 6.0 * _overlap(rectangles, boxes).sum(axis=1)
-        cost += 4.0 * _covered(rectangles, segments, widths / 2).sum(axis=1) / gap
+        cost += 3.0 * _covered(rectangles, segments, widths / 2).sum(axis=1) / gap
+        reach = _reach(rectangles, stations)  # (k, n)
+        cost += 2.0 * (np.delete(reach, i, axis=1) < reach[:, i : i + 1] + gap).sum(axis=1)  # whose name is it?
         outside = np.clip(np.array(bounds[:2]) - rectangles[:, :2], 0, None).sum(axis=1)
         outside += np.clip(rectangles[:, 2:] - np.array(bounds[2:]), 0, None).sum(axis=1)
         fixed.append(cost + outside)
@@ -62,7 +66,7 @@ def place_names(
         before = list(chosen)
         for i, (_, rectangles, _) in enumerate(options):
             others = np.array([options[j][1][chosen[j]] for j in range(len(options)) if j != i]).reshape(-1, 4)
-            chosen[i] = int(np.argmin(fixed[i] + 8.0 * _overlap(rectangles, others).sum(axis=1)))
+            chosen[i] = int(np.argmin(fixed[i] + 20.0 * _overlap(rectangles, others).sum(axis=1)))
         if chosen == before:
             break
     places = []
@@ -80,21 +84,27 @@ def _options(
     for way, size in enumerate(sizes):
         for distance in DISTANCES:
             half = np.array(size) / 2
-            reach = np.where((DIRECTIONS != 0).all(axis=1), 0.75, 1.0)[:, None]  # a diagonal place is as near as others
+            reach = np.where((np.abs(DIRECTIONS) == 1).all(axis=1), 0.75, 1.0)[:, None]  # a diagonal place is as near as others
             centre = station + DIRECTIONS * (reach * (radius + gap * distance) + half)
             rectangles.append(np.concatenate([centre - half, centre + half], axis=1))
-            costs.append(DIRECTION_COST + 0.25 * way + 0.5 * (distance - 1))
+            costs.append(DIRECTION_COST + 0.25 * way + 0.8 * (distance - 1))
             ways.append(np.full(len(DIRECTIONS), way))
     return np.concatenate(ways), np.concatenate(rectangles), np.concatenate(costs)
 
 
 def _overlap(rectangles: Floats, others: Floats) -> Floats:
-    """For each of k rectangles and each of b others, a number from 1 where they touch to 2 where one covers the other."""
+    """(k, b) for rectangles and others: 0 apart, else from 1 where they touch to 2 where one covers the other."""
     low = np.maximum(rectangles[:, None, :2], others[None, :, :2])
     high = np.minimum(rectangles[:, None, 2:], others[None, :, 2:])
     area = np.clip(high - low, 0, None).prod(axis=2)
     smaller = np.minimum(_area(rectangles)[:, None], _area(others)[None])
     return np.where(area > 0, 1 + area / smaller, 0.0)
+
+
+def _reach(rectangles: Floats, points: Floats) -> Floats:
+    """(k, n) the distance from each point to each rectangle."""
+    away = np.maximum(rectangles[:, None, :2] - points, points - rectangles[:, None, 2:])
+    return np.linalg.norm(np.clip(away, 0, None), axis=2)
 
 
 def _area(rectangles: Floats) -> Floats:

@@ -84,8 +84,8 @@ def _costs(node: int, candidates: Floats, places: Floats, true: Floats, pairs: N
     angles = np.arctan2(rays[..., 1], rays[..., 0])
     turned = _turn(angles - np.arctan2(*(true[ends] - true[node]).T[::-1]))
 
-    cost = 3.0 * np.abs(np.sin(4 * angles)).sum(axis=1)  # off the eight directions
-    cost += 2.0 * ((lengths - LENGTH) / LENGTH).__pow__(2).sum(axis=1)
+    cost = 4.0 * np.abs(np.sin(4 * angles)).sum(axis=1)  # off the eight directions
+    cost += 3.0 * ((lengths / LENGTH - 1) ** 2).sum(axis=1)
     cost += 2.0 * (turned**2).sum(axis=1)
 
     away = places[others] - candidates[:, None]  # (C, n - 1, 2)
@@ -110,8 +110,9 @@ def _turn(angles: Floats) -> Floats:
 
 
 def _closeness(distances: Floats, clearance: float) -> Floats:
-    """0 at the clearance and beyond, 1 where things touch."""
-    return np.clip(1 - distances / clearance, 0, None)
+    """0 at the clearance and beyond, rising steeply to 5 where things touch."""
+    near = np.clip(1 - distances / clearance, 0, None)
+    return near + 4 * near**4
 
 
 def _distance(points: Floats, starts: Floats, stops: Floats) -> Floats:
