@@ -1,5 +1,20 @@
 """Reinforcement-learning agents with external memory: the public names."""
 
+from memagents.checkpoint import CheckpointError
 from memagents.cores import MemoryCore, core_names, make_core, register_core
+from memagents.imitation import Imitation
+from memagents.policy import MemoryPolicy
+from memagents.ppo import RecurrentPPO
+from memagents.vector import as_vec_env
 
-__all__ = ["MemoryCore", "core_names", "make_core", "register_core"]
+__all__ = [
+    "CheckpointError",
+    "Imitation",
+    "MemoryCore",
+    "MemoryPolicy",
+    "RecurrentPPO",
+    "as_vec_env",
+    "core_names",
+    "make_core",
+    "register_core",
+]

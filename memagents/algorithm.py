@@ -1,0 +1,448 @@
+"""What every agent here shares: collecting windows, the learning loop, run folders, exact resume.
+
+An agent subclasses :class:`MemoryAlgorithm`, defines ``train`` (what is learned from a window) and, where it does not
+simply follow its policy, overrides ``choose``.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, ClassVar, NamedTuple
+
+import gymnasium as gym
+import numpy as np
+import torch
+from gymnasium import spaces
+from gymnasium.vector import VectorEnv
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.callbacks import BaseCallback, CallbackList
+from stable_baselines3.common.policies import BasePolicy
+from stable_baselines3.common.preprocessing import check_for_nested_spaces, is_image_space_channels_first
+from stable_baselines3.common.type_aliases import MaybeCallback, Schedule
+from stable_baselines3.common.utils import FloatSchedule, safe_mean
+from stable_baselines3.common.vec_env import VecEnv, VecTransposeImage
+from torch import Tensor
+
+from memagents import run_folder
+from memagents.conditioning import check_conditions
+from memagents.cores.core import State, map_state, select_rows
+from memagents.encoding import is_picture
+from memagents.policy import Acted, MemoryPolicy
+from memagents.progress import ProgressBar, run_logger
+from memagents.rollout import Window
+from memagents.vector import as_vec_env, decision_mask, has_wrapper
+
+
+class MemoryAlgorithm(BaseAlgorithm):
+    """The base of the agents; spaces, devices, callbacks, logger and schedules are SB3's.
+
+    :param policy: ``"MlpPolicy"``, ``"CnnPolicy"`` or ``"MultiInputPolicy"`` (one class serves all), or a policy class
+    :param env: an SB3 VecEnv, a gymnasium VectorEnv or Env, the id of one, or None
+    :param learning_rate: a number, or a function of the remaining progress (1 to 0)
+    :param memory_learning_rate: the same for the parameters of the memory; by default ``learning_rate``
+    :param n_steps: length T of a window; it should hold two episodes or more where the task allows
+    :param n_minibatches: sets into which the environments are dealt; by default 4, or as many as there are environments
+    :param n_epochs: passes over a window
+    :param gamma: discount
+    :param gae_lambda: λ of the generalised advantage estimation
+    :param ent_coef: weight of the entropy bonus
+    :param vf_coef: weight of the value loss
+    :param max_grad_norm: the gradient's norm is clipped to it
+    :param condition_on: ``"action"`` and/or ``"reward"``: what of the previous step the agent also sees
+    :param run_dir: folder for logs and checkpoints, or None
+    :param checkpoint_interval: windows between two checkpoints in ``run_dir``
+    :param policy_kwargs: parameters of the policy, among them ``core`` and ``core_kwargs``
+    :param stats_window_size: episodes over which the logged means are taken
+    :param tensorboard_log: folder for TensorBoard where there is no ``run_dir``
+    :param verbose: 0 silent, 1 informative
+    :param seed: of everything random
+    :param device: ``"auto"``, ``"cpu"``, ``"cuda"``, …
+    :raises ValueError: for a value that is not allowed, naming the argument
+    """
+
+    policy_aliases: ClassVar[dict[str, type[BasePolicy]]] = {
+        "MlpPolicy": MemoryPolicy,
+        "CnnPolicy": MemoryPolicy,
+        "MultiInputPolicy": MemoryPolicy,
+    }
+    # The constructor's arguments that are saved with a policy.
+    hyperparameters: ClassVar[tuple[str, ...]] = (
+        *("learning_rate", "memory_learning_rate", "n_steps", "n_minibatches", "n_epochs", "gamma", "gae_lambda"),
+        *("ent_coef", "vf_coef", "max_grad_norm", "condition_on", "checkpoint_interval", "seed"),
+    )
+    policy: MemoryPolicy
+    env: VecEnv
+
+    def __init__(
+        self,
+        policy: str | type[BasePolicy],
+        env: gym.Env | VectorEnv | VecEnv | str | None,
+        learning_rate: float | Schedule = 3e-4,
+        memory_learning_rate: float | Schedule | None = None,
+        n_steps: int = 128,
+        n_minibatches: int | None = None,
+        n_epochs: int = 4,
+        gamma: float = 0.99,
+        gae_lambda: float = 0.95,
+        ent_coef: float = 0.0,
+        vf_coef: float = 0.5,
+        max_grad_norm: float = 0.5,
+        condition_on: Sequence[str] = (),
+        run_dir: str | Path | None = None,
+        checkpoint_interval: int = 50,
+        policy_kwargs: dict[str, Any] | None = None,
+        stats_window_size: int = 100,
+        tensorboard_log: str | None = None,
+        verbose: int = 0,
+        seed: int | None = None,
+        device: torch.device | str = "auto",
+        _init_setup_model: bool = True,
+    ):
+        self.condition_on = check_conditions(condition_on)
+        self.n_steps = at_least("n_steps", n_steps, 1)
+        self.n_epochs = at_least("n_epochs", n_epochs, 1)
+        self.n_minibatches = n_minibatches if n_minibatches is None else at_least("n_minibatches", n_minibatches, 1)
+        self.checkpoint_interval = at_least("checkpoint_interval", checkpoint_interval, 1)
+        self.gamma, self.gae_lambda = in_range("gamma", gamma, 0, 1), in_range("gae_lambda", gae_lambda, 0, 1)
+        self.ent_coef, self.vf_coef = in_range("ent_coef", ent_coef, 0), in_range("vf_coef", vf_coef, 0)
+        self.max_grad_norm = in_range("max_grad_norm", max_grad_norm, 0)
+        self.memory_learning_rate = memory_learning_rate
+        self.run_dir = None if run_dir is None else Path(run_dir)
+        self.iteration = 0
+        self._state: State = None  # of the core, before the observation that comes next
+        self._decisions: np.ndarray | None = None  # whether the action for that observation matters, (B,)
+        super().__init__(
+            self.policy_aliases.get(policy, policy) if isinstance(policy, str) else policy,
+            env,
+            learning_rate,
+            policy_kwargs=policy_kwargs,
+            stats_window_size=stats_window_size,
+            tensorboard_log=tensorboard_log,
+            verbose=verbose,
+            device=device,
+            support_multi_env=True,
+            seed=seed,
+        )
+        if _init_setup_model:
+            self._setup_model()
+
+    def _wrap_env(self, env: Any, verbose: int = 0, monitor_wrapper: bool = True) -> VecEnv:  # type: ignore[override]
+        """Any environment as a VecEnv with this agent's conditioning; pictures channels first, symbols left alone."""
+        env = as_vec_env(env)
+        check_for_nested_spaces(env.observation_space)
+        space = env.observation_space
+        entries = space.spaces.values() if isinstance(space, spaces.Dict) else [space]
+        transpose = any(is_picture(entry) and not is_image_space_channels_first(entry) for entry in entries)
+        if transpose and not has_wrapper(env, VecTransposeImage):
+            env = VecTransposeImage(env)
+        return as_vec_env(env, self.condition_on)
+
+    def _setup_model(self) -> None:
+        """Create the policy, its optimiser and the storage of a window."""
+        if not isinstance(self.action_space, spaces.Box | spaces.Discrete | spaces.MultiDiscrete | spaces.MultiBinary):
+            raise ValueError(
+                f"actions must be Box, Discrete, MultiDiscrete or MultiBinary, not {type(self.action_space).__name__}"
+            )
+        if self.env is not None and self.n_minibatches is not None and self.n_minibatches > self.n_envs:
+            raise ValueError(f"n_minibatches must be at most the number of environments ({self.n_envs})")
+        self._setup_lr_schedule()
+        memory_rate = self.learning_rate if self.memory_learning_rate is None else self.memory_learning_rate
+        self.memory_lr_schedule = FloatSchedule(memory_rate)
+        self.set_random_seed(self.seed)
+        self.policy = self.policy_class(
+            self.observation_space, self.action_space, self.lr_schedule, **self.policy_kwargs
+        )
+        self.policy.to(self.device)
+        self._window: Window | None = None
+
+    # --- the loop ---------------------------------------------------------------------------------------------------
+
+    def learn(
+        self,
+        total_timesteps: int,
+        callback: MaybeCallback = None,
+        log_interval: int = 1,
+        tb_log_name: str = "run",
+        reset_num_timesteps: bool = True,
+        progress_bar: bool = False,
+    ):
+        """Collect and train until ``total_timesteps`` environment steps have been made.
+
+        :param total_timesteps: a lower bound: the last window is finished
+        :param callback: SB3 callbacks, called at every step of the environments
+        :param log_interval: windows between two rows of the log
+        :param tb_log_name: name of the TensorBoard run
+        :param reset_num_timesteps: false to go on counting; ``learn(model.remaining_timesteps,
+            reset_num_timesteps=False)`` goes on with a resumed run
+        :param progress_bar: show the progress, the recent return and success
+        :return: the agent
+        :raises FloatingPointError: if a loss is not finite; the last checkpoint is kept, the weights are those before
+        """
+        total_timesteps, callback = self._setup_learn(
+            total_timesteps, callback, reset_num_timesteps, tb_log_name, progress_bar
+        )
+        callback.on_training_start(locals(), globals())
+        try:
+            while self.num_timesteps < total_timesteps:
+                if not self.collect(callback):
+                    break
+                self._update_current_progress_remaining(self.num_timesteps, total_timesteps)
+                self._set_learning_rates()
+                self.policy.set_training_mode(True)
+                self.train()
+                self.iteration += 1
+                if log_interval and self.iteration % log_interval == 0:
+                    self.dump_logs()
+                if self.run_dir is not None and self.iteration % self.checkpoint_interval == 0:
+                    self.save(self.run_dir)
+        finally:
+            callback.on_training_end()
+        return self
+
+    @property
+    def remaining_timesteps(self) -> int:
+        """How many steps of the last ``learn`` are still to be made; of an interrupted run after ``resume``."""
+        return max(0, self._total_timesteps - self.num_timesteps)
+
+    def _setup_learn(
+        self,
+        total_timesteps: int,
+        callback: MaybeCallback = None,
+        reset_num_timesteps: bool = True,
+        tb_log_name: str = "run",
+        progress_bar: bool = False,
+    ) -> tuple[int, BaseCallback]:
+        if self.env is None:
+            raise ValueError("env: there is no environment to learn in; give one to the constructor, load or set_env")
+        fresh = reset_num_timesteps or self._last_obs is None
+        result = super()._setup_learn(total_timesteps, callback, reset_num_timesteps, tb_log_name, progress_bar)
+        if self.run_dir is not None and not self._custom_logger:
+            self._logger = run_logger(self.run_dir, self.verbose, after=self.num_timesteps)
+        if reset_num_timesteps:
+            self.iteration = 0
+        if fresh:
+            self._state = self.policy.initial_state(self.n_envs)
+            self._decisions = decision_mask(self.env, None, None)
+        return result
+
+    def _init_callback(self, callback: MaybeCallback, progress_bar: bool = False) -> BaseCallback:
+        callback = super()._init_callback(callback, progress_bar=False)
+        if progress_bar:
+            callback = CallbackList([callback, ProgressBar()])
+            callback.init_callback(self)
+        return callback
+
+    def collect(self, callback: BaseCallback) -> bool:
+        """Fill the window with ``n_steps`` steps of every environment.
+
+        :return: false if a callback asked to stop
+        """
+        if self._window is None:
+            self._window = Window(self.n_steps, self.n_envs, self.observation_space, self.action_space, self.device)
+        window, env = self._window, self.env
+        self.policy.set_training_mode(False)
+        window.initial_state = self._state
+        window.bootstrap.zero_()
+        cut: list[_CutEpisodes] = []
+        callback.on_rollout_start()
+        for t in range(self.n_steps):
+            window.starts[t].copy_(torch.from_numpy(self._last_episode_starts))
+            window.decisions[t].copy_(torch.from_numpy(self._decisions))
+            with torch.no_grad():
+                acted = self.choose(window.store_observation(t, self._last_obs), self._state, t)
+            window.actions[t], window.values[t], window.log_probs[t] = acted.actions, acted.values, acted.log_probs
+            new_obs, rewards, dones, infos = env.step(self.policy.to_env_actions(acted.actions))
+            window.rewards[t].copy_(torch.from_numpy(rewards))
+            window.ends[t].copy_(torch.from_numpy(dones))
+            if dones.any():
+                cut.extend(_cut_episodes(t, dones, infos, acted.state))
+                self._update_info_buffer([infos[i] for i in np.flatnonzero(dones)])
+            self._last_obs, self._last_episode_starts, self._state = new_obs, dones, acted.state
+            self._decisions = decision_mask(env, infos, dones)
+            self.num_timesteps += env.num_envs
+            callback.update_locals(locals())
+            if not callback.on_step():
+                return False
+        self._bootstrap(window, cut)
+        callback.update_locals(locals())
+        callback.on_rollout_end()
+        return True
+
+    def choose(self, observations: Any, state: State, t: int) -> Acted:
+        """Act on step t of the window; the state is the core's before it, leaves (B, ...)."""
+        return self.policy(observations, state, self._window.starts[t])
+
+    def train(self) -> None:
+        """Learn from ``self._window``."""
+        raise NotImplementedError
+
+    @torch.no_grad()
+    def _bootstrap(self, window: Window, cut: list[_CutEpisodes]) -> None:
+        """Values beyond the window's edges: after its last step, and where time limits cut episodes (in one pass)."""
+        if cut:
+            observations = self._to_device([o for episodes in cut for o in episodes.observations])
+            state = map_state(lambda *leaves: torch.cat(leaves), *(episodes.state for episodes in cut))
+            rows = torch.from_numpy(np.concatenate([episodes.rows for episodes in cut])).to(self.device)
+            steps = torch.tensor([e.t for e in cut for _ in e.rows], device=self.device)
+            going_on = torch.zeros(len(rows), dtype=torch.bool, device=self.device)
+            window.bootstrap[steps, rows] = self.policy.predict_values(observations, state, going_on)
+        starts = torch.from_numpy(self._last_episode_starts).to(self.device)
+        last_values = self.policy.predict_values(self._to_device(self._last_obs), self._state, starts)
+        window.compute_returns(last_values, self.gamma, self.gae_lambda)
+
+    def _to_device(self, observations: Any) -> Any:
+        """A batch of observations, or a list of single ones, as tensors on the device."""
+        if isinstance(observations, list):
+            if isinstance(observations[0], dict):
+                observations = {name: np.stack([o[name] for o in observations]) for name in observations[0]}
+            else:
+                observations = np.stack(observations)
+        if isinstance(observations, dict):
+            return {name: torch.as_tensor(values, device=self.device) for name, values in observations.items()}
+        return torch.as_tensor(observations, device=self.device)
+
+    def extra_state(self) -> dict[str, Any]:
+        """What a subclass must save beside the base's state, as a tree of arrays and plain values."""
+        return {}
+
+    def restore_extra_state(self, state: dict[str, Any]) -> None:
+        """Go on from what :meth:`extra_state` gave."""
+
+    # --- the optimiser ----------------------------------------------------------------------------------------------
+
+    def minibatch_count(self) -> int:
+        """Into how many sets the environments are dealt."""
+        return min(4, self.n_envs) if self.n_minibatches is None else self.n_minibatches
+
+    def step_optimizer(self, losses: dict[str, Tensor]) -> float:
+        """One step down the sum of the losses, unless one of them, or the gradient, is not finite.
+
+        :param losses: scalars, already weighted
+        :return: the gradient's norm before clipping
+        :raises FloatingPointError: naming the quantity; the weights stay as they were
+        """
+        self.policy.optimizer.zero_grad()
+        total = torch.stack(list(losses.values())).sum()
+        total.backward()
+        norm = torch.nn.utils.clip_grad_norm_(self.policy.parameters(), self.max_grad_norm).item()
+        if not math.isfinite(norm):
+            wrong = [name for name, loss in losses.items() if not math.isfinite(loss.item())]
+            kept = f"; the last good checkpoint is in {self.run_dir}" if self.run_dir is not None else ""
+            raise FloatingPointError(
+                f"{' and '.join(wrong) or 'the norm of the gradient'} is not finite at step {self.num_timesteps}{kept}"
+            )
+        self.policy.optimizer.step()
+        return norm
+
+    def _set_learning_rates(self) -> None:
+        """Each group of parameters at the rate of its own schedule."""
+        progress = self._current_progress_remaining
+        rates = {"policy": self.lr_schedule(progress), "memory": self.memory_lr_schedule(progress)}
+        for group in self.policy.optimizer.param_groups:
+            group["lr"] = rates[group["name"]]
+        self.logger.record("train/learning_rate", rates["policy"])
+
+    # --- logs and files ---------------------------------------------------------------------------------------------
+
+    def _update_info_buffer(self, infos: list[dict[str, Any]], dones: np.ndarray | None = None) -> None:
+        """Remember the statistics of finished episodes."""
+        for info in infos:
+            if "episode" in info:
+                self.ep_info_buffer.append(info["episode"])
+            success = info.get("is_success", info.get("success"))
+            if success is not None:
+                self.ep_success_buffer.append(float(success))
+            self._episode_num += 1
+
+    def dump_logs(self) -> None:
+        """Write one row of the log."""
+        log = self.logger
+        if self.ep_info_buffer:
+            log.record("rollout/ep_rew_mean", safe_mean([episode["r"] for episode in self.ep_info_buffer]))
+            log.record("rollout/ep_len_mean", safe_mean([episode["l"] for episode in self.ep_info_buffer]))
+        if self.ep_success_buffer:
+            log.record("rollout/success_rate", safe_mean(self.ep_success_buffer))
+        log.record("time/iterations", self.iteration, exclude="tensorboard")
+        log.record("time/total_timesteps", self.num_timesteps, exclude="tensorboard")
+        elapsed = max(time.time_ns() - self.start_time, 1) / 1e9
+        log.record("time/fps", int((self.num_timesteps - self._num_timesteps_at_start) / elapsed))
+        log.dump(step=self.num_timesteps)
+
+    def save(self, path: str | Path, **_: Any) -> None:  # type: ignore[override]
+        """Write a run folder: the policy and all that is needed to go on. Nothing in it is pickled.
+
+        :param path: the folder (an ending ``.zip``, which SB3's callbacks add, is dropped)
+        """
+        run_folder.save(self, path)
+
+    @classmethod
+    def load(  # type: ignore[override]
+        cls, path: str | Path, env: Any = None, device: torch.device | str = "auto", **kwargs: Any
+    ):
+        """An agent from a run folder, to act, or to begin a new ``learn`` from its weights.
+
+        :param path: the folder
+        :param env: an environment of the saved spaces, or None
+        :param kwargs: arguments of the constructor to change
+        :raises CheckpointError: if the folder is missing, truncated, of a newer version or of other spaces
+        """
+        return run_folder.load(cls, path, env, device, **kwargs)
+
+    @classmethod
+    def resume(cls, path: str | Path, env: Any, device: torch.device | str = "auto"):
+        """An agent exactly as it was at its last checkpoint, its environment, memory and random states included.
+
+        :param path: the run folder; logs and checkpoints go on in it
+        :param env: an environment like the one it was trained in
+        :raises CheckpointError: as :meth:`load`
+        """
+        return run_folder.resume(cls, path, env, device)
+
+    def set_parameters(self, load_path_or_dict: Any, exact_match: bool = True, device: Any = "auto") -> None:
+        """Weights from a run folder, or from what ``get_parameters`` gave.
+
+        :raises CheckpointError: if the folder cannot be used; the weights stay as they were
+        """
+        if not isinstance(load_path_or_dict, dict):
+            load_path_or_dict = {"policy": run_folder.read_weights(self, load_path_or_dict)}
+        super().set_parameters(load_path_or_dict, exact_match, device)
+
+
+class _CutEpisodes(NamedTuple):
+    """Episodes that a time limit cut at step ``t``: rows, final observations, the memory after their last step."""
+
+    t: int
+    rows: np.ndarray
+    observations: list[Any]
+    state: State
+
+
+def _cut_episodes(t: int, dones: np.ndarray, infos: list[dict[str, Any]], state: State) -> list[_CutEpisodes]:
+    """The episodes cut at step t, as a list of none or one."""
+    rows = np.array([i for i in np.flatnonzero(dones) if infos[i].get("TimeLimit.truncated", False)], dtype=np.int64)
+    if not len(rows):
+        return []
+    finals = [map_observation(np.array, infos[i]["terminal_observation"]) for i in rows]
+    return [_CutEpisodes(t, rows, finals, select_rows(state, torch.from_numpy(rows)))]
+
+
+def map_observation(function: Any, observation: Any) -> Any:
+    """Apply ``function`` to an observation, entry by entry where it is a dict."""
+    return {k: function(v) for k, v in observation.items()} if isinstance(observation, dict) else function(observation)
+
+
+def at_least(name: str, value: int, low: int) -> int:
+    """``value`` if it is an integer of at least ``low``, else an error that names the argument."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < low:
+        raise ValueError(f"{name} must be an integer of at least {low}, not {value!r}")
+    return value
+
+
+def in_range(name: str, value: float, low: float, high: float = math.inf) -> float:
+    """``value`` if it is a number in [low, high], else an error that names the argument."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
+        raise ValueError(f"{name} must be a number in [{low}, {high}], not {value!r}")
+    return value

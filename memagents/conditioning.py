@@ -1,0 +1,101 @@
+"""The previous action and reward as part of the observation, zero where an episode begins."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from gymnasium import spaces
+from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
+
+CONDITIONS = ("action", "reward")
+
+
+class ConditionOn(VecEnvWrapper):
+    """Adds ``previous_action`` (one-hot where it is discrete) and ``previous_reward`` to every observation.
+
+    A Dict observation gains the entries; any other becomes the entry ``observation`` of a Dict.
+
+    :param venv: the environment
+    :param condition_on: ``"action"``, ``"reward"`` or both
+    :raises ValueError: for another word, or an action space that is not supported
+    """
+
+    def __init__(self, venv: VecEnv, condition_on: Sequence[str]):
+        self.condition_on = check_conditions(condition_on)
+        base = venv.observation_space
+        entries = dict(base.spaces) if isinstance(base, spaces.Dict) else {"observation": base}
+        if "action" in self.condition_on:
+            entries["previous_action"] = _action_code_space(venv.action_space)
+        if "reward" in self.condition_on:
+            entries["previous_reward"] = spaces.Box(-np.inf, np.inf, (1,), np.float32)
+        super().__init__(venv, observation_space=spaces.Dict(entries))
+        self._actions: np.ndarray | None = None
+
+    def reset(self) -> dict[str, np.ndarray]:
+        return self._extend(self.venv.reset(), None, None)
+
+    def step_async(self, actions: np.ndarray) -> None:
+        self._actions = np.asarray(actions)
+        self.venv.step_async(actions)
+
+    def step_wait(self) -> tuple[Any, np.ndarray, np.ndarray, list[dict]]:
+        observations, rewards, dones, infos = self.venv.step_wait()
+        codes = _encode_actions(self._actions, self.action_space)
+        extended = self._extend(observations, codes, rewards)
+        for i in np.flatnonzero(dones):
+            final = infos[i]["terminal_observation"]
+            final = dict(final) if isinstance(final, dict) else {"observation": final}
+            for name in ("previous_action", "previous_reward"):
+                if name in extended:
+                    final[name] = extended[name][i].copy()
+                    extended[name][i] = 0
+            infos[i]["terminal_observation"] = final
+        return extended, rewards, dones, infos
+
+    def _extend(self, observations: Any, codes: np.ndarray | None, rewards: np.ndarray | None) -> dict[str, np.ndarray]:
+        extended = dict(observations) if isinstance(observations, dict) else {"observation": observations}
+        for name, values in (("previous_action", codes), ("previous_reward", rewards)):
+            space = self.observation_space.spaces.get(name)
+            if space is not None:
+                extended[name] = np.zeros((self.num_envs, *space.shape), space.dtype)
+                if values is not None:
+                    extended[name][:] = values.reshape(extended[name].shape)
+        return extended
+
+
+def check_conditions(condition_on: Sequence[str]) -> tuple[str, ...]:
+    """The conditions in their fixed order, without repetition.
+
+    :raises ValueError: naming what is allowed
+    """
+    wrong = [c for c in condition_on if c not in CONDITIONS]
+    if isinstance(condition_on, str) or wrong:
+        raise ValueError(f"condition_on must be a list of words among {', '.join(CONDITIONS)}, not {condition_on!r}")
+    return tuple(c for c in CONDITIONS if c in condition_on)
+
+
+def _action_code_space(space: spaces.Space) -> spaces.Box:
+    """Where an action's code lives: one-hot (concatenated) for discrete actions, the action itself otherwise."""
+    if isinstance(space, spaces.Discrete):
+        return spaces.Box(0, 1, (int(space.n),), np.uint8)
+    if isinstance(space, spaces.MultiDiscrete):
+        return spaces.Box(0, 1, (int(np.sum(space.nvec)),), np.uint8)
+    if isinstance(space, spaces.MultiBinary):
+        return spaces.Box(0, 1, (int(np.prod(space.shape)),), np.uint8)
+    if isinstance(space, spaces.Box):
+        return spaces.Box(-np.inf, np.inf, (int(np.prod(space.shape)),), np.float32)
+    raise ValueError(f"actions of {type(space).__name__} cannot be conditioned on")
+
+
+def _encode_actions(actions: np.ndarray, space: spaces.Space) -> np.ndarray:
+    """A batch of actions (B, ...) as codes (B, C)."""
+    if isinstance(space, spaces.Discrete):
+        return np.eye(int(space.n), dtype=np.uint8)[actions.reshape(-1) - int(space.start)]
+    if isinstance(space, spaces.MultiDiscrete):
+        columns = actions.reshape(len(actions), -1)
+        return np.concatenate(
+            [np.eye(int(n), dtype=np.uint8)[columns[:, i]] for i, n in enumerate(space.nvec.reshape(-1))], axis=1
+        )
+    return actions.reshape(len(actions), -1)

@@ -1,0 +1,87 @@
+"""From observations as the environment gives them to the numbers a network takes."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from gymnasium import spaces
+from stable_baselines3.common.preprocessing import is_image_space, preprocess_obs
+from stable_baselines3.common.torch_layers import BaseFeaturesExtractor, NatureCNN
+from torch import Tensor, nn
+
+Observations = Tensor | dict[str, Tensor]
+
+
+def preprocess(
+    observations: Observations, space: spaces.Space, normalize_images: bool = True, dtype: torch.dtype = torch.float32
+) -> Observations:
+    """SB3's ``preprocess_obs`` (one-hot codes, images in [0, 1], floats), with MultiDiscrete codes in one pass.
+
+    :param observations: (B, ...) as the space gives them, or a dict of such
+    :param dtype: of the result
+    """
+    if isinstance(space, spaces.Dict):
+        return {name: preprocess(observations[name], space[name], normalize_images, dtype) for name in space.spaces}
+    if isinstance(space, spaces.MultiDiscrete):
+        return one_hot_codes(observations.flatten(1), space.nvec.reshape(-1).tolist(), dtype)
+    if isinstance(space, spaces.Box) and not (normalize_images and is_image_space(space)):
+        return observations.to(dtype)
+    return preprocess_obs(observations, space, normalize_images=normalize_images).to(dtype)
+
+
+def one_hot_codes(codes: Tensor, sizes: list[int], dtype: torch.dtype = torch.float32) -> Tensor:
+    """(B, K) integers, the k-th below ``sizes[k]``, as (B, sum(sizes)) concatenated one-hot vectors."""
+    offsets = torch.tensor([0, *sizes[:-1]], device=codes.device).cumsum(0)
+    hot = torch.zeros(len(codes), sum(sizes), dtype=dtype, device=codes.device)
+    return hot.scatter_(1, codes.long() + offsets, 1.0)
+
+
+class FlatEncoder(BaseFeaturesExtractor):
+    """Flattens; unlike SB3's, it counts one-hot codes right when the space's numbers are bytes.
+
+    :param observation_space: anything but a Dict
+    """
+
+    def __init__(self, observation_space: spaces.Space):
+        super().__init__(observation_space, encoded_size(observation_space))
+
+    def forward(self, observations: Tensor) -> Tensor:
+        """(B, ...) to (B, features)."""
+        return observations.flatten(1)
+
+
+class DictEncoder(BaseFeaturesExtractor):
+    """Encodes every entry of a Dict by its own default encoder and concatenates.
+
+    :param observation_space: a Dict
+    """
+
+    def __init__(self, observation_space: spaces.Dict):
+        encoders = {name: default_encoder(space)(space) for name, space in observation_space.spaces.items()}
+        super().__init__(observation_space, sum(encoder.features_dim for encoder in encoders.values()))
+        self.encoders = nn.ModuleDict(encoders)
+
+    def forward(self, observations: dict[str, Tensor]) -> Tensor:
+        """Entries (B, ...) to (B, features)."""
+        return torch.cat([encoder(observations[name]) for name, encoder in self.encoders.items()], dim=1)
+
+
+def default_encoder(space: spaces.Space) -> type[BaseFeaturesExtractor]:
+    """NatureCNN for pictures, entry by entry for a Dict, else flattening."""
+    if isinstance(space, spaces.Dict):
+        return DictEncoder
+    return NatureCNN if is_picture(space) else FlatEncoder
+
+
+def encoded_size(space: spaces.Space) -> int:
+    """How many numbers :func:`preprocess` makes of one observation."""
+    if isinstance(space, spaces.MultiDiscrete):
+        return int(space.nvec.sum(dtype=np.int64))
+    return int(space.n) if isinstance(space, spaces.Discrete) else math.prod(space.shape)
+
+
+def is_picture(space: spaces.Space) -> bool:
+    """Whether a space holds images large enough for NatureCNN (36 pixels a side): 7×7×3 symbols are none."""
+    return is_image_space(space) and sorted(space.shape)[1] >= 36

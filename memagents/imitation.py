@@ -1,0 +1,109 @@
+"""Learning from the oracle of an environment: behaviour cloning, and DAgger (Ross et al. 2011)."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from gymnasium import spaces
+from stable_baselines3.common.type_aliases import Schedule
+from stable_baselines3.common.utils import FloatSchedule
+
+from memagents.algorithm import MemoryAlgorithm, _CutEpisodes
+from memagents.cores.core import State, map_state
+from memagents.policy import Acted
+from memagents.rollout import Minibatch, Window, advantages
+from memagents.vector import oracle_actions
+
+
+class Imitation(MemoryAlgorithm):
+    """Cross-entropy on the oracle's actions, through the memory.
+
+    The environment must offer ``oracle()``; where it says −1 the action does not matter and teaches nothing. The critic
+    learns the returns of what was done, so that PPO can go on from the policy.
+
+    :param oracle_share: probability β of doing what the oracle says instead of what the policy says, at each step; a
+        number or a function of the remaining progress. At 1 (behaviour cloning) the policy does not act at all while
+        collecting, which saves a forward pass.
+    :param kwargs: see :class:`memagents.algorithm.MemoryAlgorithm`; ``n_epochs`` is 1 here unless it is given
+    """
+
+    hyperparameters: ClassVar[tuple[str, ...]] = (*MemoryAlgorithm.hyperparameters, "oracle_share")
+
+    def __init__(
+        self, policy: Any, env: Any, *args: Any, oracle_share: float | Schedule = 1.0, n_epochs: int = 1, **kwargs: Any
+    ):
+        self.oracle_share = oracle_share
+        super().__init__(policy, env, *args, n_epochs=n_epochs, **kwargs)
+
+    def _setup_model(self) -> None:
+        super()._setup_model()
+        if not isinstance(self.action_space, spaces.Discrete):
+            raise ValueError(f"imitation needs Discrete actions, not {type(self.action_space).__name__}")
+
+    def choose(self, observations: Any, state: State, t: int) -> Acted:
+        window, share = self._window, self._share()
+        labels = torch.from_numpy(oracle_actions(self.env)).to(self.device)
+        window.labels[t] = labels
+        oracle = labels.clamp(min=0)
+        if share == 1:
+            nothing = torch.zeros(len(labels), device=self.device)
+            return Acted(oracle, nothing, nothing, state)
+        acted = super().choose(observations, state, t)
+        follow = torch.rand(len(labels), device=self.device) < share
+        return acted._replace(actions=torch.where(follow & (labels >= 0), oracle, acted.actions))
+
+    def train(self) -> None:
+        """One pass (or more) over the window; the memory's state after it is what the next window begins with."""
+        window = self._window
+        assert window is not None
+        cloning = self._share() == 1
+        log: dict[str, list[float]] = defaultdict(list)
+        after = map_state(torch.clone, self._state)
+        for epoch in range(self.n_epochs):
+            for batch in window.minibatches(self.minibatch_count()):
+                state = self._update(batch, cloning, log)
+                if epoch == 0:
+                    map_state(
+                        lambda whole, part, rows=batch.rows: whole.index_copy_(0, rows, part.detach()), after, state
+                    )
+            self._n_updates += 1
+        if cloning:
+            self._state = after
+        for name, values in log.items():
+            self.logger.record(f"train/{name}", float(np.mean(values)))
+
+    def _update(self, batch: Minibatch, cloning: bool, log: dict[str, list[float]]) -> State:
+        """One optimiser step on a minibatch; the memory's state after its window."""
+        outputs, state, core_losses = self.policy.unroll(batch.observations, batch.initial_state, batch.starts)
+        values, decided = self.policy.values(outputs), batch.labels >= 0
+        logits = self.policy.distribution(outputs[decided]).distribution.logits
+        labels = batch.labels[decided]
+        returns = batch.returns
+        if cloning:
+            with torch.no_grad():
+                # The value after the window is taken to be the value at its last step.
+                returns = values + advantages(
+                    batch.rewards, values, batch.ends, batch.bootstrap, values[-1], self.gamma, self.gae_lambda
+                )
+        losses = {
+            "cross_entropy_loss": torch.nn.functional.cross_entropy(logits, labels, reduction="sum")
+            / max(1, len(labels)),
+            "value_loss": self.vf_coef * (returns - values).square().mean(),
+            **{f"{name}_loss": loss.mean() for name, loss in core_losses.items()},
+        }
+        log["gradient_norm"].append(self.step_optimizer(losses))
+        for name, loss in losses.items():
+            log[name].append(loss.item())
+        if len(labels):
+            log["accuracy"].append((logits.argmax(-1) == labels).float().mean().item())
+        return state
+
+    def _bootstrap(self, window: Window, cut: list[_CutEpisodes]) -> None:
+        if self._share() < 1:
+            super()._bootstrap(window, cut)
+
+    def _share(self) -> float:
+        return FloatSchedule(self.oracle_share)(self._current_progress_remaining)

@@ -1,0 +1,245 @@
+"""The policy: encoder → core → heads, as a Stable-Baselines3 policy.
+
+Letters in shapes: T steps, B batch rows, O the core's output size.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from gymnasium import spaces
+from stable_baselines3.common.distributions import Distribution, make_proba_distribution
+from stable_baselines3.common.policies import BasePolicy
+from stable_baselines3.common.torch_layers import BaseFeaturesExtractor, create_mlp
+from stable_baselines3.common.type_aliases import Schedule
+from torch import Tensor, nn
+
+from memagents.cores import make_core
+from memagents.cores.core import State, state_leaves
+from memagents.encoding import Observations, default_encoder, preprocess
+
+
+class Acted(NamedTuple):
+    """One step of acting: actions (B, ...), values (B,), log-probabilities (B,), the core's state after it."""
+
+    actions: Tensor
+    values: Tensor
+    log_probs: Tensor
+    state: State
+
+
+class Evaluated(NamedTuple):
+    """A window seen again: everything (T, B) but the state after it and the core's own losses."""
+
+    values: Tensor
+    log_probs: Tensor
+    entropy: Tensor
+    state: State
+    losses: dict[str, Tensor]
+
+
+class MemoryPolicy(BasePolicy):
+    """An actor and a critic over one memory.
+
+    :param observation_space: Box, Discrete, MultiDiscrete, MultiBinary, or a Dict of these
+    :param action_space: Box, Discrete, MultiDiscrete or MultiBinary
+    :param lr_schedule: learning rate as a function of the remaining progress
+    :param core: name of the memory system, see :func:`memagents.core_names`
+    :param core_kwargs: its parameters
+    :param net_arch: hidden layers of the heads: a list for both, or ``{"pi": [...], "vf": [...]}``
+    :param activation_fn: activation of the heads
+    :param ortho_init: orthogonal initialisation of the heads, the last layer of the actor by 0.01
+    :param log_std_init: initial log standard deviation of Gaussian actions
+    :param features_extractor_class: SB3 extractor used as the encoder; by default by the space
+    :param features_extractor_kwargs: its parameters
+    :param normalize_images: divide images by 255
+    :param optimizer_class: Adam unless another is given
+    :param optimizer_kwargs: its parameters, without the learning rate
+    """
+
+    def __init__(
+        self,
+        observation_space: spaces.Space,
+        action_space: spaces.Space,
+        lr_schedule: Schedule,
+        core: str = "lstm",
+        core_kwargs: dict[str, Any] | None = None,
+        net_arch: list[int] | dict[str, list[int]] | None = None,
+        activation_fn: type[nn.Module] = nn.Tanh,
+        ortho_init: bool = True,
+        log_std_init: float = 0.0,
+        features_extractor_class: type[BaseFeaturesExtractor] | None = None,
+        features_extractor_kwargs: dict[str, Any] | None = None,
+        normalize_images: bool = True,
+        optimizer_class: type[torch.optim.Optimizer] = torch.optim.Adam,
+        optimizer_kwargs: dict[str, Any] | None = None,
+    ):
+        if optimizer_kwargs is None:
+            optimizer_kwargs = {"eps": 1e-5} if optimizer_class is torch.optim.Adam else {}
+        super().__init__(
+            observation_space,
+            action_space,
+            features_extractor_class or default_encoder(observation_space),
+            features_extractor_kwargs,
+            normalize_images=normalize_images,
+            optimizer_class=optimizer_class,
+            optimizer_kwargs=optimizer_kwargs,
+        )
+        self.features_extractor = self.make_features_extractor()
+        self.core = make_core(core, self.features_extractor.features_dim, **(core_kwargs or {}))
+        hidden = net_arch if isinstance(net_arch, dict) else {"pi": net_arch or [], "vf": net_arch or []}
+        self.action_dist = make_proba_distribution(action_space)
+        actor = create_mlp(self.core.output_size, -1, hidden.get("pi", []), activation_fn)
+        critic = create_mlp(self.core.output_size, -1, hidden.get("vf", []), activation_fn)
+        self.actor, self.critic = nn.Sequential(*actor), nn.Sequential(*critic)
+        width = ([self.core.output_size, *hidden.get("pi", [])])[-1]
+        if isinstance(action_space, spaces.Box):
+            self.action_net, self.log_std = self.action_dist.proba_distribution_net(width, log_std_init)
+        else:
+            self.action_net = self.action_dist.proba_distribution_net(width)
+        self.value_net = nn.Linear(([self.core.output_size, *hidden.get("vf", [])])[-1], 1)
+        if ortho_init:
+            for module, gain in (
+                (self.actor, 2**0.5),
+                (self.critic, 2**0.5),
+                (self.action_net, 0.01),
+                (self.value_net, 1),
+            ):
+                module.apply(lambda m, gain=gain: self.init_weights(m, gain=gain))
+        self.optimizer = self._make_optimizer(lr_schedule(1))
+
+    def _make_optimizer(self, learning_rate: float) -> torch.optim.Optimizer:
+        """Two groups of parameters, the memory's and all others, so that the memory can learn at its own rate."""
+        memory = {id(p) for p in self.core.parameters()}
+        groups = [
+            {"name": "policy", "params": [p for p in self.parameters() if id(p) not in memory]},
+            {"name": "memory", "params": list(self.core.parameters())},
+        ]
+        return self.optimizer_class([g for g in groups if g["params"]], lr=learning_rate, **self.optimizer_kwargs)
+
+    # --- windows ----------------------------------------------------------------------------------------------------
+
+    def initial_state(self, batch_size: int) -> State:
+        """The core's state at the beginning of an episode, leaves (B, ...)."""
+        return self.core.initial_state(batch_size)
+
+    def encode(self, observations: Observations) -> Tensor:
+        """Observations (T, B, ...) to what the core takes (T, B, I); all T×B at once."""
+        first = next(iter(observations.values())) if isinstance(observations, dict) else observations
+        steps, rows = first.shape[:2]
+        flat = (
+            {name: values.flatten(0, 1) for name, values in observations.items()}
+            if isinstance(observations, dict)
+            else observations.flatten(0, 1)
+        )
+        numbers = preprocess(flat, self.observation_space, self.normalize_images, self.value_net.weight.dtype)
+        return self.features_extractor(numbers).view(steps, rows, -1)
+
+    def unroll(
+        self, observations: Observations, state: State, starts: Tensor
+    ) -> tuple[Tensor, State, dict[str, Tensor]]:
+        """Through encoder and core.
+
+        :param observations: (T, B, ...)
+        :param state: before the window, leaves (B, ...)
+        :param starts: (T, B) booleans, true where the observation begins an episode
+        :return: the core's outputs (T, B, O), the state after the window, the core's own losses
+        """
+        unrolled = self.core.unroll(self.encode(observations), state, starts)
+        return unrolled.outputs, unrolled.state, unrolled.losses
+
+    def distribution(self, outputs: Tensor) -> Distribution:
+        """The distribution of actions for (N, O) outputs of the core."""
+        mean = self.action_net(self.actor(outputs))
+        if isinstance(self.action_space, spaces.Box):
+            return self.action_dist.proba_distribution(mean, self.log_std)
+        return self.action_dist.proba_distribution(mean)
+
+    def values(self, outputs: Tensor) -> Tensor:
+        """The critic's estimate for outputs of the core, (..., O) to (...)."""
+        return self.value_net(self.critic(outputs)).squeeze(-1)
+
+    def forward(self, observations: Observations, state: State, starts: Tensor, deterministic: bool = False) -> Acted:
+        """Act on one step of observations (B, ...), through the same code as learning, with T = 1.
+
+        :param starts: (B,) booleans
+        """
+        window = {k: v[None] for k, v in observations.items()} if isinstance(observations, dict) else observations[None]
+        outputs, state, _ = self.unroll(window, state, starts[None])
+        distribution = self.distribution(outputs[0])
+        actions = distribution.get_actions(deterministic=deterministic)
+        log_probs = distribution.log_prob(actions)
+        return Acted(actions.reshape(len(actions), *self.action_space.shape), self.values(outputs[0]), log_probs, state)
+
+    def evaluate_actions(self, observations: Observations, actions: Tensor, state: State, starts: Tensor) -> Evaluated:
+        """Log-probabilities, values and entropies of a whole window under the present weights.
+
+        :param observations: (T, B, ...)
+        :param actions: (T, B, ...)
+        :param state: before the window, leaves (B, ...)
+        :param starts: (T, B) booleans
+        """
+        outputs, state, losses = self.unroll(observations, state, starts)
+        distribution = self.distribution(outputs.flatten(0, 1))
+        log_probs = distribution.log_prob(actions.flatten(0, 1).flatten(1) if actions.dim() > 2 else actions.flatten())
+        entropy = distribution.entropy()
+        if entropy is None:  # no closed form: the sampled actions estimate it
+            entropy = -log_probs
+        shape = starts.shape
+        return Evaluated(self.values(outputs), log_probs.view(shape), entropy.view(shape), state, losses)
+
+    def predict_values(self, observations: Observations, state: State, starts: Tensor) -> Tensor:
+        """Values (B,) of one step of observations (B, ...), with the memory as it stands in ``state``."""
+        window = {k: v[None] for k, v in observations.items()} if isinstance(observations, dict) else observations[None]
+        return self.values(self.unroll(window, state, starts[None])[0][0])
+
+    # --- SB3's interface --------------------------------------------------------------------------------------------
+
+    def predict(
+        self,
+        observation: np.ndarray | dict[str, np.ndarray],
+        state: State | None = None,
+        episode_start: np.ndarray | None = None,
+        deterministic: bool = False,
+    ) -> tuple[np.ndarray, State]:
+        """Actions for observations, with the memory carried by the caller.
+
+        :param observation: one observation, or a batch of B
+        :param state: what the last call returned; None at the very beginning
+        :param episode_start: (B,) booleans, true where the observation begins an episode (its memory is cleared)
+        :param deterministic: the most likely action instead of a sampled one
+        :return: actions as the action space wants them, and the state to pass to the next call
+        :raises ValueError: if the state belongs to another number of environments
+        """
+        self.set_training_mode(False)
+        observations, vectorized = self.obs_to_tensor(observation)
+        first = next(iter(observations.values())) if isinstance(observations, dict) else observations
+        rows = len(first)
+        if state is None:
+            state = self.initial_state(rows)
+        leaves = state_leaves(state)
+        if leaves and len(leaves[0]) != rows:
+            raise ValueError(f"state is of {len(leaves[0])} environments, but observation of {rows}")
+        starts = torch.zeros(rows, dtype=torch.bool, device=self.device)
+        if episode_start is not None:
+            starts |= torch.as_tensor(np.asarray(episode_start), dtype=torch.bool, device=self.device)
+        with torch.no_grad():
+            acted = self(observations, state, starts, deterministic)
+        actions = self.to_env_actions(acted.actions)
+        return (actions if vectorized else actions[0]), acted.state
+
+    def to_env_actions(self, actions: Tensor) -> np.ndarray:
+        """Actions (B, ...) as the environment takes them: clipped into a Box, offset by a Discrete's start."""
+        array = actions.cpu().numpy()
+        if isinstance(self.action_space, spaces.Box):
+            return np.clip(array, self.action_space.low, self.action_space.high)
+        if isinstance(self.action_space, spaces.Discrete):
+            return array + int(self.action_space.start)
+        return array
+
+    def _predict(self, observation: Observations, deterministic: bool = False) -> Tensor:
+        first = next(iter(observation.values())) if isinstance(observation, dict) else observation
+        starts = torch.ones(len(first), dtype=torch.bool, device=self.device)
+        return self(observation, self.initial_state(len(first)), starts, deterministic).actions

@@ -1,0 +1,121 @@
+"""Proximal policy optimisation (Schulman et al. 2017) through a memory."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from stable_baselines3.common.type_aliases import Schedule
+from stable_baselines3.common.utils import FloatSchedule, explained_variance
+from torch import Tensor
+
+from memagents.algorithm import MemoryAlgorithm, in_range
+from memagents.policy import Evaluated
+from memagents.rollout import Minibatch
+
+
+class RecurrentPPO(MemoryAlgorithm):
+    """PPO with the clipped surrogate objective, over any memory core.
+
+    A minibatch is a set of environments with their whole window, unrolled from the memory at the window's start, so
+    that gradients flow through the memory and nothing is padded. Steps at which the action does not matter
+    (``info["decision"]`` false) train the critic and the memory, not the actor.
+
+    :param clip_range: ε of the surrogate objective; a number or a function of the remaining progress
+    :param clip_range_vf: the same around the old values, or None for no clipping
+    :param normalize_advantage: advantages of the whole window to mean 0 and standard deviation 1
+    :param target_kl: stop the epochs of a window beyond 1.5 times this approximate divergence, or None
+    :param kwargs: see :class:`memagents.algorithm.MemoryAlgorithm`
+    """
+
+    hyperparameters: ClassVar[tuple[str, ...]] = (
+        *MemoryAlgorithm.hyperparameters,
+        *("clip_range", "clip_range_vf", "normalize_advantage", "target_kl"),
+    )
+
+    def __init__(
+        self,
+        policy: Any,
+        env: Any,
+        *args: Any,
+        clip_range: float | Schedule = 0.2,
+        clip_range_vf: float | Schedule | None = None,
+        normalize_advantage: bool = True,
+        target_kl: float | None = None,
+        **kwargs: Any,
+    ):
+        self.clip_range, self.clip_range_vf = clip_range, clip_range_vf
+        self.normalize_advantage = bool(normalize_advantage)
+        self.target_kl = target_kl if target_kl is None else in_range("target_kl", target_kl, 0)
+        super().__init__(policy, env, *args, **kwargs)
+
+    def train(self) -> None:
+        """Epochs of minibatch updates on the window."""
+        window = self._window
+        assert window is not None
+        progress = self._current_progress_remaining
+        clip = FloatSchedule(self.clip_range)(progress)
+        clip_vf = None if self.clip_range_vf is None else FloatSchedule(self.clip_range_vf)(progress)
+        if self.normalize_advantage:
+            normalize(window.advantages, window.decisions)
+        log: dict[str, list[float]] = defaultdict(list)
+        for _ in range(self.n_epochs):
+            divergences = []
+            for batch in window.minibatches(self.minibatch_count()):
+                evaluated = self.policy.evaluate_actions(
+                    batch.observations, batch.actions, batch.initial_state, batch.starts
+                )
+                losses = self._losses(batch, evaluated, clip, clip_vf, log)
+                divergences.append(log["approx_kl"][-1])
+                if self.target_kl is not None and divergences[-1] > 1.5 * self.target_kl:
+                    break
+                log["gradient_norm"].append(self.step_optimizer(losses))
+            self._n_updates += 1
+            if self.target_kl is not None and max(divergences) > 1.5 * self.target_kl:
+                break
+        for name, values in log.items():
+            self.logger.record(f"train/{name}", float(np.mean(values)))
+        values, returns = window.values.flatten().cpu().numpy(), window.returns.flatten().cpu().numpy()
+        self.logger.record("train/explained_variance", explained_variance(values, returns))
+        self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
+        if hasattr(self.policy, "log_std"):
+            self.logger.record("train/std", self.policy.log_std.exp().mean().item())
+
+    def _losses(
+        self, batch: Minibatch, evaluated: Evaluated, clip: float, clip_vf: float | None, log: dict[str, list[float]]
+    ) -> dict[str, Tensor]:
+        """The weighted losses of a minibatch (scalars), and their figures into the log."""
+        log_ratio = evaluated.log_probs - batch.log_probs
+        ratio = log_ratio.exp()
+        surrogate = torch.min(batch.advantages * ratio, batch.advantages * ratio.clamp(1 - clip, 1 + clip))
+        values = evaluated.values
+        if clip_vf is not None:
+            values = batch.values + (values - batch.values).clamp(-clip_vf, clip_vf)
+        losses = {
+            "policy_gradient_loss": -masked_mean(surrogate, batch.decisions),
+            "value_loss": self.vf_coef * (batch.returns - values).square().mean(),
+            "entropy_loss": -self.ent_coef * masked_mean(evaluated.entropy, batch.decisions),
+            **{f"{name}_loss": loss.mean() for name, loss in evaluated.losses.items()},
+        }
+        with torch.no_grad():
+            figures = {name: loss.detach() for name, loss in losses.items()}
+            figures["entropy"] = masked_mean(evaluated.entropy, batch.decisions)
+            figures["approx_kl"] = masked_mean(ratio - 1 - log_ratio, batch.decisions)
+            figures["clip_fraction"] = masked_mean(((ratio - 1).abs() > clip).to(ratio.dtype), batch.decisions)
+            for name, value in zip(figures, torch.stack(list(figures.values())).tolist(), strict=True):
+                log[name].append(value)
+        return losses
+
+
+def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
+    """The mean where the mask is true; zero where it never is."""
+    return torch.where(mask, values, 0).sum() / mask.sum().clamp(min=1)
+
+
+def normalize(advantages: Tensor, mask: Tensor) -> None:
+    """In place to mean 0 and standard deviation 1 over the steps where the mask is true."""
+    chosen = advantages[mask]
+    if len(chosen) > 1:
+        advantages.sub_(chosen.mean()).div_(chosen.std() + 1e-8)

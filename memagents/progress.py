@@ -1,0 +1,88 @@
+"""How a person follows a training: the progress bar and the log of a run."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.logger import (
+    CSVOutputFormat,
+    HumanOutputFormat,
+    KVWriter,
+    Logger,
+    TensorBoardOutputFormat,
+)
+from stable_baselines3.common.utils import safe_mean
+from tqdm import tqdm
+
+PROGRESS_FILE = "progress.csv"
+
+
+class ProgressBar(BaseCallback):
+    """Steps made and to come, steps per second, and the recent return and success."""
+
+    def _on_training_start(self) -> None:
+        model = self.model
+        self.bar = tqdm(
+            total=model._total_timesteps,
+            initial=model.num_timesteps,
+            unit=" steps",
+            unit_scale=True,
+            dynamic_ncols=True,
+        )
+
+    def _on_step(self) -> bool:
+        self.bar.update(self.training_env.num_envs)
+        return True
+
+    def _on_rollout_end(self) -> None:
+        model = self.model
+        figures = {}
+        if model.ep_info_buffer:
+            figures["return"] = f"{safe_mean([episode['r'] for episode in model.ep_info_buffer]):.2f}"
+        if model.ep_success_buffer:
+            figures["success"] = f"{safe_mean(model.ep_success_buffer):.0%}"
+        self.bar.set_postfix(figures, refresh=False)
+
+    def _on_training_end(self) -> None:
+        self.bar.close()
+
+
+class ContinuedCSV(CSVOutputFormat):
+    """SB3's CSV log that goes on with an existing file instead of emptying it.
+
+    :param path: the file
+    :param after: rows of more steps than this are dropped; they were made after the checkpoint that is gone on from
+    """
+
+    def __init__(self, path: Path, after: int):
+        rows = read_progress(path) if after > 0 and path.exists() else []
+        super().__init__(str(path))
+        for row in rows:
+            if float(row["time/total_timesteps"]) <= after:
+                self.write({name: value for name, value in row.items() if value != ""}, dict.fromkeys(row, ()))
+
+    def write(self, key_values: dict, key_excluded: dict, step: int = 0) -> None:
+        unquoted = {k: float(v) if isinstance(v, str) else v for k, v in key_values.items()}
+        super().write(unquoted, key_excluded, step)
+
+
+def read_progress(path: Path) -> list[dict[str, str]]:
+    """The rows of a run's log, oldest first; empty strings where a row lacks a value."""
+    with open(path, newline="") as file:
+        return [row for row in csv.DictReader(file) if row.get("time/total_timesteps")]
+
+
+def run_logger(folder: Path, verbose: int, after: int) -> Logger:
+    """``progress.csv`` and TensorBoard events in a run folder, and a table on the screen if ``verbose``.
+
+    :param after: steps already made by the run that is gone on with; 0 for a new one
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    outputs: list[KVWriter] = [ContinuedCSV(folder / PROGRESS_FILE, after), TensorBoardOutputFormat(str(folder / "tb"))]
+    if verbose:
+        import sys
+
+        outputs.append(HumanOutputFormat(sys.stdout))
+    return Logger(str(folder), outputs)

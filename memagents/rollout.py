@@ -1,0 +1,146 @@
+"""A window of experience on the device: T steps of B environments, and what is learned from it.
+
+Only the memory's state at the *start* of the window is kept; everything after it is recomputed by unrolling.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from gymnasium import spaces
+from torch import Tensor
+
+from memagents.cores.core import State, select_rows
+from memagents.encoding import Observations
+
+
+class Window:
+    """Storage for T steps of B environments, allocated once.
+
+    Row t of ``observations`` is what the agent saw, ``actions`` what it did about it, ``rewards`` and ``ends`` what
+    came of it; ``starts[t]`` is true where observation t begins an episode; ``decisions[t]`` is false where the action
+    did not matter. ``bootstrap[t]`` is the value of the final observation of an episode that was cut by a time limit at
+    step t, zero elsewhere.
+
+    :param steps: T
+    :param rows: B
+    :param observation_space: of one environment
+    :param action_space: of one environment
+    :param device: where everything lives
+    :param dtype: of rewards, values and log-probabilities
+    """
+
+    def __init__(
+        self,
+        steps: int,
+        rows: int,
+        observation_space: spaces.Space,
+        action_space: spaces.Space,
+        device: torch.device,
+        dtype: torch.dtype = torch.float32,
+    ):
+        self.steps, self.rows, self.device = steps, rows, device
+        self.initial_state: State = None
+        self.observations = _observation_storage((steps, rows), observation_space, device)
+        action_dtype = dtype if isinstance(action_space, spaces.Box) else torch.int64
+        self.actions = torch.zeros((steps, rows, *action_space.shape), dtype=action_dtype, device=device)
+
+        def zeros(kind: torch.dtype) -> Tensor:
+            return torch.zeros((steps, rows), dtype=kind, device=device)
+
+        self.rewards, self.values, self.log_probs, self.bootstrap = (zeros(dtype) for _ in range(4))
+        self.starts, self.ends, self.decisions = (zeros(torch.bool) for _ in range(3))
+        self.labels = zeros(torch.int64)  # the oracle's actions, −1 where none matters; filled by imitation alone
+        self.advantages, self.returns = zeros(dtype), zeros(dtype)
+
+    def observation(self, t: int) -> Observations:
+        """The observations of step t, (B, ...)."""
+        if isinstance(self.observations, dict):
+            return {name: values[t] for name, values in self.observations.items()}
+        return self.observations[t]
+
+    def store_observation(self, t: int, observations: Any) -> Observations:
+        """Copy the environment's observations (B, ...) in; the copy to the device happens here, once."""
+        if isinstance(self.observations, dict):
+            for name, storage in self.observations.items():
+                storage[t].copy_(torch.from_numpy(np.ascontiguousarray(observations[name])))
+        else:
+            self.observations[t].copy_(torch.from_numpy(np.ascontiguousarray(observations)))
+        return self.observation(t)
+
+    def compute_returns(self, last_values: Tensor, gamma: float, gae_lambda: float) -> None:
+        """Fill ``advantages`` and ``returns``; see :func:`advantages`."""
+        self.advantages = advantages(
+            self.rewards, self.values, self.ends, self.bootstrap, last_values, gamma, gae_lambda
+        )
+        self.returns = self.advantages + self.values
+
+    def minibatches(self, count: int, generator: torch.Generator | None = None) -> Iterator[Minibatch]:
+        """The environments in random order, dealt into ``count`` sets, each with its whole window."""
+        order = torch.randperm(self.rows, generator=generator).to(self.device)
+        for rows in order.tensor_split(count):
+            yield Minibatch(self, rows)
+
+
+def advantages(
+    rewards: Tensor,
+    values: Tensor,
+    ends: Tensor,
+    bootstrap: Tensor,
+    last_values: Tensor,
+    gamma: float,
+    gae_lambda: float,
+) -> Tensor:
+    """Generalised advantage estimation (Schulman et al. 2016, eq. 16), backwards over a window.
+
+    An episode that ended contributes no value beyond its end, but for the bootstrap at a time limit.
+
+    :param rewards: (T, B), and likewise ``values``, ``ends`` (booleans) and ``bootstrap``
+    :param last_values: the value of the observation after the window, (B,)
+    :return: (T, B)
+    """
+    advantage, following = torch.zeros_like(last_values), last_values
+    result = torch.empty_like(values)
+    for t in reversed(range(len(rewards))):
+        going_on = (~ends[t]).to(values.dtype)
+        target = rewards[t] + gamma * (following * going_on + bootstrap[t])
+        advantage = target - values[t] + gamma * gae_lambda * going_on * advantage
+        result[t], following = advantage, values[t]
+    return result
+
+
+class Minibatch:
+    """Some environments of a window: every attribute (T, rows, ...), the initial state (rows, ...)."""
+
+    def __init__(self, window: Window, rows: Tensor):
+        observations = window.observations
+        if isinstance(observations, dict):
+            self.observations: Observations = {name: values[:, rows] for name, values in observations.items()}
+        else:
+            self.observations = observations[:, rows]
+        self.initial_state = select_rows(window.initial_state, rows)
+        self.rows = rows
+        for name in ("actions", "starts", "ends", "decisions", "labels", "rewards", "values", "log_probs", "bootstrap"):
+            setattr(self, name, getattr(window, name)[:, rows])
+        self.advantages, self.returns = window.advantages[:, rows], window.returns[:, rows]
+
+    actions: Tensor
+    starts: Tensor
+    ends: Tensor
+    decisions: Tensor
+    labels: Tensor
+    rewards: Tensor
+    values: Tensor
+    log_probs: Tensor
+    bootstrap: Tensor
+
+
+def _observation_storage(shape: tuple[int, int], space: spaces.Space, device: torch.device) -> Any:
+    """Zeros of the space's own type (bytes stay bytes), (T, B, ...)."""
+    if isinstance(space, spaces.Dict):
+        return {name: _observation_storage(shape, entry, device) for name, entry in space.spaces.items()}
+    kind = torch.from_numpy(np.zeros(0, space.dtype)).dtype
+    return torch.zeros((*shape, *space.shape), dtype=kind, device=device)

@@ -1,0 +1,273 @@
+"""The folder a run lives in: what is written there, and how an agent comes back from it.
+
+``policy.json`` (algorithm, core, spaces, hyperparameters, versions) and ``policy.safetensors`` (weights) are the agent;
+``checkpoint/state.safetensors`` is what an interrupted training needs to go on exactly. Nothing is ever unpickled, and
+each file is written whole or not at all.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+import sys
+from collections import deque
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load as load_safetensors
+from safetensors.torch import save as safetensors_bytes
+from stable_baselines3.common.utils import ConstantSchedule, FloatSchedule, LinearSchedule
+from torch import Tensor
+
+from memagents import checkpoint
+from memagents.checkpoint import CheckpointError
+from memagents.cores.core import State, state_leaves
+from memagents.spaces import space_from_json, space_to_json
+from memagents.vector import restore_env, snapshot_env
+
+if TYPE_CHECKING:
+    from memagents.algorithm import MemoryAlgorithm
+
+POLICY_FILE, WEIGHTS_FILE, STATE_FILE = "policy.json", "policy.safetensors", Path("checkpoint/state.safetensors")
+PACKAGES = ("memagents", "torch", "stable-baselines3", "gymnasium", "numpy")
+
+
+# --- writing --------------------------------------------------------------------------------------------------------
+
+
+def save(agent: MemoryAlgorithm, path: str | Path) -> None:
+    """Write ``agent`` to the folder ``path``; see :meth:`MemoryAlgorithm.save`."""
+    folder = folder_of(path)
+    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in agent.policy.state_dict().items()}
+    state = training_state(agent)
+    checkpoint.write_json(folder / POLICY_FILE, describe(agent))
+    checkpoint.write_bytes(folder / WEIGHTS_FILE, safetensors_bytes(weights))
+    checkpoint.write_tree(folder / STATE_FILE, {**state, "weights": weights})
+
+
+def describe(agent: MemoryAlgorithm) -> dict[str, Any]:
+    """What ``policy.json`` says of an agent."""
+    return {
+        "format": checkpoint.FORMAT_VERSION,
+        "algorithm": type(agent).__name__,
+        "num_timesteps": agent.num_timesteps,
+        "policy_kwargs": _encode(agent.policy_kwargs, "policy_kwargs"),
+        "hyperparameters": {name: _encode(getattr(agent, name), name) for name in agent.hyperparameters},
+        "observation_space": space_to_json(agent.observation_space),
+        "action_space": space_to_json(agent.action_space),
+        "versions": {
+            "python": platform.python_version(),
+            **{name: importlib.metadata.version(name) for name in PACKAGES},
+        },
+    }
+
+
+def training_state(agent: MemoryAlgorithm) -> dict[str, Any]:
+    """All that an interrupted training needs beside the weights."""
+    env = agent.env
+    return {
+        "optimizer": agent.policy.optimizer.state_dict(),
+        "counters": {name: getattr(agent, name) for name in _COUNTERS},
+        "random": checkpoint.random_states(),
+        "threads": torch.get_num_threads(),
+        "env": None if env is None else snapshot_env(env),
+        "last_obs": agent._last_obs,
+        "last_episode_starts": agent._last_episode_starts,
+        "decisions": agent._decisions,
+        "core_state": None if agent._state is None else state_leaves(agent._state),
+        "episodes": list(agent.ep_info_buffer or []),
+        "successes": list(agent.ep_success_buffer or []),
+        "extra": agent.extra_state(),
+    }
+
+
+_COUNTERS = (
+    "num_timesteps",
+    "_total_timesteps",
+    "_episode_num",
+    "_n_updates",
+    "iteration",
+    "_current_progress_remaining",
+)
+
+
+# --- reading --------------------------------------------------------------------------------------------------------
+
+
+def load(cls: type[MemoryAlgorithm], path: str | Path, env: Any, device: Any, **kwargs: Any) -> Any:
+    """See :meth:`MemoryAlgorithm.load`."""
+    folder = folder_of(path)
+    description = read_description(folder)
+    agent = _build(cls, folder, description, env, device, kwargs)
+    weights = read_weights(agent, folder)
+    agent.policy.load_state_dict(weights)
+    agent.num_timesteps = description["num_timesteps"]
+    return agent
+
+
+def resume(cls: type[MemoryAlgorithm], path: str | Path, env: Any, device: Any) -> Any:
+    """See :meth:`MemoryAlgorithm.resume`."""
+    folder = folder_of(path)
+    state = checkpoint.read_tree(folder / STATE_FILE)
+    agent = _build(cls, folder, read_description(folder), env, device, {"run_dir": folder})
+    try:
+        agent.policy.load_state_dict(state["weights"])
+        _restore_training(agent, state)
+    except (KeyError, TypeError, ValueError, RuntimeError, IndexError, AttributeError) as error:
+        raise CheckpointError(f"{folder / STATE_FILE} does not fit the run's {POLICY_FILE}: {error}") from error
+    return agent
+
+
+def read_description(folder: Path) -> dict[str, Any]:
+    """``policy.json``, checked.
+
+    :raises CheckpointError: if it is missing, truncated, foreign or of a newer version
+    """
+    if not folder.is_dir():
+        raise CheckpointError(f"there is no run folder {folder}")
+    path = folder / POLICY_FILE
+    description = checkpoint.read_json(path)
+    checkpoint.check_version(path, description)
+    parts = ("algorithm", "num_timesteps", "policy_kwargs", "hyperparameters", "observation_space", "action_space")
+    missing = [part for part in parts if part not in description]
+    if missing:
+        raise CheckpointError(f"{path} lacks {missing[0]!r}")
+    return description
+
+
+def read_weights(agent: MemoryAlgorithm, path: str | Path) -> dict[str, Tensor]:
+    """The weights of a run folder, checked against the agent's.
+
+    :raises CheckpointError: if the file is missing or truncated, or a weight is missing, of another shape or unknown
+    """
+    file = folder_of(path) / WEIGHTS_FILE
+    try:
+        weights = load_safetensors(file.read_bytes())
+    except FileNotFoundError as error:
+        raise CheckpointError(f"{file} does not exist") from error
+    except (OSError, SafetensorError, KeyError, ValueError) as error:
+        raise CheckpointError(f"{file} is truncated, or no safetensors file: {error}") from error
+    wanted = agent.policy.state_dict()
+    for name in sorted(wanted.keys() | weights.keys()):
+        ours, theirs = (tuple(source[name].shape) if name in source else None for source in (wanted, weights))
+        if ours != theirs:
+            raise CheckpointError(f"{file}: {name} is {theirs or 'missing'}, the policy has {ours or 'no such weight'}")
+    return weights
+
+
+def folder_of(path: str | Path) -> Path:
+    """The folder meant by a path; the ending ``.zip``, which SB3's callbacks add, is dropped."""
+    path = Path(path)
+    return path.with_suffix("") if path.suffix == ".zip" else path
+
+
+def _build(
+    cls: type[MemoryAlgorithm],
+    folder: Path,
+    description: dict[str, Any],
+    env: Any,
+    device: Any,
+    changes: dict[str, Any],
+) -> MemoryAlgorithm:
+    """An agent of the described shape, with fresh weights."""
+    path = folder / POLICY_FILE
+    try:
+        spaces = {name: space_from_json(description[name]) for name in ("observation_space", "action_space")}
+        saved = {**description["hyperparameters"], "policy_kwargs": description["policy_kwargs"]}
+        # An agent of another kind (PPO from imitation's weights) takes the arguments that both have.
+        allowed = {*cls.hyperparameters, "policy_kwargs"}
+        arguments = {k: _decode(v, k, path) for k, v in saved.items() if k in allowed and k not in changes}
+        agent = cls("MlpPolicy", env, device=device, _init_setup_model=False, **{**arguments, **changes})
+    except CheckpointError:
+        raise
+    except (TypeError, AttributeError, KeyError) as error:
+        raise CheckpointError(f"{path} does not describe an agent of this memagents: {error}") from error
+    for name, space in spaces.items():
+        if env is None:
+            setattr(agent, name, space)
+        elif getattr(agent, name) != space:
+            raise CheckpointError(f"{path}: {name} was {space}, but the environment's is {getattr(agent, name)}")
+    if env is None:
+        agent.n_envs = 1
+    agent._setup_model()
+    return agent
+
+
+def _restore_training(agent: MemoryAlgorithm, state: dict[str, Any]) -> None:
+    torch.set_num_threads(state["threads"])
+    agent.policy.optimizer.load_state_dict(state["optimizer"])
+    for name in _COUNTERS:
+        setattr(agent, name, state["counters"][name])
+    agent.ep_info_buffer = deque(state["episodes"], maxlen=agent._stats_window_size)
+    agent.ep_success_buffer = deque(state["successes"], maxlen=agent._stats_window_size)
+    if state["core_state"] is not None and restore_env(agent.env, state["env"]):
+        agent._last_obs, agent._decisions = state["last_obs"], state["decisions"]
+        agent._last_episode_starts = state["last_episode_starts"]
+        agent._state = _state_like(agent.policy.initial_state(agent.n_envs), state["core_state"])
+    agent.restore_extra_state(state["extra"])
+    checkpoint.set_random_states(state["random"])
+
+
+def _state_like(like: State, leaves: list[Tensor]) -> State:
+    """Leaves put back into the structure of ``like``."""
+    remaining = list(leaves)
+
+    def build(node: Any) -> Any:
+        if isinstance(node, Tensor):
+            leaf = remaining.pop(0)
+            if leaf.shape != node.shape or leaf.dtype != node.dtype:
+                raise ValueError(f"a leaf of the memory's state is {tuple(leaf.shape)}, not {tuple(node.shape)}")
+            return leaf.to(node.device)
+        return type(node)(*(build(child) for child in node))
+
+    return build(like)
+
+
+# --- plain values ---------------------------------------------------------------------------------------------------
+
+
+def _encode(value: Any, name: str) -> Any:
+    """A hyperparameter as JSON: schedules by their numbers, classes by their names."""
+    if isinstance(value, FloatSchedule):
+        return _encode(value.value_schedule, name)
+    if isinstance(value, ConstantSchedule):
+        return value.val
+    if isinstance(value, LinearSchedule):
+        return {"linear_schedule": [value.start, value.end, value.end_fraction]}
+    if isinstance(value, type):
+        return {"class": f"{value.__module__}:{value.__qualname__}"}
+    if isinstance(value, dict):
+        return {str(k): _encode(v, f"{name}[{k!r}]") for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_encode(v, name) for v in value]
+    if isinstance(value, np.generic):
+        return value.item()
+    if callable(value):
+        return {"not_saved": repr(value)}
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    raise TypeError(f"{name} cannot be saved: {type(value).__name__} is no plain value")
+
+
+def _decode(value: Any, name: str, path: Path) -> Any:
+    """The inverse of :func:`_encode`. A file imports nothing: a class must be of a module that is imported already."""
+    if isinstance(value, list):
+        return [_decode(v, name, path) for v in value]
+    if not isinstance(value, dict):
+        return value
+    if "not_saved" in value:
+        raise CheckpointError(f"{path}: {name} was {value['not_saved']}, which no file can hold; pass {name}= anew")
+    if "linear_schedule" in value:
+        return LinearSchedule(*value["linear_schedule"])
+    if "class" in value:
+        module, _, qualname = value["class"].partition(":")
+        found: Any = sys.modules.get(module)
+        for part in qualname.split("."):
+            found = getattr(found, part, None)
+        if not isinstance(found, type):
+            raise CheckpointError(f"{path}: {name} is the class {value['class']}; import its module first")
+        return found
+    return {k: _decode(v, f"{name}[{k!r}]", path) for k, v in value.items()}

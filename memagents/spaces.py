@@ -1,0 +1,70 @@
+"""Gymnasium spaces as plain JSON, so that a saved policy needs no pickle."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from gymnasium import spaces
+
+
+def space_to_json(space: spaces.Space) -> dict[str, Any]:
+    """A space as a dict of plain values.
+
+    :raises ValueError: for a space that the agents do not support
+    """
+    if isinstance(space, spaces.Dict):
+        return {"type": "Dict", "spaces": {name: space_to_json(entry) for name, entry in space.spaces.items()}}
+    common = {"type": type(space).__name__, "dtype": np.dtype(space.dtype).name}
+    if isinstance(space, spaces.Box):
+        return {**common, "shape": list(space.shape), "low": _bound(space.low), "high": _bound(space.high)}
+    if isinstance(space, spaces.Discrete):
+        return {**common, "n": int(space.n), "start": int(space.start)}
+    if isinstance(space, spaces.MultiDiscrete):
+        return {**common, "nvec": space.nvec.tolist(), "start": space.start.tolist()}
+    if isinstance(space, spaces.MultiBinary):
+        return {**common, "n": list(space.shape)}
+    raise ValueError(
+        f"a space must be Box, Discrete, MultiDiscrete, MultiBinary or a Dict of these, not {type(space).__name__}"
+    )
+
+
+def space_from_json(data: dict[str, Any]) -> spaces.Space:
+    """The inverse of :func:`space_to_json`.
+
+    :raises ValueError: if the data is of no such space
+    """
+    try:
+        kind = data["type"]
+        if kind == "Dict":
+            return spaces.Dict({name: space_from_json(entry) for name, entry in data["spaces"].items()})
+        dtype = np.dtype(data["dtype"])
+        if kind == "Box":
+            shape = tuple(data["shape"])
+            return spaces.Box(_array(data["low"], shape, dtype), _array(data["high"], shape, dtype), shape, dtype.type)
+        if kind == "Discrete":
+            return spaces.Discrete(data["n"], start=data["start"], dtype=dtype.type)
+        if kind == "MultiDiscrete":
+            return spaces.MultiDiscrete(data["nvec"], dtype=dtype.type, start=data["start"])
+        if kind == "MultiBinary":
+            return spaces.MultiBinary(data["n"])
+    except (KeyError, TypeError, AttributeError, AssertionError) as error:
+        raise ValueError(f"not a description of a space: {data!r}") from error
+    raise ValueError(f"not a description of a space: {data!r}")
+
+
+def space_difference(saved: spaces.Space, given: spaces.Space) -> str | None:
+    """What two spaces differ in, in words; None if they are equal."""
+    return None if saved == given else f"saved for {saved}, but the environment has {given}"
+
+
+def _bound(values: np.ndarray) -> Any:
+    """One number where all are equal, else the nested list; infinities as words, since JSON has none."""
+    first = values.reshape(-1)[0] if values.size else values.dtype.type(0)
+    words = np.array(str(first)) if (values == first).all() else values.astype(str)
+    return words.tolist()
+
+
+def _array(words: Any, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    numbers = np.array(words).astype(dtype)
+    return np.broadcast_to(numbers, shape).copy()
