@@ -66,11 +66,12 @@ class DNC(MemoryCore):
         controller_size: int = 64,
         output_size: int | None = None,
     ):
+        controller_size = positive_int("controller_size", controller_size)
         super().__init__(input_size, controller_size if output_size is None else output_size)
         self.slots = positive_int("slots", slots)
         self.width = positive_int("width", width)
         self.read_heads = positive_int("read_heads", read_heads)
-        self.controller_size = positive_int("controller_size", controller_size)
+        self.controller_size = controller_size
         reads = read_heads * width
         self.interface_sizes = (reads, read_heads, width, 1, width, width, read_heads, 1, 1, 3 * read_heads)
         self.input_gates = nn.Linear(input_size, 4 * controller_size)

@@ -39,8 +39,8 @@ class LSTM(MemoryCore):
     """
 
     def __init__(self, input_size: int, hidden_size: int = 64):
-        super().__init__(input_size, hidden_size)
-        self.hidden_size = positive_int("hidden_size", hidden_size)
+        super().__init__(input_size, positive_int("hidden_size", hidden_size))
+        self.hidden_size = hidden_size
         self.input_gates = nn.Linear(input_size, 4 * hidden_size)
         self.recurrent_gates = nn.Linear(hidden_size, 4 * hidden_size, bias=False)
 

@@ -25,8 +25,8 @@ class Memoryless(MemoryCore):
     """
 
     def __init__(self, input_size: int, hidden_size: int = 64):
-        super().__init__(input_size, hidden_size)
-        self.hidden_size = positive_int("hidden_size", hidden_size)
+        super().__init__(input_size, positive_int("hidden_size", hidden_size))
+        self.hidden_size = hidden_size
         self.hidden = nn.Linear(input_size, hidden_size)
 
     def initial_state(self, batch_size: int) -> NoState:
