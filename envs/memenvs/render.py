@@ -1,23 +1,28 @@
-"""What every picture needs: a canvas measured in pixels, the picture as an array, a window to show it in."""
+"""What every picture needs: a canvas measured in pixels, a few shapes, the picture as an array, a window to show it."""
 
 from __future__ import annotations
 
 import os
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
+from matplotlib.patches import FancyBboxPatch, Polygon
 from matplotlib.textpath import TextToPath
 from numpy.typing import NDArray
 
 PIXELS_PER_INCH = 72  # so that a point, matplotlib's measure of lines and letters, is a pixel
 SMALLEST = 64
 
+PAPER = "#FCFBF8"
+INK = "#1B2130"
 
-def blank_canvas(size: tuple[int, int], background: str = "white") -> tuple[FigureCanvasAgg, Axes]:
+
+def blank_canvas(size: tuple[int, int], background: str = PAPER) -> tuple[FigureCanvasAgg, Axes]:
     """An empty canvas whose axes count pixels from the lower left corner; pyplot is not touched.
 
     :param size: width and height in pixels
@@ -51,6 +56,49 @@ def text_size(text: str, font_size: float, bold: bool = False) -> tuple[float, f
     lines = text.split("\n")
     width = max(TextToPath().get_text_width_height_descent(line, font, ismath=False)[0] for line in lines)
     return width, 1.2 * font_size * len(lines)
+
+
+# --- shapes, drawn in the order of ``order`` --------------------------------------------------------------------------
+
+
+def draw_line(axes: Axes, points: NDArray[np.float64], colour: str, width: float, order: float, **style: Any) -> None:
+    """A line through points (n, 2)."""
+    style = {"solid_capstyle": "butt", "solid_joinstyle": "round"} | style
+    axes.plot(*points.T, color=colour, linewidth=width, zorder=order, **style)
+
+
+def draw_head(
+    axes: Axes, tip: NDArray[np.float64], along: NDArray[np.float64], half: float, colour: str, order: float
+) -> None:
+    """An arrow head as long as it is wide, pointing in the direction ``along`` (of length 1)."""
+    base, across = tip - 2 * half * along, half * np.array([-along[1], along[0]])
+    axes.add_patch(Polygon([tip, base + across, base - across], closed=True, color=colour, linewidth=0, zorder=order))
+
+
+def draw_box(
+    axes: Axes, box: tuple[float, float, float, float], corner: float, colour: str, order: float, **style: Any
+) -> None:
+    """A box, given by its left, bottom, right and top, with corners of a radius."""
+    left, bottom, right, top = box
+    shape = f"round,pad=0,rounding_size={corner}"
+    style = {"linewidth": 0} | style
+    axes.add_patch(
+        FancyBboxPatch((left, bottom), right - left, top - bottom, shape, facecolor=colour, zorder=order, **style)
+    )
+
+
+def draw_text(
+    axes: Axes, x: float, y: float, text: str, font_size: float, colour: str, order: float, **style: Any
+) -> None:
+    """Lines of text, centred at y by the height of their capitals, so that a descender moves nothing."""
+    lines = text.split("\n")
+    style = {"ha": "center", "va": "baseline", "fontsize": font_size, "color": colour, "zorder": order, **style}
+    for i, line in enumerate(lines):
+        baseline = y - 0.36 * font_size + ((len(lines) - 1) / 2 - i) * 1.2 * font_size
+        axes.text(x, baseline, line, parse_math=False, **style)
+
+
+# --- a window -------------------------------------------------------------------------------------------------------
 
 
 def show(array: NDArray[np.uint8], title: str) -> None:

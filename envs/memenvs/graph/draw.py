@@ -7,15 +7,13 @@ from itertools import pairwise
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.patches import Circle, FancyBboxPatch, Polygon
+from matplotlib.patches import Circle
 from matplotlib.patheffects import withStroke
 from numpy.typing import ArrayLike, NDArray
 
 from memenvs.graph.layout import EXIT, KEY, LINE, NAME, PLAIN, STATION, Exit, Key, Layout, arrange, badge
-from memenvs.render import blank_canvas, text_size, to_array
+from memenvs.render import INK, PAPER, blank_canvas, draw_box, draw_head, draw_line, draw_text, text_size, to_array
 
-PAPER = "#FCFBF8"
-INK = "#1B2130"
 BEST = "#FFC62E"
 ROUTE = "#7A2BF5"  # as far as can be from the colours of the eleven lines
 START = "#188A42"
@@ -61,7 +59,7 @@ def draw_journey(
     if edge_colours is not None and len(edge_colours) != len(edges):
         raise ValueError(f"edge_colours must have one list of colours for each of the {len(edges)} edges")
     _check_journey(edges, len(names), start, goal, position, route, best)
-    canvas, axes = blank_canvas(size, PAPER)
+    canvas, axes = blank_canvas(size)
     labelled = tuple((int(u), int(v), str(label)) for u, v, label in edges)
     colours = None if edge_colours is None else tuple(tuple(strands) for strands in edge_colours)
     layout = arrange(points.tobytes(), labelled, tuple(names), colours, (int(size[0]), int(size[1])))
@@ -118,31 +116,33 @@ def _check_journey(edges, n, start, goal, position, route, best) -> None:
 def _draw_best(axes: Axes, layout: Layout, best: Sequence[int]) -> None:
     line = layout.places[list(best)]
     for width, alpha in ((42, 0.15), (36, 0.25), (30, 0.6)):  # softer towards its edge
-        _line(axes, line, BEST, width * layout.unit, GLOW, alpha=alpha, solid_capstyle="round")
+        draw_line(axes, line, BEST, width * layout.unit, GLOW, alpha=alpha, solid_capstyle="round")
 
 
 def _draw_lines(axes: Axes, layout: Layout) -> None:
     width = LINE * layout.unit
     for (u, v), strands in layout.lines.items():
         for i, colour in enumerate(strands):
-            _line(axes, _beside(layout, u, v, ((len(strands) - 1) / 2 - i) * width), colour, width, LINES)
+            draw_line(axes, _beside(layout, u, v, ((len(strands) - 1) / 2 - i) * width), colour, width, LINES)
         for a, b in ((u, v), (v, u)):
             if (a, b) in layout.exits and (b, a) not in layout.exits:
                 along = _direction(layout.places[[a, b]])
                 tip = layout.places[b] - (layout.radii[b] + 2.5 * layout.unit) * along
-                _head(axes, tip, along, 10 * layout.unit, strands[0], HEADS)
+                draw_head(axes, tip, along, 10 * layout.unit, strands[0], HEADS)
 
 
 def _draw_route(axes: Axes, layout: Layout, route: Sequence[int]) -> None:
     """Arrows on the left of the lines, clear of the exits, so that a way back shows beside the way there."""
     unit = layout.unit
     for u, v in dict.fromkeys(pairwise(route)):
+        if u == v:  # the agent stayed
+            continue
         strands = layout.lines.get((u, v), layout.lines.get((v, u), ()))
         ends = _beside(layout, u, v, max(LINE / 2 * len(strands) + 4, 10.5) * unit)
         along = _direction(ends)
         for width, half, colour in ((8.5, 10.5, PAPER), (5.0, 8.0, ROUTE)):
-            _line(axes, ends, colour, width * unit, TAKEN)
-            _head(axes, ends.mean(axis=0) + half * unit * along, along, half * unit, colour, TAKEN)
+            draw_line(axes, ends, colour, width * unit, TAKEN)
+            draw_head(axes, ends.mean(axis=0) + half * unit * along, along, half * unit, colour, TAKEN)
 
 
 def _draw_exits(axes: Axes, layout: Layout, route: Sequence[int]) -> None:
@@ -152,10 +152,9 @@ def _draw_exits(axes: Axes, layout: Layout, route: Sequence[int]) -> None:
 
 
 def _draw_exit(axes: Axes, exit: Exit, unit: float, taken: bool) -> None:
-    left, bottom, right, top = badge(exit, unit)
     face, rim, ink = (ROUTE, PAPER, "white") if taken else ("white", PLAIN, INK)
-    _box(axes, left, bottom, right - left, top - bottom, 8 * unit, face, EXITS, edgecolor=rim, linewidth=1.3 * unit)
-    _write(axes, exit.x, exit.y, exit.text, EXIT * unit, ink, EXITS, weight="bold")
+    draw_box(axes, badge(exit, unit), 8 * unit, face, EXITS, edgecolor=rim, linewidth=1.3 * unit)
+    draw_text(axes, exit.x, exit.y, exit.text, EXIT * unit, ink, EXITS, weight="bold")
 
 
 def _draw_stations(axes: Axes, layout: Layout, start: int | None, goal: int | None, position: int | None) -> None:
@@ -180,20 +179,26 @@ def _draw_names(axes: Axes, layout: Layout, start: int | None, goal: int | None,
         bold = marked is not None or i == position
         width, height = np.array(text_size(text, NAME * unit, bold)) + np.array([8, 2]) * unit
         if marked is not None:
-            _box(axes, x - width / 2, y - height / 2, width, height, 4 * unit, marked, NAMES, linewidth=0)
+            box = (x - width / 2, y - height / 2, x + width / 2, y + height / 2)
+            draw_box(axes, box, 4 * unit, marked, NAMES)
         ink, rim = (INK, PAPER) if marked is None else ("white", marked)
         outline = [withStroke(linewidth=3 * unit, foreground=rim)]
         weight = "bold" if bold else "normal"
-        _write(axes, x, y, text, NAME * unit, ink, NAMES, weight=weight, path_effects=outline)
+        draw_text(axes, x, y, text, NAME * unit, ink, NAMES, weight=weight, path_effects=outline)
 
 
 def _draw_legend(axes: Axes, layout: Layout, size: tuple[int, int]) -> None:
     unit = layout.legend_unit
-    top = max(key.y for key in layout.legend) + 16 * unit
-    _line(axes, np.array([[16 * unit, top], [size[0] - 16 * unit, top]]), "#DDDAD2", 1.0 * unit, LINES)
+    draw_rule(axes, layout.legend, size[0], unit)
     for key in layout.legend:
         _draw_symbol(axes, key, unit)
-        _write(axes, key.x + 32 * unit, key.y, key.text, KEY * unit, INK, NAMES, ha="left")
+        draw_text(axes, key.x + 32 * unit, key.y, key.text, KEY * unit, INK, NAMES, ha="left")
+
+
+def draw_rule(axes: Axes, legend: Sequence[Key], width: float, unit: float) -> None:
+    """The thin line between the map and its legend."""
+    y = max(key.y for key in legend) + 16 * unit
+    draw_line(axes, np.array([[16 * unit, y], [width - 16 * unit, y]]), "#DDDAD2", 1.0 * unit, LINES)
 
 
 def _draw_symbol(axes: Axes, key: Key, unit: float) -> None:
@@ -201,20 +206,17 @@ def _draw_symbol(axes: Axes, key: Key, unit: float) -> None:
     middle = (key.x + 13 * unit, key.y)
     bar = np.array([[key.x, key.y], [key.x + 26 * unit, key.y]])
     if key.colour is not None:
-        _line(axes, bar, key.colour, LINE * unit, LINES)
+        draw_line(axes, bar, key.colour, LINE * unit, LINES)
     elif key.text in ("start", "goal", "agent"):
         rim = {"start": START, "goal": GOAL, "agent": INK}[key.text]
         _draw_station(axes, middle, 0.6 * STATION * unit, rim, 0.6 * unit, key.text == "agent")
     elif key.text == "exit":
         _draw_exit(axes, Exit(*middle, "7"), 0.85 * unit, False)
     elif key.text == "best route":
-        _line(axes, bar, BEST, 14 * unit, GLOW, alpha=0.7)
+        draw_line(axes, bar, BEST, 14 * unit, GLOW, alpha=0.7)
     else:
-        _line(axes, bar - np.array([[0, 0], [8 * unit, 0]]), ROUTE, 4 * unit, TAKEN)
-        _head(axes, bar[1], np.array([1.0, 0.0]), 6 * unit, ROUTE, TAKEN)
-
-
-# --- shapes ---------------------------------------------------------------------------------------------------------
+        draw_line(axes, bar - np.array([[0, 0], [8 * unit, 0]]), ROUTE, 4 * unit, TAKEN)
+        draw_head(axes, bar[1], np.array([1.0, 0.0]), 6 * unit, ROUTE, TAKEN)
 
 
 def _beside(layout: Layout, u: int, v: int, shift: float) -> NDArray[np.float64]:
@@ -227,32 +229,3 @@ def _beside(layout: Layout, u: int, v: int, shift: float) -> NDArray[np.float64]
 def _direction(ends: NDArray[np.float64]) -> NDArray[np.float64]:
     along = ends[1] - ends[0]
     return along / max(float(np.linalg.norm(along)), 1e-9)
-
-
-def _head(
-    axes: Axes, tip: NDArray[np.float64], along: NDArray[np.float64], half: float, colour: str, order: int
-) -> None:
-    """An arrow head as long as it is wide."""
-    base, across = tip - 2 * half * along, half * np.array([-along[1], along[0]])
-    axes.add_patch(Polygon([tip, base + across, base - across], closed=True, color=colour, linewidth=0, zorder=order))
-
-
-def _line(axes: Axes, points: NDArray[np.float64], colour: str, width: float, order: int, **style) -> None:
-    style.setdefault("solid_capstyle", "butt")
-    axes.plot(*points.T, color=colour, linewidth=width, zorder=order, solid_joinstyle="round", **style)
-
-
-def _box(axes, left, bottom, width, height, corner, face, order, **style) -> None:
-    shape = f"round,pad=0,rounding_size={corner}"
-    axes.add_patch(FancyBboxPatch((left, bottom), width, height, shape, facecolor=face, zorder=order, **style))
-
-
-def _write(
-    axes: Axes, x: float, y: float, text: str, font_size: float, colour: str, order: int, ha="center", **style
-) -> None:
-    """Text centred at y by the height of its capitals, so that a descender moves nothing."""
-    lines = text.split("\n")
-    style |= {"ha": ha, "va": "baseline", "fontsize": font_size, "color": colour, "zorder": order}
-    for i, line in enumerate(lines):
-        baseline = y - 0.36 * font_size + ((len(lines) - 1) / 2 - i) * 1.2 * font_size
-        axes.text(x, baseline, line, parse_math=False, **style)

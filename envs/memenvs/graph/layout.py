@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -90,17 +90,20 @@ def arrange(
         lines[pair] = tuple(dict.fromkeys(lines.get(pair, ()) + ((PLAIN,) if colours is None else colours[i])))
     cells = schematic(np.frombuffer(points).reshape(-1, 2), list(lines))
     lines = {(u, v) if tuple(cells[u]) <= tuple(cells[v]) else (v, u): strands for (u, v), strands in lines.items()}
-    strands_at = np.array([max((len(c) for pair, c in lines.items() if i in pair), default=0) for i in range(len(cells))])
+    bundle = np.zeros(len(cells))  # the most lines side by side at a station
+    for pair, strands in lines.items():
+        bundle[list(pair)] = np.maximum(bundle[list(pair)], len(strands))
 
     unit = float(np.clip(min(size[0] / 640, size[1] / 480), SMALLEST_UNIT, 4.0))
-    legend = _legend(lines, size, unit)
+    used = {colour for strands in lines.values() for colour in strands}
+    legend = legend_rows([[(key, None) for key in JOURNEY_KEYS], line_keys(used)], size[0], unit)
     low = max(key.y for key in legend) + 22 * unit
     area = (14 * unit, low, size[0] - 14 * unit, size[1] - 14 * unit)
     legend_unit, margins = unit, np.array([80.0, 30.0, 80.0, 30.0]) * unit
     for _ in range(3):  # names need room that is known only once they are placed
         places = _fit(cells, area, margins, LONGEST * legend_unit)
         unit = min(unit, max(READABLE_UNIT, _shortest(places, lines) / SHORTEST))
-        radii = np.maximum(STATION, LINE / 2 * strands_at + 5) * unit
+        radii = np.maximum(STATION, LINE / 2 * bundle + 5) * unit
         exits = _place_exits(places, radii, edges, unit)
         placed = _place_names(places, radii, names, lines, exits, area, unit)
         margins = _room_for_names(places, placed, unit)
@@ -113,27 +116,26 @@ def badge(exit: Exit, unit: float) -> Box:
     return exit.x - half, exit.y - 8 * unit, exit.x + half, exit.y + 8 * unit
 
 
-def _legend(lines: Mapping[tuple[int, int], Sequence[str]], size: tuple[int, int], unit: float) -> list[Key]:
-    """The legend, in rows along the bottom: what a journey consists of, and the lines of the real map."""
+def line_keys(colours: Collection[str]) -> list[tuple[str, str]]:
+    """Name and colour of those lines of the real map whose colours are given."""
     tube = load_map()
-    used = {colour for strands in lines.values() for colour in strands}
-    named = [(name, colour) for name, colour in zip(tube.line_names, tube.line_colours, strict=True) if colour in used]
+    return [pair for pair in zip(tube.line_names, tube.line_colours, strict=True) if pair[1] in colours]
+
+
+def legend_rows(groups: Sequence[Sequence[tuple[str, str | None]]], width: float, unit: float) -> list[Key]:
+    """Entries of a legend, in rows along the bottom of a picture; every group of (text, colour) begins a row."""
     rows: list[list[tuple[float, str, str | None]]] = []
-    for group in ([(key, None) for key in JOURNEY_KEYS], named):
+    for group in groups:
         x = np.inf
         for text, colour in group:
-            width = text_size(text, KEY * unit)[0] + 50 * unit
-            if x + width > size[0]:
+            room = text_size(text, KEY * unit)[0] + 50 * unit
+            if x + room > width:
                 rows.append([])
                 x = 16 * unit
             rows[-1].append((x, text, colour))
-            x += width
-    height = 20 * unit
-    return [
-        Key(x, (len(rows) - i) * height - 4 * unit, text, colour)
-        for i, row in enumerate(rows)
-        for x, text, colour in row
-    ]
+            x += room
+    heights = [(20 * i - 4) * unit for i in range(len(rows), 0, -1)]
+    return [Key(x, y, text, colour) for row, y in zip(rows, heights, strict=True) for x, text, colour in row]
 
 
 def _shortest(places: Floats, lines: Mapping[tuple[int, int], Sequence[str]]) -> float:

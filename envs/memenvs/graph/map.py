@@ -61,10 +61,10 @@ def load_map() -> Map:
         between.setdefault((u, v), []).append(line)
         between.setdefault((v, u), []).append(line)
     adjacent = [sorted(v for w, v in between if w == u) for u in range(len(stations))]
-    degree = np.array([len(row) for row in adjacent], dtype=np.int32)
+    degree = np.array([len(ends) for ends in adjacent], dtype=np.int32)
     neighbours = np.full((len(stations), degree.max()), -1, dtype=np.int32)
-    for u, row in enumerate(adjacent):
-        neighbours[u, : len(row)] = row
+    for u, ends in enumerate(adjacent):
+        neighbours[u, : len(ends)] = ends
     coordinates = np.array([[float(s["longitude"]), float(s["latitude"])] for s in stations])
     zones = np.array([float(s["zone"]) for s in stations])
     for array in (coordinates, zones, neighbours, degree):
@@ -83,5 +83,5 @@ def load_map() -> Map:
 
 def _read_table(name: str) -> list[dict[str, str]]:
     """The rows of one of the package's tables, in the order of their ids."""
-    with resources.files("memenvs.graph").joinpath("data", name).open(encoding="utf-8", newline="") as file:
+    with resources.files("memenvs.graph").joinpath("data", name).open(encoding="utf-8") as file:
         return list(csv.DictReader(file))
