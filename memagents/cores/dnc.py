@@ -8,8 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from memagents.cores import register_core
-from memagents.cores.core import MemoryCore, Step, full_precision, positive_int
+from memagents.cores.core import MemoryCore, Step, Unrolled, full_precision, positive_int, state_leaves
 from memagents.cores.lstm import LSTMState, lstm_cell
+from memagents.kernels.dnc import dnc_window, supported
 from memagents.memory import access, addressing, allocation, linkage
 
 
@@ -93,6 +94,19 @@ class DNC(MemoryCore):
     def readout(self, features: Tensor) -> Tensor:
         """y = W_y h + W_r r (+ a bias): (..., H + R W) to (..., O)."""
         return self.output(features)
+
+    def unroll(self, inputs: Tensor, state: DNCState, starts: Tensor, trace: bool = False) -> Unrolled:
+        """A window of steps: on the CPU by the fused kernel, which equals the default loop; with a trace, under autocast
+        or on another device by that loop. The kernel can not be differentiated twice.
+        """
+        self.check_window(inputs, starts)
+        x, leaves = self.project(inputs), state_leaves(state)
+        if trace or not supported([x, *leaves]):
+            return super().unroll(inputs, state, starts, trace)
+        features, leaves = dnc_window(
+            x, starts, self.recurrent_gates.weight, self.interface.weight, self.interface.bias, leaves
+        )
+        return Unrolled(self.readout(features), DNCState(*leaves[:7], LSTMState(*leaves[7:])), {}, {})
 
     def step(self, x: Tensor, state: DNCState) -> Step:
         recurrent = torch.cat([state.controller.hidden, state.read_vectors.flatten(1)], dim=1)

@@ -1,0 +1,218 @@
+"""The DNC over a window on the CPU: one fused forward and one hand-derived backward, compiled by Numba.
+
+:func:`dnc_window` equals the recurrence of the plain :meth:`memagents.cores.core.MemoryCore.unroll` of
+:class:`memagents.cores.dnc.DNC`, values and gradients. The batch is cut into tiles of one vector register's rows
+(:mod:`memagents.kernels.simd`); a thread takes a tile through the whole window while its memory stays in cache, and a
+row's results do not depend on the rows beside it or on where the window was cut.
+
+For the backward the small quantities of every step are stored, the memory and link matrices only every √T steps; they
+are computed again from there, forward, since inverting their updates would divide by almost zero.
+
+The leaves of a state are laid out with the batch last in memory (their shapes have it first), which is how a tile loads
+them fastest; leaves in any other layout are copied.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from numba import njit
+from torch import Tensor
+from torch.autograd.function import FunctionCtx, once_differentiable
+
+from memagents.kernels import dnc_backward, dnc_forward
+from memagents.kernels.dnc_tape import Sizes, interface_rows, matrix_rows, record_rows
+from memagents.kernels.simd import lanes
+from memagents.kernels.threads import run, thread_count
+
+
+def _hash_of_sources() -> int:
+    """Of all kernel files: Numba's cache looks at the file of the compiled function only, not at what it calls."""
+    files = sorted(Path(__file__).parent.glob("*.py"))
+    return int.from_bytes(hashlib.sha256(b"".join(file.read_bytes() for file in files)).digest()[:7], "little")
+
+
+_SOURCES = _hash_of_sources()
+
+
+@njit(nogil=True, cache=True)
+def _forward(
+    sizes, x, starts, weights, before, after, features, tape, checkpoints, every, work, first, last, thread,
+    sources=_SOURCES,
+):  # fmt: skip
+    numbers = Sizes(sizes[0], sizes[1], sizes[2], sizes[3])
+    own = dnc_forward.work_of(work[thread], numbers)
+    for tile in range(first, last):
+        block = tile if checkpoints.shape[1] > 0 else thread
+        dnc_forward.forward_tile(
+            tile, numbers, x, starts, weights, before, after, features, tape[block], checkpoints[block], every, own
+        )
+
+
+@njit(nogil=True, cache=True)
+def _backward(
+    sizes, starts, columns, grad_features, grad_after, grad_before, d_gates, d_interface, tape, checkpoints, every, work,
+    first, last, thread, sources=_SOURCES,
+):  # fmt: skip
+    numbers = Sizes(sizes[0], sizes[1], sizes[2], sizes[3])
+    own = dnc_backward.work_of(work[thread], numbers, every)
+    for tile in range(first, last):
+        dnc_backward.backward_tile(
+            tile, numbers, starts, columns, grad_features, grad_after, grad_before, d_gates, d_interface,
+            tape[tile], checkpoints[tile], every, own,
+        )  # fmt: skip
+
+
+def supported(tensors: Sequence[Tensor]) -> bool:
+    """Whether :func:`dnc_window` can take these: on the CPU, all float32 or all float64, outside of autocast."""
+    dtype = tensors[0].dtype
+    return (
+        dtype in (torch.float32, torch.float64)
+        and all(tensor.device.type == "cpu" and tensor.dtype == dtype for tensor in tensors)
+        and not torch.is_autocast_enabled("cpu")
+    )
+
+
+def dnc_window(
+    x: Tensor, starts: Tensor, recurrent_weight: Tensor, weight: Tensor, bias: Tensor, leaves: Sequence[Tensor]
+) -> tuple[Tensor, list[Tensor]]:
+    """The recurrence of a DNC over a window. Not differentiable twice.
+
+    :param x: the inputs' share of the controller's gates, (T, B, 4H)
+    :param starts: (T, B) booleans, where the state becomes zero before the step
+    :param recurrent_weight: of hidden state and read vectors in the gates, (4H, H + R W)
+    :param weight: of the interface, (I, H)
+    :param bias: of the interface, (I,)
+    :param leaves: the nine tensors of a :class:`~memagents.cores.dnc.DNCState`, in order
+    :return: features (T, B, H + R W) and the leaves after the window
+    """
+    operands = (x, recurrent_weight, weight, bias, *leaves)
+    if torch.is_grad_enabled() and any(operand.requires_grad for operand in operands):
+        features, *leaves = _Window.apply(starts, *operands)
+        return features, leaves
+    features, leaves, _ = _run_forward(starts, *operands, keep=False)
+    return features, leaves
+
+
+class _Window(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, starts: Tensor, *operands: Tensor) -> tuple[Tensor, ...]:
+        features, leaves, (tape, checkpoints) = _run_forward(starts, *operands, keep=True)
+        _, recurrent_weight, weight, _, *before = operands
+        ctx.set_materialize_grads(False)
+        ctx.tape, ctx.checkpoints, ctx.shapes = tape, checkpoints, [leaf.shape for leaf in before]
+        first = torch.cat([before[7], before[6].flatten(1)], dim=1)
+        ctx.save_for_backward(starts, recurrent_weight, weight, first, features)
+        return features, *leaves
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad_features: Tensor | None, *grad_leaves: Tensor | None) -> tuple[Tensor | None, ...]:
+        return (None, *_run_backward(ctx, grad_features, grad_leaves))
+
+
+def _sizes(leaves: Sequence[torch.Size]) -> Sizes:
+    """From the shapes of a state's leaves."""
+    return Sizes(leaves[0][1], leaves[0][2], leaves[5][1], leaves[7][1])
+
+
+def _rows(leaf: Tensor) -> Any:
+    """A leaf (B, ...) as an (entries, B) array."""
+    return leaf.detach().flatten(1).t().contiguous().numpy()
+
+
+def _leaf(rows: Tensor, shape: torch.Size) -> Tensor:
+    """An (entries, B) tensor as a leaf (B, ...)."""
+    return rows.t().view(shape)
+
+
+def _run_forward(
+    starts: Tensor,
+    x: Tensor,
+    recurrent_weight: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    *leaves: Tensor,
+    keep: bool,
+) -> tuple[Tensor, list[Tensor], tuple[Tensor, Tensor]]:
+    steps, batch = starts.shape
+    shapes = [leaf.shape for leaf in leaves]
+    sizes, width = _sizes(shapes), lanes(_numpy_dtype(x))
+    tiles = -(-batch // width)
+    threads = thread_count(tiles)
+    every = max(1, round(math.sqrt(steps)))
+    after = [x.new_empty(shape[1:].numel(), batch) for shape in shapes]
+    features = x.new_empty(steps, batch, sizes.hidden + sizes.heads * sizes.width)
+    tape = x.new_empty(tiles if keep else threads, steps + 1 if keep else 2, record_rows(sizes), width)
+    chunks = -(-steps // every) if keep else 0
+    checkpoints = x.new_empty(tiles if keep else threads, chunks, matrix_rows(sizes), width)
+    work = x.new_zeros(threads, dnc_forward.work_rows(sizes), width)
+    arguments = (
+        tuple(sizes),
+        x.detach().contiguous().numpy(),
+        starts.contiguous().numpy(),
+        tuple(w.detach().contiguous().numpy() for w in (recurrent_weight, weight)) + (bias.detach().numpy(),),
+        tuple(_rows(leaf) for leaf in leaves),
+        tuple(rows.numpy() for rows in after),
+        features.numpy(),
+        tape.numpy(),
+        checkpoints.numpy(),
+        every,
+        work.numpy(),
+    )
+    run(partial(_forward, *arguments), tiles)
+    new = [_leaf(rows, shape) for rows, shape in zip(after, shapes, strict=True)]
+    return features, new, (tape, checkpoints)
+
+
+def _run_backward(
+    ctx: Any, grad_features: Tensor | None, grad_leaves: Sequence[Tensor | None]
+) -> tuple[Tensor | None, ...]:
+    starts, recurrent_weight, weight, first, features = ctx.saved_tensors
+    steps, batch = starts.shape
+    sizes, (tiles, chunks, _, width) = _sizes(ctx.shapes), ctx.checkpoints.shape
+    every = max(1, round(math.sqrt(steps)))
+    wanted = ctx.needs_input_grad[5:]
+    if grad_features is None:
+        grad_features = torch.zeros_like(features)
+    nothing = features.new_empty(0, batch)
+    grad_before = [
+        features.new_empty(shape[1:].numel(), batch) if want else nothing
+        for shape, want in zip(ctx.shapes, wanted, strict=True)
+    ]
+    d_gates = features.new_empty(steps, batch, 4 * sizes.hidden)
+    d_interface = features.new_empty(steps, batch, interface_rows(sizes))
+    work = features.new_zeros(thread_count(tiles), dnc_backward.work_rows(sizes, every), width)
+    arguments = (
+        tuple(sizes),
+        starts.contiguous().numpy(),
+        tuple(w.detach().t().contiguous().numpy() for w in (recurrent_weight, weight)),
+        grad_features.contiguous().numpy(),
+        tuple(_rows(nothing.t() if grad is None else grad) for grad in grad_leaves),
+        tuple(rows.numpy() for rows in grad_before),
+        d_gates.numpy(),
+        d_interface.numpy(),
+        ctx.tape.numpy(),
+        ctx.checkpoints.numpy(),
+        every,
+        work.numpy(),
+    )
+    run(partial(_backward, *arguments), tiles)
+    previous = torch.cat([first.unsqueeze(0), features[:-1]]).masked_fill_(starts.unsqueeze(2), 0.0)
+    flat_gates, flat_interface = d_gates.flatten(0, 1), d_interface.flatten(0, 1)
+    d_recurrent = flat_gates.t() @ previous.flatten(0, 1)
+    d_weight = flat_interface.t() @ features.flatten(0, 1)[:, : sizes.hidden]
+    d_leaves = [
+        _leaf(rows, shape) if want else None for rows, shape, want in zip(grad_before, ctx.shapes, wanted, strict=True)
+    ]
+    return d_gates, d_recurrent, d_weight, flat_interface.sum(0), *d_leaves
+
+
+def _numpy_dtype(tensor: Tensor) -> Any:
+    return tensor.detach().numpy().dtype

@@ -1,0 +1,362 @@
+"""The DNC's window, forward: :meth:`memagents.cores.dnc.DNC.step` in a loop, for one tile of batch rows at a time.
+
+The maths, its order and its names are those of :mod:`memagents.memory`, one function here for one there.
+"""
+
+# mypy: disable-error-code="no-untyped-def, no-untyped-call"
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from numba import njit
+from numba.extending import register_jitable
+
+from memagents.kernels.dnc_tape import (
+    EPSILON,
+    carry_of,
+    carry_rows,
+    clear,
+    clear_fresh,
+    copy,
+    interface_of,
+    load_features,
+    load_rows,
+    load_starts,
+    padded_slots,
+    record_of,
+    reset_carry,
+    store_features,
+    store_rows,
+    take,
+)
+from memagents.kernels.products import ROWS, add_products, both_ways_rows, dot_rows, mix_rows
+from memagents.kernels.simd import exp, fma, full, load, select_less, sigmoid, softplus, sqrt, store, tanh
+
+
+class Work(NamedTuple):
+    """What one thread needs of a tile beside the tape."""
+
+    memory: Any  # N W, padded
+    link: Any  # N N, padded
+    features: Any  # H + R W: hidden state and read vectors
+    carry: Any
+    fresh: Any  # 1, see load_starts
+    allocation: Any  # N
+
+
+@register_jitable
+def work_rows(sizes):
+    """Entries of a :class:`Work`."""
+    n = padded_slots(sizes)
+    features = sizes.hidden + sizes.heads * sizes.width
+    return n * (sizes.width + sizes.slots) + features + carry_rows(sizes) + 1 + sizes.slots
+
+
+@njit
+def work_of(flat, sizes):
+    n = padded_slots(sizes)
+    memory, at = take(flat, 0, n * sizes.width)
+    link, at = take(flat, at, n * sizes.slots)
+    features, at = take(flat, at, sizes.hidden + sizes.heads * sizes.width)
+    carry, at = take(flat, at, carry_rows(sizes))
+    fresh, at = take(flat, at, 1)
+    allocation, at = take(flat, at, sizes.slots)
+    return Work(memory, link, features, carry, fresh, allocation)
+
+
+@njit
+def lstm(gates, before, cell, squashed, hidden):
+    """:func:`memagents.cores.lstm.lstm_cell`; squashes the gates in place."""
+    units = cell.shape[0]
+    for u in range(units):
+        i, f = sigmoid(load(gates, u)), sigmoid(load(gates, units + u))
+        g, o = tanh(load(gates, 2 * units + u)), sigmoid(load(gates, 3 * units + u))
+        c = fma(f, load(before, u), i * g)
+        s = tanh(c)
+        store(gates, u, i)
+        store(gates, units + u, f)
+        store(gates, 2 * units + u, g)
+        store(gates, 3 * units + u, o)
+        store(cell, u, c)
+        store(squashed, u, s)
+        store(hidden, u, o * s)
+
+
+@njit
+def oneplus(values, i, slopes, slope):
+    x = load(values, i)
+    linear = full(values, 20.0)  # where torch's softplus becomes linear
+    store(slopes, slope, select_less(linear, x, full(values, 1.0), sigmoid(x)))
+    store(values, i, 1.0 + select_less(linear, x, x, softplus(x)))
+
+
+@njit
+def squash(values):
+    for i in range(values.shape[0]):
+        store(values, i, sigmoid(load(values, i)))
+
+
+@njit
+def parse(raw, slopes, sizes):
+    """Squash the parts of the interface vector in place."""
+    face = interface_of(raw, sizes)
+    for head in range(sizes.heads):
+        oneplus(face.read_strengths, head, slopes, head)
+    oneplus(face.write_strength, 0, slopes, sizes.heads)
+    squash(face.erase)
+    squash(face.free_gates)
+    squash(face.allocation_gate)
+    squash(face.write_gate)
+    for at in range(0, 3 * sizes.heads, 3):
+        softmax(face.read_modes, at, 3, full(raw, 1.0))
+    return face
+
+
+@njit
+def softmax(values, start, count, strength):
+    """In place, of ``strength`` (positive) times ``count`` values."""
+    largest = load(values, start)
+    for i in range(start + 1, start + count):
+        v = load(values, i)
+        largest = select_less(largest, v, v, largest)
+    total = full(values, 0.0)
+    for i in range(start, start + count):
+        e = exp(strength * (load(values, i) - largest))
+        total += e
+        store(values, i, e)
+    scale = 1.0 / total
+    for i in range(start, start + count):
+        store(values, i, scale * load(values, i))
+
+
+@njit
+def norm(values, start, count):
+    """The root of a sum of squares, with the small constant under it."""
+    total = full(values, EPSILON)
+    for i in range(start, start + count):
+        v = load(values, i)
+        total = fma(v, v, total)
+    return sqrt(total)
+
+
+@njit
+def content_weighting(match, start, norms, key_norm, strength, content):
+    """Turns dot products into cosines in place, and those into a weighting."""
+    n = norms.shape[0]
+    for i in range(n):
+        cosine = load(match, start + i) / fma(key_norm, load(norms, i), full(match, EPSILON))
+        store(match, start + i, cosine)
+        store(content, start + i, cosine)
+    softmax(content, start, n, strength)
+
+
+@njit
+def update_usage(before, free_gates, usage, sizes):
+    n = sizes.slots
+    for i in range(n):
+        u, w = load(before.usage, i), load(before.write_weights, i)
+        kept = full(usage, 1.0)
+        for head in range(sizes.heads):
+            kept = kept * fma(-load(free_gates, head), load(before.read_weights, head * n + i), full(usage, 1.0))
+        store(usage, i, fma(u, 1.0 - w, w) * kept)
+
+
+@njit
+def allocation_weighting(usage, taken, allocation):
+    """Without a sort: a slot's product runs over all slots that are less used, or as much and of a smaller index."""
+    n = usage.shape[0]
+    for i in range(n):
+        store(allocation, i, fma(load(usage, i), full(usage, 1.0 - EPSILON), full(usage, EPSILON)))
+    one = full(usage, 1.0)
+    for i in range(n):
+        mine, product = load(allocation, i), one
+        for j in range(i):
+            other = load(allocation, j)
+            product = product * select_less(mine, other, one, other)
+        for j in range(i + 1, n):
+            other = load(allocation, j)
+            product = product * select_less(other, mine, other, one)
+        store(taken, i, product)
+    for i in range(n):
+        store(allocation, i, (1.0 - load(allocation, i)) * load(taken, i))
+
+
+@njit
+def write_weighting(face, content, allocation, out):
+    """Returns the sum of the weighting too."""
+    ga, gw, total = load(face.allocation_gate, 0), load(face.write_gate, 0), full(out, 0.0)
+    for i in range(out.shape[0]):
+        c = load(content, i)
+        w = gw * fma(ga, load(allocation, i) - c, c)
+        total += w
+        store(out, i, w)
+    return total
+
+
+@njit
+def erase_and_add(memory, row, weights, erase, write, out):
+    """One slot, from ``memory`` to ``out``."""
+    w, at, width = load(weights, row), row * erase.shape[0], erase.shape[0]
+    for k in range(width):
+        m = load(memory, at + k)
+        store(out, at + k, fma(w, fma(-load(erase, k), m, load(write, k)), m))
+
+
+@njit
+def update_link(link, row, weights, precedence, out, out_row):
+    """One row of the link matrix, from ``link`` to ``out``."""
+    n = weights.shape[0]
+    at, out_at = row * n, out_row * n
+    w = load(weights, row)
+    keep = 1.0 - w
+    for j in range(n):
+        store(out, out_at + j, fma(keep - load(weights, j), load(link, at + j), w * load(precedence, j)))
+    store(out, out_at + row, full(out, 0.0))
+
+
+@njit
+def update_precedence(before, weights, total, out):
+    keep = 1.0 - total
+    for i in range(out.shape[0]):
+        store(out, i, fma(keep, load(before, i), load(weights, i)))
+
+
+@njit
+def read_weighting(modes, record, sizes):
+    n = sizes.slots
+    for head in range(sizes.heads):
+        b, c, f = load(modes, 3 * head), load(modes, 3 * head + 1), load(modes, 3 * head + 2)
+        for i in range(head * n, head * n + n):
+            mixed = fma(c, load(record.read_content, i), b * load(record.backward, i))
+            store(record.carry.read_weights, i, fma(f, load(record.forward, i), mixed))
+
+
+@njit
+def choose_where_to_write(before, now, face, work, sizes):
+    """Usage, allocation, content on the memory as it was, write weighting, precedence."""
+    update_usage(before, face.free_gates, now.carry.usage, sizes)
+    allocation_weighting(now.carry.usage, now.taken, work.allocation)
+    clear(now.write_match)
+    for i in range(0, sizes.slots, ROWS):
+        dot_rows(work.memory, i, sizes.slots, sizes.width, face.write_key, 0, now.write_match, 0)
+    key_norm = norm(face.write_key, 0, sizes.width)
+    content_weighting(now.write_match, 0, before.norms, key_norm, load(face.write_strength, 0), now.write_content)
+    total = write_weighting(face, now.write_content, work.allocation, now.carry.write_weights)
+    update_precedence(before.precedence, now.carry.write_weights, total, now.carry.precedence)
+
+
+@njit
+def write_and_match(now, face, memory, sizes):
+    """The memory, in place; the norms of its slots; their dot products with the read keys."""
+    n, width = sizes.slots, sizes.width
+    clear(now.read_match)
+    for i in range(0, n, ROWS):
+        for row in range(i, min(i + ROWS, n)):
+            erase_and_add(memory, row, now.carry.write_weights, face.erase, face.write, memory)
+            store(now.carry.norms, row, norm(memory, row * width, width))
+        for head in range(sizes.heads):
+            dot_rows(memory, i, n, width, face.read_keys, head * width, now.read_match, head * n)
+
+
+@njit
+def link_and_follow(before, now, link, sizes):
+    """The links, in place; where they lead from what was read."""
+    n = sizes.slots
+    clear(now.forward)
+    clear(now.backward)
+    for i in range(0, n, ROWS):
+        for row in range(i, min(i + ROWS, n)):
+            update_link(link, row, now.carry.write_weights, before.precedence, link, row)
+        for head in range(sizes.heads):
+            both_ways_rows(link, i, n, before.read_weights, head * n, now.forward, now.backward)
+
+
+@njit
+def read(now, face, memory, vectors, sizes):
+    """Read weightings and read vectors."""
+    n, width = sizes.slots, sizes.width
+    for head in range(sizes.heads):
+        key_norm, strength = norm(face.read_keys, head * width, width), load(face.read_strengths, head)
+        content_weighting(now.read_match, head * n, now.carry.norms, key_norm, strength, now.read_content)
+    read_weighting(face.read_modes, now, sizes)
+    clear(vectors)
+    for i in range(0, n, ROWS):
+        for head in range(sizes.heads):
+            mix_rows(memory, i, n, width, now.carry.read_weights, head * n, vectors, head * width)
+
+
+@njit
+def step(before, now, work, recurrent_weight, interface_weight, sizes):
+    """One step, from the inputs' share in ``now.gates`` and the bias in ``now.interface`` on."""
+    hidden, vectors = work.features[: sizes.hidden], work.features[sizes.hidden :]
+    add_products(recurrent_weight, work.features, now.gates)
+    lstm(now.gates, before.cell, now.carry.cell, now.squashed_cell, hidden)
+    add_products(interface_weight, hidden, now.interface)
+    face = parse(now.interface, now.strength_slopes, sizes)
+    choose_where_to_write(before, now, face, work, sizes)
+    write_and_match(now, face, work.memory, sizes)
+    link_and_follow(before, now, work.link, sizes)
+    read(now, face, work.memory, vectors, sizes)
+
+
+@njit
+def load_state(state, row, count, carry, work, sizes):
+    memory, usage, link, precedence, write_weights, read_weights, read_vectors, hidden, cell = state
+    load_rows(memory, row, count, work.memory)
+    load_rows(usage, row, count, carry.usage)
+    load_rows(link, row, count, work.link)
+    load_rows(precedence, row, count, carry.precedence)
+    load_rows(write_weights, row, count, carry.write_weights)
+    load_rows(read_weights, row, count, carry.read_weights)
+    load_rows(read_vectors, row, count, work.features[sizes.hidden :])
+    load_rows(hidden, row, count, work.features[: sizes.hidden])
+    load_rows(cell, row, count, carry.cell)
+    for i in range(sizes.slots):
+        store(carry.norms, i, norm(work.memory, i * sizes.width, sizes.width))
+
+
+@njit
+def store_state(state, row, count, carry, work, sizes):
+    memory, usage, link, precedence, write_weights, read_weights, read_vectors, hidden, cell = state
+    store_rows(work.memory, memory, row, count)
+    store_rows(carry.usage, usage, row, count)
+    store_rows(work.link, link, row, count)
+    store_rows(carry.precedence, precedence, row, count)
+    store_rows(carry.write_weights, write_weights, row, count)
+    store_rows(carry.read_weights, read_weights, row, count)
+    store_rows(work.features[sizes.hidden :], read_vectors, row, count)
+    store_rows(work.features[: sizes.hidden], hidden, row, count)
+    store_rows(carry.cell, cell, row, count)
+
+
+@njit
+def fill_bias(bias, out):
+    for i in range(bias.shape[0]):
+        store(out, i, full(out, bias[i]))
+
+
+@njit
+def forward_tile(tile, sizes, x, starts, weights, before, after, features, tape, checkpoints, every, work):
+    """The window for one tile; the tape holds all its records, or only two that take turns."""
+    lanes, slots = work.fresh.shape[1], tape.shape[0]
+    recurrent_weight, interface_weight, bias = weights
+    row = tile * lanes
+    count = min(lanes, x.shape[1] - row)
+    load_state(before, row, count, carry_of(tape[0], sizes), work, sizes)
+    for t in range(x.shape[0]):
+        if checkpoints.shape[0] > 0 and t % every == 0:
+            copy(work.memory, checkpoints[t // every])
+            copy(work.link, checkpoints[t // every, work.memory.shape[0] :])
+        was = tape[t % slots]
+        now = record_of(tape[(t + 1) % slots], sizes)
+        carry = carry_of(was, sizes)
+        if load_starts(starts, t, row, count, work.fresh):
+            carry = reset_carry(work.fresh, was[: carry_rows(sizes)], work.carry, sizes)
+            clear_fresh(work.fresh, work.memory)
+            clear_fresh(work.fresh, work.link)
+            clear_fresh(work.fresh, work.features)
+        load_features(x, t, row, count, now.gates)
+        fill_bias(bias, now.interface)
+        step(carry, now, work, recurrent_weight, interface_weight, sizes)
+        store_features(work.features, features, t, row, count)
+    store_state(after, row, count, carry_of(tape[x.shape[0] % slots], sizes), work, sizes)

@@ -1,0 +1,261 @@
+"""What the DNC's kernels keep of a tile of batch rows.
+
+Every array here is (entries, lanes), one :class:`~memagents.kernels.simd.Vector` an entry. N slots, W width, R read
+heads, H controller units. Matrices of slots are padded with zero rows to a multiple of four, see
+:mod:`memagents.kernels.products`.
+"""
+
+# mypy: disable-error-code="no-untyped-def"
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from numba import njit
+from numba.extending import register_jitable
+
+from memagents.kernels.simd import full, load, load_from, select_less, sqrt, store, store_to
+
+EPSILON = 1e-6
+"""The constant of :mod:`memagents.memory.addressing` and :mod:`memagents.memory.allocation`."""
+
+
+class Sizes(NamedTuple):
+    """The sizes of a DNC."""
+
+    slots: int
+    width: int
+    heads: int
+    hidden: int
+
+
+class Carry(NamedTuple):
+    """The small part of the state between two steps."""
+
+    usage: Any  # N
+    write_weights: Any  # N
+    precedence: Any  # N
+    norms: Any  # N, of the slots of the memory
+    read_weights: Any  # R N
+    cell: Any  # H
+
+
+class Record(NamedTuple):
+    """What a step leaves for its backward, beside the state after it."""
+
+    carry: Carry
+    gates: Any  # 4H, squashed: input, forget, candidate, output
+    squashed_cell: Any  # H, tanh of the cell
+    interface: Any  # I, squashed; see Interface
+    strength_slopes: Any  # R + 1, derivatives of the strengths, that of the write last
+    taken: Any  # N, the product of all smaller usages
+    write_match: Any  # N, cosines
+    write_content: Any  # N
+    read_match: Any  # R N, cosines
+    read_content: Any  # R N
+    forward: Any  # R N
+    backward: Any  # R N
+
+
+class Interface(NamedTuple):
+    """The parts of the interface vector, in its order."""
+
+    read_keys: Any  # R W
+    read_strengths: Any  # R
+    write_key: Any  # W
+    write_strength: Any  # 1
+    erase: Any  # W
+    write: Any  # W
+    free_gates: Any  # R
+    allocation_gate: Any  # 1
+    write_gate: Any  # 1
+    read_modes: Any  # 3R: backward, content, forward of the first head, then of the next
+
+
+@register_jitable
+def padded_slots(sizes):
+    """The rows of a padded matrix of slots."""
+    return (sizes.slots + 3) // 4 * 4
+
+
+@register_jitable
+def interface_rows(sizes):
+    """Entries of an interface vector."""
+    return (sizes.heads + 3) * sizes.width + 5 * sizes.heads + 3
+
+
+@register_jitable
+def carry_rows(sizes):
+    """Entries of a :class:`Carry`."""
+    return (4 + sizes.heads) * sizes.slots + sizes.hidden
+
+
+@register_jitable
+def record_rows(sizes):
+    """Entries of a :class:`Record`."""
+    content = (3 + 4 * sizes.heads) * sizes.slots
+    return carry_rows(sizes) + 5 * sizes.hidden + interface_rows(sizes) + sizes.heads + 1 + content
+
+
+@register_jitable
+def matrix_rows(sizes):
+    """Entries of a memory and a link matrix together, padded."""
+    return padded_slots(sizes) * (sizes.width + sizes.slots)
+
+
+@njit
+def take(flat, start, rows):
+    """The entries of one part, and where the next begins."""
+    return flat[start : start + rows], start + rows
+
+
+@njit
+def carry_of(flat, sizes):
+    """The :class:`Carry` at the beginning of ``flat``."""
+    n = sizes.slots
+    usage, at = take(flat, 0, n)
+    write_weights, at = take(flat, at, n)
+    precedence, at = take(flat, at, n)
+    norms, at = take(flat, at, n)
+    read_weights, at = take(flat, at, sizes.heads * n)
+    cell, at = take(flat, at, sizes.hidden)
+    return Carry(usage, write_weights, precedence, norms, read_weights, cell)
+
+
+@njit
+def record_of(flat, sizes):
+    """The :class:`Record` that ``flat`` holds."""
+    n = sizes.slots
+    carry = carry_of(flat, sizes)
+    gates, at = take(flat, carry_rows(sizes), 4 * sizes.hidden)
+    squashed_cell, at = take(flat, at, sizes.hidden)
+    interface, at = take(flat, at, interface_rows(sizes))
+    strength_slopes, at = take(flat, at, sizes.heads + 1)
+    taken, at = take(flat, at, n)
+    write_match, at = take(flat, at, n)
+    write_content, at = take(flat, at, n)
+    read_match, at = take(flat, at, sizes.heads * n)
+    read_content, at = take(flat, at, sizes.heads * n)
+    forward, at = take(flat, at, sizes.heads * n)
+    backward, at = take(flat, at, sizes.heads * n)
+    return Record(
+        carry, gates, squashed_cell, interface, strength_slopes, taken,
+        write_match, write_content, read_match, read_content, forward, backward,
+    )  # fmt: skip
+
+
+@njit
+def interface_of(flat, sizes):
+    """The parts of an interface vector (or of its gradient)."""
+    heads, width = sizes.heads, sizes.width
+    read_keys, at = take(flat, 0, heads * width)
+    read_strengths, at = take(flat, at, heads)
+    write_key, at = take(flat, at, width)
+    write_strength, at = take(flat, at, 1)
+    erase, at = take(flat, at, width)
+    write, at = take(flat, at, width)
+    free_gates, at = take(flat, at, heads)
+    allocation_gate, at = take(flat, at, 1)
+    write_gate, at = take(flat, at, 1)
+    read_modes, at = take(flat, at, 3 * heads)
+    return Interface(
+        read_keys, read_strengths, write_key, write_strength, erase, write,
+        free_gates, allocation_gate, write_gate, read_modes,
+    )  # fmt: skip
+
+
+# --- between the batch and a tile -----------------------------------------------------------------------------------
+
+
+@njit
+def load_rows(batch, row, count, out):
+    """``count`` batch rows of an (entries, B) array to a tile's (entries, lanes); lanes without a row become zero."""
+    entries, width = batch.shape
+    if count == out.shape[1]:
+        for e in range(entries):
+            store(out, e, load_from(batch, e * width + row))
+        return
+    for e in range(entries):
+        store(out, e, full(out, 0.0))
+        for lane in range(count):
+            out[e, lane] = batch[e, row + lane]
+
+
+@njit
+def store_rows(tile, batch, row, count):
+    """The reverse of :func:`load_rows`."""
+    entries, width = batch.shape
+    if count == tile.shape[1]:
+        for e in range(entries):
+            store_to(batch, e * width + row, load(tile, e))
+        return
+    for e in range(entries):
+        for lane in range(count):
+            batch[e, row + lane] = tile[e, lane]
+
+
+@njit
+def load_features(batch, t, row, count, out):
+    """Step t of ``count`` rows of a (T, B, entries) array to a tile's (entries, lanes)."""
+    if count < out.shape[1]:
+        clear(out)
+    for lane in range(count):
+        for e in range(batch.shape[2]):
+            out[e, lane] = batch[t, row + lane, e]
+
+
+@njit
+def store_features(tile, batch, t, row, count):
+    """The reverse of :func:`load_features`."""
+    for lane in range(count):
+        for e in range(batch.shape[2]):
+            batch[t, row + lane, e] = tile[e, lane]
+
+
+@njit
+def load_starts(starts, t, row, count, fresh):
+    """One in the lanes whose row begins an episode at step t and zero in the others; whether there is any."""
+    found = False
+    for lane in range(fresh.shape[1]):
+        fresh[0, lane] = 0.0
+        if lane < count and starts[t, row + lane]:
+            fresh[0, lane] = 1.0
+            found = True
+    return found
+
+
+# --- entries at a time ----------------------------------------------------------------------------------------------
+
+
+@njit
+def clear(out):
+    """Zero everywhere."""
+    zero = full(out, 0.0)
+    for e in range(out.shape[0]):
+        store(out, e, zero)
+
+
+@njit
+def copy(source, out):
+    """``out`` becomes ``source``."""
+    for e in range(source.shape[0]):
+        store(out, e, load(source, e))
+
+
+@njit
+def clear_fresh(fresh, out):
+    """Zero in the lanes that begin an episode."""
+    flag, zero = load(fresh, 0), full(out, 0.0)
+    for e in range(out.shape[0]):
+        store(out, e, select_less(zero, flag, zero, load(out, e)))
+
+
+@njit
+def reset_carry(fresh, before, out, sizes):
+    """A copy of a carry at its initial value in the lanes that begin an episode."""
+    copy(before, out)
+    clear_fresh(fresh, out)
+    carry = carry_of(out, sizes)
+    flag, zero, norm = load(fresh, 0), full(out, 0.0), sqrt(full(out, EPSILON))
+    for i in range(sizes.slots):
+        store(carry.norms, i, select_less(zero, flag, norm, load(carry.norms, i)))
+    return carry
