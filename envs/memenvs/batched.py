@@ -26,7 +26,6 @@ from gymnasium.vector.utils import batch_space
 
 from memenvs.engine.batch import Batch
 from memenvs.engine.definition import Definition
-from memenvs.engine.loops import DONE, LENGTH, RETURN, REWARD, TERMINATED, TRUNCATED
 
 __all__ = ["BatchedEnv", "Definition", "SingleEnv"]
 
@@ -95,7 +94,7 @@ class BatchedEnv(gymnasium.vector.VectorEnv):
             self.batch.seed(self.np_random.integers(0, 2**64, dtype=np.uint64))
         self.batch.reset()
         self._began = True
-        return self.batch.observations(self.batch.outs, self.copy), {"decision": self._given(self.batch.decision)}
+        return self._given(self.batch.observations), {"decision": self._given(self.batch.decision)}
 
     def step(self, actions: Any) -> tuple[Any, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
         """Step everywhere.
@@ -106,19 +105,23 @@ class BatchedEnv(gymnasium.vector.VectorEnv):
         """
         if not self._began:
             raise RuntimeError("reset() must be called before step()")
-        batch = self.batch
+        batch, given = self.batch, self._given
         ended = batch.step(actions)
-        flags = self._given(batch.flags)
-        values = self._given(batch.values)
-        infos: dict[str, Any] = {"decision": batch.decision if not self.copy else flags[3]}
+        infos: dict[str, Any] = {"decision": given(batch.decision)}
         if ended:
-            done = flags[DONE]
-            infos["final_obs"] = batch.observations(batch.finals, self.copy)
-            infos["episode"] = {"r": values[RETURN], "l": values[LENGTH].astype(np.int64), "_r": done, "_l": done}
+            done = given(batch.done)
+            infos["final_obs"] = given(batch.final_observations)
+            infos["episode"] = {"r": given(batch.returns), "l": given(batch.lengths), "_r": done, "_l": done}
             infos["_final_obs"] = infos["_episode"] = done
-            for row, name in enumerate(self.definition.metrics, LENGTH + 1):
-                infos[name], infos[f"_{name}"] = values[row], done
-        return batch.observations(batch.outs, self.copy), values[REWARD], flags[TERMINATED], flags[TRUNCATED], infos
+            for name, values in batch.metrics.items():
+                infos[name], infos[f"_{name}"] = given(values), done
+        return (
+            given(batch.observations),
+            given(batch.rewards),
+            given(batch.terminated),
+            given(batch.truncated),
+            infos,
+        )
 
     def oracle(self) -> np.ndarray:
         """The best actions to the current observations, int64 (B,); -1 where the action does not matter."""
@@ -138,7 +141,7 @@ class BatchedEnv(gymnasium.vector.VectorEnv):
         :raises ValueError: for a snapshot of something else; nothing has changed then
         """
         self.batch.restore(snapshot)
-        self._began = bool(snapshot["began"])
+        self._began = self.batch.seeded and bool(snapshot.get("began"))
 
     def render(self) -> tuple[Any, ...] | None:
         """One picture an environment, in the render mode given at construction."""
@@ -150,8 +153,11 @@ class BatchedEnv(gymnasium.vector.VectorEnv):
         """Stop the threads."""
         self.batch.close()
 
-    def _given(self, array: np.ndarray) -> np.ndarray:
-        return array.copy() if self.copy else array
+    def _given(self, arrays: Any) -> Any:
+        """What may be handed out: an array or a dict of arrays, copied unless ``copy`` is false."""
+        if not self.copy:
+            return arrays
+        return {name: array.copy() for name, array in arrays.items()} if isinstance(arrays, dict) else arrays.copy()
 
 
 class SingleEnv(gymnasium.Env):
@@ -206,12 +212,18 @@ class SingleEnv(gymnasium.Env):
             raise RuntimeError("reset() must be called before step(), and after the end of an episode")
         ended = self.batch.step(np.asarray(action).reshape(-1))
         self._running = not ended
-        terminated, truncated = self.batch.flags[[TERMINATED, TRUNCATED], 0].tolist()
-        info: dict[str, Any] = {"decision": bool(self.batch.decision[0])}
+        batch = self.batch
+        info: dict[str, Any] = {"decision": bool(batch.decision[0])}
         if ended:
-            info |= self.batch.metrics(0)
+            info |= {name: float(values[0]) for name, values in batch.metrics.items()}
         self._show()
-        return self._observation(), float(self.batch.values[REWARD, 0]), terminated, truncated, info
+        return (
+            self._observation(),
+            float(batch.rewards[0]),
+            bool(batch.terminated[0]),
+            bool(batch.truncated[0]),
+            info,
+        )
 
     def oracle(self) -> int:
         """The best action to the current observation; -1 where the action does not matter."""
@@ -231,7 +243,7 @@ class SingleEnv(gymnasium.Env):
         :raises ValueError: for a snapshot of something else; nothing has changed then
         """
         self.batch.restore(snapshot)
-        self._running = bool(snapshot["began"])
+        self._running = self.batch.seeded and bool(snapshot.get("began"))
 
     def render(self) -> Any:
         """A picture in the render mode given at construction; ``"human"`` shows it by itself at every step."""
@@ -248,8 +260,8 @@ class SingleEnv(gymnasium.Env):
             self._shown = False
 
     def _observation(self) -> Any:
-        batched = self.batch.observations(self.batch.outs, copy=True)
-        return {name: array[0] for name, array in batched.items()} if isinstance(batched, dict) else batched[0]
+        arrays = self.batch.observations
+        return {name: a[0].copy() for name, a in arrays.items()} if isinstance(arrays, dict) else arrays[0].copy()
 
     def _show(self) -> None:
         if self.render_mode != "human":
@@ -265,7 +277,7 @@ def picture(batch: Batch, row: int, mode: str) -> Any:
     function = batch.definition.text if mode == "ansi" else batch.definition.draw
     if function is None:
         raise NotImplementedError(f"{batch.definition.name} has no picture for render_mode {mode!r}")
-    return function(batch.states[row], batch.levels[row])
+    return function(batch.rows["state"][row], batch.rows["level"][row])
 
 
 def positive(name: str, value: Any) -> int:

@@ -2,13 +2,14 @@
 
 Numba keys its cache by the file of the compiled function alone. Two things follow from that: editing a helper in
 another file leaves the machine code of its callers stale, and a closure over compiled functions is never found again.
-Here the cache directory is named by a hash of the sources (all of memenvs, and the function's own package where that is
-another one), so that a compiled function can be known in a key by its name. Only functions decorated here are concerned;
-other users of Numba in the same process keep their own cache.
+Here the cache directory is named by a hash of the sources (all of memenvs, and the function's own package where that
+is another one), so that a compiled function can be known in a key by its name. Only functions decorated here are
+concerned; other users of Numba in the same process keep their own cache.
 """
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import os
@@ -31,18 +32,16 @@ def njit(function: Callable) -> Any:
     :param function: a function of the subset of Python that Numba compiles
     :return: the compiled function; where no cache directory can be written, it is compiled anew in each process
     """
-    dispatcher = numba.njit(nogil=True, error_model="numpy")(function)
+    dispatcher: Any = numba.njit(nogil=True, error_model="numpy")(function)
     # Numba's own tests switch compilation off, and then what comes back is the plain function.
     if isinstance(dispatcher, Dispatcher):
-        try:
-            dispatcher._cache = _Cache(function)
-        except OSError:
-            pass
+        with contextlib.suppress(OSError):
+            dispatcher._cache = _Cache(function)  # type: ignore[attr-defined]
     return dispatcher
 
 
 def cache_directory() -> Path:
-    """Where the machine code of all versions lies: below ``NUMBA_CACHE_DIR`` if set, else the user's cache directory."""
+    """Where machine code lies: below ``NUMBA_CACHE_DIR`` if that is set, else below the user's cache directory."""
     if os.environ.get("NUMBA_CACHE_DIR"):
         return Path(os.environ["NUMBA_CACHE_DIR"]) / "memenvs"
     if sys.platform == "win32":
@@ -68,7 +67,7 @@ def source_hash(folder: Path | None) -> str:
 
 
 def sources_of(function: Callable) -> Path | None:
-    """What to hash beside memenvs for a function from elsewhere: its top-level package, or the one file it stands in."""
+    """What to hash beside memenvs for a function from elsewhere: its top-level package, or the file it stands in."""
     file = Path(function.__code__.co_filename)
     if file.is_relative_to(PACKAGE) or not file.exists():
         return None

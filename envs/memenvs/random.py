@@ -1,7 +1,7 @@
 """Random numbers for compiled code: SplitMix64 (Steele, Lea & Flood 2014, OOPSLA), a counter and a hash.
 
-A key is a ``uint64``. ``key = advance(key)`` moves to the next draw, ``integer(key, n)`` and ``uniform(key)`` read it,
-and ``fold(key, index)`` gives an independent stream. A state that carries its key carries all of its randomness.
+A key is a ``uint64``. ``key = advance(key)`` moves to the next draw, ``integer(key, n)`` reads it, and
+``fold(key, index)`` gives an independent stream. A state that carries its key carries all of its randomness.
 """
 
 from __future__ import annotations
@@ -12,9 +12,10 @@ from memenvs.compilation import njit
 
 # Plain integers would turn an expression of uint64 into floats.
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+_STREAM = np.uint64(0xD1B54A32D192ED03)
 _FIRST = np.uint64(0xBF58476D1CE4E5B9)
 _SECOND = np.uint64(0x94D049BB133111EB)
-_S11, _S27, _S30, _S31, _S32 = (np.uint64(shift) for shift in (11, 27, 30, 31, 32))
+_S27, _S30, _S31, _S32 = (np.uint64(shift) for shift in (27, 30, 31, 32))
 
 
 @njit
@@ -35,16 +36,10 @@ def advance(key):
 @njit
 def fold(key, index):
     """The key of the stream number ``index`` below ``key``."""
-    return bits(bits(key) + _GOLDEN * (np.uint64(index) + np.uint64(1)))
+    return bits(np.uint64(key) + _STREAM * (np.uint64(index) + np.uint64(1)))
 
 
 @njit
 def integer(key, n):
     """An integer from 0 to n - 1. The upper 32 bits scaled: its bias is below n / 2^32."""
     return np.int64(((bits(key) >> _S32) * np.uint64(n)) >> _S32)
-
-
-@njit
-def uniform(key):
-    """A float64 in [0, 1)."""
-    return np.float64(bits(key) >> _S11) * (1.0 / 9007199254740992.0)

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
 from memenvs.engine.definition import Definition, no_oracle
-from memenvs.engine.loops import BOOK, DECISION, LENGTH, SPLITS, all_within, loops, seed_rows
+from memenvs.engine.loops import SPLITS, all_within, loops, row_dtype, seed_rows
 from memenvs.random import fold
 
 ATTEMPTS = 20_000  # of drawing a first level, before parameters count as impossible
 
 
 class Batch:
-    """``size`` environments of one definition, side by side in arrays.
+    """``size`` environments of one definition, side by side in arrays that every step overwrites.
+
+    After a step ``rewards``, ``terminated``, ``truncated``, ``done``, ``decision`` and ``observations`` hold what it
+    gave; rows that are ``done`` also have ``final_observations``, ``returns``, ``lengths`` and ``metrics``.
 
     :param definition: the environment
     :param size: number of environments B
@@ -38,41 +42,35 @@ class Batch:
         self.definition = definition
         self.size = size
         self.split = check_split(definition, split)
-        self.limit = limit
+        self.limit = limit or np.iinfo(np.int64).max
         self.autoreset = autoreset
         self.params = definition.params
-        self.levels = np.zeros(size, definition.level)
-        self.states = np.zeros(size, definition.state)
-        self.books = np.zeros(size, BOOK)
+        self.rows = np.zeros(size, row_dtype(definition.level, definition.state))
         self.outs = np.zeros(size, definition.out)
         self.finals = np.zeros(size, definition.out)
         self.flags = np.zeros((4, size), np.bool_)
-        self.values = np.zeros((LENGTH + 1 + len(definition.metrics), size))
+        self.terminated, self.truncated, self.done, self.decision = self.flags
+        self.values = np.zeros((2 + len(definition.metrics), size))
+        self.rewards, self.returns, *metrics = self.values
+        self.metrics = dict(zip(definition.metrics, metrics, strict=True))
+        self.lengths = np.zeros(size, np.int64)
+        self.observations, self.final_observations = fields(self.outs), fields(self.finals)
         self.seeded = False
         self._n = int(definition.action_space.n)
         self._loops = loops(definition)
         bounds = np.linspace(0, size, min(threads, size) + 1).astype(int).tolist()
-        self._ranges = list(zip(bounds[:-1], bounds[1:], strict=True))
+        self._ranges = list(pairwise(bounds))
         self._pool = ThreadPoolExecutor(len(self._ranges)) if len(self._ranges) > 1 else None
         check_possible(definition)
 
-    def seed(self, key: int) -> None:
+    def seed(self, key: int | np.integer) -> None:
         """Give every row its stream of levels; row i's depends on the key and on i alone."""
-        seed_rows(self.books, np.uint64(key))
+        seed_rows(self.rows, np.uint64(key))
         self.seeded = True
 
     def reset(self) -> None:
         """Begin a new episode in every row."""
-        self._run(
-            self._loops.reset,
-            self.params,
-            self.levels,
-            self.states,
-            self.books,
-            self.outs,
-            self.flags,
-            self.split,
-        )
+        self._run(self._loops.reset, self.params, self.rows, self.outs, self.flags, self.split)
 
     def step(self, actions: Any) -> int:
         """Step every row.
@@ -83,13 +81,12 @@ class Batch:
         return self._run(
             self._loops.step,
             self.params,
-            self.levels,
-            self.states,
-            self.books,
+            self.rows,
             self.outs,
             self.finals,
             self.check_actions(actions),
             self.values,
+            self.lengths,
             self.flags,
             self.limit,
             self.split,
@@ -112,55 +109,36 @@ class Batch:
         if self.definition.oracle is no_oracle:
             raise NotImplementedError(f"{self.definition.name} has no oracle")
         actions = np.empty(self.size, np.int64)
-        self._run(self._loops.oracle, self.levels, self.states, actions)
+        self._run(self._loops.oracle, self.rows, actions)
         return actions
 
     def random_walk(self, rng: np.random.Generator) -> np.ndarray:
         """Actions (B,), int64, drawn uniformly among those that do something."""
         actions = np.zeros(self.size, np.int64)
         keys = rng.integers(0, 2**64, self.size, dtype=np.uint64)
-        self._loops.walk(self.levels, self.states, keys, np.zeros(self._n, np.bool_), actions, 0, self.size)
+        self._loops.walk(self.rows, keys, np.zeros(self._n, np.bool_), actions, 0, self.size)
         return actions
-
-    def observations(self, records: np.ndarray, copy: bool) -> Any:
-        """Observation records (B,) as the batched space has them: an array (B, ...), or a dict of them."""
-        names = records.dtype.names or ()
-        views = {name: records[name].copy() if copy else records[name] for name in names}
-        return views if len(views) > 1 else views[names[0]]
-
-    def metrics(self, row: int) -> dict[str, float]:
-        """The metrics of an episode that has just ended in a row."""
-        return dict(zip(self.definition.metrics, self.values[LENGTH + 1 :, row].tolist(), strict=True))
-
-    @property
-    def decision(self) -> np.ndarray:
-        """Where the action to the current observation matters, booleans (B,)."""
-        return self.flags[DECISION]
 
     def snapshot(self) -> dict[str, Any]:
         """All that is needed to go on exactly, as plain arrays and strings."""
-        arrays = {name: getattr(self, name) for name in ("levels", "states", "books")}
-        return {
-            "name": self.definition.name,
-            "seeded": self.seeded,
-            **{name: as_bytes(array).copy() for name, array in arrays.items()},
-        }
+        return {"name": self.definition.name, "seeded": self.seeded, "rows": as_bytes(self.rows).copy()}
 
     def restore(self, snapshot: dict[str, Any]) -> None:
         """Go on from a snapshot of a batch with the same definition and size; anything else changes nothing."""
-        wanted = {name: as_bytes(getattr(self, name)) for name in ("levels", "states", "books")}
         if snapshot.get("name") != self.definition.name:
             raise ValueError(f"snapshot is of {snapshot.get('name')!r}, this is {self.definition.name!r}")
-        for name, array in wanted.items():
-            stored = snapshot.get(name)
-            if not isinstance(stored, np.ndarray) or stored.dtype != np.uint8 or stored.shape != array.shape:
-                found = f"{stored.dtype} {stored.shape}" if isinstance(stored, np.ndarray) else type(stored).__name__
-                raise ValueError(f"snapshot[{name!r}] must be uint8 of shape {array.shape}, not {found}")
-        for name, array in wanted.items():
-            array[:] = snapshot[name]
-        self.seeded = bool(snapshot["seeded"])
-        if self.seeded:
-            self._run(self._loops.observe, self.levels, self.states, self.outs, self.flags)
+        rows, stored = as_bytes(self.rows), snapshot.get("rows")
+        if not isinstance(stored, np.ndarray) or stored.dtype != np.uint8 or stored.shape != rows.shape:
+            found = f"{stored.dtype} {stored.shape}" if isinstance(stored, np.ndarray) else type(stored).__name__
+            raise ValueError(f"snapshot['rows'] must be uint8 of shape {rows.shape}, not {found}")
+        seeded = bool(snapshot.get("seeded"))
+        restored = stored.copy().view(self.rows.dtype)[:, 0]
+        if seeded and not self._loops.sound(self.params, restored):
+            raise ValueError("snapshot['rows'] is damaged: it holds no episodes of this environment")
+        self.rows[:] = restored
+        self.seeded = seeded
+        if seeded:
+            self._run(self._loops.observe, self.rows, self.outs, self.flags)
 
     def close(self) -> None:
         """Stop the threads."""
@@ -174,6 +152,12 @@ class Batch:
         parts = [self._pool.submit(loop, *arguments, start, stop) for start, stop in self._ranges]
         results = [part.result() for part in parts]
         return sum(results) if results[0] is not None else None
+
+
+def fields(records: np.ndarray) -> Any:
+    """Observation records (B,) as the batched space has them: an array (B, ...), or a dict of them; the same memory."""
+    names = records.dtype.names or ()
+    return {name: records[name] for name in names} if len(names) > 1 else records[names[0]]
 
 
 def as_bytes(records: np.ndarray) -> np.ndarray:

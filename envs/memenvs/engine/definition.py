@@ -36,19 +36,25 @@ def no_digest(level):
     return np.uint64(0)
 
 
+@njit
+def always_sound(params, state, level):
+    """Stands where a definition has no ``sound``: no records could do harm."""
+    return True
+
+
 @dataclass(frozen=True)
 class Definition:
     """An environment for one agent, from which the engine makes a batched one and a single one.
 
     All functions are decorated with :func:`memenvs.compilation.njit` and stand at the level of a module. ``level``,
-    ``state`` and ``out`` are records; a function may be given the record of another episode, so it writes whatever it or
-    a later function reads.
+    ``state`` and ``out`` are records; a function may be given the record of another episode, so it writes whatever it
+    or a later function reads.
 
     :param name: what it is called in messages
     :param params: the parameters of ``generate``, one record in an array of shape (1,)
     :param level: dtype of a level: what does not change in an episode
-    :param state: dtype of a state: what changes; it has a field ``key`` (uint64), set by the engine before ``reset``, for
-        whatever is random in the dynamics
+    :param state: dtype of a state: what changes; it has a field ``key`` (uint64), set by the engine before ``reset``,
+        for whatever is random in the dynamics
     :param out: dtype of an observation; one field gives an array, several give a dict
     :param observation_space: the space of one observation, a ``Dict`` where ``out`` has several fields
     :param action_space: ``Discrete``, from 0
@@ -62,6 +68,8 @@ class Definition:
     :param measure: ``(state, level, out)`` writes the metrics of an ended episode into the float64 array ``out``
     :param digest: ``level -> uint64``, a hash of what makes two levels the same, which decides on the split of a level
     :param distinct_levels: how many levels with different digests there are; a split needs two at the least
+    :param sound: ``(params, state, level) -> bool``, whether records from a snapshot are such that the other functions
+        neither leave their arrays nor run for ever; needed where records hold indices, since snapshots lie in files
     :param draw: ``(state, level) -> (H, W, 3) uint8``, a picture, in plain Python
     :param text: ``(state, level) -> str``, a picture for the terminal, in plain Python
     :param frames_per_second: how fast the pictures should follow one another
@@ -84,6 +92,7 @@ class Definition:
     measure: Callable[..., None] = no_metrics
     digest: Callable[..., int] = no_digest
     distinct_levels: float = math.inf
+    sound: Callable[..., bool] = always_sound
     draw: Callable[[Any, Any], np.ndarray] | None = None
     text: Callable[[Any, Any], str] | None = None
     frames_per_second: int = 4

@@ -17,11 +17,16 @@ from memenvs.random import advance, fold, integer
 if TYPE_CHECKING:
     from memenvs.engine.definition import Definition
 
-BOOK = np.dtype([("key", np.uint64), ("episode_return", np.float64), ("length", np.int64)])
-"""What the engine keeps for a row: the key of its levels, and the running statistics of its episode."""
+
+def row_dtype(level: np.dtype, state: np.dtype) -> np.dtype:
+    """All that an environment is between two steps: the key of its levels, statistics of the episode, its records."""
+    return np.dtype(
+        [("key", np.uint64), ("episode_return", np.float64), ("length", np.int64), ("state", state), ("level", level)]
+    )
+
 
 TERMINATED, TRUNCATED, DONE, DECISION = range(4)  # rows of flags
-REWARD, RETURN, LENGTH = range(3)  # rows of values; metrics follow
+REWARD, RETURN, METRICS = range(3)  # rows of values; the metrics are METRICS and those that follow
 ALL, TRAIN, TEST = range(3)
 SPLITS = {None: ALL, "train": TRAIN, "test": TEST}
 TEST_SHARE = 8  # one level of so many is in the test split
@@ -35,84 +40,85 @@ class Loops(NamedTuple):
     observe: Any
     oracle: Any
     walk: Any
+    sound: Any
 
 
 def loops(definition: Definition) -> Loops:
     """The loops of a definition, compiled at first use and shared by all environments with the same functions."""
     d = definition
-    return _loops(d.generate, d.reset, d.step, d.observe, d.oracle, d.legal, d.measure, d.digest)
+    return _loops(d.generate, d.reset, d.step, d.observe, d.oracle, d.legal, d.measure, d.digest, d.sound)
 
 
 @functools.cache
-def _loops(generate, reset, step, observe, oracle, legal, measure, digest) -> Loops:
+def _loops(generate, reset, step, observe, oracle, legal, measure, digest, sound) -> Loops:
     @njit
-    def begin(params, level, state, book, split):
-        key = book.key
+    def begin(params, row, split):
+        key = row.key
         while True:
             key = advance(key)
-            if not generate(params, fold(key, 0), level):
+            if not generate(params, fold(key, 0), row.level):
                 continue
-            if split == ALL or (digest(level) % np.uint64(TEST_SHARE) == np.uint64(0)) == (split == TEST):
+            if split == ALL or (digest(row.level) % np.uint64(TEST_SHARE) == np.uint64(0)) == (split == TEST):
                 break
-        book.key = key
-        book.episode_return = 0.0
-        book.length = 0
-        state.key = fold(key, 1)
-        reset(state, level)
+        row.key = key
+        row.episode_return = 0.0
+        row.length = 0
+        row.state.key = fold(key, 1)
+        reset(row.state, row.level)
 
     @njit
-    def reset_rows(params, levels, states, books, outs, flags, split, start, stop):
+    def reset_rows(params, rows, outs, flags, split, start, stop):
         for i in range(start, stop):
-            begin(params[0], levels[i], states[i], books[i], split)
-            observe(states[i], levels[i], outs[i])
-            flags[DECISION, i] = oracle(states[i], levels[i]) >= 0
+            begin(params[0], rows[i], split)
+            observe(rows[i].state, rows[i].level, outs[i])
+            flags[DECISION, i] = oracle(rows[i].state, rows[i].level) >= 0
 
     @njit
-    def step_rows(
-        params, levels, states, books, outs, finals, actions, values, flags, limit, split, autoreset, start, stop
-    ):
+    def step_rows(params, rows, outs, finals, actions, values, lengths, flags, limit, split, autoreset, start, stop):
         ended = 0
-        for i in range(start, stop):
-            level, state, book = levels[i], states[i], books[i]
-            reward, terminated, truncated = step(state, level, actions[i])
-            book.episode_return += reward
-            book.length += 1
-            truncated = (truncated or (limit > 0 and book.length >= limit)) and not terminated
-            done = terminated or truncated
-            values[REWARD, i] = reward
-            flags[TERMINATED, i] = terminated
-            flags[TRUNCATED, i] = truncated
-            flags[DONE, i] = done
-            if done:
-                ended += 1
-                values[RETURN, i] = book.episode_return
-                values[LENGTH, i] = book.length
-                measure(state, level, values[LENGTH + 1 :, i])
-                if autoreset:
-                    observe(state, level, finals[i])
-                    begin(params[0], level, state, book, split)
-            else:
+        for index in range(start, stop):
+            i = np.uintp(index)  # an index that may be negative costs a comparison at each use
+            row = rows[i]
+            if flags[DONE, i]:  # what the last step said of an end; stores are what a step costs, so only then
+                flags[: DONE + 1, i] = False
                 values[RETURN:, i] = 0.0
-            observe(state, level, outs[i])
-            flags[DECISION, i] = oracle(state, level) >= 0
+                lengths[i] = 0
+            reward, terminated, truncated = step(row.state, row.level, actions[i])
+            row.episode_return += reward
+            row.length += 1
+            truncated = (truncated or row.length >= limit) and not terminated
+            values[REWARD, i] = reward
+            if terminated or truncated:
+                ended += 1
+                flags[TERMINATED, i] = terminated
+                flags[TRUNCATED, i] = truncated
+                flags[DONE, i] = True
+                values[RETURN, i] = row.episode_return
+                lengths[i] = row.length
+                measure(row.state, row.level, values[METRICS:, i])
+                if autoreset:
+                    observe(row.state, row.level, finals[i])
+                    begin(params[0], row, split)
+            observe(row.state, row.level, outs[i])
+            flags[DECISION, i] = oracle(row.state, row.level) >= 0
         return ended
 
     @njit
-    def observe_rows(levels, states, outs, flags, start, stop):
+    def observe_rows(rows, outs, flags, start, stop):
         for i in range(start, stop):
-            observe(states[i], levels[i], outs[i])
-            flags[DECISION, i] = oracle(states[i], levels[i]) >= 0
+            observe(rows[i].state, rows[i].level, outs[i])
+            flags[DECISION, i] = oracle(rows[i].state, rows[i].level) >= 0
 
     @njit
-    def oracle_rows(levels, states, actions, start, stop):
+    def oracle_rows(rows, actions, start, stop):
         for i in range(start, stop):
-            actions[i] = oracle(states[i], levels[i])
+            actions[i] = oracle(rows[i].state, rows[i].level)
 
     @njit
-    def walk_rows(levels, states, keys, mask, actions, start, stop):
+    def walk_rows(rows, keys, mask, actions, start, stop):
         for i in range(start, stop):
             mask[:] = False
-            legal(states[i], levels[i], mask)
+            legal(rows[i].state, rows[i].level, mask)
             chosen = integer(keys[i], mask.sum())
             for action in range(mask.size):
                 if mask[action]:
@@ -121,14 +127,21 @@ def _loops(generate, reset, step, observe, oracle, legal, measure, digest) -> Lo
                         break
                     chosen -= 1
 
-    return Loops(reset_rows, step_rows, observe_rows, oracle_rows, walk_rows)
+    @njit
+    def sound_rows(params, rows):
+        all_sound = True
+        for row in rows:
+            all_sound &= sound(params[0], row.state, row.level)
+        return all_sound
+
+    return Loops(reset_rows, step_rows, observe_rows, oracle_rows, walk_rows, sound_rows)
 
 
 @njit
-def seed_rows(books, key):
+def seed_rows(rows, key):
     """Give every row its own stream of levels, a function of the key and the row's index alone."""
-    for i in range(books.size):
-        books[i].key = fold(key, i)
+    for i in range(rows.size):
+        rows[i].key = fold(key, i)
 
 
 @njit

@@ -6,7 +6,13 @@ import numpy as np
 
 from memenvs.compilation import njit
 from memenvs.graph.level import add_edge, clear_edges, draw_journey, draw_names, has_edge
-from memenvs.random import advance, integer, uniform
+from memenvs.random import advance, bits, integer
+
+# Points lie on a grid so fine that it does not matter, and so coarse that squared distances are exact.
+_CELLS = 2.0**20
+_INDICES = 512
+_GRID = np.float32(1 / _CELLS)
+_GRID_SHIFT, _GRID_MASK = np.uint64(44), np.uint64(2**20 - 1)
 
 _COMMON = [
     ("stations", np.int64, (2,)),
@@ -28,7 +34,7 @@ def map_params(stations: int, neighbours: int) -> np.dtype:
             *_COMMON,
             ("degree", np.int16, (stations,)),
             ("neighbours", np.int16, (stations, neighbours)),
-            ("coordinates", np.float32, (stations, 2)),
+            ("positions", np.float32, (stations, 2)),
         ]
     )
 
@@ -40,9 +46,9 @@ def generate_random(params, key, level):
     level.stations = params.stations[0] + integer(key, params.stations[1] - params.stations[0] + 1)
     for u in range(level.stations):
         level.nodes[u] = -1
-        for axis in range(2):
-            key = advance(key)
-            level.points[u, axis] = uniform(key)
+        key = advance(key)
+        level.x[u] = np.float32(bits(key) >> _GRID_SHIFT) * _GRID
+        level.y[u] = np.float32(bits(key) & _GRID_MASK) * _GRID
     clear_edges(level)
     for u in range(level.stations):
         key = advance(key)
@@ -62,14 +68,17 @@ def generate_random(params, key, level):
 @njit
 def add_nearest(level, u, wanted):
     """Add edges from a station to the ``wanted`` stations nearest to it."""
+    last = -1.0
     for _ in range(wanted):
-        nearest, least = -1, np.float32(np.inf)
+        # The rank holds the squared distance and, below it, the index; on the grid both are exact, so that ranks of
+        # stations are never equal and the next nearest is simply the least rank above the last.
+        nearest = np.inf
         for v in range(level.stations):
-            dx, dy = level.points[v, 0] - level.points[u, 0], level.points[v, 1] - level.points[u, 1]
-            distance = dx * dx + dy * dy
-            if distance < least and v != u and not has_edge(level, u, v):
-                nearest, least = v, distance
-        add_edge(level, u, nearest)
+            dx, dy = np.float64(level.x[v] - level.x[u]) * _CELLS, np.float64(level.y[v] - level.y[u]) * _CELLS
+            rank = (dx * dx + dy * dy) * _INDICES + v
+            nearest = rank if last < rank < nearest and v != u else nearest
+        last = nearest
+        add_edge(level, u, np.int64(nearest) % _INDICES)
 
 
 @njit
@@ -92,8 +101,7 @@ def generate_neighbourhood(params, key, level):
         adjacent[chosen] = adjacent[waiting]
         place[node] = level.stations
         level.nodes[level.stations] = node
-        level.points[level.stations, 0] = params.coordinates[node, 0]
-        level.points[level.stations, 1] = params.coordinates[node, 1]
+        level.x[level.stations], level.y[level.stations] = params.positions[node, 0], params.positions[node, 1]
         level.stations += 1
         for j in range(params.degree[node]):
             neighbour = params.neighbours[node, j]

@@ -1,8 +1,8 @@
 """A graph with codes and labels, a start and a goal: the record that generators fill and the dynamics read.
 
 The directed edges stand in the arrays ``sources``, ``labels`` and ``destinations``; those that leave a station form a
-linked list, ``first[station]`` and then ``following[edge]`` until -1. Every array is padded to a capacity, of which there
-are few, so that few layouts exist to be compiled for.
+linked list, ``first[station]`` and then ``following[edge]`` until -1. Every array is padded to a capacity, of which
+there are few, so that few layouts exist to be compiled for.
 """
 
 from __future__ import annotations
@@ -14,9 +14,10 @@ from memenvs.random import advance, bits, fold, integer
 
 CODES = 1000  # three digits
 MOST_LABELS = 64  # used labels are kept in the bits of a uint64
+MOST_STATIONS = 500
 FAR = np.int16(32767)
 
-_ONE = np.uint64(1)
+_ZERO, _ONE = np.uint64(0), np.uint64(1)
 
 
 def level_dtype(stations: int, edges: int) -> np.dtype:
@@ -32,19 +33,21 @@ def level_dtype(stations: int, edges: int) -> np.dtype:
             ("distance", i2),  # fewest travel steps from start to goal
             ("budget", i2),  # travel steps that the agent has
             ("planning", i2),  # blank steps between query and travel
-            ("step_cost", np.float32),
+            ("step_cost", np.float64),
             ("codes", i2, (s,)),
             ("exits", i2, (s,)),  # number of edges that leave a station
             ("first", i2, (s,)),
             ("to_goal", i2, (s,)),  # fewest travel steps from each station to the goal, or FAR
-            ("queue", i2, (s,)),  # room for searches
+            ("within", np.uint64, (s, s // 64 or 1)),  # bits: the stations that a search from each has reached
+            ("fresh", np.uint64, (s, s // 64 or 1)),  # bits: those that its last step was the first to reach
             ("sources", i2, (e,)),
             ("labels", i2, (e,)),
             ("destinations", i2, (e,)),
             ("following", i2, (e,)),
             ("order", i2, (e,)),  # the edges in the order of their description
             ("nodes", i2, (s,)),  # index in the real map, or -1
-            ("points", np.float32, (s, 2)),  # where to draw the stations, and for random graphs what made the edges
+            ("x", np.float32, (s,)),  # where to draw the stations, and for random graphs what made the edges
+            ("y", np.float32, (s,)),
         ]
     )
 
@@ -87,34 +90,6 @@ def has_edge(level, source, destination):
 
 
 @njit
-def distances_from(level, source, limit):
-    """Breadth-first search into ``to_goal`` as far as ``limit``; the stations reached stand in ``queue``.
-
-    :return: how many stations were reached, the source among them
-    """
-    for u in range(level.stations):
-        level.to_goal[u] = FAR
-    level.to_goal[source] = 0
-    level.queue[0] = source
-    head, tail = 0, 1
-    while head < tail:
-        u = level.queue[head]
-        head += 1
-        further = level.to_goal[u] + 1
-        if further > limit:
-            break
-        edge = level.first[u]
-        while edge >= 0:
-            v = level.destinations[edge]
-            if level.to_goal[v] == FAR:
-                level.to_goal[v] = further
-                level.queue[tail] = v
-                tail += 1
-            edge = level.following[edge]
-    return tail
-
-
-@njit
 def distances_to_goal(level):
     """The fewest travel steps from every station to the goal, into ``to_goal``."""
     for u in range(level.stations):
@@ -136,37 +111,85 @@ def draw_journey(level, key, low, high):
 
     :return: the next key, and whether there is such a pair
     """
-    # One pass over all pairs in random order would need them all at once; so each distance keeps one pair, replaced by
-    # the n-th that is found with probability 1/n, which leaves every pair equally likely.
-    found = np.zeros(high - low + 1, np.int64)
-    pairs = np.zeros((high - low + 1, 2), np.int16)
-    for source in range(level.stations):
-        reached = distances_from(level, source, high)
-        for place in range(1, reached):
-            goal = level.queue[place]
-            row = level.to_goal[goal] - low
-            if row >= 0:
-                found[row] += 1
+    clear_reach(level)
+    occurring = 0
+    for distance in range(1, high + 1):
+        pairs = extend_reach(level)
+        if pairs == 0:
+            break
+        if distance >= low:
+            # Replaced by the n-th with probability 1/n, each distance is equally likely to stay.
+            occurring += 1
+            key = advance(key)
+            if integer(key, occurring) == 0:
+                level.distance = distance
                 key = advance(key)
-                if integer(key, found[row]) == 0:
-                    pairs[row, 0] = source
-                    pairs[row, 1] = goal
-    distances = 0
-    for row in range(found.size):
-        distances += found[row] > 0
-    if distances == 0:
-        return key, False
-    key = advance(key)
-    chosen = integer(key, distances)
-    for row in range(found.size):
-        if found[row] > 0:
-            if chosen == 0:
-                level.start, level.goal = pairs[row, 0], pairs[row, 1]
-                level.distance = low + row
-                break
-            chosen -= 1
-    distances_to_goal(level)
-    return key, True
+                take_pair(level, integer(key, pairs))
+    if occurring > 0:
+        distances_to_goal(level)
+    return key, occurring > 0
+
+
+@njit
+def clear_reach(level):
+    """Every station reaches itself."""
+    level.within[:] = _ZERO
+    level.fresh[:] = _ZERO
+    for u in range(level.stations):
+        level.fresh[u, u // 64] = _ONE << np.uint64(u % 64)
+
+
+@njit
+def extend_reach(level):
+    """One travel step further: the stations first reached now, from each station, stand in ``fresh``.
+
+    :return: how many they are, over all stations
+    """
+    words = level.fresh.shape[1]
+    for u in range(level.stations):
+        for w in range(words):
+            level.within[u, w] |= level.fresh[u, w]
+            level.fresh[u, w] = _ZERO
+    for edge in range(level.edges):
+        u, v = level.sources[edge], level.destinations[edge]
+        for w in range(words):
+            level.fresh[u, w] |= level.within[v, w]
+    pairs = 0
+    for u in range(level.stations):
+        for w in range(words):
+            level.fresh[u, w] &= ~level.within[u, w]
+            pairs += ones(level.fresh[u, w])
+    return pairs
+
+
+@njit
+def take_pair(level, chosen):
+    """Make the pair number ``chosen`` of those in ``fresh`` the start and goal."""
+    for u in range(level.stations):
+        for w in range(level.fresh.shape[1]):
+            here = ones(level.fresh[u, w])
+            if chosen < here:
+                level.start = u
+                level.goal = 64 * w + place_of_one(level.fresh[u, w], chosen)
+                return
+            chosen -= here
+
+
+@njit
+def ones(word):
+    """How many bits of a uint64 are 1."""
+    word = word - ((word >> np.uint64(1)) & np.uint64(0x5555555555555555))
+    word = (word & np.uint64(0x3333333333333333)) + ((word >> np.uint64(2)) & np.uint64(0x3333333333333333))
+    word = (word + (word >> np.uint64(4))) & np.uint64(0x0F0F0F0F0F0F0F0F)
+    return np.int64((word * np.uint64(0x0101010101010101)) >> np.uint64(56))
+
+
+@njit
+def place_of_one(word, number):
+    """The place of the 1 number ``number`` in a uint64, from the lowest."""
+    for _ in range(number):
+        word &= word - _ONE
+    return ones((word & (~word + _ONE)) - _ONE)
 
 
 @njit
@@ -233,3 +256,23 @@ def digest_of_nodes(level):
     for u in range(level.stations):
         total += bits(np.uint64(level.nodes[u]))
     return bits(total)
+
+
+@njit
+def sound_level(level, labels):
+    """Whether every index in a level points into its arrays and no list of exits runs in a circle."""
+    n, e = level.stations, level.edges
+    if not (0 < n <= level.codes.size and 0 < e <= level.sources.size and level.distance > 0):
+        return False
+    if not (0 <= level.start < n and 0 <= level.goal < n):
+        return False
+    for u in range(n):
+        if not (-1 <= level.first[u] < e and 0 <= level.codes[u] < CODES):
+            return False
+    for edge in range(e):
+        if not (0 <= level.sources[edge] < n and 0 <= level.destinations[edge] < n):
+            return False
+        # Edges are put before older ones, so that a list always goes down.
+        if not (0 <= level.labels[edge] < labels and 0 <= level.order[edge] < e and -1 <= level.following[edge] < edge):
+            return False
+    return True

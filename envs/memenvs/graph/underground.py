@@ -1,4 +1,4 @@
-"""Navigation on a graph that is described once (after Graves et al. 2016, Nature 538:471, the London Underground task)."""
+"""Navigation on a graph that is described once, after the London Underground task of Graves et al. (2016)."""
 
 from __future__ import annotations
 
@@ -14,16 +14,17 @@ from memenvs.graph.generate import RANDOM_PARAMS, generate_neighbourhood, genera
 from memenvs.graph.level import (
     FAR,
     MOST_LABELS,
+    MOST_STATIONS,
     capacity,
     digest_of_graph,
     digest_of_nodes,
     exit_labelled,
     level_dtype,
+    sound_level,
 )
 from memenvs.graph.map import load_map
 
 DESCRIPTION, QUERY, PLANNING, TRAVEL = range(4)
-MOST_STATIONS = 500
 
 OUT = np.dtype([("observation", np.uint8, (8,))])
 
@@ -103,7 +104,7 @@ def write_code(observation, place, code):
 
 @njit
 def oracle(state, level):
-    """The exit to the station nearest to the goal, the one described first among equals."""
+    """The exit to the station nearest to the goal; among equals the one that stands first in the list."""
     if not travelling(state, level):
         return -1
     best, nearest = -1, FAR
@@ -131,6 +132,16 @@ def measure(state, level, out):
     success = state.position == level.goal
     out[0] = success
     out[1] = success * level.distance / max(state.taken, level.distance)
+
+
+@njit
+def sound(params, state, level):
+    return (
+        sound_level(level, params.labels)
+        and state.time >= 0
+        and 0 <= state.position < level.stations
+        and 0 <= state.taken <= level.budget < state.route.size
+    )
 
 
 # --- parameters ------------------------------------------------------------------------------------------------------
@@ -177,8 +188,8 @@ def define(
         params = np.array([common], RANDOM_PARAMS)
     both_ways = 2 if two_way and not real else 1
     return Definition(
-        name=f"Underground({map}, stations={low}-{high}, exits={exits[0]}-{exits[1]}, "
-        f"distance={distance[0]}-{distance[1]}, labels={labels})",
+        name=f"Underground(map={map!r}, stations={(low, high)}, exits={exits}, distance={distance}, two_way={two_way}, "
+        f"labels={labels}, slack={slack}, step_cost={step_cost}, planning={planning})",
         params=params,
         level=level_dtype(high, min(high * most_exits * both_ways, high * (high - 1))),
         state=state_dtype(distance[1] + slack),
@@ -195,6 +206,7 @@ def define(
         measure=measure,
         digest=digest_of_nodes if real else digest_of_graph,
         distinct_levels=1 if real and low == most_stations else math.inf,
+        sound=sound,
         draw=draw,
         text=text,
         frames_per_second=2,
@@ -230,7 +242,7 @@ def draw(state: np.void, level: np.void) -> np.ndarray:
     if level["nodes"][0] >= 0:
         nodes = level["nodes"].tolist()
         colours = [load_map().colours(nodes[u], nodes[v]) for u, v, _ in journey["edges"]]
-    points = level["points"][: level["stations"]]
+    points = np.stack([level["x"], level["y"]], axis=1)[: level["stations"]]  # (n, 2)
     return draw_journey(points, edge_colours=colours, **journey)
 
 
@@ -283,13 +295,13 @@ class Underground(SingleEnv):
 
     In every episode each station has a fresh random code of three digits and each exit of a station a label that no
     other of its exits has. Three phases follow each other. *Description*: the directed edges, one a step, in random
-    order. *Query*: one step with start and goal; then ``planning`` blank steps. *Travel*: the agent sees where it is and
-    where it should go, and chooses the label of an exit.
+    order. *Query*: one step with start and goal; then ``planning`` blank steps. *Travel*: the agent sees where it is
+    and where it should go, and chooses the label of an exit.
 
-    - Observation: ``MultiDiscrete([11, 11, 11, labels + 1, 11, 11, 11, 4])`` of bytes. Three digits of a source, a label,
-      three digits of a destination, the phase (0 description, 1 query, 2 planning, 3 travel). A digit d is given as
-      d + 1, a label l as l + 1, what is blank as 0. In the query the start, in travel the current station stands as the
-      source, the goal as the destination.
+    - Observation: ``MultiDiscrete([11, 11, 11, labels + 1, 11, 11, 11, 4])`` of bytes. Three digits of a source, a
+      label, three digits of a destination, the phase (0 description, 1 query, 2 planning, 3 travel). A digit d is given
+      as d + 1, a label l as l + 1, what is blank as 0. In the query the start, in travel the current station stands as
+      the source, the goal as the destination.
     - Action: ``Discrete(labels)``, the exit to take; without effect before travel. A label that the station does not
       have leaves the agent where it is, at the cost of a step.
     - Reward: 0 before travel; each travel step costs ``step_cost``, and the one that arrives brings 1.
@@ -312,8 +324,8 @@ class Underground(SingleEnv):
     :param exits: how many edges leave a station, (low, high); at most all other stations. On the Underground only the
         upper bound counts: a neighbourhood in which a station has more is drawn again
     :param distance: travel steps on a shortest way from start to goal, (low, high)
-    :param two_way: with each edge of a random graph also its reverse; a graph in which a station then has more exits than
-        there are labels is drawn again. The Underground has all its connections in both directions
+    :param two_way: with each edge of a random graph also its reverse; a graph in which a station then has more exits
+        than there are labels is drawn again. The Underground has all its connections in both directions
     :param labels: size of the alphabet of labels, from the most exits a station can have to 64
     :param slack: travel steps beyond the shortest way before the episode ends
     :param step_cost: what a travel step costs

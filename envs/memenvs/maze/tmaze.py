@@ -13,7 +13,7 @@ UP, RIGHT, DOWN, LEFT = range(4)
 
 PARAMS = np.dtype([("length", np.int64)])
 LEVEL = np.dtype([("length", np.int32), ("cue", np.int32)])
-STATE = np.dtype([("key", np.uint64), ("position", np.int32), ("turn", np.int32), ("steps", np.int64)])
+STATE = np.dtype([("key", np.uint64), ("position", np.int32), ("turn", np.int32), ("steps", np.int32)])
 OUT = np.dtype([("observation", np.uint8, (2,))])
 
 
@@ -33,15 +33,13 @@ def reset(state, level):
 
 @njit
 def step(state, level, action):
-    state.steps += 1
-    if action == RIGHT:
-        state.position = min(state.position + 1, level.length)
-    elif action == LEFT:
-        state.position = max(state.position - 1, 0)
-    elif state.position == level.length:
+    # Without branches on the action: what cannot be predicted costs more than the whole rest of a step.
+    turned = (state.position == level.length) & ((action == UP) | (action == DOWN))
+    state.position = min(max(state.position + (action == RIGHT) - (action == LEFT), 0), level.length)
+    if turned:
         state.turn = action
-        return (1.0 if action == level.cue else 0.0), True, False
-    return 0.0, False, state.steps == time_limit(level.length)
+    state.steps += 1
+    return 1.0 * (turned & (action == level.cue)), turned, state.steps >= time_limit(level.length)
 
 
 @njit
@@ -74,6 +72,11 @@ def measure(state, level, out):
     out[0] = state.turn == level.cue
 
 
+@njit
+def sound(params, state, level):
+    return level.length == params.length and 0 <= state.position <= level.length
+
+
 def define(length: int = 10) -> Definition:
     """The definition of a T-maze with a corridor of ``length`` steps."""
     length = positive("length", length)
@@ -94,6 +97,7 @@ def define(length: int = 10) -> Definition:
         metrics=("success",),
         measure=measure,
         distinct_levels=2,
+        sound=sound,
         draw=draw,
         text=text,
     )
@@ -126,8 +130,8 @@ def agent(state: np.void, level: np.void) -> tuple[int, int]:
 class TMaze(SingleEnv):
     """``memenvs/TMaze-v0``: remember a cue along a corridor.
 
-    The agent starts at one end of a corridor of ``length`` steps and sees, at that step only, a cue. At the other end is
-    a junction, where it must turn the way the cue pointed.
+    The agent starts at one end of a corridor of ``length`` steps and sees, at that step only, a cue. At the other end
+    is a junction, where it must turn the way the cue pointed.
 
     - Observation: ``MultiDiscrete([3, 2])`` of bytes: the cue (0 none, 1 up, 2 down) and whether this is the junction.
     - Action: 0 up, 1 right (forward), 2 down, 3 left. Against a wall the agent stays.
