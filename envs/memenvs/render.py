@@ -22,11 +22,10 @@ PAPER = "#FCFBF8"
 INK = "#1B2130"
 
 
-def blank_canvas(size: tuple[int, int], background: str = PAPER) -> tuple[FigureCanvasAgg, Axes]:
+def blank_canvas(size: tuple[int, int]) -> tuple[FigureCanvasAgg, Axes]:
     """An empty canvas whose axes count pixels from the lower left corner; pyplot is not touched.
 
     :param size: width and height in pixels
-    :param background: a colour
     :return: the canvas, for :func:`to_array`, and the axes to draw on
     :raises ValueError: for a size that is no pair of whole numbers of at least 64
     """
@@ -35,7 +34,7 @@ def blank_canvas(size: tuple[int, int], background: str = PAPER) -> tuple[Figure
     width, height = size
     # A hundredth of a pixel more, since the canvas rounds down.
     figure = Figure(((width + 0.01) / PIXELS_PER_INCH, (height + 0.01) / PIXELS_PER_INCH), dpi=PIXELS_PER_INCH)
-    figure.set_facecolor(background)
+    figure.set_facecolor(PAPER)
     axes = figure.add_axes((0.0, 0.0, 1.0, 1.0))
     axes.set_axis_off()
     axes.set_xlim(0, width)
@@ -112,6 +111,8 @@ def show(array: NDArray[np.uint8], title: str) -> None:
     size = (array.shape[1], array.shape[0])
     try:
         pygame.display.init()
+        if pygame.display.get_driver() == "offscreen" and "SDL_VIDEODRIVER" not in os.environ:
+            raise pygame.error("there is no screen")  # rather than a window that nobody sees
         window = pygame.display.get_surface()
         if window is None or window.get_size() != size:
             window = pygame.display.set_mode(size)

@@ -54,8 +54,8 @@ def draw_journey(
     :raises ValueError: for stations that do not exist, lists of unequal lengths, or a size that is none
     """
     points = np.ascontiguousarray(points, dtype=np.float64)
-    if points.shape != (len(names), 2) or not len(names):
-        raise ValueError(f"points must be (n, 2) with n >= 1, one for each name, not {points.shape}")
+    if points.shape != (len(names), 2) or not len(names) or not np.isfinite(points).all():
+        raise ValueError(f"points must be finite and (n, 2) with n >= 1, one for each name, not {points.shape}")
     if edge_colours is not None and len(edge_colours) != len(edges):
         raise ValueError(f"edge_colours must have one list of colours for each of the {len(edges)} edges")
     _check_journey(edges, len(names), start, goal, position, route, best)
@@ -169,7 +169,7 @@ def _draw_station(axes: Axes, place: ArrayLike, radius: float, rim: str, unit: f
     axes.add_patch(Circle(xy, radius, facecolor="white", edgecolor=rim, linewidth=ring, zorder=STATIONS))
     if agent:
         axes.add_patch(Circle(xy, radius + 9 * unit, color=AGENT, alpha=0.25, linewidth=0, zorder=HALO))
-        axes.add_patch(Circle(xy, radius - 4.5 * unit, color=AGENT, linewidth=0, zorder=MARKS))
+        axes.add_patch(Circle(xy, radius - 3.5 * unit, color=AGENT, linewidth=0, zorder=MARKS))
 
 
 def _draw_names(axes: Axes, layout: Layout, start: int | None, goal: int | None, position: int | None) -> None:
