@@ -152,7 +152,7 @@ class MemoryCore(nn.Module):
 # --- states ---------------------------------------------------------------------------------------------------------
 
 
-def map_state(function: Callable[..., Tensor], *states: S) -> S:
+def map_state(function: Callable[..., Any], *states: S) -> S:
     """Apply ``function`` to the corresponding leaves of states of one structure."""
     first = states[0]
     if isinstance(first, Tensor):

@@ -240,6 +240,17 @@ def test_nothing_leaks_over_a_start(name):
 
 
 @every_core
+def test_not_even_nan_leaks_over_a_start(name):
+    core = make(name)
+    broken = map_state(lambda leaf: torch.full_like(leaf, torch.nan) if is_float(leaf) else leaf, generic_state(core))
+    starts = no_starts()
+    starts[0] = True
+    outputs, state, _, _ = core.unroll(random_inputs(T, B, SIZE), broken, starts)
+    assert outputs.isfinite().all()
+    assert all(leaf.isfinite().all() for leaf in state_leaves(state))
+
+
+@every_core
 def test_nothing_of_a_sequence_stays_on_the_module(name):
     """And no tensor is kept where ``.to()`` and ``state_dict`` do not see it."""
     core = make(name)
