@@ -69,7 +69,7 @@ def draw_journey(
     _draw_exits(axes, layout, route)
     _draw_stations(axes, layout, start, goal, position)
     _draw_names(axes, layout, start, goal, position)
-    _draw_legend(axes, layout, size)
+    _draw_legend(axes, layout, size[0])
     return to_array(canvas)
 
 
@@ -100,7 +100,16 @@ def ansi_journey(
     return "\n".join(lines)
 
 
-def _check_journey(edges, n, start, goal, position, route, best) -> None:
+def _check_journey(
+    edges: Sequence[tuple[int, int, object]],
+    n: int,
+    start: int | None,
+    goal: int | None,
+    position: int | None,
+    route: Sequence[int],
+    best: Sequence[int],
+) -> None:
+    """Refuse what names a station that does not exist."""
     places = {"start": start, "goal": goal, "position": position}
     many = {"edges": [end for u, v, _ in edges for end in (u, v)], "route": route, "best": best}
     for name, stations in ({key: [] if one is None else [one] for key, one in places.items()} | many).items():
@@ -187,18 +196,13 @@ def _draw_names(axes: Axes, layout: Layout, start: int | None, goal: int | None,
         draw_text(axes, x, y, text, NAME * unit, ink, NAMES, weight=weight, path_effects=outline)
 
 
-def _draw_legend(axes: Axes, layout: Layout, size: tuple[int, int]) -> None:
+def _draw_legend(axes: Axes, layout: Layout, width: float) -> None:
     unit = layout.legend_unit
-    draw_rule(axes, layout.legend, size[0], unit)
+    top = max(key.y for key in layout.legend) + 16 * unit
+    draw_line(axes, np.array([[16 * unit, top], [width - 16 * unit, top]]), "#DDDAD2", unit, LINES)
     for key in layout.legend:
         _draw_symbol(axes, key, unit)
         draw_text(axes, key.x + 32 * unit, key.y, key.text, KEY * unit, INK, NAMES, ha="left")
-
-
-def draw_rule(axes: Axes, legend: Sequence[Key], width: float, unit: float) -> None:
-    """The thin line between the map and its legend."""
-    y = max(key.y for key in legend) + 16 * unit
-    draw_line(axes, np.array([[16 * unit, y], [width - 16 * unit, y]]), "#DDDAD2", 1.0 * unit, LINES)
 
 
 def _draw_symbol(axes: Axes, key: Key, unit: float) -> None:
