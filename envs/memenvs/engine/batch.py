@@ -11,9 +11,6 @@ import numpy as np
 
 from memenvs.engine.definition import Definition, no_oracle
 from memenvs.engine.loops import SPLITS, all_within, loops, row_dtype, seed_rows
-from memenvs.random import fold
-
-ATTEMPTS = 20_000  # of drawing a first level, before parameters count as impossible
 
 
 class Batch:
@@ -61,7 +58,9 @@ class Batch:
         bounds = np.linspace(0, size, min(threads, size) + 1).astype(int).tolist()
         self._ranges = list(pairwise(bounds))
         self._pool = ThreadPoolExecutor(len(self._ranges)) if len(self._ranges) > 1 else None
-        check_possible(definition)
+        # Refused here, or a compiled loop would look for a level for ever.
+        if not self._loops.possible(self.params, np.zeros(1, self.rows.dtype)[0]):
+            raise ValueError(f"no level of {definition.name} can be drawn: its parameters contradict each other")
 
     def seed(self, key: int | np.integer) -> None:
         """Give every row its stream of levels; row i's depends on the key and on i alone."""
@@ -172,16 +171,6 @@ def check_split(definition: Definition, split: str | None) -> int:
     if split is not None and definition.distinct_levels < 100:
         raise ValueError(
             f"split must be None: {definition.name} with these parameters has {definition.distinct_levels} distinct "
-            "levels, too few to hold some of them out"
+            "level(s), too few to hold some of them out"
         )
     return SPLITS[split]
-
-
-def check_possible(definition: Definition) -> None:
-    """Refuse parameters of which no level can be drawn, before a compiled loop would look for one for ever."""
-    level = np.zeros(1, definition.level)
-    key = np.uint64(0)
-    for attempt in range(ATTEMPTS):
-        if definition.generate(definition.params[0], fold(key, attempt), level[0]):
-            return
-    raise ValueError(f"no level of {definition.name} can be drawn with these parameters ({ATTEMPTS} attempts)")

@@ -30,6 +30,7 @@ REWARD, RETURN, METRICS = range(3)  # rows of values; the metrics are METRICS an
 ALL, TRAIN, TEST = range(3)
 SPLITS = {None: ALL, "train": TRAIN, "test": TEST}
 TEST_SHARE = 8  # one level of so many is in the test split
+ATTEMPTS = 20_000  # of drawing a first level, before parameters count as impossible
 
 
 class Loops(NamedTuple):
@@ -41,6 +42,7 @@ class Loops(NamedTuple):
     oracle: Any
     walk: Any
     sound: Any
+    possible: Any
 
 
 def loops(definition: Definition) -> Loops:
@@ -134,7 +136,14 @@ def _loops(generate, reset, step, observe, oracle, legal, measure, digest, sound
             all_sound &= sound(params[0], row.state, row.level)
         return all_sound
 
-    return Loops(reset_rows, step_rows, observe_rows, oracle_rows, walk_rows, sound_rows)
+    @njit
+    def possible(params, row):
+        attempt = 0
+        while attempt < ATTEMPTS and not generate(params[0], fold(np.uint64(0), attempt), row.level):
+            attempt += 1
+        return attempt < ATTEMPTS
+
+    return Loops(reset_rows, step_rows, observe_rows, oracle_rows, walk_rows, sound_rows, possible)
 
 
 @njit

@@ -31,10 +31,11 @@ def map_params(stations: int, neighbours: int) -> np.dtype:
     """The parameters for a map of so many stations with so many neighbours at most."""
     return np.dtype(
         [
-            *_COMMON,
+            # First, or Numba would take the record for an extension of the other and warn.
             ("degree", np.int16, (stations,)),
             ("neighbours", np.int16, (stations, neighbours)),
             ("positions", np.float32, (stations, 2)),
+            *_COMMON,
         ]
     )
 

@@ -182,7 +182,7 @@ def define(
     if real:
         network = load_map()
         params = np.array(
-            [(*common, network.degree, network.neighbours, network.positions)], map_params(*network.neighbours.shape)
+            [(network.degree, network.neighbours, network.positions, *common)], map_params(*network.neighbours.shape)
         )
     else:
         params = np.array([common], RANDOM_PARAMS)

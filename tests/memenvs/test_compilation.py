@@ -1,0 +1,74 @@
+"""The cache of compiled code: found again by the next process, and never stale."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ENVS = Path(__file__).parents[2] / "envs"
+
+HELPER = """
+from memenvs.compilation import njit
+
+@njit
+def helper(x):
+    return x + {}
+"""
+MAIN = """
+from memenvs.compilation import njit
+from bought.helper import helper
+
+@njit
+def caller(x):
+    return 2 * helper(x)
+
+def close_over(function):
+    @njit
+    def closure(x):
+        return 3 * function(x)
+    return closure
+"""
+SCRIPT = """
+from bought.main import caller, close_over
+closure = close_over(caller)
+print(closure(1), caller(1), sum(closure.stats.cache_hits.values()), sum(caller.stats.cache_hits.values()))
+"""
+
+
+def run(folder: Path, code: str, cache: Path | str) -> str:
+    environment = os.environ | {"PYTHONPATH": f"{folder}:{ENVS}", "NUMBA_CACHE_DIR": str(cache)}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def test_code_is_found_again_and_an_edited_helper_noticed(tmp_path):
+    package = tmp_path / "bought"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    (package / "main.py").write_text(MAIN)
+    (package / "helper.py").write_text(HELPER.format(1))
+    cache = tmp_path / "cache"
+    assert run(tmp_path, SCRIPT, cache) == "12 4 0 0"
+    assert run(tmp_path, SCRIPT, cache) == "12 4 1 1"
+    (package / "helper.py").write_text(HELPER.format(2))
+    assert run(tmp_path, SCRIPT, cache) == "18 6 0 0"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no such file there")
+def test_without_a_place_to_write_it_still_runs(tmp_path):
+    code = "from memenvs.compilation import njit; from memenvs.random import bits; print(bits(1) > 0)"
+    assert run(tmp_path, code, "/dev/null") == "True"
+
+
+def test_memenvs_needs_neither_torch_nor_memagents(tmp_path):
+    code = (
+        "import sys, gymnasium, memenvs\n"
+        "for name in ('TMaze', 'Underground'): gymnasium.make(f'memenvs/{name}-v0')\n"
+        "print({'torch', 'memagents', 'matplotlib', 'pygame'} & set(sys.modules))"
+    )
+    environment = os.environ | {"PYTHONPATH": str(ENVS)}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"

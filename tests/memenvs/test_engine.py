@@ -1,0 +1,308 @@
+"""What the engine promises of every environment: seeds, resets, statistics, splits, snapshots, errors."""
+
+from itertools import pairwise
+
+import gymnasium as gym
+import numpy as np
+import pytest
+from gymnasium.utils.env_checker import check_env
+from gymnasium.vector import AutoresetMode
+
+from memenvs.engine.loops import TEST_SHARE
+from tests.memenvs.drifting import BatchedDrifting, Drifting
+
+gym.register("tests/Drifting-v0", entry_point=Drifting, vector_entry_point=BatchedDrifting)
+
+CASES = [
+    ("memenvs/TMaze-v0", {"length": 3}),
+    ("memenvs/Underground-v0", {}),
+    ("memenvs/Underground-v0", {"map": "underground", "planning": 1}),
+    ("tests/Drifting-v0", {}),
+]
+each = pytest.mark.parametrize(
+    ("name", "parameters"), CASES, ids=lambda v: v.split("/")[1] if isinstance(v, str) else ""
+)
+
+
+def leaves(tree, prefix=""):
+    """The arrays of nested dicts, by their path."""
+    if not isinstance(tree, dict):
+        return {prefix: np.asarray(tree)}
+    return {path: leaf for key, value in tree.items() for path, leaf in leaves(value, f"{prefix}/{key}").items()}
+
+
+def equal(first, second):
+    first, second = leaves(first), leaves(second)
+    return first.keys() == second.keys() and all(np.array_equal(first[key], second[key]) for key in first)
+
+
+def row(tree, i):
+    return {key: row(value, i) for key, value in tree.items()} if isinstance(tree, dict) else tree[i]
+
+
+def given(step, i):
+    """All that a step says of row i; what is masked out is left out."""
+    observations, rewards, terminated, truncated, infos = step
+    said = [row(observations, i), rewards[i], terminated[i], truncated[i], infos["decision"][i]]
+    if terminated[i] or truncated[i]:
+        said += [row(value, i) for key, value in sorted(infos.items())]
+    return dict(zip("abcdefghijklmnopqrstuv", said, strict=False))
+
+
+def rollout(envs, steps, actions, seed):
+    envs.reset(seed=seed)
+    return [envs.step(actions[t][: envs.num_envs]) for t in range(steps)]
+
+
+def random_actions(envs, steps, seed=0):
+    n = envs.single_action_space.n
+    return np.random.default_rng(seed).integers(0, n, (steps, 16))
+
+
+@each
+def test_rows_depend_on_seed_and_index_alone(name, parameters):
+    few = gym.make_vec(name, num_envs=3, **parameters)
+    actions = random_actions(few, 60)
+    expected = rollout(few, 60, actions, seed=7)
+    for options in ({"num_envs": 16}, {"num_envs": 16, "threads": 3}, {"num_envs": 5, "threads": 5}):
+        envs = gym.make_vec(name, **options, **parameters)
+        for _ in range(2):
+            for first, second in zip(expected, rollout(envs, 60, actions, seed=7), strict=True):
+                assert all(equal(given(first, i), given(second, i)) for i in range(3))
+        other = rollout(envs, 60, actions, seed=8)
+        assert not all(equal(given(a, i), given(b, i)) for a, b in zip(expected, other, strict=True) for i in range(3))
+        envs.close()
+    assert any(not equal(row(step[0], 0), row(step[0], 1)) for step in expected)
+
+
+@each
+def test_a_single_environment_is_row_zero(name, parameters):
+    envs, env = gym.make_vec(name, num_envs=2, **parameters), gym.make(name, **parameters)
+    (observations, infos), (observation, info) = envs.reset(seed=3), env.reset(seed=3)
+    ends = 0
+    for actions in random_actions(envs, 150):
+        assert equal(row(observations, 0), observation)
+        assert infos["decision"][0] == info["decision"]
+        observations, rewards, terminated, truncated, infos = envs.step(actions[:2])
+        observation, reward, end, cut, info = env.step(actions[0])
+        assert (rewards[0], terminated[0], truncated[0]) == (reward, end, cut)
+        if end or cut:
+            ends += 1
+            assert equal(row(infos["final_obs"], 0), observation)
+            metrics = set(info) - {"decision"}
+            assert all(infos[key][0] == info[key] and infos[f"_{key}"][0] for key in metrics)
+            observation, info = env.reset()
+    assert ends > 3
+
+
+@each
+def test_ends_are_reported_and_episodes_counted(name, parameters):
+    envs = gym.make_vec(name, num_envs=16, **parameters)
+    assert envs.metadata["autoreset_mode"] == AutoresetMode.SAME_STEP
+    observations, infos = envs.reset(seed=0)
+    assert set(infos) == {"decision"}
+    returns, lengths = np.zeros(16), np.zeros(16, int)
+    for actions in random_actions(envs, 80):
+        observations, rewards, terminated, truncated, infos = envs.step(actions)
+        assert envs.observation_space.contains(observations)
+        returns, lengths, done = returns + rewards, lengths + 1, terminated | truncated
+        assert not (terminated & truncated).any()
+        assert ("final_obs" in infos) == done.any()
+        if done.any():
+            masks = [infos["_final_obs"], infos["_episode"], infos["episode"]["_r"], infos["episode"]["_l"]]
+            masks += [infos[f"_{key}"] for key in ("success", "spl") if key in infos]
+            assert all(np.array_equal(mask, done) for mask in masks)
+            assert np.allclose(infos["episode"]["r"], np.where(done, returns, 0))
+            assert np.array_equal(infos["episode"]["l"], np.where(done, lengths, 0))
+            assert envs.observation_space.contains(infos["final_obs"])
+        returns[done], lengths[done] = 0, 0
+    assert envs.single_observation_space.contains(row(observations, 0))
+
+
+@each
+def test_a_time_limit_truncates(name, parameters):
+    envs = gym.make_vec(name, num_envs=8, max_episode_steps=4, **parameters)
+    limited = gym.make(name, max_episode_steps=4, **parameters)
+    envs.reset(seed=1)
+    limited.reset(seed=1)
+    cut = 0
+    for actions in random_actions(envs, 30):
+        _, rewards, terminated, truncated, infos = envs.step(actions[:8])
+        _, reward, end, over, _ = limited.step(actions[0])
+        assert (rewards[0], terminated[0]) == (reward, end)
+        assert truncated[0] == (over and not end)
+        if over or end:
+            limited.reset()
+        if truncated.any():
+            assert infos["episode"]["l"][truncated].max() <= 4
+        cut += truncated.sum()
+    assert cut > 8
+
+
+@each
+def test_arrays_are_fresh_unless_asked_otherwise(name, parameters):
+    for copy in (True, False):
+        envs = gym.make_vec(name, num_envs=16, copy=copy, **parameters)
+        first = envs.reset(seed=0)
+        kept = [leaves({"o": first[0], "i": first[1]})]
+        for actions in random_actions(envs, 40):
+            observations, rewards, terminated, truncated, infos = envs.step(actions)
+            kept.append(leaves({"o": observations, "r": rewards, "e": terminated, "c": truncated, "i": infos}))
+        shared = any(
+            np.shares_memory(now[key], later[key]) for now, later in pairwise(kept) for key in now.keys() & later.keys()
+        )
+        assert shared != copy
+
+
+@each
+def test_gymnasium_finds_nothing_wrong(name, parameters, recwarn):
+    check_env(gym.make(name, **parameters).unwrapped, skip_render_check=True)
+    assert not [str(w.message) for w in recwarn if "gymnasium" in str(w.filename)]
+
+
+@each
+def test_an_action_out_of_range_steps_nothing(name, parameters):
+    envs, env = gym.make_vec(name, num_envs=4, **parameters), gym.make(name, **parameters).unwrapped
+    with pytest.raises(RuntimeError, match="reset"):
+        envs.step(np.zeros(4, int))
+    with pytest.raises(RuntimeError, match="reset"):
+        env.step(0)
+    envs.reset(seed=0)
+    env.reset(seed=0)
+    n = int(envs.single_action_space.n)
+    before = envs.snapshot()
+    for wrong in ([0, 0, n, 0], [-1, 0, 0, 0]):
+        with pytest.raises(ValueError, match=f"from 0 to {n - 1}"):
+            envs.step(np.array(wrong))
+    for wrong in (np.zeros(3, int), np.zeros((4, 1), int), np.zeros(4), ["a"] * 4, None):
+        with pytest.raises(ValueError, match="4 integers"):
+            envs.step(wrong)
+    for wrong in (n, -1, 0.5, "a"):
+        with pytest.raises(ValueError, match="action"):
+            env.step(wrong)
+    assert equal(before, envs.snapshot())
+    envs.step(np.zeros(4, np.uint8))
+
+
+def test_stepping_on_after_the_end_is_an_error():
+    env = gym.make("memenvs/TMaze-v0", length=1).unwrapped
+    env.reset(seed=0)
+    while not any(env.step(env.oracle())[2:4]):
+        pass
+    with pytest.raises(RuntimeError, match="reset"):
+        env.step(0)
+
+
+@each
+def test_a_snapshot_goes_on_exactly(name, parameters):
+    envs = gym.make_vec(name, num_envs=16, **parameters)
+    actions = random_actions(envs, 60)
+    rollout(envs, 30, actions, seed=5)
+    snapshot = envs.snapshot()
+    assert all(isinstance(value, np.ndarray | str | bool | int) for value in snapshot.values())
+    assert all(v.dtype.kind in "buif" for v in snapshot.values() if isinstance(v, np.ndarray))
+    expected = [envs.step(row) for row in actions]
+    other = gym.make_vec(name, num_envs=16, threads=2, **parameters)
+    other.restore(snapshot)
+    for first, row_of_actions in zip(expected, actions, strict=True):
+        second = other.step(row_of_actions)
+        assert all(equal(given(first, i), given(second, i)) for i in range(16))
+    assert equal(envs.reset()[0], other.reset()[0])
+
+
+@each
+def test_a_snapshot_of_a_single_environment(name, parameters):
+    env, other = gym.make(name, **parameters).unwrapped, gym.make(name, **parameters).unwrapped
+    env.reset(seed=2)
+    env.step(1)
+    other.restore(env.snapshot())
+    for _ in range(4):
+        assert equal(dict(enumerate(env.step(0))), dict(enumerate(other.step(0))))
+    assert equal(env.reset()[0], other.reset()[0])
+
+
+def test_a_foreign_snapshot_changes_nothing():
+    envs = gym.make_vec("memenvs/Underground-v0", num_envs=4)
+    envs.reset(seed=0)
+    kept = envs.snapshot()
+    maze = gym.make_vec("memenvs/TMaze-v0", num_envs=4)
+    maze.reset(seed=0)
+    more = gym.make_vec("memenvs/Underground-v0", num_envs=5)
+    more.reset(seed=0)
+    rng = np.random.default_rng(0)
+    noise = {"rows": rng.integers(0, 256, kept["rows"].shape, dtype=np.uint8)}
+    wrong = [
+        maze.snapshot(),
+        more.snapshot(),
+        kept | noise,
+        kept | {"rows": None},
+        {},
+        kept | {"rows": kept["rows"] * 1.0},
+    ]
+    for snapshot in wrong:
+        with pytest.raises(ValueError, match="snapshot"):
+            envs.restore(snapshot)
+        assert equal(kept, envs.snapshot())
+
+
+@pytest.mark.parametrize(("name", "parameters"), CASES[1:], ids=["random", "underground", "drifting"])
+def test_splits_never_share_a_level(name, parameters):
+    seen = {}
+    for split in ("train", "test", None):
+        envs = gym.make_vec(name, num_envs=256, split=split, **parameters)
+        levels = [envs.unwrapped.batch.rows["level"].copy() for _ in range(8) if envs.reset() and True]
+        digest = envs.unwrapped.definition.digest
+        seen[split] = [int(digest(level)) for batch in levels for level in batch]
+    assert all(digest % TEST_SHARE != 0 for digest in seen["train"])
+    assert all(digest % TEST_SHARE == 0 for digest in seen["test"])
+    share = np.mean([digest % TEST_SHARE == 0 for digest in seen[None]])
+    assert 0.6 / TEST_SHARE < share < 1.4 / TEST_SHARE
+    assert len(set(seen["test"])) > 50
+
+
+def test_a_split_that_cannot_be():
+    for make in (gym.make, gym.make_vec):
+        with pytest.raises(ValueError, match="2 distinct level"):
+            make("memenvs/TMaze-v0", split="train")
+        with pytest.raises(ValueError, match="'train', 'test'"):
+            make("memenvs/Underground-v0", split="validation")
+        with pytest.raises(ValueError, match="1 distinct level"):
+            make("memenvs/Underground-v0", map="underground", stations=270, exits=(1, 9), split="test")
+
+
+@pytest.mark.parametrize(
+    ("argument", "value"),
+    [("num_envs", 0), ("num_envs", 1.5), ("threads", 0), ("max_episode_steps", -1), ("render_mode", "pdf")],
+)
+def test_wrong_arguments_are_named(argument, value):
+    with pytest.raises(ValueError, match=argument):
+        BatchedDrifting(**{argument: value})
+
+
+def test_parameters_of_which_no_level_can_be_drawn():
+    with pytest.raises(ValueError, match="no level of Drifting"):
+        Drifting(width=1)
+
+
+def test_an_environment_without_an_oracle():
+    envs = gym.make_vec("tests/Drifting-v0", num_envs=4)
+    _, infos = envs.reset(seed=0)
+    assert infos["decision"].all()
+    with pytest.raises(NotImplementedError, match="no oracle"):
+        envs.oracle()
+    walk = np.concatenate([envs.random_walk(np.random.default_rng(i)) for i in range(300)])
+    assert np.all(np.abs(np.bincount(walk, minlength=3) / walk.size - 1 / 3) < 0.06)
+
+
+def test_options_and_unknown_parameters():
+    envs = gym.make_vec("tests/Drifting-v0", num_envs=4)
+    envs.reset(options={})
+    with pytest.raises(ValueError, match="options"):
+        envs.reset(options={"level": 3})
+    with pytest.raises(TypeError, match="depth"):
+        gym.make_vec("tests/Drifting-v0", num_envs=4, depth=3)
+
+
+def test_without_a_seed_every_run_differs():
+    first, second = (gym.make_vec("memenvs/Underground-v0", num_envs=8) for _ in range(2))
+    assert not equal(first.reset()[0], second.reset()[0])
