@@ -23,7 +23,7 @@ from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.preprocessing import check_for_nested_spaces, is_image_space_channels_first
 from stable_baselines3.common.type_aliases import MaybeCallback, Schedule
 from stable_baselines3.common.utils import FloatSchedule, safe_mean
-from stable_baselines3.common.vec_env import VecEnv, VecTransposeImage
+from stable_baselines3.common.vec_env import VecEnv, VecTransposeImage, is_vecenv_wrapped
 from torch import Tensor
 
 from memagents import run_folder
@@ -33,7 +33,7 @@ from memagents.encoding import is_picture
 from memagents.policy import Acted, MemoryPolicy
 from memagents.progress import ProgressBar, run_logger
 from memagents.rollout import Window
-from memagents.vector import as_vec_env, decision_mask, has_wrapper
+from memagents.vector import as_vec_env, decision_mask
 
 
 class MemoryAlgorithm(BaseAlgorithm):
@@ -136,7 +136,7 @@ class MemoryAlgorithm(BaseAlgorithm):
         space = env.observation_space
         entries = space.spaces.values() if isinstance(space, spaces.Dict) else [space]
         transpose = any(is_picture(entry) and not is_image_space_channels_first(entry) for entry in entries)
-        if transpose and not has_wrapper(env, VecTransposeImage):
+        if transpose and not is_vecenv_wrapped(env, VecTransposeImage):
             env = VecTransposeImage(env)
         return as_vec_env(env, self.condition_on)
 

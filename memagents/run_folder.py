@@ -25,8 +25,8 @@ from torch import Tensor
 from memagents import checkpoint
 from memagents.checkpoint import CheckpointError
 from memagents.cores.core import State, state_leaves
+from memagents.snapshot import restore_env, snapshot_env
 from memagents.spaces import space_from_json, space_to_json
-from memagents.vector import restore_env, snapshot_env
 
 if TYPE_CHECKING:
     from memagents.algorithm import MemoryAlgorithm

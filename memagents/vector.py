@@ -6,7 +6,8 @@ last observation in ``infos[i]["terminal_observation"]``. Beyond that interface 
 - ``info["decision"]``: false where the action for the observation just given does not matter,
 - ``oracle()``: the best action for every environment, −1 where it does not matter,
 - ``random_walk(rng)``: random actions among those that do something,
-- ``snapshot()`` and ``restore(snapshot)``: all of its state, for an exact continuation.
+- ``snapshot()`` and ``restore(snapshot)``: all of its state, for an exact continuation. A ``VecEnvWrapper`` other than
+  SB3's offers the same for what it remembers itself.
 """
 
 from __future__ import annotations
@@ -17,10 +18,11 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
+from gymnasium.spaces import Dict
 from gymnasium.vector import AutoresetMode, VectorEnv
 from stable_baselines3.common.env_util import is_wrapped
 from stable_baselines3.common.monitor import Monitor
-from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecEnvWrapper, VecMonitor, VecNormalize
+from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, is_vecenv_wrapped
 
 from memagents.conditioning import ConditionOn
 
@@ -29,11 +31,12 @@ class GymnasiumVecEnv(VecEnv):
     """A gymnasium ``VectorEnv`` seen as an SB3 ``VecEnv``.
 
     Resets happen within the step, whatever the autoreset mode: where it is not SAME_STEP, finished rows are reset by
-    ``reset(options={"reset_mask": ...})``. A finished row's info holds ``terminal_observation``,
-    ``TimeLimit.truncated``, ``episode`` (return r and length l, as ``Monitor`` gives them) and whatever else the
-    environment says of that episode.
+    ``reset(options={"reset_mask": ...})``, as gymnasium's SyncVectorEnv and AsyncVectorEnv allow. A finished row's info
+    holds ``terminal_observation``, ``TimeLimit.truncated``, ``episode`` (return r and length l, as ``Monitor`` gives
+    them) and whatever else the environment says of that episode.
 
     :param env: the vector environment
+    :raises ValueError: at the first end of an episode, if the environment can not reset single rows
     """
 
     def __init__(self, env: VectorEnv):
@@ -54,7 +57,7 @@ class GymnasiumVecEnv(VecEnv):
         self._reset_options()
         self._returns[:] = 0
         self._lengths[:] = 0
-        self.decision = infos.get("decision")
+        self.decision = _decisions(infos)
         self.reset_infos = _rows(infos, self.num_envs)
         return observations
 
@@ -66,36 +69,61 @@ class GymnasiumVecEnv(VecEnv):
         dones = terminated | truncated
         self._returns += rewards
         self._lengths += 1
-        rows = _rows(infos, self.num_envs)
+        rows, self.decision = _rows(infos, self.num_envs), _decisions(infos)
         if dones.any():
             if self.same_step:
-                final = infos["final_obs"]
+                final, begun = infos["final_obs"], [dict(row) for row in rows]
                 for row, ended in zip(rows, _rows(infos.get("final_info", {}), self.num_envs), strict=True):
                     row.update(ended)
             else:
                 final = copy.deepcopy(observations)
-                observations, infos = self.vector.reset(options={"reset_mask": dones})
-            for i in np.flatnonzero(dones):
-                rows[i]["terminal_observation"] = _row(final, i)
+                observations, infos = self._reset_rows(dones, final)
+                begun, self.decision = _rows(infos, self.num_envs), _merged(dones, _decisions(infos), self.decision)
+            for i in np.flatnonzero(dones).tolist():
+                self.reset_infos[i] = begun[i]
+                rows[i]["terminal_observation"] = self._observation(final, i)
                 rows[i]["TimeLimit.truncated"] = bool(truncated[i] and not terminated[i])
                 rows[i]["episode"] = {"r": float(self._returns[i]), "l": int(self._lengths[i])}
             self._returns[dones] = 0
             self._lengths[dones] = 0
-        self.decision = infos.get("decision")
         return observations, rewards.astype(np.float32), dones, rows
+
+    def _observation(self, batch: Any, i: int) -> Any:
+        """Row i of a batch, a dict of batches or an array of dicts; without the masks that ``final_obs`` may hold."""
+        row, space = _row(batch, i), self.observation_space
+        return {name: row[name] for name in space.spaces} if isinstance(space, Dict) else row
+
+    def _reset_rows(self, dones: np.ndarray, before: Any) -> tuple[Any, dict[str, Any]]:
+        """Begin new episodes where ``dones`` is true; all other rows must stay as they were ``before``."""
+        observations, infos = self.vector.reset(options={"reset_mask": dones.copy()})
+        pairs = [(before, observations)]
+        if isinstance(before, dict):
+            pairs = [(before[name], observations[name]) for name in before]
+        if not all(np.array_equal(was[~dones], now[~dones], equal_nan=_has_nan(was)) for was, now in pairs):
+            raise ValueError(
+                f"{type(self.vector.unwrapped).__name__} can not reset single rows (it ignores options['reset_mask']); "
+                "make it with autoreset_mode SAME_STEP, or by gymnasium.make_vec(..., vectorization_mode='sync')"
+            )
+        return observations, infos
 
     def oracle(self) -> np.ndarray:
         """The best action of every environment, (num_envs,); −1 where it does not matter."""
-        return _method(self.vector, "oracle")()
+        return np.asarray(self._call("oracle"))
 
     def random_walk(self, rng: np.random.Generator) -> np.ndarray:
         """Random actions among those that do something, (num_envs, ...)."""
-        return _method(self.vector, "random_walk")(rng)
+        return np.asarray(self._call("random_walk", rng))
 
     def snapshot(self) -> dict[str, Any]:
         """All of the state, as arrays and numbers."""
         inner = _method(self.vector, "snapshot")()
-        return {"vector": inner, "returns": self._returns, "lengths": self._lengths, "decision": self.decision}
+        decision = None if self.decision is None else self.decision.copy()
+        return {
+            "vector": inner,
+            "returns": self._returns.copy(),
+            "lengths": self._lengths.copy(),
+            "decision": decision,
+        }
 
     def restore(self, snapshot: dict[str, Any]) -> None:
         """Go on exactly from a snapshot."""
@@ -103,27 +131,37 @@ class GymnasiumVecEnv(VecEnv):
         self._returns[:] = snapshot["returns"]
         self._lengths[:] = snapshot["lengths"]
         self.decision = snapshot["decision"]
+        self._reset_seeds()
 
     def close(self) -> None:
         self.vector.close()
 
     def get_attr(self, attr_name: str, indices: Any = None) -> list[Any]:
-        value = _method(self.vector, attr_name)
-        return [value for _ in self._get_indices(indices)]
+        if _has(self.vector, attr_name):
+            value = _method(self.vector, attr_name)
+            return [value for _ in self._get_indices(indices)]
+        values = _method(self.vector, "get_attr")(attr_name)
+        return [values[i] for i in self._get_indices(indices)]
 
     def set_attr(self, attr_name: str, value: Any, indices: Any = None) -> None:
         setattr(self.vector.unwrapped, attr_name, value)
 
     def env_method(self, method_name: str, *args: Any, indices: Any = None, **kwargs: Any) -> list[Any]:
-        result = _method(self.vector, method_name)(*args, **kwargs)
+        result = self._call(method_name, *args, **kwargs)
         return [_row(result, i) for i in self._get_indices(indices)]
+
+    def _call(self, name: str, *args: Any, **kwargs: Any) -> Any:
+        """A method of the whole batch if there is one, else of each environment in it."""
+        if _has(self.vector, name):
+            return _method(self.vector, name)(*args, **kwargs)
+        return _method(self.vector, "call")(name, *args, **kwargs)
 
     def env_is_wrapped(self, wrapper_class: type, indices: Any = None) -> list[bool]:
         # What a Monitor would tell of an episode is in the infos.
         return [issubclass(wrapper_class, Monitor) for _ in self._get_indices(indices)]
 
     def get_images(self) -> Sequence[np.ndarray | None]:
-        images = self.vector.render()
+        images: Any = None if self.render_mode is None else self.vector.render()
         return images if images is not None else [None] * self.num_envs
 
 
@@ -135,24 +173,17 @@ def as_vec_env(env: gym.Env | VectorEnv | VecEnv, condition_on: Sequence[str] = 
     :raises ValueError: if it is none of these
     """
     if isinstance(env, VectorEnv):
-        env = GymnasiumVecEnv(env)
+        vec_env: VecEnv = GymnasiumVecEnv(env)
     elif isinstance(env, gym.Env):
         monitored = env if is_wrapped(env, Monitor) else Monitor(env)
-        env = DummyVecEnv([lambda: monitored])
-    if not isinstance(env, VecEnv):
+        vec_env = DummyVecEnv([lambda: monitored])
+    elif isinstance(env, VecEnv):
+        vec_env = env
+    else:
         raise ValueError(f"env must be a gymnasium Env or VectorEnv or an SB3 VecEnv, not {type(env).__name__}")
-    if condition_on and not has_wrapper(env, ConditionOn):
-        env = ConditionOn(env, condition_on)
-    return env
-
-
-def has_wrapper(env: VecEnv, wrapper: type) -> bool:
-    """Whether a VecEnv is wrapped by ``wrapper``, at any depth."""
-    while env is not None:
-        if isinstance(env, wrapper):
-            return True
-        env = getattr(env, "venv", None)
-    return False
+    if condition_on and not is_vecenv_wrapped(vec_env, ConditionOn):
+        vec_env = ConditionOn(vec_env, condition_on)
+    return vec_env
 
 
 def decision_mask(env: VecEnv, infos: Sequence[dict] | None, dones: np.ndarray | None) -> np.ndarray:
@@ -166,7 +197,7 @@ def decision_mask(env: VecEnv, infos: Sequence[dict] | None, dones: np.ndarray |
     told = getattr(env, "decision", None)
     if told is not None:
         return np.asarray(told, dtype=bool)
-    rows = env.reset_infos
+    rows = env.unwrapped.reset_infos  # a wrapper has a list of its own, which stays empty
     if infos is not None and dones is not None:
         rows = [reset if done else info for reset, info, done in zip(rows, infos, dones, strict=True)]
     return np.array([bool(row.get("decision", True)) for row in rows])
@@ -184,9 +215,33 @@ def oracle_actions(env: VecEnv) -> np.ndarray:
         raise ValueError("the environment has no oracle: it must offer a method oracle()") from error
 
 
+def _has(env: VectorEnv, name: str) -> bool:
+    """Whether a vector environment has an attribute, as a batch."""
+    return hasattr(env, name) or hasattr(env.unwrapped, name)
+
+
 def _method(env: VectorEnv, name: str) -> Any:
     """An attribute of a vector environment, below its wrappers if need be."""
     return getattr(env, name) if hasattr(env, name) else getattr(env.unwrapped, name)
+
+
+def _has_nan(values: np.ndarray) -> bool:
+    return np.issubdtype(values.dtype, np.inexact)
+
+
+def _decisions(infos: dict[str, Any]) -> np.ndarray | None:
+    """The entry ``decision`` as (num_envs,) booleans, true where its mask says nothing; None without it."""
+    if "decision" not in infos:
+        return None
+    told = np.asarray(infos["decision"], dtype=bool)
+    return told | ~infos["_decision"] if "_decision" in infos else told
+
+
+def _merged(mask: np.ndarray, yes: np.ndarray | None, no: np.ndarray | None) -> np.ndarray | None:
+    """Row by row ``yes`` where the mask is true, else ``no``; None, where nothing is said, is true."""
+    if yes is None and no is None:
+        return None
+    return np.where(mask, True if yes is None else yes, True if no is None else no)
 
 
 def _row(values: Any, i: int) -> Any:
@@ -200,76 +255,6 @@ def _rows(infos: dict[str, Any], count: int) -> list[dict[str, Any]]:
     for name, values in infos.items():
         if name.startswith("_") or name in ("final_obs", "final_info", "decision"):
             continue
-        for i in np.flatnonzero(infos["_" + name]) if "_" + name in infos else range(count):
+        for i in np.flatnonzero(infos["_" + name]).tolist() if "_" + name in infos else range(count):
             rows[i][name] = _row(values, i)
     return rows
-
-
-# --- snapshots ------------------------------------------------------------------------------------------------------
-
-# What of a wrapper of SB3's goes on from step to step, beside what it can compute anew.
-_WRAPPER_STATE = {
-    VecMonitor: ("episode_returns", "episode_lengths"),
-    VecNormalize: ("returns",),
-}
-
-
-def snapshot_env(env: VecEnv) -> dict[str, Any]:
-    """The state of an environment and its wrappers as arrays and numbers.
-
-    :return: ``{"base": None, ...}`` where the environment itself offers no ``snapshot``
-    """
-    if not isinstance(env, VecEnvWrapper):
-        return {"base": env.snapshot() if _offers(env, "snapshot") else None}
-    state = {
-        name: getattr(env, name) for kind, names in _WRAPPER_STATE.items() if isinstance(env, kind) for name in names
-    }
-    if isinstance(env, VecNormalize):
-        state["statistics"] = normalization_statistics(env)
-    return {"wrapper": type(env).__name__, "state": state, "inner": snapshot_env(env.venv)}
-
-
-def restore_env(env: VecEnv, snapshot: dict[str, Any]) -> bool:
-    """Put an environment back into a snapshot.
-
-    :return: whether it now goes on exactly; if not, it has to be reset (its wrappers' statistics are restored)
-    :raises ValueError: if the wrappers are others than when the snapshot was taken
-    """
-    if not isinstance(env, VecEnvWrapper):
-        if "base" not in snapshot:
-            raise ValueError(f"the environment was wrapped in {snapshot['wrapper']} when it was saved")
-        if snapshot["base"] is None or not _offers(env, "restore"):
-            return False
-        env.restore(snapshot["base"])
-        return True
-    if snapshot.get("wrapper") != type(env).__name__:
-        raise ValueError(f"the environment is wrapped in {type(env).__name__}, the saved one was not")
-    state = dict(snapshot["state"])
-    statistics = state.pop("statistics", None)
-    for name, value in state.items():
-        setattr(env, name, value)
-    if statistics is not None:
-        set_normalization_statistics(env, statistics)
-    return restore_env(env.venv, snapshot["inner"])
-
-
-def normalization_statistics(env: VecNormalize) -> dict[str, Any]:
-    """The running means and variances of a VecNormalize, as arrays."""
-    observations = env.obs_rms if isinstance(env.obs_rms, dict) else {"": env.obs_rms}
-    named = {"return": env.ret_rms, **{f"observation/{name}": rms for name, rms in observations.items()}}
-    return {name: [rms.mean, rms.var, rms.count] for name, rms in named.items()}
-
-
-def set_normalization_statistics(env: VecNormalize, statistics: dict[str, Any]) -> None:
-    """Put back what :func:`normalization_statistics` gave."""
-    for name, (mean, variance, count) in statistics.items():
-        if name == "return":
-            rms = env.ret_rms
-        else:
-            rms = env.obs_rms[name.removeprefix("observation/")] if isinstance(env.obs_rms, dict) else env.obs_rms
-        rms.mean, rms.var, rms.count = mean, variance, count
-
-
-def _offers(env: VecEnv, name: str) -> bool:
-    """Whether the environment under an adapter has a method of that name."""
-    return hasattr(env.vector.unwrapped, name) if isinstance(env, GymnasiumVecEnv) else hasattr(env, name)

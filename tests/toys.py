@@ -1,0 +1,115 @@
+"""Small environments whose every number is random but fixed by the seed, and that record what they were asked to do."""
+
+import gymnasium as gym
+import numpy as np
+from gymnasium import spaces
+from stable_baselines3.common.monitor import Monitor
+from stable_baselines3.common.vec_env import DummyVecEnv
+
+OBSERVATIONS = {
+    "box": spaces.Box(-1, 1, (3,), np.float32),
+    "discrete": spaces.Discrete(5),
+    "multi_discrete": spaces.MultiDiscrete([3, 4]),
+    "multi_binary": spaces.MultiBinary(3),
+    "symbols": spaces.Box(0, 255, (3, 3, 3), np.uint8),
+    "dict": spaces.Dict(
+        {"codes": spaces.MultiDiscrete([3, 2]), "place": spaces.Discrete(4), "sight": spaces.Box(-1, 1, (2, 2))}
+    ),
+}
+ACTIONS = {
+    "discrete": spaces.Discrete(3),
+    "shifted": spaces.Discrete(3, start=5),
+    "box": spaces.Box(-2, 1, (2,), np.float32),
+    "multi_discrete": spaces.MultiDiscrete([3, 2]),
+    "multi_binary": spaces.MultiBinary(3),
+}
+
+
+class Toy(gym.Env):
+    """Random observations and rewards; episodes of 2 to 6 steps that are terminated or truncated.
+
+    :param tells: whether ``info["decision"]`` is given, and only where it is false
+    """
+
+    metadata = {"render_modes": ["rgb_array"]}
+
+    def __init__(self, observations="box", actions="discrete", tells=False, render_mode=None):
+        self.observation_space = OBSERVATIONS[observations]
+        self.action_space = ACTIONS[actions]
+        self.tells = tells
+        self.render_mode = render_mode
+        self.number = 0  # of the episode
+
+    def _observe(self):
+        # A space draws from a generator of its own: tied to this one, a seed fixes everything.
+        space = type(self)._seeded(self.observation_space, int(self.np_random.integers(2**31)))
+        return space.sample()
+
+    @staticmethod
+    def _seeded(space, seed):
+        space.seed(seed)
+        return space
+
+    def _info(self):
+        matters = not self.tells or self.np_random.random() < 0.5
+        return {} if matters else {"decision": False}
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.number += 1
+        self.remaining = int(self.np_random.integers(2, 7))
+        self.cut = bool(self.np_random.integers(2))
+        return self._observe(), {"begins": self.number, **self._info()}
+
+    def step(self, action):
+        assert self.action_space.contains(action), f"{action!r} is not in {self.action_space}"
+        self.remaining -= 1
+        ended = self.remaining == 0
+        reward = float(self.np_random.normal()) + 0.1 * float(np.sum(action))
+        info = {"ends": self.number, **self._info()} if ended else self._info()
+        return self._observe(), reward, ended and not self.cut, ended and self.cut, info
+
+    def oracle(self):
+        return self.remaining % 3
+
+
+class Counter(gym.Env):
+    """The observation counts the steps of an episode, from 0; the reward is the same number.
+
+    :param steps: length of an episode, which is truncated then
+    """
+
+    observation_space = spaces.Box(0, 1000, (1,), np.float32)
+    action_space = spaces.Discrete(2)
+
+    def __init__(self, steps=3):
+        self.steps = steps
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.count = 0
+        return np.zeros(1, np.float32), {}
+
+    def step(self, action):
+        self.count += 1
+        return np.full(1, self.count, np.float32), float(self.count), False, self.count == self.steps, {}
+
+
+def toys(count, **parameters):
+    """Functions that make ``count`` toys, as DummyVecEnv and SyncVectorEnv take them."""
+    return [lambda: Toy(**parameters)] * count
+
+
+def dummy(count=3, **parameters):
+    """Toys as SB3 users have them."""
+    return DummyVecEnv([lambda make=make: Monitor(make()) for make in toys(count, **parameters)])
+
+
+def assert_same(a, b):
+    """Arrays, numbers, and dicts of them, bit for bit."""
+    if isinstance(a, dict):
+        assert a.keys() == b.keys()
+        for name in a:
+            assert_same(a[name], b[name])
+    else:
+        np.testing.assert_array_equal(a, b)
