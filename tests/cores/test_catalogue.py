@@ -16,11 +16,13 @@ from memagents import MemoryCore, core_names, make_core
 from memagents.cores import core_class
 from memagents.cores.core import detach_state, map_state, select_rows, state_leaves, where_state
 
+# Three slots for the DNC: of more, some are alike to the last bit after a start, and it is rounding that decides which
+# of them is written next. The state is then the same but for the order of its slots, and the outputs are the same.
 SMALL = {
     "none": {"hidden_size": 5},
     "gru": {"hidden_size": 5},
     "lstm": {"hidden_size": 5},
-    "dnc": {"slots": 5, "width": 3, "read_heads": 2, "controller_size": 4},
+    "dnc": {"slots": 3, "width": 4, "read_heads": 2, "controller_size": 5, "ready_to_record": False},
     "rmc": {"slots": 3, "width": 4, "heads": 2},
 }
 DISTRIBUTIONS = {"rmc": ["block_1_weights"]}

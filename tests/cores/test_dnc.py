@@ -11,7 +11,7 @@ from memagents.cores.dnc import DNCState, Interface
 from tests import reference
 
 T, B = 10, 2
-SIZES = {"slots": 5, "width": 3, "read_heads": 2, "controller_size": 4}
+SIZES = {"slots": 5, "width": 3, "read_heads": 2, "controller_size": 4, "ready_to_record": False}
 BACKWARD, CONTENT, FORWARD = range(3)
 
 
@@ -52,6 +52,7 @@ def test_ten_steps_equal_the_paper_in_loops(core):
     starts[0, 1] = starts[4, 0] = starts[7, 1] = starts[8, 1] = True
     outputs, state, _, trace = core.unroll(inputs, core.initial_state(B), starts, trace=True)
     close = {"rtol": 1e-9, "atol": 1e-9}
+    torch.testing.assert_close(core.unroll(inputs, core.initial_state(B), starts).outputs, outputs, **close)
     for b in range(B):
         expected = reference.dnc_initial(5, 3, 2, 4)
         for t in range(T):
@@ -81,6 +82,18 @@ def test_reads_reach_the_controller_inside_a_sequence(core):
     other = state._replace(read_vectors=state.read_vectors + 1)
     hidden = [core(inputs[0], s).state.controller.hidden for s in (state, other)]
     assert (hidden[0] - hidden[1]).abs().max() > 1e-3
+
+
+def test_an_untrained_dnc_records():
+    """From its first step it writes to slots that are not used yet, frees none, and looks up by content."""
+    torch.manual_seed(0)
+    core = make_core("dnc", 4, slots=12)
+    trace = core.unroll(inputs_of(core).float(), core.initial_state(B), no_starts(), trace=True).trace
+    assert (trace["write_weights"].sum(-1) > 0.9).all()
+    written = trace["write_weights"].argmax(-1)  # (T, B)
+    assert all(len(set(slots)) == T for slots in written.T.tolist())
+    assert (trace["free_gates"] < 0.1).all()
+    assert (trace["read_modes"][..., CONTENT] > 0.8).all()
 
 
 def test_no_weight_depends_on_the_number_of_slots(core):
