@@ -33,10 +33,8 @@ def njit(function: Callable) -> Any:
     :return: the compiled function; where no cache directory can be written, it is compiled anew in each process
     """
     dispatcher: Any = numba.njit(nogil=True, error_model="numpy")(function)
-    # Numba's own tests switch compilation off, and then what comes back is the plain function.
-    if isinstance(dispatcher, Dispatcher):
-        with contextlib.suppress(OSError):
-            dispatcher._cache = _Cache(function)  # type: ignore[attr-defined]
+    with contextlib.suppress(OSError):
+        dispatcher._cache = _Cache(function)
     return dispatcher
 
 

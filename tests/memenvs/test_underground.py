@@ -127,6 +127,11 @@ def test_a_neighbourhood_with_too_many_exits_is_drawn_again():
     assert levels["exits"].max() == 2
 
 
+def test_a_two_way_graph_with_too_many_exits_is_drawn_again():
+    levels = levels_of({"stations": 8, "exits": 3, "two_way": True, "labels": 4})
+    assert levels["exits"].max() == 4
+
+
 def test_neighbourhoods_grow_as_they_should():
     """Two stations: a uniform first one and a uniform neighbour of it, which gives every connection its probability."""
     network = load_map()
@@ -317,6 +322,7 @@ def test_a_random_walk_only_takes_exits():
         ({"stations": 271, "map": "underground"}, "stations must be within 2 to 270"),
         ({"exits": 0}, "exits"),
         ({"exits": 2.0}, "exits"),
+        ({"exits": True}, "exits"),
         ({"distance": 0}, "distance"),
         ({"distance": 6}, "distance must be within 1 to 5"),
         ({"two_way": 3}, "two_way"),

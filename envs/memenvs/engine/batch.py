@@ -96,7 +96,7 @@ class Batch:
         """The actions as contiguous int64 (B,), or a ``ValueError`` that says what they may be."""
         array = np.asarray(actions)
         if array.shape != (self.size,) or array.dtype.kind not in "iu":
-            raise ValueError(f"actions must be {self.size} integers, not {array.dtype} of shape {array.shape}")
+            raise ValueError(f"actions must be integers of shape ({self.size},), not {array.dtype} {array.shape}")
         array = np.ascontiguousarray(array, dtype=np.int64)
         if not all_within(array, self._n):
             wrong = array[(array < 0) | (array >= self._n)][0]

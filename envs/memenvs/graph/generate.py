@@ -59,10 +59,9 @@ def generate_random(params, key, level):
         for edge in range(level.edges):
             source, destination = level.sources[edge], level.destinations[edge]
             if not has_edge(level, destination, source):
+                if level.exits[destination] == params.labels:
+                    return False
                 add_edge(level, destination, source)
-        for u in range(level.stations):
-            if level.exits[u] > params.labels:
-                return False
     return finish(params, key, level)
 
 

@@ -215,8 +215,8 @@ def define(
 
 def bounds(name: str, value: Any, least: int, most: int) -> tuple[int, int]:
     """A range, given as ``(low, high)`` or as one integer, or a ``ValueError`` that says what it may be."""
-    pair = (value, value) if isinstance(value, (int, np.integer)) else value
-    if not isinstance(pair, (tuple, list)) or len(pair) != 2 or not all(isinstance(v, (int, np.integer)) for v in pair):
+    pair = tuple(value) if isinstance(value, (tuple, list)) else (value, value)
+    if len(pair) != 2 or not all(map(is_integer, pair)):
         raise ValueError(f"{name} must be an integer or a pair (low, high) of integers, not {value!r}")
     low, high = int(pair[0]), int(pair[1])
     if not least <= low <= high <= most:
@@ -224,9 +224,14 @@ def bounds(name: str, value: Any, least: int, most: int) -> tuple[int, int]:
     return low, high
 
 
+def is_integer(value: Any) -> bool:
+    """Whether a value is an integer, which a boolean is not meant to be."""
+    return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+
+
 def within(name: str, value: Any, least: int, most: int) -> None:
     """Refuse what is not an integer of the range."""
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or not least <= value <= most:
+    if not is_integer(value) or not least <= value <= most:
         raise ValueError(f"{name} must be an integer from {least} to {most}, not {value!r}")
 
 
