@@ -71,7 +71,7 @@ class MemoryAlgorithm(BaseAlgorithm):
     # The constructor's arguments that are saved with a policy.
     hyperparameters: ClassVar[tuple[str, ...]] = (
         *("learning_rate", "memory_learning_rate", "n_steps", "n_minibatches", "n_epochs", "gamma", "gae_lambda"),
-        *("ent_coef", "vf_coef", "max_grad_norm", "condition_on", "checkpoint_interval", "seed"),
+        *("ent_coef", "vf_coef", "max_grad_norm", "condition_on", "checkpoint_interval", "stats_window_size", "seed"),
     )
     policy: MemoryPolicy
     env: VecEnv
@@ -111,7 +111,10 @@ class MemoryAlgorithm(BaseAlgorithm):
         self.max_grad_norm = in_range("max_grad_norm", max_grad_norm, 0)
         self.memory_learning_rate = memory_learning_rate
         self.run_dir = None if run_dir is None else Path(run_dir)
+        self.stats_window_size = at_least("stats_window_size", stats_window_size, 1)
         self.iteration = 0
+        self.lesson = 0  # of the curriculum, where there is one
+        self._stopping = False
         self._state: State = None  # of the core, before the observation that comes next
         self._decisions: np.ndarray | None = None  # whether the action for that observation matters, (B,)
         super().__init__(
@@ -184,9 +187,10 @@ class MemoryAlgorithm(BaseAlgorithm):
         total_timesteps, callback = self._setup_learn(
             total_timesteps, callback, reset_num_timesteps, tb_log_name, progress_bar
         )
+        self._stopping = False
         callback.on_training_start(locals(), globals())
         try:
-            while self.num_timesteps < total_timesteps:
+            while self.num_timesteps < total_timesteps and not self._stopping:
                 if not self.collect(callback):
                     break
                 self._update_current_progress_remaining(self.num_timesteps, total_timesteps)
@@ -201,6 +205,17 @@ class MemoryAlgorithm(BaseAlgorithm):
         finally:
             callback.on_training_end()
         return self
+
+    def stop(self) -> None:
+        """Let ``learn`` return when it has learned from the present window; a run saved then can be resumed exactly."""
+        self._stopping = True
+
+    def begin_episodes(self) -> None:
+        """Reset the environments and the memory; for a callback that has called ``set_env`` at the end of a window."""
+        self._last_obs = self.env.reset()  # type: ignore[assignment]
+        self._last_episode_starts = np.ones(self.n_envs, dtype=bool)
+        self._state = self.policy.initial_state(self.n_envs)
+        self._decisions = decision_mask(self.env, None, None)
 
     @property
     def remaining_timesteps(self) -> int:

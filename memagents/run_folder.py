@@ -90,6 +90,7 @@ _COUNTERS = (
     "_episode_num",
     "_n_updates",
     "iteration",
+    "lesson",
     "_current_progress_remaining",
 )
 
