@@ -99,12 +99,10 @@ def check_version(path: Path, header: dict[str, Any]) -> None:
 
 def _flatten(node: Any, name: str, arrays: dict[str, torch.Tensor]) -> Any:
     if isinstance(node, torch.Tensor | np.ndarray):
-        numpy_array = isinstance(node, np.ndarray)
-        tensor = (
-            torch.from_numpy(np.array(node, order="C")) if numpy_array else node.detach().cpu().contiguous().clone()
-        )
-        arrays[name or "leaf"] = tensor
-        return {"array": name or "leaf", "numpy": numpy_array}
+        # A copy: safetensors refuses tensors that share memory.
+        tensor = node.detach().cpu() if isinstance(node, torch.Tensor) else torch.from_numpy(np.array(node, order="C"))
+        arrays[name or "leaf"] = tensor.contiguous().clone()
+        return {"array": name or "leaf", "numpy": isinstance(node, np.ndarray)}
     if isinstance(node, dict):
         if not all(isinstance(key, str | int) and not isinstance(key, bool) for key in node):
             raise TypeError(f"cannot save {name or 'the tree'}: keys must be strings or integers")

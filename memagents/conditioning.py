@@ -19,19 +19,22 @@ class ConditionOn(VecEnvWrapper):
 
     :param venv: the environment
     :param condition_on: ``"action"``, ``"reward"`` or both
-    :raises ValueError: for another word, or an action space that is not supported
+    :raises ValueError: for another word, an action space that is not supported, or an observation that has such entries
     """
 
     def __init__(self, venv: VecEnv, condition_on: Sequence[str]):
         self.condition_on = check_conditions(condition_on)
+        self.added: dict[str, spaces.Box] = {}
+        if "action" in self.condition_on:
+            self.added["previous_action"] = _action_code_space(venv.action_space)
+        if "reward" in self.condition_on:
+            self.added["previous_reward"] = spaces.Box(-np.inf, np.inf, (1,), np.float32)
         base = venv.observation_space
         entries = dict(base.spaces) if isinstance(base, spaces.Dict) else {"observation": base}
-        if "action" in self.condition_on:
-            entries["previous_action"] = _action_code_space(venv.action_space)
-        if "reward" in self.condition_on:
-            entries["previous_reward"] = spaces.Box(-np.inf, np.inf, (1,), np.float32)
-        super().__init__(venv, observation_space=spaces.Dict(entries))
-        self._actions: np.ndarray | None = None
+        if entries.keys() & self.added.keys():
+            raise ValueError(f"condition_on: the observations already have {', '.join(entries.keys() & self.added)}")
+        super().__init__(venv, observation_space=spaces.Dict({**entries, **self.added}))
+        self._actions = np.zeros(0)
 
     def reset(self) -> dict[str, np.ndarray]:
         return self._extend(self.venv.reset(), None, None)
@@ -47,21 +50,19 @@ class ConditionOn(VecEnvWrapper):
         for i in np.flatnonzero(dones):
             final = infos[i]["terminal_observation"]
             final = dict(final) if isinstance(final, dict) else {"observation": final}
-            for name in ("previous_action", "previous_reward"):
-                if name in extended:
-                    final[name] = extended[name][i].copy()
-                    extended[name][i] = 0
+            for name in self.added:
+                final[name] = extended[name][i].copy()
+                extended[name][i] = 0
             infos[i]["terminal_observation"] = final
         return extended, rewards, dones, infos
 
     def _extend(self, observations: Any, codes: np.ndarray | None, rewards: np.ndarray | None) -> dict[str, np.ndarray]:
         extended = dict(observations) if isinstance(observations, dict) else {"observation": observations}
-        for name, values in (("previous_action", codes), ("previous_reward", rewards)):
-            space = self.observation_space.spaces.get(name)
-            if space is not None:
-                extended[name] = np.zeros((self.num_envs, *space.shape), space.dtype)
-                if values is not None:
-                    extended[name][:] = values.reshape(extended[name].shape)
+        for name, space in self.added.items():
+            extended[name] = np.zeros((self.num_envs, *space.shape), space.dtype)
+            values = codes if name == "previous_action" else rewards
+            if values is not None:
+                extended[name][:] = values.reshape(extended[name].shape)
         return extended
 
 
@@ -94,7 +95,7 @@ def _encode_actions(actions: np.ndarray, space: spaces.Space) -> np.ndarray:
     if isinstance(space, spaces.Discrete):
         return np.eye(int(space.n), dtype=np.uint8)[actions.reshape(-1) - int(space.start)]
     if isinstance(space, spaces.MultiDiscrete):
-        columns = actions.reshape(len(actions), -1)
+        columns = actions.reshape(len(actions), -1) - space.start.reshape(-1)
         return np.concatenate(
             [np.eye(int(n), dtype=np.uint8)[columns[:, i]] for i, n in enumerate(space.nvec.reshape(-1))], axis=1
         )

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import torch
 from gymnasium import spaces
-from stable_baselines3.common.preprocessing import is_image_space, preprocess_obs
+from stable_baselines3.common.preprocessing import is_image_space
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor, NatureCNN
 from torch import Tensor, nn
 
@@ -17,25 +17,35 @@ Observations = Tensor | dict[str, Tensor]
 def preprocess(
     observations: Observations, space: spaces.Space, normalize_images: bool = True, dtype: torch.dtype = torch.float32
 ) -> Observations:
-    """SB3's ``preprocess_obs`` (one-hot codes, images in [0, 1], floats), with MultiDiscrete codes in one pass.
+    """What SB3's ``preprocess_obs`` gives: one-hot codes, images in [0, 1], floats.
+
+    Unlike it, codes may begin elsewhere than at 0, and those of a MultiDiscrete space are made in one pass.
 
     :param observations: (B, ...) as the space gives them, or a dict of such
+    :param normalize_images: divide images by 255
     :param dtype: of the result
     """
-    if isinstance(space, spaces.Dict):
-        return {name: preprocess(observations[name], space[name], normalize_images, dtype) for name in space.spaces}
+    if isinstance(observations, dict):
+        entries = space.spaces if isinstance(space, spaces.Dict) else {}
+        return {name: _numbers(observations[name], entry, normalize_images, dtype) for name, entry in entries.items()}
+    return _numbers(observations, space, normalize_images, dtype)
+
+
+def _numbers(values: Tensor, space: spaces.Space, normalize_images: bool, dtype: torch.dtype) -> Tensor:
     if isinstance(space, spaces.MultiDiscrete):
-        return one_hot_codes(observations.flatten(1), space.nvec.reshape(-1).tolist(), dtype)
-    if isinstance(space, spaces.Box) and not (normalize_images and is_image_space(space)):
-        return observations.to(dtype)
-    return preprocess_obs(observations, space, normalize_images=normalize_images).to(dtype)
+        codes = values.flatten(1).long() - torch.as_tensor(space.start.reshape(-1), device=values.device)
+        return one_hot_codes(codes, space.nvec.reshape(-1).tolist(), dtype)
+    if isinstance(space, spaces.Discrete):
+        return one_hot_codes(values.reshape(-1, 1).long() - int(space.start), [int(space.n)], dtype)
+    numbers = values.to(dtype)
+    return numbers / 255 if normalize_images and is_image_space(space) else numbers
 
 
 def one_hot_codes(codes: Tensor, sizes: list[int], dtype: torch.dtype = torch.float32) -> Tensor:
     """(B, K) integers, the k-th below ``sizes[k]``, as (B, sum(sizes)) concatenated one-hot vectors."""
     offsets = torch.tensor([0, *sizes[:-1]], device=codes.device).cumsum(0)
     hot = torch.zeros(len(codes), sum(sizes), dtype=dtype, device=codes.device)
-    return hot.scatter_(1, codes.long() + offsets, 1.0)
+    return hot.scatter_(1, codes + offsets, 1.0)
 
 
 class FlatEncoder(BaseFeaturesExtractor):
@@ -79,9 +89,9 @@ def encoded_size(space: spaces.Space) -> int:
     """How many numbers :func:`preprocess` makes of one observation."""
     if isinstance(space, spaces.MultiDiscrete):
         return int(space.nvec.sum(dtype=np.int64))
-    return int(space.n) if isinstance(space, spaces.Discrete) else math.prod(space.shape)
+    return int(space.n) if isinstance(space, spaces.Discrete) else math.prod(space.shape or ())
 
 
 def is_picture(space: spaces.Space) -> bool:
     """Whether a space holds images large enough for NatureCNN (36 pixels a side): 7×7×3 symbols are none."""
-    return is_image_space(space) and sorted(space.shape)[1] >= 36
+    return is_image_space(space) and sorted(space.shape or ())[1] >= 36

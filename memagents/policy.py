@@ -5,6 +5,7 @@ Letters in shapes: T steps, B batch rows, O the core's output size.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -90,24 +91,22 @@ class MemoryPolicy(BasePolicy):
         self.features_extractor = self.make_features_extractor()
         self.core = make_core(core, self.features_extractor.features_dim, **(core_kwargs or {}))
         hidden = net_arch if isinstance(net_arch, dict) else {"pi": net_arch or [], "vf": net_arch or []}
-        self.action_dist = make_proba_distribution(action_space)
+        distribution: Any = make_proba_distribution(action_space)
+        self.action_dist = distribution
         actor = create_mlp(self.core.output_size, -1, hidden.get("pi", []), activation_fn)
         critic = create_mlp(self.core.output_size, -1, hidden.get("vf", []), activation_fn)
         self.actor, self.critic = nn.Sequential(*actor), nn.Sequential(*critic)
         width = ([self.core.output_size, *hidden.get("pi", [])])[-1]
+        self.log_std: nn.Parameter | None = None  # of Gaussian actions
         if isinstance(action_space, spaces.Box):
-            self.action_net, self.log_std = self.action_dist.proba_distribution_net(width, log_std_init)
+            self.action_net, self.log_std = distribution.proba_distribution_net(width, log_std_init)
         else:
-            self.action_net = self.action_dist.proba_distribution_net(width)
+            self.action_net = distribution.proba_distribution_net(width)
         self.value_net = nn.Linear(([self.core.output_size, *hidden.get("vf", [])])[-1], 1)
         if ortho_init:
-            for module, gain in (
-                (self.actor, 2**0.5),
-                (self.critic, 2**0.5),
-                (self.action_net, 0.01),
-                (self.value_net, 1),
-            ):
-                module.apply(lambda m, gain=gain: self.init_weights(m, gain=gain))
+            gains = {self.actor: 2**0.5, self.critic: 2**0.5, self.action_net: 0.01, self.value_net: 1}
+            for module, gain in gains.items():
+                module.apply(partial(self.init_weights, gain=gain))
         self.optimizer = self._make_optimizer(lr_schedule(1))
 
     def _make_optimizer(self, learning_rate: float) -> torch.optim.Optimizer:
@@ -117,7 +116,13 @@ class MemoryPolicy(BasePolicy):
             {"name": "policy", "params": [p for p in self.parameters() if id(p) not in memory]},
             {"name": "memory", "params": list(self.core.parameters())},
         ]
-        return self.optimizer_class([g for g in groups if g["params"]], lr=learning_rate, **self.optimizer_kwargs)
+        groups = [group for group in groups if group["params"]]
+        return self.optimizer_class(groups, lr=learning_rate, **self.optimizer_kwargs)  # type: ignore[call-arg]
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the weights, and of the numbers that observations become."""
+        return self.value_net.weight.dtype
 
     # --- windows ----------------------------------------------------------------------------------------------------
 
@@ -134,7 +139,7 @@ class MemoryPolicy(BasePolicy):
             if isinstance(observations, dict)
             else observations.flatten(0, 1)
         )
-        numbers = preprocess(flat, self.observation_space, self.normalize_images, self.value_net.weight.dtype)
+        numbers = preprocess(flat, self.observation_space, self.normalize_images, self.dtype)
         return self.features_extractor(numbers).view(steps, rows, -1)
 
     def unroll(
@@ -171,7 +176,8 @@ class MemoryPolicy(BasePolicy):
         distribution = self.distribution(outputs[0])
         actions = distribution.get_actions(deterministic=deterministic)
         log_probs = distribution.log_prob(actions)
-        return Acted(actions.reshape(len(actions), *self.action_space.shape), self.values(outputs[0]), log_probs, state)
+        shape = self.action_space.shape or ()
+        return Acted(actions.reshape(len(actions), *shape), self.values(outputs[0]), log_probs, state)
 
     def evaluate_actions(self, observations: Observations, actions: Tensor, state: State, starts: Tensor) -> Evaluated:
         """Log-probabilities, values and entropies of a whole window under the present weights.
@@ -183,7 +189,8 @@ class MemoryPolicy(BasePolicy):
         """
         outputs, state, losses = self.unroll(observations, state, starts)
         distribution = self.distribution(outputs.flatten(0, 1))
-        log_probs = distribution.log_prob(actions.flatten(0, 1).flatten(1) if actions.dim() > 2 else actions.flatten())
+        flat = (starts.numel(),) if isinstance(self.action_space, spaces.Discrete) else (starts.numel(), -1)
+        log_probs = distribution.log_prob(actions.reshape(flat))
         entropy = distribution.entropy()
         if entropy is None:  # no closed form: the sampled actions estimate it
             entropy = -log_probs
@@ -211,8 +218,11 @@ class MemoryPolicy(BasePolicy):
         :param episode_start: (B,) booleans, true where the observation begins an episode (its memory is cleared)
         :param deterministic: the most likely action instead of a sampled one
         :return: actions as the action space wants them, and the state to pass to the next call
-        :raises ValueError: if the state belongs to another number of environments
+        :raises ValueError: if the state belongs to another number of environments, or for what ``reset()`` of a
+            gymnasium environment returns (observation and info)
         """
+        if isinstance(observation, tuple):
+            raise ValueError("observation must be an array or a dict of arrays, not a tuple: obs, info = env.reset()")
         self.set_training_mode(False)
         observations, vectorized = self.obs_to_tensor(observation)
         first = next(iter(observations.values())) if isinstance(observations, dict) else observations
@@ -231,13 +241,13 @@ class MemoryPolicy(BasePolicy):
         return (actions if vectorized else actions[0]), acted.state
 
     def to_env_actions(self, actions: Tensor) -> np.ndarray:
-        """Actions (B, ...) as the environment takes them: clipped into a Box, offset by a Discrete's start."""
-        array = actions.cpu().numpy()
-        if isinstance(self.action_space, spaces.Box):
-            return np.clip(array, self.action_space.low, self.action_space.high)
-        if isinstance(self.action_space, spaces.Discrete):
-            return array + int(self.action_space.start)
-        return array
+        """Actions (B, ...) as the space has them: its type, clipped into a Box, codes from a discrete space's start."""
+        array, space = actions.cpu().numpy(), self.action_space
+        if isinstance(space, spaces.Box):
+            array = np.clip(array, space.low, space.high)
+        elif isinstance(space, spaces.Discrete | spaces.MultiDiscrete):
+            array = array + space.start
+        return array.astype(space.dtype)
 
     def _predict(self, observation: Observations, deterministic: bool = False) -> Tensor:
         first = next(iter(observation.values())) if isinstance(observation, dict) else observation

@@ -77,10 +77,10 @@ class RecurrentPPO(MemoryAlgorithm):
                 break
         for name, values in log.items():
             self.logger.record(f"train/{name}", float(np.mean(values)))
-        values, returns = window.values.flatten().cpu().numpy(), window.returns.flatten().cpu().numpy()
-        self.logger.record("train/explained_variance", explained_variance(values, returns))
+        explained = explained_variance(window.values.flatten().cpu().numpy(), window.returns.flatten().cpu().numpy())
+        self.logger.record("train/explained_variance", explained)
         self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
-        if hasattr(self.policy, "log_std"):
+        if self.policy.log_std is not None:
             self.logger.record("train/std", self.policy.log_std.exp().mean().item())
 
     def _losses(

@@ -46,7 +46,8 @@ class Window:
         self.initial_state: State = None
         self.observations = _observation_storage((steps, rows), observation_space, device)
         action_dtype = dtype if isinstance(action_space, spaces.Box) else torch.int64
-        self.actions = torch.zeros((steps, rows, *action_space.shape), dtype=action_dtype, device=device)
+        shape = (steps, rows, *(action_space.shape or ()))
+        self.actions = torch.zeros(shape, dtype=action_dtype, device=device)
 
         def zeros(kind: torch.dtype) -> Tensor:
             return torch.zeros((steps, rows), dtype=kind, device=device)
@@ -143,4 +144,4 @@ def _observation_storage(shape: tuple[int, int], space: spaces.Space, device: to
     if isinstance(space, spaces.Dict):
         return {name: _observation_storage(shape, entry, device) for name, entry in space.spaces.items()}
     kind = torch.from_numpy(np.zeros(0, space.dtype)).dtype
-    return torch.zeros((*shape, *space.shape), dtype=kind, device=device)
+    return torch.zeros((*shape, *(space.shape or ())), dtype=kind, device=device)

@@ -23,7 +23,7 @@ def space_to_json(space: spaces.Space) -> dict[str, Any]:
     if isinstance(space, spaces.MultiDiscrete):
         return {**common, "nvec": space.nvec.tolist(), "start": space.start.tolist()}
     if isinstance(space, spaces.MultiBinary):
-        return {**common, "n": list(space.shape)}
+        return {**common, "n": space.n if isinstance(space.n, int) else list(space.shape)}
     raise ValueError(
         f"a space must be Box, Discrete, MultiDiscrete, MultiBinary or a Dict of these, not {type(space).__name__}"
     )
@@ -35,27 +35,26 @@ def space_from_json(data: dict[str, Any]) -> spaces.Space:
     :raises ValueError: if the data is of no such space
     """
     try:
-        kind = data["type"]
-        if kind == "Dict":
-            return spaces.Dict({name: space_from_json(entry) for name, entry in data["spaces"].items()})
-        dtype = np.dtype(data["dtype"])
-        if kind == "Box":
-            shape = tuple(data["shape"])
-            return spaces.Box(_array(data["low"], shape, dtype), _array(data["high"], shape, dtype), shape, dtype.type)
-        if kind == "Discrete":
-            return spaces.Discrete(data["n"], start=data["start"], dtype=dtype.type)
-        if kind == "MultiDiscrete":
-            return spaces.MultiDiscrete(data["nvec"], dtype=dtype.type, start=data["start"])
-        if kind == "MultiBinary":
-            return spaces.MultiBinary(data["n"])
-    except (KeyError, TypeError, AttributeError, AssertionError) as error:
+        return _space(data)
+    except (KeyError, TypeError, ValueError, AttributeError, AssertionError, OverflowError, MemoryError) as error:
         raise ValueError(f"not a description of a space: {data!r}") from error
-    raise ValueError(f"not a description of a space: {data!r}")
 
 
-def space_difference(saved: spaces.Space, given: spaces.Space) -> str | None:
-    """What two spaces differ in, in words; None if they are equal."""
-    return None if saved == given else f"saved for {saved}, but the environment has {given}"
+def _space(data: dict[str, Any]) -> spaces.Space:
+    kind = data["type"]
+    if kind == "Dict":
+        return spaces.Dict({name: _space(entry) for name, entry in data["spaces"].items()})
+    dtype = np.dtype(data["dtype"])
+    if kind == "Box":
+        shape = tuple(data["shape"])
+        return spaces.Box(_array(data["low"], shape, dtype), _array(data["high"], shape, dtype), shape, dtype.type)
+    if kind == "Discrete":
+        return spaces.Discrete(data["n"], start=data["start"], dtype=dtype.type)
+    if kind == "MultiDiscrete":
+        return spaces.MultiDiscrete(data["nvec"], dtype=dtype.type, start=data["start"])
+    if kind == "MultiBinary":
+        return spaces.MultiBinary(data["n"])
+    raise ValueError(f"there is no space {kind!r}")
 
 
 def _bound(values: np.ndarray) -> Any:
