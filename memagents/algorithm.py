@@ -7,10 +7,11 @@ simply follow its policy, overrides ``choose``.
 from __future__ import annotations
 
 import math
+import numbers
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple, Self
 
 import gymnasium as gym
 import numpy as np
@@ -75,12 +76,14 @@ class MemoryAlgorithm(BaseAlgorithm):
     )
     policy: MemoryPolicy
     env: VecEnv
+    _window: Window
 
     def __init__(
         self,
         policy: str | type[BasePolicy],
         env: gym.Env | VectorEnv | VecEnv | str | None,
         learning_rate: float | Schedule = 3e-4,
+        *,
         memory_learning_rate: float | Schedule | None = None,
         n_steps: int = 128,
         n_minibatches: int | None = None,
@@ -118,8 +121,9 @@ class MemoryAlgorithm(BaseAlgorithm):
         self._state: State = None  # of the core, before the observation that comes next
         self._decisions: np.ndarray | None = None  # whether the action for that observation matters, (B,)
         super().__init__(
-            self.policy_aliases.get(policy, policy) if isinstance(policy, str) else policy,
-            env,
+            # By its class: SB3 refuses the alias MlpPolicy for the Dict that condition_on makes of an observation.
+            self._get_policy_from_name(policy) if isinstance(policy, str) else policy,
+            env,  # type: ignore[arg-type]
             learning_rate,
             policy_kwargs=policy_kwargs,
             stats_window_size=stats_window_size,
@@ -132,12 +136,17 @@ class MemoryAlgorithm(BaseAlgorithm):
         if _init_setup_model:
             self._setup_model()
 
+    def _get_policy_from_name(self, policy_name: str) -> type[BasePolicy]:
+        if policy_name not in self.policy_aliases:
+            raise ValueError(f"policy must be one of {', '.join(self.policy_aliases)} or a class, not {policy_name!r}")
+        return self.policy_aliases[policy_name]
+
     def _wrap_env(self, env: Any, verbose: int = 0, monitor_wrapper: bool = True) -> VecEnv:  # type: ignore[override]
         """Any environment as a VecEnv with this agent's conditioning; pictures channels first, symbols left alone."""
         env = as_vec_env(env)
         check_for_nested_spaces(env.observation_space)
         space = env.observation_space
-        entries = space.spaces.values() if isinstance(space, spaces.Dict) else [space]
+        entries: Any = space.spaces.values() if isinstance(space, spaces.Dict) else [space]
         transpose = any(is_picture(entry) and not is_image_space_channels_first(entry) for entry in entries)
         if transpose and not is_vecenv_wrapped(env, VecTransposeImage):
             env = VecTransposeImage(env)
@@ -155,11 +164,10 @@ class MemoryAlgorithm(BaseAlgorithm):
         memory_rate = self.learning_rate if self.memory_learning_rate is None else self.memory_learning_rate
         self.memory_lr_schedule = FloatSchedule(memory_rate)
         self.set_random_seed(self.seed)
-        self.policy = self.policy_class(
+        policy: Any = self.policy_class(
             self.observation_space, self.action_space, self.lr_schedule, **self.policy_kwargs
         )
-        self.policy.to(self.device)
-        self._window: Window | None = None
+        self.policy = policy.to(self.device)
 
     # --- the loop ---------------------------------------------------------------------------------------------------
 
@@ -171,7 +179,7 @@ class MemoryAlgorithm(BaseAlgorithm):
         tb_log_name: str = "run",
         reset_num_timesteps: bool = True,
         progress_bar: bool = False,
-    ):
+    ) -> Self:
         """Collect and train until ``total_timesteps`` environment steps have been made.
 
         :param total_timesteps: a lower bound: the last window is finished
@@ -183,6 +191,7 @@ class MemoryAlgorithm(BaseAlgorithm):
         :param progress_bar: show the progress, the recent return and success
         :return: the agent
         :raises FloatingPointError: if a loss is not finite; the last checkpoint is kept, the weights are those before
+        :raises TypeError: if there is a ``run_dir`` and a hyperparameter that cannot be saved
         """
         total_timesteps, callback = self._setup_learn(
             total_timesteps, callback, reset_num_timesteps, tb_log_name, progress_bar
@@ -232,12 +241,19 @@ class MemoryAlgorithm(BaseAlgorithm):
     ) -> tuple[int, BaseCallback]:
         if self.env is None:
             raise ValueError("env: there is no environment to learn in; give one to the constructor, load or set_env")
+        if self.run_dir is not None:
+            run_folder.describe(self)  # what cannot be saved is better known now than at the first checkpoint
         fresh = reset_num_timesteps or self._last_obs is None
         result = super()._setup_learn(total_timesteps, callback, reset_num_timesteps, tb_log_name, progress_bar)
         if self.run_dir is not None and not self._custom_logger:
             self._logger = run_logger(self.run_dir, self.verbose, after=self.num_timesteps)
+        if total_timesteps > 0:
+            self._update_current_progress_remaining(self.num_timesteps, total_timesteps)
         if reset_num_timesteps:
             self.iteration = 0
+        self._window = Window(
+            self.n_steps, self.n_envs, self.observation_space, self.action_space, self.device, self.policy.dtype
+        )
         if fresh:
             self._state = self.policy.initial_state(self.n_envs)
             self._decisions = decision_mask(self.env, None, None)
@@ -255,8 +271,6 @@ class MemoryAlgorithm(BaseAlgorithm):
 
         :return: false if a callback asked to stop
         """
-        if self._window is None:
-            self._window = Window(self.n_steps, self.n_envs, self.observation_space, self.action_space, self.device)
         window, env = self._window, self.env
         self.policy.set_training_mode(False)
         window.initial_state = self._state
@@ -264,8 +278,8 @@ class MemoryAlgorithm(BaseAlgorithm):
         cut: list[_CutEpisodes] = []
         callback.on_rollout_start()
         for t in range(self.n_steps):
-            window.starts[t].copy_(torch.from_numpy(self._last_episode_starts))
-            window.decisions[t].copy_(torch.from_numpy(self._decisions))
+            window.starts[t].copy_(torch.as_tensor(self._last_episode_starts))
+            window.decisions[t].copy_(torch.as_tensor(self._decisions))
             with torch.no_grad():
                 acted = self.choose(window.store_observation(t, self._last_obs), self._state, t)
             window.actions[t], window.values[t], window.log_probs[t] = acted.actions, acted.values, acted.log_probs
@@ -275,7 +289,8 @@ class MemoryAlgorithm(BaseAlgorithm):
             if dones.any():
                 cut.extend(_cut_episodes(t, dones, infos, acted.state))
                 self._update_info_buffer([infos[i] for i in np.flatnonzero(dones)])
-            self._last_obs, self._last_episode_starts, self._state = new_obs, dones, acted.state
+            self._last_obs = new_obs  # type: ignore[assignment]
+            self._last_episode_starts, self._state = dones, acted.state
             self._decisions = decision_mask(env, infos, dones)
             self.num_timesteps += env.num_envs
             callback.update_locals(locals())
@@ -304,7 +319,7 @@ class MemoryAlgorithm(BaseAlgorithm):
             steps = torch.tensor([e.t for e in cut for _ in e.rows], device=self.device)
             going_on = torch.zeros(len(rows), dtype=torch.bool, device=self.device)
             window.bootstrap[steps, rows] = self.policy.predict_values(observations, state, going_on)
-        starts = torch.from_numpy(self._last_episode_starts).to(self.device)
+        starts = torch.as_tensor(self._last_episode_starts, device=self.device)
         last_values = self.policy.predict_values(self._to_device(self._last_obs), self._state, starts)
         window.compute_returns(last_values, self.gamma, self.gae_lambda)
 
@@ -333,18 +348,20 @@ class MemoryAlgorithm(BaseAlgorithm):
         return min(4, self.n_envs) if self.n_minibatches is None else self.n_minibatches
 
     def step_optimizer(self, losses: dict[str, Tensor]) -> float:
-        """One step down the sum of the losses, unless one of them, or the gradient, is not finite.
+        """One step down the weighted sum of the losses, unless one of them, or the gradient, is not finite.
 
-        :param losses: scalars, already weighted
+        :param losses: scalars; ``value_loss`` is weighted by ``vf_coef``, ``entropy_loss`` by ``ent_coef``
         :return: the gradient's norm before clipping
         :raises FloatingPointError: naming the quantity; the weights stay as they were
         """
+        weights = {"value_loss": self.vf_coef, "entropy_loss": self.ent_coef}
         self.policy.optimizer.zero_grad()
-        total = torch.stack(list(losses.values())).sum()
+        total = torch.stack([weights.get(name, 1.0) * loss for name, loss in losses.items()]).sum()
         total.backward()
-        norm = torch.nn.utils.clip_grad_norm_(self.policy.parameters(), self.max_grad_norm).item()
-        if not math.isfinite(norm):
-            wrong = [name for name, loss in losses.items() if not math.isfinite(loss.item())]
+        clipped = torch.nn.utils.clip_grad_norm_(self.policy.parameters(), self.max_grad_norm)
+        loss, norm = torch.stack([total.detach(), clipped]).tolist()
+        if not (math.isfinite(loss) and math.isfinite(norm)):
+            wrong = [name for name, value in losses.items() if not math.isfinite(value.item())]
             kept = f"; the last good checkpoint is in {self.run_dir}" if self.run_dir is not None else ""
             raise FloatingPointError(
                 f"{' and '.join(wrong) or 'the norm of the gradient'} is not finite at step {self.num_timesteps}{kept}"
@@ -359,11 +376,15 @@ class MemoryAlgorithm(BaseAlgorithm):
         for group in self.policy.optimizer.param_groups:
             group["lr"] = rates[group["name"]]
         self.logger.record("train/learning_rate", rates["policy"])
+        if self.memory_learning_rate is not None:
+            self.logger.record("train/memory_learning_rate", rates["memory"])
 
     # --- logs and files ---------------------------------------------------------------------------------------------
 
     def _update_info_buffer(self, infos: list[dict[str, Any]], dones: np.ndarray | None = None) -> None:
         """Remember the statistics of finished episodes."""
+        assert self.ep_info_buffer is not None
+        assert self.ep_success_buffer is not None
         for info in infos:
             if "episode" in info:
                 self.ep_info_buffer.append(info["episode"])
@@ -396,7 +417,7 @@ class MemoryAlgorithm(BaseAlgorithm):
     @classmethod
     def load(  # type: ignore[override]
         cls, path: str | Path, env: Any = None, device: torch.device | str = "auto", **kwargs: Any
-    ):
+    ) -> Self:
         """An agent from a run folder, to act, or to begin a new ``learn`` from its weights.
 
         :param path: the folder
@@ -407,14 +428,17 @@ class MemoryAlgorithm(BaseAlgorithm):
         return run_folder.load(cls, path, env, device, **kwargs)
 
     @classmethod
-    def resume(cls, path: str | Path, env: Any, device: torch.device | str = "auto"):
+    def resume(cls, path: str | Path, env: Any, device: torch.device | str = "auto", **kwargs: Any) -> Self:
         """An agent exactly as it was at its last checkpoint, its environment, memory and random states included.
+
+        Where the environment offers no snapshot (see :mod:`memagents.snapshot`), its next episodes begin anew.
 
         :param path: the run folder; logs and checkpoints go on in it
         :param env: an environment like the one it was trained in
+        :param kwargs: arguments of the constructor that no file can hold, such as a schedule that is a function
         :raises CheckpointError: as :meth:`load`
         """
-        return run_folder.resume(cls, path, env, device)
+        return run_folder.resume(cls, path, env, device, **kwargs)
 
     def set_parameters(self, load_path_or_dict: Any, exact_match: bool = True, device: Any = "auto") -> None:
         """Weights from a run folder, or from what ``get_parameters`` gave.
@@ -451,13 +475,13 @@ def map_observation(function: Any, observation: Any) -> Any:
 
 def at_least(name: str, value: int, low: int) -> int:
     """``value`` if it is an integer of at least ``low``, else an error that names the argument."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < low:
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < low:
         raise ValueError(f"{name} must be an integer of at least {low}, not {value!r}")
-    return value
+    return int(value)
 
 
 def in_range(name: str, value: float, low: float, high: float = math.inf) -> float:
     """``value`` if it is a number in [low, high], else an error that names the argument."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
+    if isinstance(value, bool) or not isinstance(value, numbers.Real) or not low <= value <= high:
         raise ValueError(f"{name} must be a number in [{low}, {high}], not {value!r}")
-    return value
+    return float(value)

@@ -8,10 +8,11 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 from gymnasium import spaces
+from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.type_aliases import Schedule
 from stable_baselines3.common.utils import FloatSchedule
 
-from memagents.algorithm import MemoryAlgorithm, _CutEpisodes
+from memagents.algorithm import MemoryAlgorithm, _CutEpisodes, in_range
 from memagents.cores.core import State, map_state
 from memagents.policy import Acted
 from memagents.rollout import Minibatch, Window, advantages
@@ -33,33 +34,45 @@ class Imitation(MemoryAlgorithm):
     hyperparameters: ClassVar[tuple[str, ...]] = (*MemoryAlgorithm.hyperparameters, "oracle_share")
 
     def __init__(
-        self, policy: Any, env: Any, *args: Any, oracle_share: float | Schedule = 1.0, n_epochs: int = 1, **kwargs: Any
+        self,
+        policy: Any,
+        env: Any,
+        learning_rate: float | Schedule = 3e-4,
+        *,
+        oracle_share: float | Schedule = 1.0,
+        n_epochs: int = 1,
+        **kwargs: Any,
     ):
         self.oracle_share = oracle_share
-        super().__init__(policy, env, *args, n_epochs=n_epochs, **kwargs)
+        self._share = 1.0  # of the present window
+        super().__init__(policy, env, learning_rate, n_epochs=n_epochs, **kwargs)
 
     def _setup_model(self) -> None:
         super()._setup_model()
         if not isinstance(self.action_space, spaces.Discrete):
             raise ValueError(f"imitation needs Discrete actions, not {type(self.action_space).__name__}")
 
+    def collect(self, callback: BaseCallback) -> bool:
+        """As :meth:`MemoryAlgorithm.collect`, with the oracle's share as it is at the window's beginning."""
+        self._share = in_range("oracle_share", FloatSchedule(self.oracle_share)(self._current_progress_remaining), 0, 1)
+        return super().collect(callback)
+
     def choose(self, observations: Any, state: State, t: int) -> Acted:
-        window, share = self._window, self._share()
-        labels = torch.from_numpy(oracle_actions(self.env)).to(self.device)
-        window.labels[t] = labels
+        space: Any = self.action_space
+        actions = torch.from_numpy(oracle_actions(self.env)).to(self.device)
+        labels = torch.where(actions == -1, -1, actions - int(space.start))
+        self._window.labels[t] = labels
         oracle = labels.clamp(min=0)
-        if share == 1:
+        if self._share == 1:
             nothing = torch.zeros(len(labels), device=self.device)
             return Acted(oracle, nothing, nothing, state)
         acted = super().choose(observations, state, t)
-        follow = torch.rand(len(labels), device=self.device) < share
+        follow = torch.rand(len(labels), device=self.device) < self._share
         return acted._replace(actions=torch.where(follow & (labels >= 0), oracle, acted.actions))
 
     def train(self) -> None:
         """One pass (or more) over the window; the memory's state after it is what the next window begins with."""
-        window = self._window
-        assert window is not None
-        cloning = self._share() == 1
+        window, cloning = self._window, self._share == 1
         log: dict[str, list[float]] = defaultdict(list)
         after = map_state(torch.clone, self._state)
         for epoch in range(self.n_epochs):
@@ -79,7 +92,8 @@ class Imitation(MemoryAlgorithm):
         """One optimiser step on a minibatch; the memory's state after its window."""
         outputs, state, core_losses = self.policy.unroll(batch.observations, batch.initial_state, batch.starts)
         values, decided = self.policy.values(outputs), batch.labels >= 0
-        logits = self.policy.distribution(outputs[decided]).distribution.logits
+        distribution: Any = self.policy.distribution(outputs[decided])
+        logits = distribution.distribution.logits
         labels = batch.labels[decided]
         returns = batch.returns
         if cloning:
@@ -91,7 +105,7 @@ class Imitation(MemoryAlgorithm):
         losses = {
             "cross_entropy_loss": torch.nn.functional.cross_entropy(logits, labels, reduction="sum")
             / max(1, len(labels)),
-            "value_loss": self.vf_coef * (returns - values).square().mean(),
+            "value_loss": (returns - values).square().mean(),
             **{f"{name}_loss": loss.mean() for name, loss in core_losses.items()},
         }
         log["gradient_norm"].append(self.step_optimizer(losses))
@@ -102,8 +116,5 @@ class Imitation(MemoryAlgorithm):
         return state
 
     def _bootstrap(self, window: Window, cut: list[_CutEpisodes]) -> None:
-        if self._share() < 1:
+        if self._share < 1:
             super()._bootstrap(window, cut)
-
-    def _share(self) -> float:
-        return FloatSchedule(self.oracle_share)(self._current_progress_remaining)

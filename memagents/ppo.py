@@ -39,7 +39,8 @@ class RecurrentPPO(MemoryAlgorithm):
         self,
         policy: Any,
         env: Any,
-        *args: Any,
+        learning_rate: float | Schedule = 3e-4,
+        *,
         clip_range: float | Schedule = 0.2,
         clip_range_vf: float | Schedule | None = None,
         normalize_advantage: bool = True,
@@ -49,12 +50,11 @@ class RecurrentPPO(MemoryAlgorithm):
         self.clip_range, self.clip_range_vf = clip_range, clip_range_vf
         self.normalize_advantage = bool(normalize_advantage)
         self.target_kl = target_kl if target_kl is None else in_range("target_kl", target_kl, 0)
-        super().__init__(policy, env, *args, **kwargs)
+        super().__init__(policy, env, learning_rate, **kwargs)
 
     def train(self) -> None:
         """Epochs of minibatch updates on the window."""
         window = self._window
-        assert window is not None
         progress = self._current_progress_remaining
         clip = FloatSchedule(self.clip_range)(progress)
         clip_vf = None if self.clip_range_vf is None else FloatSchedule(self.clip_range_vf)(progress)
@@ -86,7 +86,7 @@ class RecurrentPPO(MemoryAlgorithm):
     def _losses(
         self, batch: Minibatch, evaluated: Evaluated, clip: float, clip_vf: float | None, log: dict[str, list[float]]
     ) -> dict[str, Tensor]:
-        """The weighted losses of a minibatch (scalars), and their figures into the log."""
+        """The losses of a minibatch (scalars), and their figures into the log."""
         log_ratio = evaluated.log_probs - batch.log_probs
         ratio = log_ratio.exp()
         surrogate = torch.min(batch.advantages * ratio, batch.advantages * ratio.clamp(1 - clip, 1 + clip))
@@ -95,13 +95,12 @@ class RecurrentPPO(MemoryAlgorithm):
             values = batch.values + (values - batch.values).clamp(-clip_vf, clip_vf)
         losses = {
             "policy_gradient_loss": -masked_mean(surrogate, batch.decisions),
-            "value_loss": self.vf_coef * (batch.returns - values).square().mean(),
-            "entropy_loss": -self.ent_coef * masked_mean(evaluated.entropy, batch.decisions),
+            "value_loss": (batch.returns - values).square().mean(),
+            "entropy_loss": -masked_mean(evaluated.entropy, batch.decisions),
             **{f"{name}_loss": loss.mean() for name, loss in evaluated.losses.items()},
         }
         with torch.no_grad():
             figures = {name: loss.detach() for name, loss in losses.items()}
-            figures["entropy"] = masked_mean(evaluated.entropy, batch.decisions)
             figures["approx_kl"] = masked_mean(ratio - 1 - log_ratio, batch.decisions)
             figures["clip_fraction"] = masked_mean(((ratio - 1).abs() > clip).to(ratio.dtype), batch.decisions)
             for name, value in zip(figures, torch.stack(list(figures.values())).tolist(), strict=True):
