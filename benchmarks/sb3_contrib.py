@@ -1,0 +1,152 @@
+"""Our RecurrentPPO beside sb3-contrib's: same task, same budget, same settings, in one run.
+
+The task is CartPole with only the cart's position and the pole's angle, so that velocities must be remembered. The
+settings are RL Baselines3 Zoo's for it. Prints, for either agent, the mean return of the last tenth of training with a
+95% confidence interval over the seeds, and the ratio of the steps per second; with ``--figure`` it draws both curves.
+
+    python benchmarks/sb3_contrib.py --seeds 5 --steps 100000
+"""
+
+from __future__ import annotations
+
+import os
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import gymnasium as gym
+import numpy as np
+import torch
+import tyro
+from gymnasium.wrappers import TransformObservation
+from sb3_contrib import RecurrentPPO as TheirPPO
+from scipy import stats
+from stable_baselines3.common.env_util import make_vec_env
+from stable_baselines3.common.utils import LinearSchedule
+from stable_baselines3.common.vec_env import VecEnv, VecNormalize
+from torch import nn
+
+from memagents import RecurrentPPO as OurPPO
+
+
+@dataclass
+class Settings:
+    """What to compare.
+
+    :param seeds: trainings of either agent
+    :param steps: environment steps of a training
+    :param threads: torch threads
+    :param figure: PNG of the learning curves
+    """
+
+    seeds: int = 5
+    steps: int = 100_000
+    threads: int = 1
+    figure: Path | None = None
+
+
+def without_velocities(env: gym.Env) -> gym.Env:
+    """CartPole showing the cart's position and the pole's angle alone."""
+    seen = [0, 2]
+    space = env.observation_space
+    return TransformObservation(
+        env, lambda observation: observation[seen], gym.spaces.Box(space.low[seen], space.high[seen])
+    )
+
+
+def make_env(seed: int) -> VecEnv:
+    return VecNormalize(make_vec_env("CartPole-v1", 8, seed=seed, wrapper_class=without_velocities))
+
+
+COMMON = {
+    "n_steps": 32,
+    "n_epochs": 20,
+    "gae_lambda": 0.8,
+    "gamma": 0.98,
+    "clip_range": LinearSchedule(0.2, 0.0, 1.0),
+    "learning_rate": LinearSchedule(1e-3, 0.0, 1.0),
+    "device": "cpu",
+}
+HEADS = {"net_arch": {"pi": [64], "vf": [64]}, "activation_fn": nn.ReLU, "ortho_init": False}
+
+
+def theirs(seed: int) -> TheirPPO:
+    """sb3-contrib's agent: one LSTM for the actor, another for the critic."""
+    policy = dict(**HEADS, lstm_hidden_size=64, enable_critic_lstm=True)
+    return TheirPPO("MlpLstmPolicy", make_env(seed), batch_size=256, seed=seed, policy_kwargs=policy, **COMMON)
+
+
+def ours(seed: int) -> OurPPO:
+    """Ours: one LSTM for both."""
+    policy = dict(**HEADS, core="lstm", core_kwargs={"hidden_size": 64})
+    return OurPPO("MlpPolicy", make_env(seed), n_minibatches=1, seed=seed, policy_kwargs=policy, **COMMON)
+
+
+def train(make: Callable, seed: int, steps: int) -> tuple[np.ndarray, float]:
+    """Train one agent.
+
+    :return: the mean return of recent episodes after every window, and the seconds it took
+    """
+    agent, curve = make(seed), []
+    begin = time.perf_counter()
+
+    def note(local_variables: dict, _: dict) -> bool:
+        if agent.ep_info_buffer and agent.num_timesteps % 256 == 0:
+            curve.append(np.mean([episode["r"] for episode in list(agent.ep_info_buffer)[-20:]]))
+        return True
+
+    agent.learn(steps, callback=note)
+    return np.array(curve), time.perf_counter() - begin
+
+
+def interval(values: list[float]) -> str:
+    """Mean and half-width of the 95% confidence interval (Student's t over the seeds)."""
+    half = stats.sem(values) * stats.t.ppf(0.975, len(values) - 1) if len(values) > 1 else float("nan")
+    return f"{np.mean(values):.0f} ± {half:.0f}"
+
+
+def draw(curves: dict[str, list[np.ndarray]], steps: int, path: Path) -> None:
+    """Mean and range over the seeds of either agent's return."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7, 4), layout="constrained")
+    axes = figure.subplots()
+    for (name, runs), colour in zip(curves.items(), ("#1f77b4", "#d95f02"), strict=True):
+        length = min(map(len, runs))
+        stack = np.stack([run[:length] for run in runs])
+        x = np.linspace(0, steps, length)
+        axes.plot(x, stack.mean(0), color=colour, label=name)
+        axes.fill_between(x, stack.min(0), stack.max(0), color=colour, alpha=0.15, linewidth=0)
+    axes.set(xlabel="environment steps", ylabel="return", title="CartPole without velocities")
+    axes.legend(frameon=False)
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.savefig(path, dpi=120)
+
+
+def main(settings: Settings) -> None:
+    """Train both agents on every seed, in turn, and print the comparison."""
+    torch.set_num_threads(settings.threads)
+    curves: dict[str, list[np.ndarray]] = {"sb3-contrib": [], "memagents": []}
+    seconds: dict[str, list[float]] = {"sb3-contrib": [], "memagents": []}
+    for seed in range(settings.seeds):
+        for name, make in (("sb3-contrib", theirs), ("memagents", ours)):
+            curve, took = train(make, seed, settings.steps)
+            curves[name].append(curve)
+            seconds[name].append(took)
+            print(f"seed {seed} {name:12s} return {curve[-len(curve) // 10 :].mean():6.1f}  {took:6.1f} s", flush=True)
+    for name, runs in curves.items():
+        ends = [run[-len(run) // 10 :].mean() for run in runs]
+        means = [run.mean() for run in runs]
+        rate = settings.steps / min(seconds[name])
+        print(f"{name:12s} last tenth {interval(ends)}, whole training {interval(means)}, {rate:.0f} steps/s")
+    print(f"ratio of steps/s: {min(seconds['sb3-contrib']) / min(seconds['memagents']):.2f}")
+    if settings.figure is not None:
+        draw(curves, settings.steps, settings.figure)
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Settings))
