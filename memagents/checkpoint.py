@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -28,16 +27,15 @@ class CheckpointError(ValueError):
 def write_bytes(path: Path, data: bytes) -> None:
     """Write beside, flush to the disk, rename: a reader sees the old file or the new one, never a part."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, beside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        with os.fdopen(handle, "wb") as file:
+        with open(beside, "wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
         os.replace(beside, path)
     except BaseException:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(beside)
+        beside.unlink(missing_ok=True)
         raise
 
 
@@ -52,7 +50,7 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_text())
     except FileNotFoundError as error:
         raise CheckpointError(f"{path} does not exist") from error
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise CheckpointError(f"{path} is no readable JSON file: {error}") from error
 
 
@@ -84,7 +82,7 @@ def read_tree(path: Path) -> Any:
             return _restore(header["tree"], {name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
     except CheckpointError:
         raise
-    except (SafetensorError, KeyError, IndexError, TypeError, AttributeError, ValueError, OSError) as error:
+    except (SafetensorError, LookupError, TypeError, AttributeError, ValueError, RuntimeError, OSError) as error:
         raise CheckpointError(f"{path} is truncated, or not a file of memagents: {error!r}") from error
 
 

@@ -8,6 +8,7 @@ each file is written whole or not at all.
 from __future__ import annotations
 
 import importlib.metadata
+import math
 import platform
 import sys
 from collections import deque
@@ -20,7 +21,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load as load_safetensors
 from safetensors.torch import save as safetensors_bytes
 from stable_baselines3.common.utils import ConstantSchedule, FloatSchedule, LinearSchedule
-from torch import Tensor
+from torch import Tensor, nn
 
 from memagents import checkpoint
 from memagents.checkpoint import CheckpointError
@@ -32,6 +33,11 @@ if TYPE_CHECKING:
     from memagents.algorithm import MemoryAlgorithm
 
 POLICY_FILE, WEIGHTS_FILE, STATE_FILE = "policy.json", "policy.safetensors", Path("checkpoint/state.safetensors")
+# What can go wrong in using a file that ``save`` has not written.
+BROKEN = (
+    *(ArithmeticError, AssertionError, AttributeError, LookupError),
+    *(MemoryError, RuntimeError, TypeError, ValueError),
+)
 PACKAGES = ("memagents", "torch", "stable-baselines3", "gymnasium", "numpy")
 
 
@@ -54,6 +60,7 @@ def describe(agent: MemoryAlgorithm) -> dict[str, Any]:
         "format": checkpoint.FORMAT_VERSION,
         "algorithm": type(agent).__name__,
         "num_timesteps": agent.num_timesteps,
+        "n_envs": agent.n_envs,
         "policy_kwargs": _encode(agent.policy_kwargs, "policy_kwargs"),
         "hyperparameters": {name: _encode(getattr(agent, name), name) for name in agent.hyperparameters},
         "observation_space": space_to_json(agent.observation_space),
@@ -103,22 +110,28 @@ def load(cls: type[MemoryAlgorithm], path: str | Path, env: Any, device: Any, **
     folder = folder_of(path)
     description = read_description(folder)
     agent = _build(cls, folder, description, env, device, kwargs)
-    weights = read_weights(agent, folder)
-    agent.policy.load_state_dict(weights)
+    agent.policy.load_state_dict(read_weights(agent, folder))
     agent.num_timesteps = description["num_timesteps"]
     return agent
 
 
-def resume(cls: type[MemoryAlgorithm], path: str | Path, env: Any, device: Any) -> Any:
+def resume(cls: type[MemoryAlgorithm], path: str | Path, env: Any, device: Any, **kwargs: Any) -> Any:
     """See :meth:`MemoryAlgorithm.resume`."""
+    if env is None:
+        raise ValueError("env: a run goes on in an environment like the one it was trained in, not None")
     folder = folder_of(path)
-    state = checkpoint.read_tree(folder / STATE_FILE)
-    agent = _build(cls, folder, read_description(folder), env, device, {"run_dir": folder})
+    file = folder / STATE_FILE
+    description = read_description(folder)
+    state = checkpoint.read_tree(file)
+    agent = _build(cls, folder, description, env, device, {"run_dir": folder, **kwargs})
     try:
+        check_weights(agent, state["weights"], file)
         agent.policy.load_state_dict(state["weights"])
         _restore_training(agent, state)
-    except (KeyError, TypeError, ValueError, RuntimeError, IndexError, AttributeError) as error:
-        raise CheckpointError(f"{folder / STATE_FILE} does not fit the run's {POLICY_FILE}: {error}") from error
+    except CheckpointError:
+        raise
+    except BROKEN as error:
+        raise CheckpointError(f"{file} does not fit the run's {POLICY_FILE} or its environment: {error}") from error
     return agent
 
 
@@ -132,11 +145,21 @@ def read_description(folder: Path) -> dict[str, Any]:
     path = folder / POLICY_FILE
     description = checkpoint.read_json(path)
     checkpoint.check_version(path, description)
-    parts = ("algorithm", "num_timesteps", "policy_kwargs", "hyperparameters", "observation_space", "action_space")
-    missing = [part for part in parts if part not in description]
-    if missing:
-        raise CheckpointError(f"{path} lacks {missing[0]!r}")
+    for part, kind in _PARTS.items():
+        if type(description.get(part)) is not kind:
+            raise CheckpointError(f"{path} lacks {part!r}, or it is no {kind.__name__}")
     return description
+
+
+_PARTS = {
+    "algorithm": str,
+    "num_timesteps": int,
+    "n_envs": int,
+    "policy_kwargs": dict,
+    "hyperparameters": dict,
+    "observation_space": dict,
+    "action_space": dict,
+}
 
 
 def read_weights(agent: MemoryAlgorithm, path: str | Path) -> dict[str, Tensor]:
@@ -149,14 +172,20 @@ def read_weights(agent: MemoryAlgorithm, path: str | Path) -> dict[str, Tensor]:
         weights = load_safetensors(file.read_bytes())
     except FileNotFoundError as error:
         raise CheckpointError(f"{file} does not exist") from error
-    except (OSError, SafetensorError, KeyError, ValueError) as error:
+    except (OSError, SafetensorError, *BROKEN) as error:
         raise CheckpointError(f"{file} is truncated, or no safetensors file: {error}") from error
+    check_weights(agent, weights, file)
+    return weights
+
+
+def check_weights(agent: MemoryAlgorithm, weights: dict[str, Tensor], file: Path) -> None:
+    """:raises CheckpointError: if a weight is missing, of another shape than the agent's, or unknown to it"""
     wanted = agent.policy.state_dict()
     for name in sorted(wanted.keys() | weights.keys()):
         ours, theirs = (tuple(source[name].shape) if name in source else None for source in (wanted, weights))
         if ours != theirs:
-            raise CheckpointError(f"{file}: {name} is {theirs or 'missing'}, the policy has {ours or 'no such weight'}")
-    return weights
+            there, here = (shape if shape is not None else "missing" for shape in (theirs, ours))
+            raise CheckpointError(f"{file}: the weight {name} is {there}, in the policy it is {here}")
 
 
 def folder_of(path: str | Path) -> Path:
@@ -179,37 +208,51 @@ def _build(
         spaces = {name: space_from_json(description[name]) for name in ("observation_space", "action_space")}
         saved = {**description["hyperparameters"], "policy_kwargs": description["policy_kwargs"]}
         # An agent of another kind (PPO from imitation's weights) takes the arguments that both have.
-        allowed = {*cls.hyperparameters, "policy_kwargs"}
-        arguments = {k: _decode(v, k, path) for k, v in saved.items() if k in allowed and k not in changes}
+        allowed = {*cls.hyperparameters, "policy_kwargs"} - changes.keys()
+        arguments = {k: _decode(v, k, path) for k, v in saved.items() if k in allowed}
+        _check_core(arguments.get("policy_kwargs", {}).get("core"), path)
         agent = cls("MlpPolicy", env, device=device, _init_setup_model=False, **{**arguments, **changes})
+        for name, space in spaces.items():
+            if env is None:
+                setattr(agent, name, space)
+            elif getattr(agent, name) != space:
+                raise CheckpointError(f"{path}: {name} was {space}, but the environment's is {getattr(agent, name)}")
+        if env is None:
+            agent.n_envs = description["n_envs"]
+        agent._setup_model()
     except CheckpointError:
         raise
-    except (TypeError, AttributeError, KeyError) as error:
-        raise CheckpointError(f"{path} does not describe an agent of this memagents: {error}") from error
-    for name, space in spaces.items():
-        if env is None:
-            setattr(agent, name, space)
-        elif getattr(agent, name) != space:
-            raise CheckpointError(f"{path}: {name} was {space}, but the environment's is {getattr(agent, name)}")
-    if env is None:
-        agent.n_envs = 1
-    agent._setup_model()
+    except BROKEN as error:
+        raise CheckpointError(f"{path}: no agent can be made of it: {error}") from error
     return agent
 
 
+def _check_core(name: Any, path: Path) -> None:
+    """A file imports nothing: the module of a core must be imported already."""
+    module = name.rpartition(":")[0] if isinstance(name, str) else ""
+    if module and module not in sys.modules:
+        raise CheckpointError(f"{path}: the core is {name!r}; import {module} first")
+
+
 def _restore_training(agent: MemoryAlgorithm, state: dict[str, Any]) -> None:
-    torch.set_num_threads(state["threads"])
     agent.policy.optimizer.load_state_dict(state["optimizer"])
     for name in _COUNTERS:
         setattr(agent, name, state["counters"][name])
     agent.ep_info_buffer = deque(state["episodes"], maxlen=agent._stats_window_size)
     agent.ep_success_buffer = deque(state["successes"], maxlen=agent._stats_window_size)
-    if state["core_state"] is not None and restore_env(agent.env, state["env"]):
-        agent._last_obs, agent._decisions = state["last_obs"], state["decisions"]
-        agent._last_episode_starts = state["last_episode_starts"]
-        agent._state = _state_like(agent.policy.initial_state(agent.n_envs), state["core_state"])
     agent.restore_extra_state(state["extra"])
+    if state["core_state"] is not None:
+        before = len(state["last_episode_starts"])
+        if before != agent.n_envs:
+            raise ValueError(f"the run had {before} environments, now there are {agent.n_envs}")
+        core_state = _state_like(agent.policy.initial_state(agent.n_envs), state["core_state"])
+        if restore_env(agent.env, state["env"]):
+            agent._last_obs, agent._decisions = state["last_obs"], state["decisions"]
+            agent._last_episode_starts, agent._state = state["last_episode_starts"], core_state
+        elif agent.seed is not None:  # not the same episodes again
+            agent.env.seed(agent.seed + agent.num_timesteps)
     checkpoint.set_random_states(state["random"])
+    torch.set_num_threads(state["threads"])
 
 
 def _state_like(like: State, leaves: list[Tensor]) -> State:
@@ -245,22 +288,30 @@ def _encode(value: Any, name: str) -> Any:
     if isinstance(value, list | tuple):
         return [_encode(v, name) for v in value]
     if isinstance(value, np.generic):
-        return value.item()
+        value = value.item()
     if callable(value):
         return {"not_saved": repr(value)}
+    if isinstance(value, float) and not math.isfinite(value):
+        return {"float": str(value)}
     if value is None or isinstance(value, bool | int | float | str):
         return value
     raise TypeError(f"{name} cannot be saved: {type(value).__name__} is no plain value")
 
 
 def _decode(value: Any, name: str, path: Path) -> Any:
-    """The inverse of :func:`_encode`. A file imports nothing: a class must be of a module that is imported already."""
+    """The inverse of :func:`_encode`.
+
+    A file imports nothing and calls nothing of its choice: a class must be imported already, and a module or an
+    optimiser of torch's kind.
+    """
     if isinstance(value, list):
         return [_decode(v, name, path) for v in value]
     if not isinstance(value, dict):
         return value
     if "not_saved" in value:
         raise CheckpointError(f"{path}: {name} was {value['not_saved']}, which no file can hold; pass {name}= anew")
+    if "float" in value:
+        return float(value["float"])
     if "linear_schedule" in value:
         return LinearSchedule(*value["linear_schedule"])
     if "class" in value:
@@ -268,7 +319,9 @@ def _decode(value: Any, name: str, path: Path) -> Any:
         found: Any = sys.modules.get(module)
         for part in qualname.split("."):
             found = getattr(found, part, None)
-        if not isinstance(found, type):
+        if found is None:
             raise CheckpointError(f"{path}: {name} is the class {value['class']}; import its module first")
+        if not (isinstance(found, type) and issubclass(found, nn.Module | torch.optim.Optimizer)):
+            raise CheckpointError(f"{path}: {name} is {value['class']}, no torch module or optimiser")
         return found
     return {k: _decode(v, f"{name}[{k!r}]", path) for k, v in value.items()}
