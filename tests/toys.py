@@ -1,10 +1,14 @@
 """Small environments whose every number is random but fixed by the seed, and that record what they were asked to do."""
 
+import copy
+
 import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
 from stable_baselines3.common.monitor import Monitor
-from stable_baselines3.common.vec_env import DummyVecEnv
+from stable_baselines3.common.vec_env import DummyVecEnv, VecEnvWrapper
+
+from memagents.vector import decision_mask
 
 OBSERVATIONS = {
     "box": spaces.Box(-1, 1, (3,), np.float32),
@@ -113,3 +117,26 @@ def assert_same(a, b):
             assert_same(a[name], b[name])
     else:
         np.testing.assert_array_equal(a, b)
+
+
+class Recorder(VecEnvWrapper):
+    """Keeps what every step gave: ``history[t]`` is (actions, observations, rewards, dones, infos, decisions)."""
+
+    def __init__(self, venv):
+        super().__init__(venv)
+        self.history = []
+
+    def reset(self):
+        self.first = self.venv.reset()
+        self.first_decisions = decision_mask(self.venv, None, None)
+        return copy.deepcopy(self.first)
+
+    def step_async(self, actions):
+        self.actions = np.array(actions)
+        self.venv.step_async(actions)
+
+    def step_wait(self):
+        given = self.venv.step_wait()
+        decisions = decision_mask(self.venv, given[3], given[2])
+        self.history.append(copy.deepcopy((self.actions, *given, decisions)))
+        return given
