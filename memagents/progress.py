@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import sys
 from pathlib import Path
 
 from stable_baselines3.common.callbacks import BaseCallback
@@ -30,6 +31,7 @@ class ProgressBar(BaseCallback):
             unit=" steps",
             unit_scale=True,
             dynamic_ncols=True,
+            mininterval=0.1 if sys.stderr.isatty() else 10,  # a line every ten seconds is enough for a file
         )
 
     def _on_step(self) -> bool:
@@ -82,7 +84,5 @@ def run_logger(folder: Path, verbose: int, after: int) -> Logger:
     folder.mkdir(parents=True, exist_ok=True)
     outputs: list[KVWriter] = [ContinuedCSV(folder / PROGRESS_FILE, after), TensorBoardOutputFormat(str(folder / "tb"))]
     if verbose:
-        import sys
-
         outputs.append(HumanOutputFormat(sys.stdout))
     return Logger(str(folder), outputs)

@@ -1,0 +1,165 @@
+"""Pictures of what was learned: learning curves, comparisons, films. No state of pyplot is touched."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
+from PIL import Image
+
+from memagents.checkpoint import write_bytes
+from memagents.evaluation import Interval
+from memagents.progress import PROGRESS_FILE, read_progress
+
+INK, FAINT, PAPER = "#1B2130", "#C9CDD6", "#FCFBF8"
+COLOURS = ("#0B5FA5", "#D1495B", "#2E933C", "#EDAE49", "#7B4B94", "#00798C", "#8D6A4A")
+_STEPS, _LESSON = "time/total_timesteps", "curriculum/lesson"
+_SUCCESS, _RETURN = "rollout/success_rate", "rollout/ep_rew_mean"
+
+
+def learning_curve(run_dirs: Sequence[Path], path: Path) -> None:
+    """Success and return over the steps of one or more runs, from their ``progress.csv``.
+
+    The thin line is the mean over recent episodes as it was logged, the thick one its moving average; dotted lines are
+    the beginnings of lessons where a single run is shown.
+
+    :param run_dirs: folders of runs
+    :param path: of the PNG
+    """
+    runs = {folder.name: read_progress(folder / PROGRESS_FILE) for folder in run_dirs}
+    panels = {
+        label: column
+        for label, column in (("success", _SUCCESS), ("return", _RETURN))
+        if any(row.get(column) for rows in runs.values() for row in rows)
+    }
+    figure = Figure((8, 1 + 2.8 * max(1, len(panels))), dpi=130, layout="constrained", facecolor=PAPER)
+    axes = figure.subplots(max(1, len(panels)), 1, sharex=True, squeeze=False)[:, 0]
+    for ax, (label, column) in zip(axes, panels.items(), strict=False):
+        for colour, (name, rows) in zip(_cycle(len(runs)), runs.items(), strict=True):
+            _draw_curve(ax, rows, column, colour, name)
+        _dress(ax, label)
+        if column == _SUCCESS:
+            ax.set_ylim(-0.02, 1.02)
+            ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    if len(runs) == 1:
+        for ax in axes:
+            _draw_lessons(ax, next(iter(runs.values())))
+    axes[0].set_title(next(iter(runs)) if len(runs) == 1 else "learning curves", loc="left", color=INK, weight="bold")
+    if len(runs) > 1:
+        axes[0].legend(frameon=False, labelcolor=INK)
+    axes[-1].set_xlabel("environment steps", color=INK)
+    axes[-1].set_xlim(left=0)
+    axes[-1].xaxis.set_major_formatter(FuncFormatter(lambda steps, _: short_number(steps)))
+    _write(figure, path)
+
+
+def comparison(scores: Mapping[str, Mapping[str, Interval]], path: Path, measure: str = "success") -> None:
+    """Bars with 95% intervals: groups side by side, in each a bar an agent.
+
+    :param scores: ``{group: {agent: interval}}``, a group being for example a setting of the environment
+    :param path: of the PNG
+    :param measure: what the scores are, the axis' label
+    """
+    agents = list(dict.fromkeys(agent for group in scores.values() for agent in group))
+    figure = Figure((max(5.0, 1.2 + 0.55 * len(scores) * (len(agents) + 1)), 4), dpi=130, layout="constrained")
+    figure.set_facecolor(PAPER)
+    ax = figure.subplots()
+    width = 1 / (len(agents) + 1)
+    for colour, (i, agent) in zip(_cycle(len(agents)), enumerate(agents), strict=True):
+        places = [g + (i - (len(agents) - 1) / 2) * width for g, group in enumerate(scores.values()) if agent in group]
+        shown = [group[agent] for group in scores.values() if agent in group]
+        means = np.array([interval.mean for interval in shown])
+        reach = np.abs(np.array([[interval.low, interval.high] for interval in shown]).T - means)  # (2, groups)
+        ax.bar(places, means, 0.9 * width, color=colour, label=agent, zorder=2)
+        ax.errorbar(places, means, reach, fmt="none", ecolor=INK, elinewidth=1, capsize=3, zorder=3)
+    ax.set_xticks(range(len(scores)), list(scores))
+    _dress(ax, measure)
+    if measure == "success":
+        ax.set_ylim(0, 1)
+        ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    figure.legend(loc="outside upper left", ncols=min(4, len(agents)), frameon=False, labelcolor=INK)
+    _write(figure, path)
+
+
+def write_gif(scenes: Sequence[Sequence[np.ndarray]], path: Path, frames_per_second: float) -> None:
+    """An endless film; the last picture of each scene stays for a while.
+
+    :param scenes: pictures (H, W, 3) uint8, all of one size
+    :param path: of the GIF
+    """
+    duration = 1000 / frames_per_second
+    frames = [Image.fromarray(frame).quantize(64) for scene in scenes for frame in scene]
+    durations = [max(1500, duration) if i == len(s) - 1 else duration for s in scenes for i in range(len(s))]
+    buffer = BytesIO()
+    frames[0].save(buffer, "GIF", save_all=True, append_images=frames[1:], duration=durations, loop=0)
+    write_bytes(path, buffer.getvalue())
+
+
+def short_number(value: float) -> str:
+    """``1_500_000`` as ``1.5M``."""
+    for size, letter in ((1e9, "B"), (1e6, "M"), (1e3, "k")):
+        if abs(value) >= size:
+            return f"{value / size:g}{letter}"
+    return f"{value:g}"
+
+
+def smooth(values: np.ndarray, share: float = 0.05) -> np.ndarray:
+    """The centred moving average over a share of the points, narrower at both ends; (N,) to (N,)."""
+    half = int(share * len(values) / 2)
+    sums = np.concatenate([[0.0], np.cumsum(values)])
+    places = np.arange(len(values))
+    reach = np.minimum(half, np.minimum(places, places[::-1]))  # the same on both sides, so that a slope stays
+    return (sums[places + reach + 1] - sums[places - reach]) / (2 * reach + 1)
+
+
+def _draw_curve(ax: Axes, rows: list[dict[str, str]], column: str, colour: str, name: str) -> None:
+    """One run's curve, as logged and smoothed."""
+    points = np.array([(float(row[_STEPS]), float(row[column])) for row in rows if row.get(column)]).reshape(-1, 2)
+    ax.plot(points[:, 0], points[:, 1], color=colour, alpha=0.25, linewidth=1)
+    ax.plot(points[:, 0], smooth(points[:, 1]), color=colour, linewidth=2, label=name, solid_capstyle="round")
+
+
+def _draw_lessons(ax: Axes, rows: list[dict[str, str]]) -> None:
+    """Where each lesson but the first begins."""
+    previous = 0
+    for row in rows:
+        lesson = int(float(row.get(_LESSON) or 0))
+        if lesson != previous:
+            ax.axvline(float(row[_STEPS]), color=INK, linewidth=1, linestyle=":", alpha=0.6)
+            ax.text(
+                *(float(row[_STEPS]), 1.0, f" {lesson + 1}"),
+                transform=ax.get_xaxis_transform(),
+                va="top",
+                color=INK,
+                fontsize=8,
+            )
+            previous = lesson
+
+
+def _dress(ax: Axes, label: str) -> None:
+    """The look that all figures share."""
+    ax.set_facecolor(PAPER)
+    ax.set_ylabel(label, color=INK)
+    ax.grid(axis="y", color=FAINT, linewidth=0.6)
+    ax.set_axisbelow(True)
+    ax.yaxis.set_major_locator(MaxNLocator(6))
+    ax.tick_params(colors=INK, length=0)
+    ax.spines[["top", "right", "left"]].set_visible(False)
+    ax.spines["bottom"].set_color(FAINT)
+
+
+def _cycle(count: int) -> list[str]:
+    """So many colours, repeated where they run out."""
+    return [COLOURS[i % len(COLOURS)] for i in range(count)]
+
+
+def _write(figure: Figure, path: Path) -> None:
+    buffer = BytesIO()
+    FigureCanvasAgg(figure).print_png(buffer)
+    write_bytes(path, buffer.getvalue())
