@@ -45,7 +45,8 @@ class Window:
         self.steps, self.rows, self.device = steps, rows, device
         self.initial_state: State = None
         self.observations = _observation_storage((steps, rows), observation_space, device)
-        action_dtype = dtype if isinstance(action_space, spaces.Box) else torch.int64
+        # As the distributions take them: a Bernoulli's outcomes are numbers, a categorical's are indices.
+        action_dtype = dtype if isinstance(action_space, spaces.Box | spaces.MultiBinary) else torch.int64
         shape = (steps, rows, *(action_space.shape or ()))
         self.actions = torch.zeros(shape, dtype=action_dtype, device=device)
 
