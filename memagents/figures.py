@@ -87,7 +87,14 @@ def comparison(scores: Mapping[str, Mapping[str, Interval]], path: Path, measure
     _write(figure, path)
 
 
-def write_gif(scenes: Sequence[Sequence[np.ndarray]], path: Path, frames_per_second: float) -> None:
+def write_png(picture: np.ndarray, path: Path) -> None:
+    """A picture (H, W, 3) uint8 as a file."""
+    buffer = BytesIO()
+    Image.fromarray(picture).save(buffer, "PNG", optimize=True)
+    write_bytes(path, buffer.getvalue())
+
+
+def write_gif(scenes: Sequence[Sequence[np.ndarray]], path: Path, frames_per_second: float = 3) -> None:
     """An endless film; the last picture of each scene stays for a while.
 
     :param scenes: pictures (H, W, 3) uint8, all of one size

@@ -27,7 +27,7 @@ from memagents.cores.core import positive_int
 from memagents.curriculum import Curriculum, Lesson
 from memagents.environments import has_split, make_env, make_single_env
 from memagents.evaluation import Scores, baselines, compare, evaluate, scores_json, scores_table
-from memagents.figures import learning_curve, write_gif
+from memagents.figures import learning_curve
 from memagents.imitation import Imitation
 from memagents.ppo import RecurrentPPO
 from memagents.progress import PROGRESS_FILE
@@ -311,31 +311,27 @@ def show_evaluation(folder: Path, episodes: int, device: str = "auto") -> None:
     print(f"all of it is in {folder}")
 
 
-def film_run(
+def scenes(
     folder: Path,
-    path: Path,
     env: str | None = None,
     kwargs: dict[str, Any] | None = None,
     split: str | None = None,
-    episodes: int = 5,
+    episodes: int = 1,
     seed: int = EVALUATION_SEED,
     device: str = "auto",
-) -> None:
-    """A film of a run's agent, from the ``rgb_array`` pictures of the environment; parameters as :func:`evaluate_run`.
+) -> list[list[np.ndarray]]:
+    """What a run's agent does, in pictures; parameters as of :func:`evaluate_run`.
 
-    :param path: of the GIF
+    :return: for each episode the environment's ``rgb_array`` pictures (H, W, 3), from its first to its last observation
     """
     env, kwargs = evaluation_env(folder, env, kwargs, split)
-    # The last picture of an episode is one that only the environment itself sees: a VecEnv resets within the step.
-    camera = RenderCollection(
-        make_single_env(env, **{**kwargs, "render_mode": "rgb_array"}), pop_frames=False, reset_clean=False
-    )
+    single = make_single_env(env, **{**kwargs, "render_mode": "rgb_array"})
+    # The camera is inside the VecEnv, which resets within the step and so never shows how an episode ended.
+    camera = RenderCollection(single, pop_frames=False, reset_clean=False)
     agent = load_agent(folder, camera, device)
-    lengths = evaluate(agent, agent.env, episodes, seed=seed).lengths
-    ends = np.cumsum(lengths + 1)
-    scenes = [camera.frame_list[start:end] for start, end in zip([0, *ends[:-1]], ends, strict=True)]
-    write_gif(scenes, path, camera.metadata.get("render_fps", 4))
+    ends = np.cumsum(1 + evaluate(agent, agent.env, episodes, seed=seed).lengths)
     agent.env.close()
+    return [camera.frame_list[start:end] for start, end in zip([0, *ends[:-1]], ends, strict=True)]
 
 
 def evaluation_env(

@@ -16,8 +16,9 @@ import tyro
 from rich.console import Console
 
 from memagents.evaluation import scores_table
+from memagents.figures import write_gif
 from memagents.settings import Pairs, imports_of_run
-from memagents.training import EVALUATION_SEED, evaluate_run, film_run, plain_errors, prepare
+from memagents.training import EVALUATION_SEED, evaluate_run, plain_errors, prepare, scenes
 
 
 @dataclass
@@ -36,6 +37,7 @@ class Settings:
     :param json: print JSON and nothing else on the standard output
     :param video: write a GIF of the first episodes to this path
     :param video_episodes: how many
+    :param video_fps: pictures a second
     """
 
     run: tyro.conf.Positional[Path]
@@ -49,6 +51,7 @@ class Settings:
     json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     video: Path | None = None
     video_episodes: int = 5
+    video_fps: float = 3
 
 
 def main() -> None:
@@ -62,7 +65,8 @@ def main() -> None:
         else:
             Console().print(scores_table(evaluation.title, evaluation.scores))
         if settings.video is not None:
-            film_run(settings.run, settings.video, *where, settings.video_episodes, settings.seed, settings.device)
+            played = scenes(settings.run, *where, settings.video_episodes, settings.seed, settings.device)
+            write_gif(played, settings.video, settings.video_fps)
 
 
 if __name__ == "__main__":
