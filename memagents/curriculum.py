@@ -6,9 +6,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.utils import safe_mean
 from stable_baselines3.common.vec_env import VecEnv
+
+from memagents.algorithm import MemoryAlgorithm
 
 
 @dataclass(frozen=True)
@@ -42,25 +44,23 @@ class Curriculum(BaseCallback):
         return True
 
     def _on_rollout_end(self) -> None:
-        agent, recent = self.model, self.model.ep_success_buffer
+        agent = self.model
+        assert isinstance(agent, MemoryAlgorithm)
         if len(self.lessons) > 1:
             agent.logger.record("curriculum/lesson", agent.lesson)
-        wanted = self.lessons[agent.lesson].success
-        if wanted is None:
+        wanted, recent = self.lessons[agent.lesson].success, agent.ep_success_buffer
+        if wanted is None or recent is None:
             return
         if agent.ep_info_buffer and not recent:
             raise ValueError("lessons wait for success, but the infos of the environment have no entry 'success'")
-        if len(recent) == recent.maxlen and np.mean(recent) >= wanted:
-            self._go_on()
-
-    def _go_on(self) -> None:
-        agent = self.model
+        rate = safe_mean(recent)
+        if len(recent) < agent.stats_window_size or rate < wanted:
+            return
         if agent.lesson == len(self.lessons) - 1:
             agent.stop()
             return
-        # The log of this window is written later, and without these episodes it would lack them.
-        agent.logger.record("rollout/success_rate", np.mean(agent.ep_success_buffer))
-        agent.ep_success_buffer.clear()
+        agent.logger.record("rollout/success_rate", rate)  # or the row of this window, written later, would lack it
+        recent.clear()
         agent.lesson += 1
         agent.set_env(self.make_env(self.lessons[agent.lesson]))
         agent.begin_episodes()

@@ -331,7 +331,8 @@ def scenes(
     agent = load_agent(folder, camera, device)
     ends = np.cumsum(1 + evaluate(agent, agent.env, episodes, seed=seed).lengths)
     agent.env.close()
-    return [camera.frame_list[start:end] for start, end in zip([0, *ends[:-1]], ends, strict=True)]
+    pictures = [np.asarray(frame) for frame in camera.frame_list]
+    return [pictures[start:end] for start, end in zip([0, *ends[:-1]], ends, strict=True)]
 
 
 def evaluation_env(
