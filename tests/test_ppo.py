@@ -335,8 +335,13 @@ def tmaze(core, seed=0, **kwargs):
 @pytest.mark.parametrize("core", ["lstm", "dnc"])
 def test_it_learns_to_remember(core):
     agent = tmaze(core)
-    agent.learn(32 * 24 * 60, callback=lambda now, _: np.mean(now["self"].ep_success_buffer or [0]) < 0.97)
-    assert np.mean(agent.ep_success_buffer) >= 0.97
+
+    def unsolved(now, _):
+        recent = now["self"].ep_success_buffer
+        return len(recent) < 100 or np.mean(recent) < 0.97
+
+    agent.learn(32 * 24 * 80, callback=unsolved)
+    assert not unsolved({"self": agent}, None)
 
 
 def test_without_memory_there_is_nothing_beyond_chance():
