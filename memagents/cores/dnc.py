@@ -115,8 +115,8 @@ class DNC(MemoryCore):
         return self.output(features)
 
     def unroll(self, inputs: Tensor, state: DNCState, starts: Tensor, trace: bool = False) -> Unrolled:
-        """A window of steps: on the CPU by the fused kernel, which equals the default loop; with a trace, under autocast
-        or on another device by that loop. The kernel can not be differentiated twice.
+        """A window of steps: on the CPU by the fused kernel, which equals the default loop; by that loop if a trace is
+        asked for, under autocast and on other devices. The kernel cannot be differentiated twice.
         """
         self.check_window(inputs, starts)
         x, leaves = self.project(inputs), state_leaves(state)

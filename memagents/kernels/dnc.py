@@ -19,12 +19,12 @@ import math
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from numba import njit
 from torch import Tensor
-from torch.autograd.function import FunctionCtx, once_differentiable
+from torch.autograd.function import once_differentiable
 
 from memagents.kernels import dnc_backward, dnc_forward
 from memagents.kernels.dnc_tape import Sizes, interface_rows, matrix_rows, record_rows
@@ -43,7 +43,7 @@ _SOURCES = _hash_of_sources()
 
 @njit(nogil=True, cache=True)
 def _forward(
-    sizes, x, starts, weights, before, after, features, tape, checkpoints, every, work, first, last, thread,
+    sizes, x, starts, weights, before, after, features, previous, tape, checkpoints, every, work, first, last, thread,
     sources=_SOURCES,
 ):  # fmt: skip
     numbers = Sizes(sizes[0], sizes[1], sizes[2], sizes[3])
@@ -51,14 +51,15 @@ def _forward(
     for tile in range(first, last):
         block = tile if checkpoints.shape[1] > 0 else thread
         dnc_forward.forward_tile(
-            tile, numbers, x, starts, weights, before, after, features, tape[block], checkpoints[block], every, own
-        )
+            tile, numbers, x, starts, weights, before, after, features, previous, tape[block], checkpoints[block],
+            every, own,
+        )  # fmt: skip
 
 
 @njit(nogil=True, cache=True)
 def _backward(
-    sizes, starts, columns, grad_features, grad_after, grad_before, d_gates, d_interface, tape, checkpoints, every, work,
-    first, last, thread, sources=_SOURCES,
+    sizes, starts, columns, grad_features, grad_after, grad_before, d_gates, d_interface, tape, checkpoints, every,
+    work, first, last, thread, sources=_SOURCES,
 ):  # fmt: skip
     numbers = Sizes(sizes[0], sizes[1], sizes[2], sizes[3])
     own = dnc_backward.work_of(work[thread], numbers, every)
@@ -100,15 +101,22 @@ def dnc_window(
     return features, leaves
 
 
+class _Kept(NamedTuple):
+    """What the forward leaves for the backward."""
+
+    tape: Tensor  # (tiles, T + 1, entries of a record, lanes)
+    checkpoints: Tensor  # (tiles, chunks of steps, entries of memory and link, lanes)
+    previous: Tensor  # (T, B, H + R W), the features that went into every step
+
+
 class _Window(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, starts: Tensor, *operands: Tensor) -> tuple[Tensor, ...]:
-        features, leaves, (tape, checkpoints) = _run_forward(starts, *operands, keep=True)
+        features, leaves, ctx.kept = _run_forward(starts, *operands, keep=True)
         _, recurrent_weight, weight, _, *before = operands
         ctx.set_materialize_grads(False)
-        ctx.tape, ctx.checkpoints, ctx.shapes = tape, checkpoints, [leaf.shape for leaf in before]
-        first = torch.cat([before[7], before[6].flatten(1)], dim=1)
-        ctx.save_for_backward(starts, recurrent_weight, weight, first, features)
+        ctx.shapes = [leaf.shape for leaf in before]
+        ctx.save_for_backward(starts, recurrent_weight, weight, features)
         return features, *leaves
 
     @staticmethod
@@ -140,7 +148,7 @@ def _run_forward(
     bias: Tensor,
     *leaves: Tensor,
     keep: bool,
-) -> tuple[Tensor, list[Tensor], tuple[Tensor, Tensor]]:
+) -> tuple[Tensor, list[Tensor], _Kept]:
     steps, batch = starts.shape
     shapes = [leaf.shape for leaf in leaves]
     sizes, width = _sizes(shapes), lanes(_numpy_dtype(x))
@@ -149,6 +157,7 @@ def _run_forward(
     every = max(1, round(math.sqrt(steps)))
     after = [x.new_empty(shape[1:].numel(), batch) for shape in shapes]
     features = x.new_empty(steps, batch, sizes.hidden + sizes.heads * sizes.width)
+    previous = x.new_empty(features.shape if keep else (0, 0, 0))
     tape = x.new_empty(tiles if keep else threads, steps + 1 if keep else 2, record_rows(sizes), width)
     chunks = -(-steps // every) if keep else 0
     checkpoints = x.new_empty(tiles if keep else threads, chunks, matrix_rows(sizes), width)
@@ -157,10 +166,11 @@ def _run_forward(
         tuple(sizes),
         x.detach().contiguous().numpy(),
         starts.contiguous().numpy(),
-        tuple(w.detach().contiguous().numpy() for w in (recurrent_weight, weight)) + (bias.detach().numpy(),),
+        tuple(w.detach().contiguous().numpy() for w in (recurrent_weight, weight, bias)),
         tuple(_rows(leaf) for leaf in leaves),
         tuple(rows.numpy() for rows in after),
         features.numpy(),
+        previous.numpy(),
         tape.numpy(),
         checkpoints.numpy(),
         every,
@@ -168,15 +178,16 @@ def _run_forward(
     )
     run(partial(_forward, *arguments), tiles)
     new = [_leaf(rows, shape) for rows, shape in zip(after, shapes, strict=True)]
-    return features, new, (tape, checkpoints)
+    return features, new, _Kept(tape, checkpoints, previous)
 
 
 def _run_backward(
     ctx: Any, grad_features: Tensor | None, grad_leaves: Sequence[Tensor | None]
 ) -> tuple[Tensor | None, ...]:
-    starts, recurrent_weight, weight, first, features = ctx.saved_tensors
+    starts, recurrent_weight, weight, features = ctx.saved_tensors
+    tape, checkpoints, previous = ctx.kept
     steps, batch = starts.shape
-    sizes, (tiles, chunks, _, width) = _sizes(ctx.shapes), ctx.checkpoints.shape
+    sizes, (tiles, _, _, width) = _sizes(ctx.shapes), checkpoints.shape
     every = max(1, round(math.sqrt(steps)))
     wanted = ctx.needs_input_grad[5:]
     if grad_features is None:
@@ -198,13 +209,12 @@ def _run_backward(
         tuple(rows.numpy() for rows in grad_before),
         d_gates.numpy(),
         d_interface.numpy(),
-        ctx.tape.numpy(),
-        ctx.checkpoints.numpy(),
+        tape.numpy(),
+        checkpoints.numpy(),
         every,
         work.numpy(),
     )
     run(partial(_backward, *arguments), tiles)
-    previous = torch.cat([first.unsqueeze(0), features[:-1]]).masked_fill_(starts.unsqueeze(2), 0.0)
     flat_gates, flat_interface = d_gates.flatten(0, 1), d_interface.flatten(0, 1)
     d_recurrent = flat_gates.t() @ previous.flatten(0, 1)
     d_weight = flat_interface.t() @ features.flatten(0, 1)[:, : sizes.hidden]

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from numba import njit
 from numba.extending import register_jitable
 
 from memagents.kernels.dnc_forward import erase_and_add, norm, update_link
@@ -32,8 +31,8 @@ from memagents.kernels.dnc_tape import (
     store_rows,
     take,
 )
-from memagents.kernels.products import ROWS, add_products, dot_rows, load_or_zero, mix_rows, store_rows_sum
-from memagents.kernels.simd import fma, full, load, select_less, store
+from memagents.kernels.products import ROWS, add_products, dot_rows, load_or_zero, store_rows_sum
+from memagents.kernels.simd import fma, full, load, part, select_less, store
 
 
 class Work(NamedTuple):
@@ -74,7 +73,7 @@ def work_rows(sizes, every):
     return matrices + small
 
 
-@njit
+@part
 def work_of(flat, sizes, every):
     n, padded, reads = sizes.slots, padded_slots(sizes), sizes.heads * sizes.slots
     features = sizes.hidden + sizes.heads * sizes.width
@@ -111,7 +110,7 @@ def work_of(flat, sizes, every):
 # --- the read -------------------------------------------------------------------------------------------------------
 
 
-@njit
+@part
 def read_weighting(face, now, work, d_face, sizes):
     """Splits the gradient of the read weightings over content, links and modes."""
     n = sizes.slots
@@ -137,7 +136,7 @@ def read_weighting(face, now, work, d_face, sizes):
         store(d_face.read_modes, 3 * head + 2, f * (d_f - mean))
 
 
-@njit
+@part
 def content_weighting(d_content, match, content, start, norms, key_norm, strength, d_norms):
     """Turns the gradient of a weighting into that of the dot products, in place, and adds to that of the norms.
 
@@ -160,21 +159,14 @@ def content_weighting(d_content, match, content, start, norms, key_norm, strengt
     return d_strength, d_key_norm
 
 
-@njit
+@part
 def add_scaled(scale, values, start, count, out):
     """out += scale · values, from ``start`` on in both."""
     for k in range(start, start + count):
         store(out, k, fma(scale, load(values, k), load(out, k)))
 
 
-@njit
-def norms_to_slots(d_norms, norms, memory, d_memory, sizes):
-    width = sizes.width
-    for i in range(sizes.slots):
-        add_scaled(load(d_norms, i) / load(norms, i), memory, i * width, width, d_memory)
-
-
-@njit
+@part
 def read(now, face, work, d_vectors, d_face, sizes):
     """From the gradients of read vectors, read weightings and memory to those of links, keys, and memory."""
     n, width, memory = sizes.slots, sizes.width, work.memory
@@ -190,33 +182,46 @@ def read(now, face, work, d_vectors, d_face, sizes):
         )
         store(d_face.read_strengths, head, d_strength * load(now.strength_slopes, head))
         add_scaled(d_key_norm / key_norm, face.read_keys, head * width, width, d_face.read_keys)
+    for i in range(n):
+        store(work.d_norms, i, load(work.d_norms, i) / load(now.carry.norms, i))
     for i in range(0, n, ROWS):
+        read_rows(now.carry.read_weights, d_vectors, work.d_content, face.read_keys, i, sizes, work, d_face.read_keys)
+
+
+@part
+def read_rows(weights, d_vectors, d_match, keys, i, sizes, work, d_keys):
+    """Four slots: what reading them and matching them with the keys gives to their content and to the keys."""
+    n, width, memory, d_memory = sizes.slots, sizes.width, work.memory, work.d_memory
+    c0, c1 = load(work.d_norms, i), load_or_zero(work.d_norms, 0, i + 1, n)
+    c2, c3 = load_or_zero(work.d_norms, 0, i + 2, n), load_or_zero(work.d_norms, 0, i + 3, n)
+    r0 = i * width
+    r1, r2, r3 = r0 + width, r0 + 2 * width, r0 + 3 * width
+    last = n - 1 - i  # beyond it slots are zero, so that any weight will do
+    i1, i2, i3 = min(1, last), min(2, last), min(3, last)
+    for k in range(width):
+        m0, m1, m2, m3 = load(memory, r0 + k), load(memory, r1 + k), load(memory, r2 + k), load(memory, r3 + k)
+        d0, d1 = fma(c0, m0, load(d_memory, r0 + k)), fma(c1, m1, load(d_memory, r1 + k))
+        d2, d3 = fma(c2, m2, load(d_memory, r2 + k)), fma(c3, m3, load(d_memory, r3 + k))
         for head in range(sizes.heads):
-            at, start = head * n, head * width
-            add_outer_rows(now.carry.read_weights, at, d_vectors, start, i, n, width, work.d_memory)
-            add_outer_rows(work.d_content, at, face.read_keys, start, i, n, width, work.d_memory)
-            mix_rows(memory, i, n, width, work.d_content, at, d_face.read_keys, start)
-    norms_to_slots(work.d_norms, now.carry.norms, memory, work.d_memory, sizes)
-
-
-@njit
-def add_outer_rows(a, a_start, b, b_start, i, rows, columns, out):
-    """out[i, k] += a[i] b[k] for four rows."""
-    a0, a1 = load(a, a_start + i), load_or_zero(a, a_start, i + 1, rows)
-    a2, a3 = load_or_zero(a, a_start, i + 2, rows), load_or_zero(a, a_start, i + 3, rows)
-    at = i * columns
-    for k in range(columns):
-        v = load(b, b_start + k)
-        store(out, at + k, fma(a0, v, load(out, at + k)))
-        store(out, at + columns + k, fma(a1, v, load(out, at + columns + k)))
-        store(out, at + 2 * columns + k, fma(a2, v, load(out, at + 2 * columns + k)))
-        store(out, at + 3 * columns + k, fma(a3, v, load(out, at + 3 * columns + k)))
+            at, entry = head * n + i, head * width + k
+            d, key = load(d_vectors, entry), load(keys, entry)
+            x0, x1, x2, x3 = load(d_match, at), load(d_match, at + i1), load(d_match, at + i2), load(d_match, at + i3)
+            d0 = fma(x0, key, fma(load(weights, at), d, d0))
+            d1 = fma(x1, key, fma(load(weights, at + i1), d, d1))
+            d2 = fma(x2, key, fma(load(weights, at + i2), d, d2))
+            d3 = fma(x3, key, fma(load(weights, at + i3), d, d3))
+            total = fma(x1, m1, fma(x0, m0, load(d_keys, entry)))
+            store(d_keys, entry, fma(x3, m3, fma(x2, m2, total)))
+        store(d_memory, r0 + k, d0)
+        store(d_memory, r1 + k, d1)
+        store(d_memory, r2 + k, d2)
+        store(d_memory, r3 + k, d3)
 
 
 # --- the links ------------------------------------------------------------------------------------------------------
 
 
-@njit
+@part
 def follow_rows(link_rows, i, n, start, vector, d_along, d_against, d_vector, d_link):
     """The derivative of :func:`memagents.kernels.products.both_ways_rows` for four rows of the link matrix."""
     v0, v1 = load(vector, start + i), load_or_zero(vector, start, i + 1, n)
@@ -239,24 +244,36 @@ def follow_rows(link_rows, i, n, start, vector, d_along, d_against, d_vector, d_
     store_rows_sum(d_vector, start, i, n, a0, a1, a2, a3)
 
 
-@njit
-def update_link_row(link, row, weights, precedence, d_link, d_weights, d_precedence):
-    """The derivative of :func:`memagents.kernels.dnc_forward.update_link`; ``d_link`` becomes that before the step."""
+@part
+def update_link_rows(link, i, weights, precedence, d_link, d_weights, d_precedence):
+    """The derivative of :func:`memagents.kernels.dnc_forward.update_link` for four rows.
+
+    ``d_link``, which is zero on the diagonal, becomes that before the step.
+    """
     n = weights.shape[0]
-    at, w = row * n, load(weights, row)
-    keep, d_w = 1.0 - w, full(weights, 0.0)
-    store(d_link, at + row, d_w)
+    w0, w1 = load(weights, i), load_or_zero(weights, 0, i + 1, n)
+    w2, w3 = load_or_zero(weights, 0, i + 2, n), load_or_zero(weights, 0, i + 3, n)
+    k0, k1, k2, k3 = 1.0 - w0, 1.0 - w1, 1.0 - w2, 1.0 - w3
+    a0 = full(link, 0.0)
+    a1, a2, a3 = a0, a0, a0
+    r0 = i * n
+    r1, r2, r3 = r0 + n, r0 + 2 * n, r0 + 3 * n
     for j in range(n):
-        d, was = load(d_link, at + j), load(link, at + j)
-        lost = d * was
-        d_w = fma(d, load(precedence, j), d_w - lost)
-        store(d_weights, j, load(d_weights, j) - lost)
-        store(d_precedence, j, fma(d, w, load(d_precedence, j)))
-        store(d_link, at + j, d * (keep - load(weights, j)))
-    store(d_weights, row, load(d_weights, row) + d_w)
+        d0, d1, d2, d3 = load(d_link, r0 + j), load(d_link, r1 + j), load(d_link, r2 + j), load(d_link, r3 + j)
+        l0, l1 = d0 * load(link, r0 + j), d1 * load(link, r1 + j)
+        l2, l3 = d2 * load(link, r2 + j), d3 * load(link, r3 + j)
+        w, p = load(weights, j), load(precedence, j)
+        a0, a1, a2, a3 = fma(d0, p, a0 - l0), fma(d1, p, a1 - l1), fma(d2, p, a2 - l2), fma(d3, p, a3 - l3)
+        store(d_weights, j, load(d_weights, j) - ((l0 + l1) + (l2 + l3)))
+        store(d_precedence, j, load(d_precedence, j) + fma(d0, w0, fma(d1, w1, fma(d2, w2, d3 * w3))))
+        store(d_link, r0 + j, d0 * (k0 - w))
+        store(d_link, r1 + j, d1 * (k1 - w))
+        store(d_link, r2 + j, d2 * (k2 - w))
+        store(d_link, r3 + j, d3 * (k3 - w))
+    store_rows_sum(d_weights, 0, i, n, a0, a1, a2, a3)
 
 
-@njit
+@part
 def links(before, now, link, work, sizes):
     """From the gradients of links, precedence and the weightings they led to, to those before the step.
 
@@ -283,28 +300,60 @@ def links(before, now, link, work, sizes):
                 work.d_forward, work.d_backward, work.d_read, work.d_link,
             )  # fmt: skip
         for row in range(i, min(i + ROWS, n)):
-            update_link_row(link, row, weights, before.precedence, work.d_link, work.d_write, work.d_precedence)
+            store(work.d_link, row * n + row, full(work.d_link, 0.0))
+        update_link_rows(link, i, weights, before.precedence, work.d_link, work.d_write, work.d_precedence)
 
 
 # --- the write ------------------------------------------------------------------------------------------------------
 
 
-@njit
-def erase_and_add_row(memory, row, weights, erase, write, d_memory, d_weights, d_erase, d_write):
-    """The derivative of :func:`memagents.kernels.dnc_forward.erase_and_add`."""
-    width = erase.shape[0]
-    at, w, d_w = row * width, load(weights, row), full(weights, 0.0)
+@part
+def erase_and_add_rows(memory, i, weights, erase, write, d_memory, d_weights, d_erase, d_write):
+    """The derivative of :func:`memagents.kernels.dnc_forward.erase_and_add` for four slots."""
+    n, width = weights.shape[0], erase.shape[0]
+    w0, w1 = load(weights, i), load_or_zero(weights, 0, i + 1, n)
+    w2, w3 = load_or_zero(weights, 0, i + 2, n), load_or_zero(weights, 0, i + 3, n)
+    a0 = full(memory, 0.0)
+    a1, a2, a3 = a0, a0, a0
+    r0 = i * width
+    r1, r2, r3 = r0 + width, r0 + 2 * width, r0 + 3 * width
     for k in range(width):
-        d, m, e = load(d_memory, at + k), load(memory, at + k), load(erase, k)
-        d_w = fma(d, fma(-e, m, load(write, k)), d_w)
-        share = d * w
-        store(d_write, k, load(d_write, k) + share)
-        store(d_erase, k, fma(-share, m, load(d_erase, k)))
-        store(d_memory, at + k, fma(-share, e, d))
-    store(d_weights, row, load(d_weights, row) + d_w)
+        e, v = -load(erase, k), load(write, k)
+        m0, m1, m2, m3 = load(memory, r0 + k), load(memory, r1 + k), load(memory, r2 + k), load(memory, r3 + k)
+        d0, d1, d2, d3 = load(d_memory, r0 + k), load(d_memory, r1 + k), load(d_memory, r2 + k), load(d_memory, r3 + k)
+        a0, a1 = fma(d0, fma(e, m0, v), a0), fma(d1, fma(e, m1, v), a1)
+        a2, a3 = fma(d2, fma(e, m2, v), a2), fma(d3, fma(e, m3, v), a3)
+        s0, s1, s2, s3 = d0 * w0, d1 * w1, d2 * w2, d3 * w3
+        store(d_write, k, load(d_write, k) + ((s0 + s1) + (s2 + s3)))
+        store(d_erase, k, load(d_erase, k) - fma(s0, m0, fma(s1, m1, fma(s2, m2, s3 * m3))))
+        store(d_memory, r0 + k, fma(s0, e, d0))
+        store(d_memory, r1 + k, fma(s1, e, d1))
+        store(d_memory, r2 + k, fma(s2, e, d2))
+        store(d_memory, r3 + k, fma(s3, e, d3))
+    store_rows_sum(d_weights, 0, i, n, a0, a1, a2, a3)
 
 
-@njit
+@part
+def match_rows(d_match, key, i, sizes, memory, work, d_key):
+    """Four slots: what matching them with the key gives to their content and to the key."""
+    n, width, d_memory = sizes.slots, sizes.width, work.d_memory
+    c0, c1 = load(work.d_norms, i), load_or_zero(work.d_norms, 0, i + 1, n)
+    c2, c3 = load_or_zero(work.d_norms, 0, i + 2, n), load_or_zero(work.d_norms, 0, i + 3, n)
+    x0, x1 = load(d_match, i), load_or_zero(d_match, 0, i + 1, n)
+    x2, x3 = load_or_zero(d_match, 0, i + 2, n), load_or_zero(d_match, 0, i + 3, n)
+    r0 = i * width
+    r1, r2, r3 = r0 + width, r0 + 2 * width, r0 + 3 * width
+    for k in range(width):
+        m0, m1, m2, m3 = load(memory, r0 + k), load(memory, r1 + k), load(memory, r2 + k), load(memory, r3 + k)
+        v = load(key, k)
+        store(d_memory, r0 + k, fma(x0, v, fma(c0, m0, load(d_memory, r0 + k))))
+        store(d_memory, r1 + k, fma(x1, v, fma(c1, m1, load(d_memory, r1 + k))))
+        store(d_memory, r2 + k, fma(x2, v, fma(c2, m2, load(d_memory, r2 + k))))
+        store(d_memory, r3 + k, fma(x3, v, fma(c3, m3, load(d_memory, r3 + k))))
+        store(d_key, k, load(d_key, k) + fma(x3, m3, fma(x2, m2, fma(x1, m1, x0 * m0))))
+
+
+@part
 def unsquash(values, gradient):
     """Through a sigmoid, in place."""
     for i in range(values.shape[0]):
@@ -312,13 +361,13 @@ def unsquash(values, gradient):
         store(gradient, i, load(gradient, i) * v * (1.0 - v))
 
 
-@njit
+@part
 def write_weighting(now, face, work, d_face):
     """Splits the gradient of the write weighting over content, allocation and the gates."""
     ga, gw = load(face.allocation_gate, 0), load(face.write_gate, 0)
     d_ga, d_gw = full(work.d_write, 0.0), full(work.d_write, 0.0)
     for i in range(work.d_write.shape[0]):
-        usage = fma(load(now.carry.usage, i), full(work.d_write, 1.0 - EPSILON), full(work.d_write, EPSILON))
+        usage = EPSILON + (1.0 - EPSILON) * load(now.carry.usage, i)
         store(work.allocation, i, usage)
         free, c, d = (1.0 - usage) * load(now.taken, i), load(now.write_content, i), load(work.d_write, i)
         d_ga = fma(d, free - c, d_ga)
@@ -329,13 +378,13 @@ def write_weighting(now, face, work, d_face):
     store(d_face.write_gate, 0, d_gw)
 
 
-@njit
+@part
 def write(before, now, face, memory, work, d_face, sizes):
-    """From the gradients of the memory and of the write weighting to those of the memory before and of the allocation."""
+    """From the gradients of memory and write weighting to those of the memory before and of the allocation."""
     n, width = sizes.slots, sizes.width
-    for row in range(n):
-        erase_and_add_row(
-            memory, row, now.carry.write_weights, face.erase, face.write,
+    for i in range(0, n, ROWS):
+        erase_and_add_rows(
+            memory, i, now.carry.write_weights, face.erase, face.write,
             work.d_memory, work.d_write, d_face.erase, d_face.write,
         )  # fmt: skip
     write_weighting(now, face, work, d_face)
@@ -346,13 +395,13 @@ def write(before, now, face, memory, work, d_face, sizes):
     )
     store(d_face.write_strength, 0, d_strength * load(now.strength_slopes, sizes.heads))
     add_scaled(d_key_norm / key_norm, face.write_key, 0, width, d_face.write_key)
+    for i in range(n):
+        store(work.d_norms, i, load(work.d_norms, i) / load(before.norms, i))
     for i in range(0, n, ROWS):
-        add_outer_rows(work.d_content, 0, face.write_key, 0, i, n, width, work.d_memory)
-        mix_rows(memory, i, n, width, work.d_content, 0, d_face.write_key, 0)
-    norms_to_slots(work.d_norms, before.norms, memory, work.d_memory, sizes)
+        match_rows(work.d_content, face.write_key, i, sizes, memory, work, d_face.write_key)
 
 
-@njit
+@part
 def allocation_weighting(now, work):
     """Adds to the gradient of the usage, the order of the slots being fixed."""
     n, usage, d_free = work.allocation.shape[0], work.allocation, work.d_allocation
@@ -361,16 +410,41 @@ def allocation_weighting(now, work):
         through = load(d_free, i) * load(now.taken, i)
         store(work.d_usage, i, fma(-slope, through, load(work.d_usage, i)))
         store(d_free, i, through * (1.0 - load(usage, i)))
-    for i in range(n):
-        mine, total = load(usage, i), zero
+    for i in range(n - n % ROWS, n):
+        total = sum_of_more_used(usage, d_free, i, 0, n)
+        store(work.d_usage, i, fma(slope, total / load(usage, i), load(work.d_usage, i)))
+    for i in range(0, n - n % ROWS, ROWS):
+        u0, u1, u2, u3 = load(usage, i), load(usage, i + 1), load(usage, i + 2), load(usage, i + 3)
+        a0 = sum_of_more_used(usage, d_free, i, i, i + ROWS)
+        a1 = sum_of_more_used(usage, d_free, i + 1, i, i + ROWS)
+        a2 = sum_of_more_used(usage, d_free, i + 2, i, i + ROWS)
+        a3 = sum_of_more_used(usage, d_free, i + 3, i, i + ROWS)
         for j in range(i):
-            total += select_less(mine, load(usage, j), load(d_free, j), zero)
-        for j in range(i + 1, n):
-            total += select_less(load(usage, j), mine, zero, load(d_free, j))
-        store(work.d_usage, i, fma(slope, total / mine, load(work.d_usage, i)))
+            u, d = load(usage, j), load(d_free, j)
+            a0, a1 = a0 + select_less(u0, u, d, zero), a1 + select_less(u1, u, d, zero)
+            a2, a3 = a2 + select_less(u2, u, d, zero), a3 + select_less(u3, u, d, zero)
+        for j in range(i + ROWS, n):
+            u, d = load(usage, j), load(d_free, j)
+            a0, a1 = a0 + select_less(u, u0, zero, d), a1 + select_less(u, u1, zero, d)
+            a2, a3 = a2 + select_less(u, u2, zero, d), a3 + select_less(u, u3, zero, d)
+        store(work.d_usage, i, fma(slope, a0 / u0, load(work.d_usage, i)))
+        store(work.d_usage, i + 1, fma(slope, a1 / u1, load(work.d_usage, i + 1)))
+        store(work.d_usage, i + 2, fma(slope, a2 / u2, load(work.d_usage, i + 2)))
+        store(work.d_usage, i + 3, fma(slope, a3 / u3, load(work.d_usage, i + 3)))
 
 
-@njit
+@part
+def sum_of_more_used(usage, values, i, first, last):
+    """The values, from slot ``first`` to before ``last``, of slots whose usage comes after that of slot i."""
+    mine, total, zero = load(usage, i), full(usage, 0.0), full(usage, 0.0)
+    for j in range(first, i):
+        total += select_less(mine, load(usage, j), load(values, j), zero)
+    for j in range(i + 1, last):
+        total += select_less(load(usage, j), mine, zero, load(values, j))
+    return total
+
+
+@part
 def update_usage(before, face, work, d_face, sizes):
     """To the gradients of the usage, the write weighting and the read weightings before the step."""
     n, one = sizes.slots, full(work.d_usage, 1.0)
@@ -394,7 +468,7 @@ def update_usage(before, face, work, d_face, sizes):
 # --- the controller -------------------------------------------------------------------------------------------------
 
 
-@njit
+@part
 def lstm(now, before, d_hidden, d_cell, d_gates):
     """The derivative of :func:`memagents.cores.lstm.lstm_cell`; ``d_cell`` becomes that before the step."""
     units = d_cell.shape[0]
@@ -410,7 +484,7 @@ def lstm(now, before, d_hidden, d_cell, d_gates):
         store(d_cell, u, d_c * f)
 
 
-@njit
+@part
 def step(before, now, memory, link, work, recurrent_columns, interface_columns, sizes):
     """One step: the gradients in ``work`` go from after it to before it, but for resets."""
     n = sizes.slots
@@ -437,7 +511,7 @@ def step(before, now, memory, link, work, recurrent_columns, interface_columns, 
 # --- the window -----------------------------------------------------------------------------------------------------
 
 
-@njit
+@part
 def rebuild(first, last, sizes, starts, row, count, tape, checkpoint, work):
     """The memory and link matrices before every step of a chunk (after its resets)."""
     memory_rows, link_rows = work.d_memory.shape[0], work.d_link.shape[0]
@@ -462,16 +536,15 @@ def rebuild(first, last, sizes, starts, row, count, tape, checkpoint, work):
             update_link(link, i, now.carry.write_weights, before.precedence, next_link, i)
 
 
-@njit
+@part
 def load_gradient(batch, row, count, out):
     """:func:`load_rows`, where an array without entries stands for zeros."""
-    if batch.shape[0] == 0:
-        clear(out)
-    else:
+    clear(out)
+    if batch.shape[0] > 0:
         load_rows(batch, row, count, out)
 
 
-@njit
+@part
 def load_gradients(gradients, row, count, work, sizes):
     memory, usage, link, precedence, write_weights, read_weights, read_vectors, hidden, cell = gradients
     load_gradient(memory, row, count, work.d_memory)
@@ -485,7 +558,7 @@ def load_gradients(gradients, row, count, work, sizes):
     load_gradient(cell, row, count, work.d_cell)
 
 
-@njit
+@part
 def store_gradients(work, row, count, gradients, sizes):
     memory, usage, link, precedence, write_weights, read_weights, read_vectors, hidden, cell = gradients
     store_rows(work.d_memory, memory, row, count)
@@ -499,7 +572,7 @@ def store_gradients(work, row, count, gradients, sizes):
     store_rows(work.d_cell, cell, row, count)
 
 
-@njit
+@part
 def clear_fresh_gradients(work):
     clear_fresh(work.fresh, work.d_memory)
     clear_fresh(work.fresh, work.d_usage)
@@ -511,10 +584,10 @@ def clear_fresh_gradients(work):
     clear_fresh(work.fresh, work.d_cell)
 
 
-@njit
+@part
 def backward_tile(
-    tile, sizes, starts, columns, grad_features, grad_after, grad_before, d_gates, d_interface, tape, checkpoints, every,
-    work,
+    tile, sizes, starts, columns, grad_features, grad_after, grad_before, d_gates, d_interface, tape, checkpoints,
+    every, work,
 ):  # fmt: skip
     """The window for one tile, from its end to its beginning."""
     recurrent_columns, interface_columns = columns

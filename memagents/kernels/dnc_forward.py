@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from numba import njit
 from numba.extending import register_jitable
 
 from memagents.kernels.dnc_tape import (
@@ -30,7 +29,7 @@ from memagents.kernels.dnc_tape import (
     take,
 )
 from memagents.kernels.products import ROWS, add_products, both_ways_rows, dot_rows, mix_rows
-from memagents.kernels.simd import exp, fma, full, load, select_less, sigmoid, softplus, sqrt, store, tanh
+from memagents.kernels.simd import exp, fma, full, load, part, select_less, sigmoid, softplus, sqrt, store, tanh
 
 
 class Work(NamedTuple):
@@ -52,7 +51,7 @@ def work_rows(sizes):
     return n * (sizes.width + sizes.slots) + features + carry_rows(sizes) + 1 + sizes.slots
 
 
-@njit
+@part
 def work_of(flat, sizes):
     n = padded_slots(sizes)
     memory, at = take(flat, 0, n * sizes.width)
@@ -64,7 +63,7 @@ def work_of(flat, sizes):
     return Work(memory, link, features, carry, fresh, allocation)
 
 
-@njit
+@part
 def lstm(gates, before, cell, squashed, hidden):
     """:func:`memagents.cores.lstm.lstm_cell`; squashes the gates in place."""
     units = cell.shape[0]
@@ -82,7 +81,7 @@ def lstm(gates, before, cell, squashed, hidden):
         store(hidden, u, o * s)
 
 
-@njit
+@part
 def oneplus(values, i, slopes, slope):
     x = load(values, i)
     linear = full(values, 20.0)  # where torch's softplus becomes linear
@@ -90,13 +89,13 @@ def oneplus(values, i, slopes, slope):
     store(values, i, 1.0 + select_less(linear, x, x, softplus(x)))
 
 
-@njit
+@part
 def squash(values):
     for i in range(values.shape[0]):
         store(values, i, sigmoid(load(values, i)))
 
 
-@njit
+@part
 def parse(raw, slopes, sizes):
     """Squash the parts of the interface vector in place."""
     face = interface_of(raw, sizes)
@@ -112,7 +111,7 @@ def parse(raw, slopes, sizes):
     return face
 
 
-@njit
+@part
 def softmax(values, start, count, strength):
     """In place, of ``strength`` (positive) times ``count`` values."""
     largest = load(values, start)
@@ -129,7 +128,7 @@ def softmax(values, start, count, strength):
         store(values, i, scale * load(values, i))
 
 
-@njit
+@part
 def norm(values, start, count):
     """The root of a sum of squares, with the small constant under it."""
     total = full(values, EPSILON)
@@ -139,7 +138,7 @@ def norm(values, start, count):
     return sqrt(total)
 
 
-@njit
+@part
 def content_weighting(match, start, norms, key_norm, strength, content):
     """Turns dot products into cosines in place, and those into a weighting."""
     n = norms.shape[0]
@@ -150,50 +149,77 @@ def content_weighting(match, start, norms, key_norm, strength, content):
     softmax(content, start, n, strength)
 
 
-@njit
+@part
 def update_usage(before, free_gates, usage, sizes):
+    """Here and up to the write weighting every operation rounds as in :mod:`memagents.memory`, so that the order of
+    slots that are used almost equally is the same.
+    """
     n = sizes.slots
     for i in range(n):
         u, w = load(before.usage, i), load(before.write_weights, i)
         kept = full(usage, 1.0)
         for head in range(sizes.heads):
-            kept = kept * fma(-load(free_gates, head), load(before.read_weights, head * n + i), full(usage, 1.0))
-        store(usage, i, fma(u, 1.0 - w, w) * kept)
+            kept = kept * (1.0 - load(free_gates, head) * load(before.read_weights, head * n + i))
+        store(usage, i, (u + w - u * w) * kept)
 
 
-@njit
+@part
 def allocation_weighting(usage, taken, allocation):
     """Without a sort: a slot's product runs over all slots that are less used, or as much and of a smaller index."""
     n = usage.shape[0]
-    for i in range(n):
-        store(allocation, i, fma(load(usage, i), full(usage, 1.0 - EPSILON), full(usage, EPSILON)))
     one = full(usage, 1.0)
     for i in range(n):
-        mine, product = load(allocation, i), one
+        store(allocation, i, EPSILON + (1.0 - EPSILON) * load(usage, i))
+    for i in range(n - n % ROWS, n):
+        store(taken, i, product_of_less_used(allocation, i, 0, n, one))
+    for i in range(0, n - n % ROWS, ROWS):
+        u0, u1, u2, u3 = load(allocation, i), load(allocation, i + 1), load(allocation, i + 2), load(allocation, i + 3)
+        a0 = product_of_less_used(allocation, i, i, i + ROWS, one)
+        a1 = product_of_less_used(allocation, i + 1, i, i + ROWS, one)
+        a2 = product_of_less_used(allocation, i + 2, i, i + ROWS, one)
+        a3 = product_of_less_used(allocation, i + 3, i, i + ROWS, one)
         for j in range(i):
-            other = load(allocation, j)
-            product = product * select_less(mine, other, one, other)
-        for j in range(i + 1, n):
-            other = load(allocation, j)
-            product = product * select_less(other, mine, other, one)
-        store(taken, i, product)
+            u = load(allocation, j)
+            a0, a1 = a0 * select_less(u0, u, one, u), a1 * select_less(u1, u, one, u)
+            a2, a3 = a2 * select_less(u2, u, one, u), a3 * select_less(u3, u, one, u)
+        for j in range(i + ROWS, n):
+            u = load(allocation, j)
+            a0, a1 = a0 * select_less(u, u0, u, one), a1 * select_less(u, u1, u, one)
+            a2, a3 = a2 * select_less(u, u2, u, one), a3 * select_less(u, u3, u, one)
+        store(taken, i, a0)
+        store(taken, i + 1, a1)
+        store(taken, i + 2, a2)
+        store(taken, i + 3, a3)
     for i in range(n):
         store(allocation, i, (1.0 - load(allocation, i)) * load(taken, i))
 
 
-@njit
+@part
+def product_of_less_used(usage, i, first, last, product):
+    """``product`` times the usages, from slot ``first`` to before ``last``, that come before that of slot i."""
+    mine = load(usage, i)
+    for j in range(first, i):
+        other = load(usage, j)
+        product = product * select_less(mine, other, full(usage, 1.0), other)
+    for j in range(i + 1, last):
+        other = load(usage, j)
+        product = product * select_less(other, mine, other, full(usage, 1.0))
+    return product
+
+
+@part
 def write_weighting(face, content, allocation, out):
     """Returns the sum of the weighting too."""
     ga, gw, total = load(face.allocation_gate, 0), load(face.write_gate, 0), full(out, 0.0)
     for i in range(out.shape[0]):
         c = load(content, i)
-        w = gw * fma(ga, load(allocation, i) - c, c)
+        w = gw * (ga * load(allocation, i) + (1.0 - ga) * c)
         total += w
         store(out, i, w)
     return total
 
 
-@njit
+@part
 def erase_and_add(memory, row, weights, erase, write, out):
     """One slot, from ``memory`` to ``out``."""
     w, at, width = load(weights, row), row * erase.shape[0], erase.shape[0]
@@ -202,7 +228,7 @@ def erase_and_add(memory, row, weights, erase, write, out):
         store(out, at + k, fma(w, fma(-load(erase, k), m, load(write, k)), m))
 
 
-@njit
+@part
 def update_link(link, row, weights, precedence, out, out_row):
     """One row of the link matrix, from ``link`` to ``out``."""
     n = weights.shape[0]
@@ -214,14 +240,14 @@ def update_link(link, row, weights, precedence, out, out_row):
     store(out, out_at + row, full(out, 0.0))
 
 
-@njit
+@part
 def update_precedence(before, weights, total, out):
     keep = 1.0 - total
     for i in range(out.shape[0]):
         store(out, i, fma(keep, load(before, i), load(weights, i)))
 
 
-@njit
+@part
 def read_weighting(modes, record, sizes):
     n = sizes.slots
     for head in range(sizes.heads):
@@ -231,7 +257,7 @@ def read_weighting(modes, record, sizes):
             store(record.carry.read_weights, i, fma(f, load(record.forward, i), mixed))
 
 
-@njit
+@part
 def choose_where_to_write(before, now, face, work, sizes):
     """Usage, allocation, content on the memory as it was, write weighting, precedence."""
     update_usage(before, face.free_gates, now.carry.usage, sizes)
@@ -245,7 +271,7 @@ def choose_where_to_write(before, now, face, work, sizes):
     update_precedence(before.precedence, now.carry.write_weights, total, now.carry.precedence)
 
 
-@njit
+@part
 def write_and_match(now, face, memory, sizes):
     """The memory, in place; the norms of its slots; their dot products with the read keys."""
     n, width = sizes.slots, sizes.width
@@ -258,7 +284,7 @@ def write_and_match(now, face, memory, sizes):
             dot_rows(memory, i, n, width, face.read_keys, head * width, now.read_match, head * n)
 
 
-@njit
+@part
 def link_and_follow(before, now, link, sizes):
     """The links, in place; where they lead from what was read."""
     n = sizes.slots
@@ -271,7 +297,7 @@ def link_and_follow(before, now, link, sizes):
             both_ways_rows(link, i, n, before.read_weights, head * n, now.forward, now.backward)
 
 
-@njit
+@part
 def read(now, face, memory, vectors, sizes):
     """Read weightings and read vectors."""
     n, width = sizes.slots, sizes.width
@@ -285,7 +311,7 @@ def read(now, face, memory, vectors, sizes):
             mix_rows(memory, i, n, width, now.carry.read_weights, head * n, vectors, head * width)
 
 
-@njit
+@part
 def step(before, now, work, recurrent_weight, interface_weight, sizes):
     """One step, from the inputs' share in ``now.gates`` and the bias in ``now.interface`` on."""
     hidden, vectors = work.features[: sizes.hidden], work.features[sizes.hidden :]
@@ -299,7 +325,7 @@ def step(before, now, work, recurrent_weight, interface_weight, sizes):
     read(now, face, work.memory, vectors, sizes)
 
 
-@njit
+@part
 def load_state(state, row, count, carry, work, sizes):
     memory, usage, link, precedence, write_weights, read_weights, read_vectors, hidden, cell = state
     load_rows(memory, row, count, work.memory)
@@ -315,7 +341,7 @@ def load_state(state, row, count, carry, work, sizes):
         store(carry.norms, i, norm(work.memory, i * sizes.width, sizes.width))
 
 
-@njit
+@part
 def store_state(state, row, count, carry, work, sizes):
     memory, usage, link, precedence, write_weights, read_weights, read_vectors, hidden, cell = state
     store_rows(work.memory, memory, row, count)
@@ -329,14 +355,14 @@ def store_state(state, row, count, carry, work, sizes):
     store_rows(carry.cell, cell, row, count)
 
 
-@njit
+@part
 def fill_bias(bias, out):
     for i in range(bias.shape[0]):
         store(out, i, full(out, bias[i]))
 
 
-@njit
-def forward_tile(tile, sizes, x, starts, weights, before, after, features, tape, checkpoints, every, work):
+@part
+def forward_tile(tile, sizes, x, starts, weights, before, after, features, previous, tape, checkpoints, every, work):
     """The window for one tile; the tape holds all its records, or only two that take turns."""
     lanes, slots = work.fresh.shape[1], tape.shape[0]
     recurrent_weight, interface_weight, bias = weights
@@ -355,6 +381,8 @@ def forward_tile(tile, sizes, x, starts, weights, before, after, features, tape,
             clear_fresh(work.fresh, work.memory)
             clear_fresh(work.fresh, work.link)
             clear_fresh(work.fresh, work.features)
+        if previous.shape[0] > 0:
+            store_features(work.features, previous, t, row, count)
         load_features(x, t, row, count, now.gates)
         fill_bias(bias, now.interface)
         step(carry, now, work, recurrent_weight, interface_weight, sizes)

@@ -10,10 +10,9 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from numba import njit
 from numba.extending import register_jitable
 
-from memagents.kernels.simd import full, load, load_from, select_less, sqrt, store, store_to
+from memagents.kernels.simd import full, load, load_from, part, select_less, sqrt, store, store_to
 
 EPSILON = 1e-6
 """The constant of :mod:`memagents.memory.addressing` and :mod:`memagents.memory.allocation`."""
@@ -102,13 +101,13 @@ def matrix_rows(sizes):
     return padded_slots(sizes) * (sizes.width + sizes.slots)
 
 
-@njit
+@part
 def take(flat, start, rows):
     """The entries of one part, and where the next begins."""
     return flat[start : start + rows], start + rows
 
 
-@njit
+@part
 def carry_of(flat, sizes):
     """The :class:`Carry` at the beginning of ``flat``."""
     n = sizes.slots
@@ -121,7 +120,7 @@ def carry_of(flat, sizes):
     return Carry(usage, write_weights, precedence, norms, read_weights, cell)
 
 
-@njit
+@part
 def record_of(flat, sizes):
     """The :class:`Record` that ``flat`` holds."""
     n = sizes.slots
@@ -143,7 +142,7 @@ def record_of(flat, sizes):
     )  # fmt: skip
 
 
-@njit
+@part
 def interface_of(flat, sizes):
     """The parts of an interface vector (or of its gradient)."""
     heads, width = sizes.heads, sizes.width
@@ -166,7 +165,7 @@ def interface_of(flat, sizes):
 # --- between the batch and a tile -----------------------------------------------------------------------------------
 
 
-@njit
+@part
 def load_rows(batch, row, count, out):
     """``count`` batch rows of an (entries, B) array to a tile's (entries, lanes); lanes without a row become zero."""
     entries, width = batch.shape
@@ -180,7 +179,7 @@ def load_rows(batch, row, count, out):
             out[e, lane] = batch[e, row + lane]
 
 
-@njit
+@part
 def store_rows(tile, batch, row, count):
     """The reverse of :func:`load_rows`."""
     entries, width = batch.shape
@@ -193,7 +192,7 @@ def store_rows(tile, batch, row, count):
             batch[e, row + lane] = tile[e, lane]
 
 
-@njit
+@part
 def load_features(batch, t, row, count, out):
     """Step t of ``count`` rows of a (T, B, entries) array to a tile's (entries, lanes)."""
     if count < out.shape[1]:
@@ -203,7 +202,7 @@ def load_features(batch, t, row, count, out):
             out[e, lane] = batch[t, row + lane, e]
 
 
-@njit
+@part
 def store_features(tile, batch, t, row, count):
     """The reverse of :func:`load_features`."""
     for lane in range(count):
@@ -211,7 +210,7 @@ def store_features(tile, batch, t, row, count):
             batch[t, row + lane, e] = tile[e, lane]
 
 
-@njit
+@part
 def load_starts(starts, t, row, count, fresh):
     """One in the lanes whose row begins an episode at step t and zero in the others; whether there is any."""
     found = False
@@ -226,7 +225,7 @@ def load_starts(starts, t, row, count, fresh):
 # --- entries at a time ----------------------------------------------------------------------------------------------
 
 
-@njit
+@part
 def clear(out):
     """Zero everywhere."""
     zero = full(out, 0.0)
@@ -234,14 +233,14 @@ def clear(out):
         store(out, e, zero)
 
 
-@njit
+@part
 def copy(source, out):
     """``out`` becomes ``source``."""
     for e in range(source.shape[0]):
         store(out, e, load(source, e))
 
 
-@njit
+@part
 def clear_fresh(fresh, out):
     """Zero in the lanes that begin an episode."""
     flag, zero = load(fresh, 0), full(out, 0.0)
@@ -249,7 +248,7 @@ def clear_fresh(fresh, out):
         store(out, e, select_less(zero, flag, zero, load(out, e)))
 
 
-@njit
+@part
 def reset_carry(fresh, before, out, sizes):
     """A copy of a carry at its initial value in the lanes that begin an episode."""
     copy(before, out)

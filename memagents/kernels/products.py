@@ -9,15 +9,13 @@ read as zero there.
 # mypy: disable-error-code="no-untyped-def"
 from __future__ import annotations
 
-from numba import njit
-
-from memagents.kernels.simd import fma, full, load, splat, store
+from memagents.kernels.simd import fma, full, load, part, splat, store
 
 ROWS = 4
 """The rows that the ``_rows`` functions take."""
 
 
-@njit
+@part
 def load_or_zero(array, start, i, count):
     """``array[start + i]``, or zero beyond ``count``."""
     if i < count:
@@ -25,7 +23,7 @@ def load_or_zero(array, start, i, count):
     return full(array, 0.0)
 
 
-@njit
+@part
 def store_rows_sum(out, start, i, count, a0, a1, a2, a3):
     """Add four numbers to ``out[start + i ...]``, those within ``count``."""
     store(out, start + i, load(out, start + i) + a0)
@@ -37,7 +35,7 @@ def store_rows_sum(out, start, i, count, a0, a1, a2, a3):
         store(out, start + i + 3, load(out, start + i + 3) + a3)
 
 
-@njit
+@part
 def add_products(weight, vector, out):
     """out += W v, W an (outputs, inputs) matrix of scalars, the same for all batch rows."""
     outputs, inputs = weight.shape
@@ -72,7 +70,7 @@ def add_products(weight, vector, out):
         store(out, m, a0)
 
 
-@njit
+@part
 def dot_rows(matrix, i, rows, columns, vector, start, out, out_start):
     """out[i] += Σ_k M[i, k] v[k] for four rows, v = ``vector[start ...]``."""
     a0 = full(matrix, 0.0)
@@ -87,7 +85,7 @@ def dot_rows(matrix, i, rows, columns, vector, start, out, out_start):
     store_rows_sum(out, out_start, i, rows, a0, a1, a2, a3)
 
 
-@njit
+@part
 def mix_rows(matrix, i, rows, columns, weights, start, out, out_start):
     """out[k] += Σ_i w[i] M[i, k] over four rows, w = ``weights[start ...]``."""
     w0, w1 = load(weights, start + i), load_or_zero(weights, start, i + 1, rows)
@@ -101,7 +99,7 @@ def mix_rows(matrix, i, rows, columns, weights, start, out, out_start):
         store(out, out_start + k, total)
 
 
-@njit
+@part
 def both_ways_rows(matrix, i, rows, vector, start, along, against):
     """along[i] += Σ_j M[i, j] v[j] and against[j] += Σ_i M[i, j] v[i] over four rows of a square matrix."""
     w0, w1 = load(vector, start + i), load_or_zero(vector, start, i + 1, rows)

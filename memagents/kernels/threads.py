@@ -1,8 +1,8 @@
 """Compiled work on several threads, as many as torch uses.
 
 Plain threads around Numba functions that release the GIL, and not Numba's own parallel layers: its "workqueue" layer
-aborts the process when two Python threads enter it at once, GNU OpenMP's threads spin between calls and do not survive a
-fork, and neither follows ``torch.set_num_threads``. These wait without spinning, and a forked child starts its own.
+aborts the process when two Python threads enter it at once, GNU OpenMP's threads spin between calls and do not survive
+a fork, and neither follows ``torch.set_num_threads``. These wait without spinning, and a forked child starts its own.
 """
 
 from __future__ import annotations
