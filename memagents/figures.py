@@ -20,11 +20,12 @@ from memagents.progress import PROGRESS_FILE, read_progress
 INK, FAINT, PAPER = "#1B2130", "#C9CDD6", "#FCFBF8"
 COLOURS = ("#0B5FA5", "#D1495B", "#2E933C", "#EDAE49", "#7B4B94", "#00798C", "#8D6A4A")
 _STEPS, _LESSON = "time/total_timesteps", "curriculum/lesson"
-_SUCCESS, _RETURN = "rollout/success_rate", "rollout/ep_rew_mean"
+_SUCCESS, _RETURN, _ACCURACY = "rollout/success_rate", "rollout/ep_rew_mean", "train/accuracy"
+_LABELS = {_ACCURACY: "as the oracle", _SUCCESS: "success", _RETURN: "return"}
 
 
 def learning_curve(run_dirs: Sequence[Path], path: Path) -> None:
-    """Success and return over the steps of one or more runs, from their ``progress.csv``.
+    """Success and return (of imitation, how often it does as the oracle) over the steps of one or more runs.
 
     The thin line is the mean over recent episodes as it was logged, the thick one its moving average; dotted lines are
     the beginnings of lessons where a single run is shown.
@@ -33,18 +34,16 @@ def learning_curve(run_dirs: Sequence[Path], path: Path) -> None:
     :param path: of the PNG
     """
     runs = {folder.name: read_progress(folder / PROGRESS_FILE) for folder in run_dirs}
-    panels = {
-        label: column
-        for label, column in (("success", _SUCCESS), ("return", _RETURN))
-        if any(row.get(column) for rows in runs.values() for row in rows)
-    }
+    curves = {name: _curves(rows) for name, rows in runs.items()}
+    panels = [column for column in _LABELS if any(column in logged for logged in curves.values())]
     figure = Figure((8, 1 + 2.8 * max(1, len(panels))), dpi=130, layout="constrained", facecolor=PAPER)
     axes = figure.subplots(max(1, len(panels)), 1, sharex=True, squeeze=False)[:, 0]
-    for ax, (label, column) in zip(axes, panels.items(), strict=False):
-        for colour, (name, rows) in zip(_cycle(len(runs)), runs.items(), strict=True):
-            _draw_curve(ax, rows, column, colour, name)
-        _dress(ax, label)
-        if column == _SUCCESS:
+    for ax, column in zip(axes, panels, strict=False):
+        for colour, (name, logged) in zip(_cycle(len(runs)), curves.items(), strict=True):
+            if column in logged:
+                _draw_curve(ax, logged[column], colour, name)
+        _dress(ax, _LABELS[column])
+        if column != _RETURN:
             ax.set_ylim(-0.02, 1.02)
             ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     if len(runs) == 1:
@@ -125,9 +124,18 @@ def smooth(values: np.ndarray, share: float = 0.05) -> np.ndarray:
     return (sums[places + reach + 1] - sums[places - reach]) / (2 * reach + 1)
 
 
-def _draw_curve(ax: Axes, rows: list[dict[str, str]], column: str, colour: str, name: str) -> None:
-    """One run's curve, as logged and smoothed."""
-    points = np.array([(float(row[_STEPS]), float(row[column])) for row in rows if row.get(column)]).reshape(-1, 2)
+def _curves(rows: list[dict[str, str]]) -> dict[str, np.ndarray]:
+    """What a run logged of how well it does: steps and values (N, 2), by column.
+
+    Success and return of a run that imitates are partly the oracle's own, so only its accuracy counts.
+    """
+    columns = (_ACCURACY,) if any(row.get(_ACCURACY) for row in rows) else (_SUCCESS, _RETURN)
+    logged = {c: [(float(row[_STEPS]), float(row[c])) for row in rows if row.get(c)] for c in columns}
+    return {column: np.array(points) for column, points in logged.items() if points}
+
+
+def _draw_curve(ax: Axes, points: np.ndarray, colour: str, name: str) -> None:
+    """A run's curve (N, 2), as logged and smoothed."""
     ax.plot(points[:, 0], points[:, 1], color=colour, alpha=0.25, linewidth=1)
     ax.plot(points[:, 0], smooth(points[:, 1]), color=colour, linewidth=2, label=name, solid_capstyle="round")
 

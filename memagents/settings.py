@@ -137,6 +137,11 @@ class Settings:
     imports: tuple[str, ...] = ()
     lessons: tyro.conf.Suppress[tuple[Lesson, ...]] = ()
 
+    def __post_init__(self) -> None:
+        for name, low in (("total_timesteps", 1), ("eval_episodes", 0)):
+            if getattr(self, name) < low:
+                raise ValueError(f"{name} must be at least {low}, not {getattr(self, name)}")
+
     def hyperparameters(self) -> dict[str, Any]:
         """What of the settings are arguments of the algorithm's constructor, by their names there."""
         names = ("n_steps", "n_minibatches", "n_epochs", "gamma", "gae_lambda", "ent_coef", "vf_coef", "max_grad_norm")

@@ -268,7 +268,7 @@ class Evaluation(NamedTuple):
     def title(self) -> str:
         """What it was about."""
         kwargs = ", ".join(f"{name}={value}" for name, value in self.env_kwargs.items())
-        return f"{self.env}({kwargs}), {self.episodes} episodes"
+        return f"{self.env}{f' ({kwargs})' if kwargs else ''}, {self.episodes} episodes"
 
 
 def evaluate_run(
