@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from io import BytesIO
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
 from PIL import Image
 
@@ -33,25 +36,26 @@ def learning_curve(run_dirs: Sequence[Path], path: Path) -> None:
     :param run_dirs: folders of runs
     :param path: of the PNG
     """
-    runs = {folder.name: read_progress(folder / PROGRESS_FILE) for folder in run_dirs}
+    folders = [Path(folder) for folder in run_dirs]
+    unique = len({folder.name for folder in folders}) == len(folders)
+    runs = {folder.name if unique else str(folder): read_progress(folder / PROGRESS_FILE) for folder in folders}
     curves = {name: _curves(rows) for name, rows in runs.items()}
     panels = [column for column in _LABELS if any(column in logged for logged in curves.values())]
     figure = Figure((8, 1 + 2.8 * max(1, len(panels))), dpi=130, layout="constrained", facecolor=PAPER)
     axes = figure.subplots(max(1, len(panels)), 1, sharex=True, squeeze=False)[:, 0]
     for ax, column in zip(axes, panels, strict=False):
-        for colour, (name, logged) in zip(_cycle(len(runs)), curves.items(), strict=True):
+        for colour, logged in zip(_cycle(len(runs)), curves.values(), strict=True):
             if column in logged:
-                _draw_curve(ax, logged[column], colour, name)
+                _draw_curve(ax, logged[column], colour)
         _dress(ax, _LABELS[column])
         if column != _RETURN:
             ax.set_ylim(-0.02, 1.02)
             ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     if len(runs) == 1:
-        for ax in axes:
-            _draw_lessons(ax, next(iter(runs.values())))
-    axes[0].set_title(next(iter(runs)) if len(runs) == 1 else "learning curves", loc="left", color=INK, weight="bold")
-    if len(runs) > 1:
-        axes[0].legend(frameon=False, labelcolor=INK)
+        _draw_lessons(axes.tolist(), next(iter(runs.values())))
+        axes[0].set_title(next(iter(runs)), loc="left", color=INK, weight="bold")
+    else:
+        _legend(figure, runs)
     axes[-1].set_xlabel("environment steps", color=INK)
     axes[-1].set_xlim(left=0)
     axes[-1].xaxis.set_major_formatter(FuncFormatter(lambda steps, _: short_number(steps)))
@@ -75,14 +79,14 @@ def comparison(scores: Mapping[str, Mapping[str, Interval]], path: Path, measure
         shown = [group[agent] for group in scores.values() if agent in group]
         means = np.array([interval.mean for interval in shown])
         reach = np.abs(np.array([[interval.low, interval.high] for interval in shown]).T - means)  # (2, groups)
-        ax.bar(places, means, 0.9 * width, color=colour, label=agent, zorder=2)
+        ax.bar(places, means, 0.9 * width, color=colour, zorder=2)
         ax.errorbar(places, means, reach, fmt="none", ecolor=INK, elinewidth=1, capsize=3, zorder=3)
     ax.set_xticks(range(len(scores)), list(scores))
     _dress(ax, measure)
     if measure == "success":
-        ax.set_ylim(0, 1)
+        ax.set_ylim(0, 1.04)
         ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
-    figure.legend(loc="outside upper left", ncols=min(4, len(agents)), frameon=False, labelcolor=INK)
+    _legend(figure, agents)
     _write(figure, path)
 
 
@@ -134,27 +138,30 @@ def _curves(rows: list[dict[str, str]]) -> dict[str, np.ndarray]:
     return {column: np.array(points) for column, points in logged.items() if points}
 
 
-def _draw_curve(ax: Axes, points: np.ndarray, colour: str, name: str) -> None:
+def _draw_curve(ax: Axes, points: np.ndarray, colour: str) -> None:
     """A run's curve (N, 2), as logged and smoothed."""
     ax.plot(points[:, 0], points[:, 1], color=colour, alpha=0.25, linewidth=1)
-    ax.plot(points[:, 0], smooth(points[:, 1]), color=colour, linewidth=2, label=name, solid_capstyle="round")
+    ax.plot(points[:, 0], smooth(points[:, 1]), color=colour, linewidth=2, solid_capstyle="round")
 
 
-def _draw_lessons(ax: Axes, rows: list[dict[str, str]]) -> None:
-    """Where each lesson but the first begins."""
-    previous = 0
-    for row in rows:
-        lesson = int(float(row.get(_LESSON) or 0))
-        if lesson != previous:
-            ax.axvline(float(row[_STEPS]), color=INK, linewidth=1, linestyle=":", alpha=0.6)
-            ax.text(
-                *(float(row[_STEPS]), 1.0, f" {lesson + 1}"),
-                transform=ax.get_xaxis_transform(),
-                va="top",
-                color=INK,
-                fontsize=8,
-            )
-            previous = lesson
+def _draw_lessons(axes: Sequence[Axes], rows: list[dict[str, str]]) -> None:
+    """Where each lesson but the first begins: after the row that was the last of the one before."""
+    numbers = [int(float(row.get(_LESSON) or 0)) for row in rows]
+    for before, (number, next_number) in zip(rows, pairwise(numbers), strict=False):
+        if number == next_number:
+            continue
+        steps = float(before[_STEPS])
+        for ax in axes:
+            ax.axvline(steps, color=INK, linewidth=1, linestyle=":", alpha=0.6)
+        style: dict[str, Any] = {"rotation": 90, "va": "bottom", "ha": "right", "color": INK, "fontsize": 8}
+        axes[0].text(steps, 0.03, f"lesson {next_number + 1} ", transform=axes[0].get_xaxis_transform(), **style)
+
+
+def _legend(figure: Figure, names: Iterable[str]) -> None:
+    """Names in the order of their colours, above all panels."""
+    names = list(names)
+    patches = [Patch(color=colour) for colour in _cycle(len(names))]
+    figure.legend(patches, names, loc="outside upper left", ncols=min(5, len(names)), frameon=False, labelcolor=INK)
 
 
 def _dress(ax: Axes, label: str) -> None:
