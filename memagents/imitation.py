@@ -43,7 +43,7 @@ class Imitation(MemoryAlgorithm):
         n_epochs: int = 1,
         **kwargs: Any,
     ):
-        self.oracle_share = oracle_share
+        self.oracle_share = oracle_share if callable(oracle_share) else in_range("oracle_share", oracle_share, 0, 1)
         self._share = 1.0  # of the present window
         super().__init__(policy, env, learning_rate, n_epochs=n_epochs, **kwargs)
 
@@ -98,9 +98,10 @@ class Imitation(MemoryAlgorithm):
         returns = batch.returns
         if cloning:
             with torch.no_grad():
-                # The value after the window is taken to be the value at its last step.
+                # What follows the window, or a time limit, is taken to be worth what the last step was.
+                following = batch.bootstrap * values
                 returns = values + advantages(
-                    batch.rewards, values, batch.ends, batch.bootstrap, values[-1], self.gamma, self.gae_lambda
+                    batch.rewards, values, batch.ends, following, values[-1], self.gamma, self.gae_lambda
                 )
         losses = {
             "cross_entropy_loss": torch.nn.functional.cross_entropy(logits, labels, reduction="sum")
@@ -118,3 +119,6 @@ class Imitation(MemoryAlgorithm):
     def _bootstrap(self, window: Window, cut: list[_CutEpisodes]) -> None:
         if self._share < 1:
             super()._bootstrap(window, cut)
+            return
+        for episodes in cut:  # a mark: the values are not known before the window is unrolled
+            window.bootstrap[episodes.t, torch.from_numpy(episodes.rows).to(self.device)] = 1
