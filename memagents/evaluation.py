@@ -251,9 +251,15 @@ def normalized_score(scores: np.ndarray, random_scores: np.ndarray, oracle_score
         with np.errstate(divide="ignore", invalid="ignore"):
             return np.where(high > low, (score - low) / (high - low), np.nan)
 
-    resampled = ([rng.choice(s, len(s)).mean() for _ in range(_BOOTSTRAP_SAMPLES)] for s in samples)
-    low, high = np.quantile(ratio(*map(np.array, resampled)), (0.025, 0.975))
+    low, high = np.quantile(ratio(*(_resampled_means(sample, rng) for sample in samples)), (0.025, 0.975))
     return Interval(float(ratio(*(sample.mean() for sample in samples))), float(low), float(high))
+
+
+def _resampled_means(sample: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """The means of samples (N,) drawn with replacement, a million numbers at a time at most."""
+    n = len(sample)
+    sizes = [len(part) for part in np.array_split(np.arange(_BOOTSTRAP_SAMPLES), 1 + _BOOTSTRAP_SAMPLES * n // 10**6)]
+    return np.concatenate([sample[rng.integers(n, size=(size, n))].mean(axis=1) for size in sizes])
 
 
 # --- showing --------------------------------------------------------------------------------------------------------
