@@ -152,7 +152,7 @@ def dnc_initial(slots, width, read_heads, units):
 def dnc_step(weights, x, state):
     """One time step of one DNC with one write head and an LSTM controller of one layer.
 
-    ``weights``: W_x, b_x (the gates from the input), W_r (the gates from [h; r¹ … r^R]), W_ξ, b_ξ, W_y, b_y (from [h; r]).
+    ``weights``: W_x, b_x (gates from the input), W_r (gates from [h; r¹ … r^R]), W_ξ, b_ξ, W_y, b_y (from [h; r]).
     """
     width, heads = state["memory"].shape[1], len(state["read_weights"])
     recurrent = np.concatenate([state["hidden"], *state["read_vectors"]])

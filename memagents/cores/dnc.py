@@ -104,7 +104,7 @@ class DNC(MemoryCore):
         weight = self.output.weight
         shapes = [(n, w), (n,), (n, n), (n,), (n,), (r, n), (r, w)]
         controller = LSTMState(weight.new_zeros(batch_size, h), weight.new_zeros(batch_size, h))
-        return DNCState(*(weight.new_zeros(batch_size, *shape) for shape in shapes), controller)
+        return DNCState._make([*(weight.new_zeros(batch_size, *shape) for shape in shapes), controller])
 
     def project(self, inputs: Tensor) -> Tensor:
         """The inputs' share of the controller's gates: (..., I) to (..., 4H)."""
@@ -125,7 +125,7 @@ class DNC(MemoryCore):
         features, leaves = dnc_window(
             x, starts, self.recurrent_gates.weight, self.interface.weight, self.interface.bias, leaves
         )
-        return Unrolled(self.readout(features), DNCState(*leaves[:7], LSTMState(*leaves[7:])), {}, {})
+        return Unrolled(self.readout(features), DNCState._make([*leaves[:7], LSTMState(*leaves[7:])]), {}, {})
 
     def step(self, x: Tensor, state: DNCState) -> Step:
         recurrent = torch.cat([state.controller.hidden, state.read_vectors.flatten(1)], dim=1)
