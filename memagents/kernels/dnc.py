@@ -7,9 +7,6 @@ row's results do not depend on the rows beside it or on where the window was cut
 
 For the backward the small quantities of every step are stored, the memory and link matrices only every √T steps; they
 are computed again from there, forward, since inverting their updates would divide by almost zero.
-
-The leaves of a state are laid out with the batch last in memory (their shapes have it first), which is how a tile loads
-them fastest; leaves in any other layout are copied.
 """
 
 from __future__ import annotations
@@ -125,21 +122,6 @@ class _Window(torch.autograd.Function):
         return (None, *_run_backward(ctx, grad_features, grad_leaves))
 
 
-def _sizes(leaves: Sequence[torch.Size]) -> Sizes:
-    """From the shapes of a state's leaves."""
-    return Sizes(leaves[0][1], leaves[0][2], leaves[5][1], leaves[7][1])
-
-
-def _rows(leaf: Tensor) -> Any:
-    """A leaf (B, ...) as an (entries, B) array."""
-    return leaf.detach().flatten(1).t().contiguous().numpy()
-
-
-def _leaf(rows: Tensor, shape: torch.Size) -> Tensor:
-    """An (entries, B) tensor as a leaf (B, ...)."""
-    return rows.t().view(shape)
-
-
 def _run_forward(
     starts: Tensor,
     x: Tensor,
@@ -151,11 +133,12 @@ def _run_forward(
 ) -> tuple[Tensor, list[Tensor], _Kept]:
     steps, batch = starts.shape
     shapes = [leaf.shape for leaf in leaves]
-    sizes, width = _sizes(shapes), lanes(_numpy_dtype(x))
+    sizes, width = _sizes(shapes), lanes(x.dtype)
     tiles = -(-batch // width)
     threads = thread_count(tiles)
-    every = max(1, round(math.sqrt(steps)))
-    after = [x.new_empty(shape[1:].numel(), batch) for shape in shapes]
+    every = _chunk(steps)
+    before = [leaf.contiguous() for leaf in leaves]
+    after = [torch.empty_like(leaf) for leaf in before]
     features = x.new_empty(steps, batch, sizes.hidden + sizes.heads * sizes.width)
     previous = x.new_empty(features.shape if keep else (0, 0, 0))
     tape = x.new_empty(tiles if keep else threads, steps + 1 if keep else 2, record_rows(sizes), width)
@@ -164,11 +147,11 @@ def _run_forward(
     work = x.new_zeros(threads, dnc_forward.work_rows(sizes), width)
     arguments = (
         tuple(sizes),
-        x.detach().contiguous().numpy(),
-        starts.contiguous().numpy(),
-        tuple(w.detach().contiguous().numpy() for w in (recurrent_weight, weight, bias)),
-        tuple(_rows(leaf) for leaf in leaves),
-        tuple(rows.numpy() for rows in after),
+        _array(x),
+        _array(starts),
+        (_array(recurrent_weight), _array(weight), _array(bias)),
+        tuple(leaf.data_ptr() for leaf in before),
+        tuple(leaf.data_ptr() for leaf in after),
         features.numpy(),
         previous.numpy(),
         tape.numpy(),
@@ -177,8 +160,7 @@ def _run_forward(
         work.numpy(),
     )
     run(partial(_forward, *arguments), tiles)
-    new = [_leaf(rows, shape) for rows, shape in zip(after, shapes, strict=True)]
-    return features, new, _Kept(tape, checkpoints, previous)
+    return features, after, _Kept(tape, checkpoints, previous)
 
 
 def _run_backward(
@@ -188,41 +170,49 @@ def _run_backward(
     tape, checkpoints, previous = ctx.kept
     steps, batch = starts.shape
     sizes, (tiles, _, _, width) = _sizes(ctx.shapes), checkpoints.shape
-    every = max(1, round(math.sqrt(steps)))
     wanted = ctx.needs_input_grad[5:]
     if grad_features is None:
         grad_features = torch.zeros_like(features)
-    nothing = features.new_empty(0, batch)
-    grad_before = [
-        features.new_empty(shape[1:].numel(), batch) if want else nothing
-        for shape, want in zip(ctx.shapes, wanted, strict=True)
-    ]
+    grad_after = []
+    if any(grad is not None for grad in grad_leaves):
+        pairs = zip(grad_leaves, ctx.shapes, strict=True)
+        grad_after = [features.new_zeros(shape) if grad is None else grad.contiguous() for grad, shape in pairs]
+    grad_before = [features.new_empty(shape) for shape in ctx.shapes] if any(wanted) else []
     d_gates = features.new_empty(steps, batch, 4 * sizes.hidden)
     d_interface = features.new_empty(steps, batch, interface_rows(sizes))
-    work = features.new_zeros(thread_count(tiles), dnc_backward.work_rows(sizes, every), width)
+    work = features.new_zeros(thread_count(tiles), dnc_backward.work_rows(sizes, _chunk(steps)), width)
+    nowhere = (0,) * len(ctx.shapes)
     arguments = (
         tuple(sizes),
-        starts.contiguous().numpy(),
-        tuple(w.detach().t().contiguous().numpy() for w in (recurrent_weight, weight)),
-        grad_features.contiguous().numpy(),
-        tuple(_rows(nothing.t() if grad is None else grad) for grad in grad_leaves),
-        tuple(rows.numpy() for rows in grad_before),
+        _array(starts),
+        (_array(recurrent_weight.t()), _array(weight.t())),
+        _array(grad_features),
+        tuple(grad.data_ptr() for grad in grad_after) or nowhere,
+        tuple(grad.data_ptr() for grad in grad_before) or nowhere,
         d_gates.numpy(),
         d_interface.numpy(),
         tape.numpy(),
         checkpoints.numpy(),
-        every,
+        _chunk(steps),
         work.numpy(),
     )
     run(partial(_backward, *arguments), tiles)
     flat_gates, flat_interface = d_gates.flatten(0, 1), d_interface.flatten(0, 1)
     d_recurrent = flat_gates.t() @ previous.flatten(0, 1)
     d_weight = flat_interface.t() @ features.flatten(0, 1)[:, : sizes.hidden]
-    d_leaves = [
-        _leaf(rows, shape) if want else None for rows, shape, want in zip(grad_before, ctx.shapes, wanted, strict=True)
-    ]
+    d_leaves = [grad_before[i] if want else None for i, want in enumerate(wanted)]
     return d_gates, d_recurrent, d_weight, flat_interface.sum(0), *d_leaves
 
 
-def _numpy_dtype(tensor: Tensor) -> Any:
-    return tensor.detach().numpy().dtype
+def _sizes(shapes: Sequence[torch.Size]) -> Sizes:
+    """Those of the DNC whose state has leaves of these shapes."""
+    return Sizes(shapes[0][1], shapes[0][2], shapes[5][1], shapes[7][1])
+
+
+def _chunk(steps: int) -> int:
+    """After how many steps of a window memory and link matrices are kept."""
+    return max(1, round(math.sqrt(steps)))
+
+
+def _array(tensor: Tensor) -> Any:
+    return tensor.detach().contiguous().numpy()

@@ -21,13 +21,12 @@ from memagents.kernels.dnc_tape import (
     copy,
     interface_of,
     interface_rows,
-    load_features,
     load_rows,
     load_starts,
     padded_slots,
     record_of,
     reset_carry,
-    store_features,
+    state_at,
     store_rows,
     take,
 )
@@ -537,39 +536,41 @@ def rebuild(first, last, sizes, starts, row, count, tape, checkpoint, work):
 
 
 @part
-def load_gradient(batch, row, count, out):
-    """:func:`load_rows`, where an array without entries stands for zeros."""
-    clear(out)
-    if batch.shape[0] > 0:
-        load_rows(batch, row, count, out)
+def load_gradients(state, row, count, work, sizes):
+    load_rows(state.memory, row, count, work.d_memory)
+    load_rows(state.usage, row, count, work.d_usage)
+    load_rows(state.link, row, count, work.d_link)
+    load_rows(state.precedence, row, count, work.d_precedence)
+    load_rows(state.write_weights, row, count, work.d_write)
+    load_rows(state.read_weights, row, count, work.d_read)
+    load_rows(state.read_vectors, row, count, work.d_features[sizes.hidden :])
+    load_rows(state.hidden, row, count, work.d_features[: sizes.hidden])
+    load_rows(state.cell, row, count, work.d_cell)
 
 
 @part
-def load_gradients(gradients, row, count, work, sizes):
-    memory, usage, link, precedence, write_weights, read_weights, read_vectors, hidden, cell = gradients
-    load_gradient(memory, row, count, work.d_memory)
-    load_gradient(usage, row, count, work.d_usage)
-    load_gradient(link, row, count, work.d_link)
-    load_gradient(precedence, row, count, work.d_precedence)
-    load_gradient(write_weights, row, count, work.d_write)
-    load_gradient(read_weights, row, count, work.d_read)
-    load_gradient(read_vectors, row, count, work.d_features[sizes.hidden :])
-    load_gradient(hidden, row, count, work.d_features[: sizes.hidden])
-    load_gradient(cell, row, count, work.d_cell)
+def store_gradients(work, row, count, state, sizes):
+    store_rows(work.d_memory, state.memory, row, count)
+    store_rows(work.d_usage, state.usage, row, count)
+    store_rows(work.d_link, state.link, row, count)
+    store_rows(work.d_precedence, state.precedence, row, count)
+    store_rows(work.d_write, state.write_weights, row, count)
+    store_rows(work.d_read, state.read_weights, row, count)
+    store_rows(work.d_features[sizes.hidden :], state.read_vectors, row, count)
+    store_rows(work.d_features[: sizes.hidden], state.hidden, row, count)
+    store_rows(work.d_cell, state.cell, row, count)
 
 
 @part
-def store_gradients(work, row, count, gradients, sizes):
-    memory, usage, link, precedence, write_weights, read_weights, read_vectors, hidden, cell = gradients
-    store_rows(work.d_memory, memory, row, count)
-    store_rows(work.d_usage, usage, row, count)
-    store_rows(work.d_link, link, row, count)
-    store_rows(work.d_precedence, precedence, row, count)
-    store_rows(work.d_write, write_weights, row, count)
-    store_rows(work.d_read, read_weights, row, count)
-    store_rows(work.d_features[sizes.hidden :], read_vectors, row, count)
-    store_rows(work.d_features[: sizes.hidden], hidden, row, count)
-    store_rows(work.d_cell, cell, row, count)
+def clear_gradients(work):
+    clear(work.d_memory)
+    clear(work.d_usage)
+    clear(work.d_link)
+    clear(work.d_precedence)
+    clear(work.d_write)
+    clear(work.d_read)
+    clear(work.d_features)
+    clear(work.d_cell)
 
 
 @part
@@ -592,10 +593,12 @@ def backward_tile(
     """The window for one tile, from its end to its beginning."""
     recurrent_columns, interface_columns = columns
     steps, lanes = starts.shape[0], work.fresh.shape[1]
-    row = tile * lanes
-    count = min(lanes, starts.shape[1] - row)
+    row, batch = tile * lanes, starts.shape[1]
+    count = min(lanes, batch - row)
     memory_rows, link_rows = work.d_memory.shape[0], work.d_link.shape[0]
-    load_gradients(grad_after, row, count, work, sizes)
+    clear_gradients(work)
+    if grad_after[0] != 0:
+        load_gradients(state_at(grad_after, batch, sizes, d_gates), row, count, work, sizes)
     for chunk in range((steps - 1) // every, -1, -1):
         first = chunk * every
         last = min(first + every, steps)
@@ -605,13 +608,14 @@ def backward_tile(
             fresh = load_starts(starts, t, row, count, work.fresh)
             if fresh:
                 before = reset_carry(work.fresh, tape[t, : carry_rows(sizes)], work.carry, sizes)
-            load_features(grad_features, t, row, count, work.grad_features)
+            load_rows(grad_features[t], row, count, work.grad_features)
             add_scaled(full(work.fresh, 1.0), work.grad_features, 0, work.d_features.shape[0], work.d_features)
             memory = work.memories[(t - first) * memory_rows : (t - first + 1) * memory_rows]
             link = work.links[(t - first) * link_rows : (t - first + 1) * link_rows]
             step(before, now, memory, link, work, recurrent_columns, interface_columns, sizes)
-            store_features(work.d_gates, d_gates, t, row, count)
-            store_features(work.d_interface, d_interface, t, row, count)
+            store_rows(work.d_gates, d_gates[t], row, count)
+            store_rows(work.d_interface, d_interface[t], row, count)
             if fresh:
                 clear_fresh_gradients(work)
-    store_gradients(work, row, count, grad_before, sizes)
+    if grad_before[0] != 0:
+        store_gradients(work, row, count, state_at(grad_before, batch, sizes, d_gates), sizes)

@@ -18,13 +18,12 @@ from memagents.kernels.dnc_tape import (
     clear_fresh,
     copy,
     interface_of,
-    load_features,
     load_rows,
     load_starts,
     padded_slots,
     record_of,
     reset_carry,
-    store_features,
+    state_at,
     store_rows,
     take,
 )
@@ -327,32 +326,30 @@ def step(before, now, work, recurrent_weight, interface_weight, sizes):
 
 @part
 def load_state(state, row, count, carry, work, sizes):
-    memory, usage, link, precedence, write_weights, read_weights, read_vectors, hidden, cell = state
-    load_rows(memory, row, count, work.memory)
-    load_rows(usage, row, count, carry.usage)
-    load_rows(link, row, count, work.link)
-    load_rows(precedence, row, count, carry.precedence)
-    load_rows(write_weights, row, count, carry.write_weights)
-    load_rows(read_weights, row, count, carry.read_weights)
-    load_rows(read_vectors, row, count, work.features[sizes.hidden :])
-    load_rows(hidden, row, count, work.features[: sizes.hidden])
-    load_rows(cell, row, count, carry.cell)
+    load_rows(state.memory, row, count, work.memory)
+    load_rows(state.usage, row, count, carry.usage)
+    load_rows(state.link, row, count, work.link)
+    load_rows(state.precedence, row, count, carry.precedence)
+    load_rows(state.write_weights, row, count, carry.write_weights)
+    load_rows(state.read_weights, row, count, carry.read_weights)
+    load_rows(state.read_vectors, row, count, work.features[sizes.hidden :])
+    load_rows(state.hidden, row, count, work.features[: sizes.hidden])
+    load_rows(state.cell, row, count, carry.cell)
     for i in range(sizes.slots):
         store(carry.norms, i, norm(work.memory, i * sizes.width, sizes.width))
 
 
 @part
 def store_state(state, row, count, carry, work, sizes):
-    memory, usage, link, precedence, write_weights, read_weights, read_vectors, hidden, cell = state
-    store_rows(work.memory, memory, row, count)
-    store_rows(carry.usage, usage, row, count)
-    store_rows(work.link, link, row, count)
-    store_rows(carry.precedence, precedence, row, count)
-    store_rows(carry.write_weights, write_weights, row, count)
-    store_rows(carry.read_weights, read_weights, row, count)
-    store_rows(work.features[sizes.hidden :], read_vectors, row, count)
-    store_rows(work.features[: sizes.hidden], hidden, row, count)
-    store_rows(carry.cell, cell, row, count)
+    store_rows(work.memory, state.memory, row, count)
+    store_rows(carry.usage, state.usage, row, count)
+    store_rows(work.link, state.link, row, count)
+    store_rows(carry.precedence, state.precedence, row, count)
+    store_rows(carry.write_weights, state.write_weights, row, count)
+    store_rows(carry.read_weights, state.read_weights, row, count)
+    store_rows(work.features[sizes.hidden :], state.read_vectors, row, count)
+    store_rows(work.features[: sizes.hidden], state.hidden, row, count)
+    store_rows(carry.cell, state.cell, row, count)
 
 
 @part
@@ -366,9 +363,9 @@ def forward_tile(tile, sizes, x, starts, weights, before, after, features, previ
     """The window for one tile; the tape holds all its records, or only two that take turns."""
     lanes, slots = work.fresh.shape[1], tape.shape[0]
     recurrent_weight, interface_weight, bias = weights
-    row = tile * lanes
-    count = min(lanes, x.shape[1] - row)
-    load_state(before, row, count, carry_of(tape[0], sizes), work, sizes)
+    row, batch = tile * lanes, x.shape[1]
+    count = min(lanes, batch - row)
+    load_state(state_at(before, batch, sizes, x), row, count, carry_of(tape[0], sizes), work, sizes)
     for t in range(x.shape[0]):
         if checkpoints.shape[0] > 0 and t % every == 0:
             copy(work.memory, checkpoints[t // every])
@@ -382,9 +379,9 @@ def forward_tile(tile, sizes, x, starts, weights, before, after, features, previ
             clear_fresh(work.fresh, work.link)
             clear_fresh(work.fresh, work.features)
         if previous.shape[0] > 0:
-            store_features(work.features, previous, t, row, count)
-        load_features(x, t, row, count, now.gates)
+            store_rows(work.features, previous[t], row, count)
+        load_rows(x[t], row, count, now.gates)
         fill_bias(bias, now.interface)
         step(carry, now, work, recurrent_weight, interface_weight, sizes)
-        store_features(work.features, features, t, row, count)
-    store_state(after, row, count, carry_of(tape[x.shape[0] % slots], sizes), work, sizes)
+        store_rows(work.features, features[t], row, count)
+    store_state(state_at(after, batch, sizes, x), row, count, carry_of(tape[x.shape[0] % slots], sizes), work, sizes)

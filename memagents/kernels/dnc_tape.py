@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from numba.extending import register_jitable
 
-from memagents.kernels.simd import full, load, load_from, part, select_less, sqrt, store, store_to
+from memagents.kernels.simd import array_at, full, gather_entries, load, part, scatter_entries, select_less, sqrt, store
 
 EPSILON = 1e-6
 """The constant of :mod:`memagents.memory.addressing` and :mod:`memagents.memory.allocation`."""
@@ -36,6 +36,20 @@ class Carry(NamedTuple):
     norms: Any  # N, of the slots of the memory
     read_weights: Any  # R N
     cell: Any  # H
+
+
+class State(NamedTuple):
+    """A :class:`~memagents.cores.dnc.DNCState` in memory, every leaf a (B, entries) array."""
+
+    memory: Any
+    usage: Any
+    link: Any
+    precedence: Any
+    write_weights: Any
+    read_weights: Any
+    read_vectors: Any
+    hidden: Any
+    cell: Any
 
 
 class Record(NamedTuple):
@@ -162,52 +176,53 @@ def interface_of(flat, sizes):
     )  # fmt: skip
 
 
+@part
+def state_at(addresses, rows, sizes, like):
+    """The :class:`State` of so many batch rows with its leaves at these addresses."""
+    n, vectors, weights = sizes.slots, sizes.heads * sizes.width, sizes.heads * sizes.slots
+    return State(
+        array_at(addresses[0], rows, n * sizes.width, like),
+        array_at(addresses[1], rows, n, like),
+        array_at(addresses[2], rows, n * n, like),
+        array_at(addresses[3], rows, n, like),
+        array_at(addresses[4], rows, n, like),
+        array_at(addresses[5], rows, weights, like),
+        array_at(addresses[6], rows, vectors, like),
+        array_at(addresses[7], rows, sizes.hidden, like),
+        array_at(addresses[8], rows, sizes.hidden, like),
+    )
+
+
 # --- between the batch and a tile -----------------------------------------------------------------------------------
 
 
 @part
 def load_rows(batch, row, count, out):
-    """``count`` batch rows of an (entries, B) array to a tile's (entries, lanes); lanes without a row become zero."""
-    entries, width = batch.shape
-    if count == out.shape[1]:
-        for e in range(entries):
-            store(out, e, load_from(batch, e * width + row))
-        return
-    for e in range(entries):
+    """``count`` rows of a (rows, entries) array to a tile's (entries, lanes); lanes without a row become zero."""
+    entries, lanes = batch.shape[1], out.shape[1]
+    done = 0
+    if count == lanes:
+        done = entries - entries % lanes
+        for e in range(0, done, lanes):
+            gather_entries(batch, row * entries + e, entries, out, e)
+    for e in range(done, entries):
         store(out, e, full(out, 0.0))
         for lane in range(count):
-            out[e, lane] = batch[e, row + lane]
+            out[e, lane] = batch[row + lane, e]
 
 
 @part
 def store_rows(tile, batch, row, count):
     """The reverse of :func:`load_rows`."""
-    entries, width = batch.shape
-    if count == tile.shape[1]:
-        for e in range(entries):
-            store_to(batch, e * width + row, load(tile, e))
-        return
-    for e in range(entries):
-        for lane in range(count):
-            batch[e, row + lane] = tile[e, lane]
-
-
-@part
-def load_features(batch, t, row, count, out):
-    """Step t of ``count`` rows of a (T, B, entries) array to a tile's (entries, lanes)."""
-    if count < out.shape[1]:
-        clear(out)
+    entries, lanes = batch.shape[1], tile.shape[1]
+    done = 0
+    if count == lanes:
+        done = entries - entries % lanes
+        for e in range(0, done, lanes):
+            scatter_entries(tile, e, batch, row * entries + e, entries)
     for lane in range(count):
-        for e in range(batch.shape[2]):
-            out[e, lane] = batch[t, row + lane, e]
-
-
-@part
-def store_features(tile, batch, t, row, count):
-    """The reverse of :func:`load_features`."""
-    for lane in range(count):
-        for e in range(batch.shape[2]):
-            batch[t, row + lane, e] = tile[e, lane]
+        for e in range(done, entries):
+            batch[row + lane, e] = tile[e, lane]
 
 
 @part

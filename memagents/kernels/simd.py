@@ -18,8 +18,9 @@ import operator
 from collections.abc import Callable
 
 import numpy as np
+import torch
 from llvmlite import ir
-from numba import njit, types
+from numba import carray, njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic, models, overload, register_model
 
@@ -30,9 +31,9 @@ _LANES = {types.float32: 8, types.float64: 4}
 _BYTES = {types.float32: 4, types.float64: 8}
 
 
-def lanes(dtype: np.dtype | type) -> int:
-    """The number of batch rows in one vector of ``dtype``, float32 or float64."""
-    return _LANES[types.float32 if np.dtype(dtype) == np.float32 else types.float64]
+def lanes(dtype: torch.dtype) -> int:
+    """The number of batch rows in one vector of ``dtype``, ``torch.float32`` or ``torch.float64``."""
+    return _LANES[types.float32 if dtype == torch.float32 else types.float64]
 
 
 class Vector(types.Type):
@@ -69,33 +70,6 @@ def _vector_address(context, builder, array_type, array, element):
 
 def _contiguous(array) -> bool:
     return isinstance(array, types.Array) and array.layout == "C" and array.dtype in _LANES
-
-
-@intrinsic
-def load_from(typingctx, array, element):
-    """The vector that begins at a flat element of a C-contiguous array."""
-    if not _contiguous(array):
-        return None
-
-    def codegen(context, builder, signature, args):
-        address = _vector_address(context, builder, array, *args)
-        return builder.load(address, align=_BYTES[array.dtype])
-
-    return Vector(array.dtype)(array, types.intp), codegen
-
-
-@intrinsic
-def store_to(typingctx, array, element, value):
-    """Write a vector to where a flat element of a C-contiguous array is."""
-    if not (_contiguous(array) and isinstance(value, Vector) and value.dtype is array.dtype):
-        return None
-
-    def codegen(context, builder, signature, args):
-        address = _vector_address(context, builder, array, *args[:2])
-        builder.store(args[2], address, align=_BYTES[array.dtype])
-        return context.get_dummy_value()
-
-    return types.void(array, types.intp, value), codegen
 
 
 @intrinsic
@@ -160,6 +134,84 @@ def _broadcast(context, builder, scalar, vector):
     return builder.shuffle_vector(
         one, ir.Constant(shape, ir.Undefined), ir.Constant(ir.VectorType(index, vector.lanes), None)
     )
+
+
+@intrinsic
+def gather_entries(typingctx, batch, element, stride, tile, entry):
+    """As many entries as there are lanes, from one row of the batch per lane to (entries, lanes).
+
+    Lane r of ``tile[entry + e]`` becomes the flat element ``element + r * stride + e`` of ``batch``.
+    """
+    if not (_contiguous(batch) and _contiguous(tile) and batch.dtype is tile.dtype):
+        return None
+
+    def codegen(context, builder, signature, args):
+        _, element, stride, _, entry = args
+        count = _LANES[tile.dtype]
+        rows = []
+        for row in range(count):
+            at = builder.add(element, builder.mul(stride, stride.type(row)))
+            rows.append(builder.load(_vector_address(context, builder, batch, args[0], at), align=_BYTES[tile.dtype]))
+        for e, vector in enumerate(_transpose(builder, rows)):
+            at = builder.mul(builder.add(entry, entry.type(e)), entry.type(count))
+            builder.store(vector, _vector_address(context, builder, tile, args[3], at), align=_BYTES[tile.dtype])
+        return context.get_dummy_value()
+
+    return types.void(batch, types.intp, types.intp, tile, types.intp), codegen
+
+
+@intrinsic
+def scatter_entries(typingctx, tile, entry, batch, element, stride):
+    """The reverse of :func:`gather_entries`."""
+    if not (_contiguous(batch) and _contiguous(tile) and batch.dtype is tile.dtype):
+        return None
+
+    def codegen(context, builder, signature, args):
+        _, entry, _, element, stride = args
+        count = _LANES[tile.dtype]
+        entries = []
+        for e in range(count):
+            at = builder.mul(builder.add(entry, entry.type(e)), entry.type(count))
+            entries.append(builder.load(_vector_address(context, builder, tile, args[0], at), align=_BYTES[tile.dtype]))
+        for row, vector in enumerate(_transpose(builder, entries)):
+            at = builder.add(element, builder.mul(stride, stride.type(row)))
+            builder.store(vector, _vector_address(context, builder, batch, args[2], at), align=_BYTES[tile.dtype])
+        return context.get_dummy_value()
+
+    return types.void(tile, types.intp, batch, types.intp, types.intp), codegen
+
+
+def _transpose(builder, vectors):
+    """A square of vectors, by exchanging ever smaller off-diagonal blocks."""
+    count = len(vectors)
+    index = ir.IntType(32)
+    vectors = list(vectors)
+    block = count // 2
+    while block:
+        upper = [e if not e & block else count + e - block for e in range(count)]
+        lower = [e + block if not e & block else count + e for e in range(count)]
+        for i in range(count):
+            if not i & block:
+                pair = vectors[i], vectors[i + block]
+                for place, mask in ((i, upper), (i + block, lower)):
+                    constant = ir.Constant(ir.VectorType(index, count), [index(e) for e in mask])
+                    vectors[place] = builder.shuffle_vector(*pair, constant)
+        block //= 2
+    return vectors
+
+
+@intrinsic
+def _pointer(typingctx, address, like):
+    def codegen(context, builder, signature, args):
+        return builder.inttoptr(args[0], context.get_value_type(signature.return_type))
+
+    return types.CPointer(like.dtype)(types.intp, like), codegen
+
+
+@part
+def array_at(address, rows, entries, like):
+    """The (rows, entries) array at an address, of the type of numbers that ``like`` has."""
+    return carray(_pointer(address, like), (rows, entries))
 
 
 # --- arithmetic -----------------------------------------------------------------------------------------------------

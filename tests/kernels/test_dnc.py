@@ -1,0 +1,273 @@
+"""The fused DNC against the plain loop of its steps, which is the reference."""
+
+import multiprocessing
+
+import pytest
+import torch
+
+from memagents import make_core
+from memagents.cores import dnc as dnc_core
+from memagents.cores.core import MemoryCore, map_state, select_rows, state_leaves
+from memagents.kernels.dnc import dnc_window, supported
+
+
+def make(slots, width, heads, hidden, dtype=torch.float64, scale=2.0):
+    torch.manual_seed(slots * 1000 + width * 100 + heads * 10 + hidden)
+    core = make_core(
+        "dnc", input_size=3, slots=slots, width=width, read_heads=heads, controller_size=hidden, output_size=4
+    ).to(dtype)
+    with torch.no_grad():
+        for parameter in core.parameters():
+            parameter.mul_(scale)
+    return core
+
+
+def used_state(core, batch):
+    """A state as in the middle of an episode, in which no two slots are used almost equally.
+
+    Where two are, rounding decides which of them is written, and the reference and the kernel may round differently:
+    their memories are then equal but for the order of slots. That happens in the steps after a start, where
+    only what does not depend on that order can be compared.
+    """
+    n, w, r, h = core.slots, core.width, core.read_heads, core.controller_size
+    like = {"dtype": core.output.weight.dtype}
+    return dnc_core.DNCState(
+        memory=torch.randn(batch, n, w, **like),
+        usage=torch.stack([torch.randperm(n) for _ in range(batch)]).to(**like) * 0.8 / n + 0.1,
+        link=torch.rand(batch, n, n, **like) / n * (1 - torch.eye(n, **like)),
+        precedence=torch.rand(batch, n, **like) / n,
+        write_weights=torch.zeros(batch, n, **like),
+        read_weights=torch.softmax(torch.randn(batch, r, n, **like), dim=2),
+        read_vectors=torch.randn(batch, r, w, **like),
+        controller=dnc_core.LSTMState(torch.randn(batch, h, **like).tanh(), torch.randn(batch, h, **like)),
+    )
+
+
+def values_and_gradients(unroll, core, inputs, state, starts, by_state):
+    """What a window gives, by name, with the gradients of a random sum of it.
+
+    :param by_state: the final state is part of both
+    """
+    inputs = inputs.clone().requires_grad_()
+    state = map_state(lambda leaf: leaf.clone().requires_grad_(), state)
+    core.zero_grad()
+    unrolled = unroll(core, inputs, state, starts)
+    generator = torch.Generator().manual_seed(0)
+    results = [unrolled.outputs, *(state_leaves(unrolled.state) if by_state else [])]
+    sum((r * torch.randn(r.shape, generator=generator, dtype=r.dtype)).sum() for r in results).backward()
+    found = {f"result {i}": result.detach() for i, result in enumerate(results)}
+    found |= {f"d {name}": parameter.grad for name, parameter in core.named_parameters()}
+    found |= {f"d state {i}": leaf.grad for i, leaf in enumerate(state_leaves(state))}
+    return found | {"d inputs": inputs.grad}
+
+
+def assert_equal_unrolls(core, inputs, state, starts, tolerance=1e-10):
+    by_state = not starts.any()
+    expected = values_and_gradients(MemoryCore.unroll, core, inputs, state, starts, by_state)
+    found = values_and_gradients(type(core).unroll, core, inputs, state, starts, by_state)
+    assert found.keys() == expected.keys()
+    for name, value in expected.items():
+        absolute = tolerance * (1 + value.abs().max().item())
+        torch.testing.assert_close(found[name], value, rtol=0, atol=absolute, msg=lambda m, n=name: f"{n}: {m}")
+
+
+SIZES = [  # slots, width, read heads, controller, steps, batch
+    (1, 1, 1, 1, 1, 1),
+    (8, 4, 2, 8, 7, 3),
+    (7, 5, 3, 6, 9, 11),
+    (6, 9, 1, 5, 5, 4),
+    (13, 3, 4, 7, 10, 9),
+    (16, 8, 2, 12, 4, 8),
+    (5, 2, 5, 3, 1, 17),
+    (32, 24, 2, 16, 6, 5),
+    (64, 32, 4, 64, 4, 9),
+]
+
+
+@pytest.mark.parametrize("sizes", SIZES, ids=str)
+@pytest.mark.parametrize("chance_of_start", [0.0, 0.3, 1.0])
+def test_values_and_gradients_equal_the_plain_loop(sizes, chance_of_start):
+    *shape, steps, batch = sizes
+    core = make(*shape)
+    inputs = torch.randn(steps, batch, core.input_size, dtype=torch.float64)
+    starts = torch.rand(steps, batch) < chance_of_start
+    assert_equal_unrolls(core, inputs, used_state(core, batch), starts)
+
+
+def test_a_start_at_every_position():
+    core = make(6, 4, 2, 5)
+    steps = 7
+    inputs = torch.randn(steps, steps, core.input_size, dtype=torch.float64)
+    assert_equal_unrolls(core, inputs, used_state(core, steps), torch.eye(steps, dtype=torch.bool))
+
+
+def test_huge_and_zero_inputs_to_the_initial_state():
+    core = make(6, 4, 2, 5, scale=30.0)
+    inputs = torch.randn(5, 3, core.input_size, dtype=torch.float64) * torch.tensor([0.0, 1.0, 1e3]).view(1, 3, 1)
+    starts = torch.zeros(5, 3, dtype=torch.bool)
+    found = values_and_gradients(type(core).unroll, core, inputs, core.initial_state(3), starts, by_state=True)
+    assert all(value.isfinite().all() for value in found.values())
+
+
+def test_float32():
+    core = make(8, 6, 2, 8, torch.float32, scale=1.0)
+    inputs = torch.randn(6, 10, core.input_size)
+    starts = torch.zeros(6, 10, dtype=torch.bool)
+    assert_equal_unrolls(core, inputs, used_state(core, 10), starts, tolerance=1e-4)
+
+
+def test_without_gradients_to_the_state():
+    core = make(6, 4, 2, 5)
+    inputs = torch.randn(4, 3, core.input_size, dtype=torch.float64)
+    starts, state = torch.rand(4, 3) < 0.3, used_state(core, 3)
+    gradients = []
+    for unroll in (MemoryCore.unroll, type(core).unroll):
+        core.zero_grad()
+        unroll(core, inputs, state, starts).outputs.square().sum().backward()
+        gradients.append([parameter.grad for parameter in core.parameters()])
+    torch.testing.assert_close(*gradients)
+
+
+def test_leaves_in_any_layout_and_some_of_them_trained():
+    core = make(6, 4, 2, 5)
+    inputs = torch.randn(4, 3, core.input_size, dtype=torch.float64)
+    starts = torch.zeros(4, 3, dtype=torch.bool)
+    plain = used_state(core, 3)
+    strided = map_state(lambda leaf: leaf.movedim(0, -1).contiguous().movedim(-1, 0), plain)
+    gradients = []
+    for state, unroll in [(plain, MemoryCore.unroll), (strided, type(core).unroll)]:
+        memory = state.memory.detach().requires_grad_()
+        unroll(core, inputs, state._replace(memory=memory), starts).outputs.sum().backward()
+        gradients.append(memory.grad)
+    torch.testing.assert_close(*gradients)
+
+
+# --- one result, however it is computed -----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def window():
+    """The kernel's own operands: (x, starts, weights, leaves), without the matrix products around it."""
+    core = make(10, 7, 3, 9, torch.float32)
+    steps, batch = 6, 21
+    x = core.project(torch.randn(steps, batch, core.input_size)).detach()
+    weights = core.recurrent_gates.weight, core.interface.weight, core.interface.bias
+    return x, torch.rand(steps, batch) < 0.2, weights, used_state(core, batch)
+
+
+def run(x, starts, weights, state):
+    features, leaves = dnc_window(x, starts, *weights, state_leaves(state))
+    return [features.detach(), *(leaf.detach() for leaf in leaves)]
+
+
+def assert_same_bits(found, expected):
+    assert len(found) == len(expected)
+    assert all(torch.equal(a, b) for a, b in zip(found, expected, strict=True))
+
+
+@pytest.mark.parametrize("rows", [[4], [20, 0], list(range(8)), list(range(20, -1, -1)), [3] * 9], ids=str)
+def test_a_row_does_not_depend_on_its_batch(window, rows):
+    x, starts, weights, state = window
+    features, *leaves = run(x, starts, weights, state)
+    alone = run(x[:, rows], starts[:, rows], weights, select_rows(state, rows))
+    assert_same_bits(alone, [features[:, rows], *(leaf[rows] for leaf in leaves)])
+
+
+@pytest.mark.parametrize("grad", [False, True])
+def test_steps_one_by_one_equal_the_window(window, grad):
+    x, starts, weights, state = window
+    with torch.set_grad_enabled(grad):
+        expected = run(x, starts, weights, state)
+    leaves, features = state_leaves(state), []
+    with torch.no_grad():
+        for t in range(len(x)):
+            step, leaves = dnc_window(x[t : t + 1], starts[t : t + 1], *weights, leaves)
+            features.append(step)
+    assert_same_bits([torch.cat(features), *leaves], expected)
+
+
+def test_the_number_of_threads_changes_nothing(window):
+    x, starts, weights, state = window
+    before = torch.get_num_threads()
+    try:
+        results = []
+        for threads in (1, 2, 3):
+            torch.set_num_threads(threads)
+            core_x = x.clone().requires_grad_()
+            features, _ = dnc_window(core_x, starts, *(w.detach() for w in weights), state_leaves(state))
+            features.sum().backward()
+            results.append([features.detach(), core_x.grad])
+    finally:
+        torch.set_num_threads(before)
+    assert_same_bits(results[1], results[0])
+    assert_same_bits(results[2], results[0])
+
+
+def test_not_a_number_stays_in_its_row_and_ends_at_a_start(window):
+    x, starts, weights, state = window
+    clean = run(x, torch.ones_like(starts), weights, state)
+    broken = map_state(lambda leaf: torch.full_like(leaf, float("nan")), state)
+    assert_same_bits(run(x, torch.ones_like(starts), weights, broken), clean)
+    x = x.clone()
+    x[0, 5] = float("nan")
+    features = run(x, torch.zeros_like(starts), weights, state)[0]
+    assert features[:, 5].isnan().any() and not features[:, :5].isnan().any() and not features[:, 6:].isnan().any()
+
+
+def _window_in_child(operands, connection):
+    connection.send([part.numpy() for part in run(*operands)])
+
+
+def test_after_a_fork(window):
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        expected = run(*window)  # starts the threads, which the child will not have
+        context = multiprocessing.get_context("fork")
+        ours, theirs = context.Pipe()
+        with torch.no_grad():
+            child = context.Process(target=_window_in_child, args=(window, theirs))
+            child.start()
+        assert ours.poll(60), "the child hangs"
+        assert_same_bits([torch.from_numpy(part) for part in ours.recv()], expected)
+        child.join()
+    finally:
+        torch.set_num_threads(before)
+
+
+# --- where the kernel does not apply --------------------------------------------------------------------------------
+
+
+def test_not_differentiable_twice():
+    core = make(4, 3, 1, 4)
+    inputs = torch.randn(2, 2, core.input_size, dtype=torch.float64, requires_grad=True)
+    outputs = core.unroll(inputs, core.initial_state(2), torch.zeros(2, 2, dtype=torch.bool)).outputs
+    (gradient,) = torch.autograd.grad(outputs.square().sum(), inputs, create_graph=True)
+    with pytest.raises(RuntimeError, match="twice"):
+        gradient.sum().backward()
+
+
+def test_supported():
+    x = torch.zeros(2)
+    assert supported([x, x]) and supported([x.double(), x.double()])
+    assert not supported([x, x.double()])
+    assert not supported([x.half(), x.half()])
+    assert not supported([x.to("meta"), x.to("meta")])
+    with torch.autocast("cpu"):
+        assert not supported([x, x])
+
+
+def test_falls_back_to_the_plain_loop(monkeypatch):
+    core = make(4, 3, 1, 4, torch.float32)
+    inputs, state = torch.randn(2, 2, core.input_size), core.initial_state(2)
+    starts = torch.zeros(2, 2, dtype=torch.bool)
+
+    def refuse(*_):
+        raise AssertionError("the kernel was called")
+
+    monkeypatch.setattr(dnc_core, "dnc_window", refuse)
+    with pytest.raises(AssertionError, match="kernel"):
+        core.unroll(inputs, state, starts)
+    assert core.unroll(inputs, state, starts, trace=True).trace["usage"].shape == (2, 2, 4)
+    with torch.autocast("cpu"):
+        assert core.unroll(inputs, state, starts).state.memory.dtype == torch.float32
