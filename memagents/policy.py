@@ -89,7 +89,7 @@ class MemoryPolicy(BasePolicy):
             optimizer_kwargs=optimizer_kwargs,
         )
         self.features_extractor = self.make_features_extractor()
-        self.core = make_core(core, self.features_extractor.features_dim, **(core_kwargs or {}))
+        self.core = make_core(core, int(self.features_extractor.features_dim), **(core_kwargs or {}))
         hidden = net_arch if isinstance(net_arch, dict) else {"pi": net_arch or [], "vf": net_arch or []}
         distribution: Any = make_proba_distribution(action_space)
         self.action_dist = distribution

@@ -61,6 +61,7 @@ def describe(agent: MemoryAlgorithm) -> dict[str, Any]:
         "algorithm": type(agent).__name__,
         "num_timesteps": agent.num_timesteps,
         "n_envs": agent.n_envs,
+        "policy_class": _encode(agent.policy_class, "policy"),
         "policy_kwargs": _encode(agent.policy_kwargs, "policy_kwargs"),
         "hyperparameters": {name: _encode(getattr(agent, name), name) for name in agent.hyperparameters},
         "observation_space": space_to_json(agent.observation_space),
@@ -122,6 +123,8 @@ def resume(cls: type[MemoryAlgorithm], path: str | Path, env: Any, device: Any, 
     folder = folder_of(path)
     file = folder / STATE_FILE
     description = read_description(folder)
+    if description["algorithm"] != cls.__name__:
+        raise CheckpointError(f"{folder} is a run of {description['algorithm']}, not of {cls.__name__}")
     state = checkpoint.read_tree(file)
     agent = _build(cls, folder, description, env, device, {"run_dir": folder, **kwargs})
     try:
@@ -155,6 +158,7 @@ _PARTS = {
     "algorithm": str,
     "num_timesteps": int,
     "n_envs": int,
+    "policy_class": dict,
     "policy_kwargs": dict,
     "hyperparameters": dict,
     "observation_space": dict,
@@ -211,7 +215,8 @@ def _build(
         allowed = {*cls.hyperparameters, "policy_kwargs"} - changes.keys()
         arguments = {k: _decode(v, k, path) for k, v in saved.items() if k in allowed}
         _check_core(arguments.get("policy_kwargs", {}).get("core"), path)
-        agent = cls("MlpPolicy", env, device=device, _init_setup_model=False, **{**arguments, **changes})
+        policy = _decode(description["policy_class"], "policy", path)
+        agent = cls(policy, env, device=device, _init_setup_model=False, **{**arguments, **changes})
         for name, space in spaces.items():
             if env is None:
                 setattr(agent, name, space)

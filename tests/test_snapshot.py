@@ -1,54 +1,22 @@
 """A snapshot of an environment and its wrappers goes on exactly, or says that it does not."""
 
-import gymnasium as gym
 import numpy as np
 import pytest
-from stable_baselines3.common.vec_env import VecCheckNan, VecEnvWrapper, VecFrameStack, VecMonitor, VecNormalize
+from stable_baselines3.common.vec_env import VecCheckNan, VecFrameStack, VecMonitor, VecNormalize
 
-import memenvs  # noqa: F401
 from memagents import as_vec_env
 from memagents.conditioning import ConditionOn
 from memagents.snapshot import restore_env, snapshot_env
-from tests.toys import assert_same, dummy
-
-
-def underground(count=4):
-    return as_vec_env(gym.make_vec("memenvs/Underground-v0", num_envs=count, stations=3, exits=1, labels=3, distance=1))
-
-
-def dict_of_floats(env):
-    """Underground's bytes as floats that VecNormalize takes."""
-
-    class Floats(VecEnvWrapper):
-        def __init__(self, venv):
-            super().__init__(venv, observation_space=gym.spaces.Box(0, 20, (8,), np.float32))
-
-        def reset(self):
-            return self.venv.reset().astype(np.float32)
-
-        def step_wait(self):
-            observations, rewards, dones, infos = self.venv.step_wait()
-            for i in np.flatnonzero(dones):
-                infos[i]["terminal_observation"] = infos[i]["terminal_observation"].astype(np.float32)
-            return observations.astype(np.float32), rewards, dones, infos
-
-        def snapshot(self):
-            return {}
-
-        def restore(self, snapshot):
-            assert snapshot == {}
-
-    return Floats(env)
-
+from tests.toys import Floats, assert_same, dummy, underground
 
 STACKS = {
     "bare": underground,
     "monitor": lambda: VecMonitor(underground()),
     "condition": lambda: as_vec_env(VecCheckNan(underground()), ["action", "reward"]),
-    "normalized": lambda: VecNormalize(dict_of_floats(underground())),
+    "normalized": lambda: VecNormalize(Floats(underground())),
     "normalized_rewards": lambda: VecNormalize(underground(), norm_obs=False),
     "normalized_dict": lambda: VecNormalize(
-        ConditionOn(dict_of_floats(underground()), ["reward"]), norm_obs_keys=["observation"]
+        ConditionOn(Floats(underground()), ["reward"]), norm_obs_keys=["observation"]
     ),
 }
 
@@ -80,7 +48,7 @@ def test_a_snapshot_goes_on_exactly(stack):
 
 
 def test_what_cannot_go_on_exactly_says_so():
-    for make in (dummy, lambda: VecNormalize(dummy()), lambda: VecFrameStack(dict_of_floats(underground()), 2)):
+    for make in (dummy, lambda: VecNormalize(dummy()), lambda: VecFrameStack(Floats(underground()), 2)):
         env = make()
         env.reset()
         env.step(np.zeros(env.num_envs, np.int64))

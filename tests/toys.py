@@ -8,7 +8,8 @@ from gymnasium import spaces
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnvWrapper
 
-from memagents.vector import decision_mask
+import memenvs  # noqa: F401
+from memagents.vector import as_vec_env, decision_mask
 
 OBSERVATIONS = {
     "box": spaces.Box(-1, 1, (3,), np.float32),
@@ -104,6 +105,18 @@ def toys(count, **parameters):
     return [lambda: Toy(**parameters)] * count
 
 
+def underground(count=4, **parameters):
+    """The smallest journeys: three stations with an exit each, one step to go."""
+    return as_vec_env(
+        gym.make_vec("memenvs/Underground-v0", num_envs=count, stations=3, exits=1, labels=3, distance=1, **parameters)
+    )
+
+
+def tmaze(count=4, **parameters):
+    """T-mazes with a short corridor."""
+    return as_vec_env(gym.make_vec("memenvs/TMaze-v0", num_envs=count, length=3, **parameters))
+
+
 def dummy(count=3, **parameters):
     """Toys as SB3 users have them."""
     return DummyVecEnv([lambda make=make: Monitor(make()) for make in toys(count, **parameters)])
@@ -117,6 +130,28 @@ def assert_same(a, b):
             assert_same(a[name], b[name])
     else:
         np.testing.assert_array_equal(a, b)
+
+
+class Floats(VecEnvWrapper):
+    """Underground's bytes as floats, which VecNormalize takes; a wrapper of its own with (no) state."""
+
+    def __init__(self, venv):
+        super().__init__(venv, observation_space=spaces.Box(0, 20, (8,), np.float32))
+
+    def reset(self):
+        return self.venv.reset().astype(np.float32)
+
+    def step_wait(self):
+        observations, rewards, dones, infos = self.venv.step_wait()
+        for i in np.flatnonzero(dones):
+            infos[i]["terminal_observation"] = infos[i]["terminal_observation"].astype(np.float32)
+        return observations.astype(np.float32), rewards, dones, infos
+
+    def snapshot(self):
+        return {}
+
+    def restore(self, snapshot):
+        assert snapshot == {}
 
 
 class Recorder(VecEnvWrapper):
