@@ -2,34 +2,35 @@
 
     make train
 
-trains a DNC by the recipe ``underground`` (PPO alone, random graphs alone), an LSTM and a memoryless control by the
-same recipe, and evaluates all of them on connected neighbourhoods of 4 to 6 real stations, with goals 1 and 2 hops away
-and a budget of one step more than that. The table, the learning curves and a map of one journey stay in the run folder.
+trains a DNC on random graphs alone, first by imitation of the oracle (recipe ``underground_imitation``), then by PPO
+(recipe ``underground``); an LSTM and a memoryless control by the same recipes; and evaluates all of them on connected
+neighbourhoods of 4 to 6 real stations, with goals 1 and 2 hops away and a budget of one step more than that. The
+tables, the learning curves and a map of one journey stay in the run folder.
 """
 
 import os
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 os.environ["OMP_WAIT_POLICY"] = "PASSIVE"  # before torch loads: spinning threads starve the environments
 
 import tyro
 from rich.console import Console
+from rich.table import Table
 
-from memagents import RecurrentPPO
+from memagents import Imitation, RecurrentPPO
 from memagents.checkpoint import write_json
 from memagents.environments import make_env
-from memagents.evaluation import Scores, baselines, compare, scores_json, scores_table
+from memagents.evaluation import Scores, baselines, compare, interval_text, scores_json
 from memagents.figures import comparison, learning_curve, write_png
-from memagents.settings import PPOSettings, of_recipe
+from memagents.settings import ImitationSettings, PPOSettings, of_recipe
 from memagents.training import learn, load_agent, make_agent, make_curriculum, plain_errors, prepare, scenes
 
 RECIPES = Path(__file__).parent / "recipes"
 ENV = "memenvs/Underground-v0"
 DISTANCES = (1, 2)
 REAL = {"map": "underground", "stations": (4, 6), "exits": (1, 7), "slack": 1, "labels": 8}
-CORES = {"dnc": {}, "lstm": {"hidden_size": 128}, "none": {"hidden_size": 128}}  # the DNC's own sizes are the recipe's
 EVALUATION_SEED = 2_000_000
 
 
@@ -41,7 +42,7 @@ class Settings:
     :param cores: what is trained, by the same recipe
     :param episodes: of the evaluation, for each agent and distance
     :param seed: of the trainings
-    :param total_timesteps: environment steps of each training; by default the recipe's
+    :param share: of the recipes' environment steps, for a quick look
     :param threads: of torch; by default one for each core
     """
 
@@ -49,23 +50,24 @@ class Settings:
     cores: tuple[str, ...] = ("dnc", "lstm", "none")
     episodes: int = 1000
     seed: int = 0
-    total_timesteps: int | None = None
+    share: float = 1.0
     threads: int | None = None
 
 
 def train(core: str, settings: Settings) -> Path:
-    """Train one agent by the recipe; its run folder."""
+    """Train one agent by both recipes; the run folder of the second."""
     changes: dict = {"core": core, "seed": settings.seed, "threads": settings.threads, "overwrite": True}
-    if CORES[core]:
-        changes["core_kwargs"] = CORES[core]
-    if settings.total_timesteps is not None:
-        changes["total_timesteps"] = settings.total_timesteps
-    run_dir = settings.run_dir / core
-    told = of_recipe(PPOSettings, "underground", RECIPES, run_dir=str(run_dir), **changes)
-    prepare(threads=told.threads)
-    curriculum = make_curriculum(told)
-    learn(make_agent(RecurrentPPO, told, curriculum), told, curriculum)
-    return run_dir
+    if core != "dnc":
+        changes["core_kwargs"] = {"hidden_size": 128}
+    warm, last = settings.run_dir / "imitation" / core, settings.run_dir / "ppo" / core
+    imitation = of_recipe(ImitationSettings, "underground_imitation", RECIPES, run_dir=str(warm), **changes)
+    ppo = of_recipe(PPOSettings, "underground", RECIPES, run_dir=str(last), init_from=str(warm), **changes)
+    for algorithm, told in ((Imitation, imitation), (RecurrentPPO, ppo)):
+        if settings.share < 1:
+            told = replace(told, total_timesteps=int(settings.share * told.total_timesteps))
+        curriculum = make_curriculum(told)
+        learn(make_agent(algorithm, told, curriculum), told, curriculum)
+    return last
 
 
 def evaluate(runs: dict[str, Path], distance: int, episodes: int) -> dict[str, Scores]:
@@ -75,22 +77,36 @@ def evaluate(runs: dict[str, Path], distance: int, episodes: int) -> dict[str, S
     return compare({**agents, **baselines(env)}, env, episodes, EVALUATION_SEED)
 
 
+def table(results: dict[str, dict[str, Scores]], episodes: int) -> Table:
+    """A row an agent, for each distance its success and SPL with their 95% intervals."""
+    shown = Table(title=f"the real Underground, 4-6 stations, {episodes} episodes each, in brackets 95% intervals")
+    shown.add_column("agent")
+    for name in results:
+        for measure in ("success", "SPL"):
+            shown.add_column(f"{name}: {measure}", justify="center")
+    for agent in next(iter(results.values())):
+        scores = [group[agent] for group in results.values()]
+        shown.add_row(agent, *(interval_text(interval) for score in scores for interval in (score.success, score.spl)))
+    return shown
+
+
 def main(settings: Settings) -> None:
+    prepare(threads=settings.threads)
     begin = time.perf_counter()
     runs = {core: train(core, settings) for core in settings.cores}
     minutes = (time.perf_counter() - begin) / 60
     results = {f"{d} hop{'s' * (d > 1)}": evaluate(runs, d, settings.episodes) for d in DISTANCES}
 
     folder, console = settings.run_dir, Console()
-    for name, scores in results.items():
-        console.print(scores_table(f"the real Underground, 4-6 stations, {name}, {settings.episodes} episodes", scores))
+    console.print(table(results, settings.episodes))
     write_json(folder / "results.json", {name: scores_json(scores) for name, scores in results.items()})
     success = {name: {a: s.success for a, s in scores.items()} for name, scores in results.items()}
     comparison(success, folder / "success.png")
-    learning_curve(list(runs.values()), folder / "learning_curve.png")
+    for phase in ("imitation", "ppo"):
+        learning_curve([folder / phase / core for core in settings.cores], folder / f"learning_curve_{phase}.png")
     journey = scenes(next(iter(runs.values())), ENV, {**REAL, "distance": max(DISTANCES)}, seed=EVALUATION_SEED)[0]
     write_png(journey[-1], folder / "journey.png")
-    console.print(f"trained in {minutes:.1f} minutes; tables, learning_curve.png, success.png, journey.png in {folder}")
+    console.print(f"trained in {minutes:.1f} minutes; the tables, curves and maps are in {folder}")
 
 
 if __name__ == "__main__":
