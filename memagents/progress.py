@@ -18,6 +18,7 @@ from stable_baselines3.common.utils import safe_mean
 from tqdm import tqdm
 
 PROGRESS_FILE = "progress.csv"
+STEPS = "time/total_timesteps"
 
 
 class ProgressBar(BaseCallback):
@@ -61,19 +62,18 @@ class ContinuedCSV(CSVOutputFormat):
     def __init__(self, path: Path, after: int):
         rows = read_progress(path) if after > 0 and path.exists() else []
         super().__init__(str(path))
-        for row in rows:
-            if float(row["time/total_timesteps"]) <= after:
-                self.write({name: value for name, value in row.items() if value != ""}, dict.fromkeys(row, ()))
-
-    def write(self, key_values: dict, key_excluded: dict, step: int = 0) -> None:
-        unquoted = {k: float(v) if isinstance(v, str) else v for k, v in key_values.items()}
-        super().write(unquoted, key_excluded, step)
+        if rows:
+            self.keys = list(rows[0])
+            writer = csv.DictWriter(self.file, self.keys, lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(row for row in rows if float(row[STEPS]) <= after)
+            self.file.flush()
 
 
 def read_progress(path: Path) -> list[dict[str, str]]:
-    """The rows of a run's log, oldest first; empty strings where a row lacks a value."""
+    """The rows of a run's log, oldest first, empty strings for what one lacks. A row that a crash cut is left out."""
     with open(path, newline="") as file:
-        return [row for row in csv.DictReader(file) if row.get("time/total_timesteps")]
+        return [row for row in csv.DictReader(file) if row.get(STEPS) and None not in row.values()]
 
 
 def run_logger(folder: Path, verbose: int, after: int) -> Logger:
