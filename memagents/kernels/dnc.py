@@ -92,10 +92,10 @@ def dnc_window(
     """
     operands = (x, recurrent_weight, weight, bias, *leaves)
     if torch.is_grad_enabled() and any(operand.requires_grad for operand in operands):
-        features, *leaves = _Window.apply(starts, *operands)
-        return features, leaves
-    features, leaves, _ = _run_forward(starts, *operands, keep=False)
-    return features, leaves
+        features, *after = _Window.apply(starts, *operands)
+    else:
+        features, after, _ = _run_forward(starts, *operands, keep=False)
+    return features, after
 
 
 class _Kept(NamedTuple):
