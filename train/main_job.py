@@ -16,13 +16,14 @@ from pathlib import Path
 os.environ["OMP_WAIT_POLICY"] = "PASSIVE"  # before torch loads: spinning threads starve the environments
 
 import tyro
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
 from memagents import Imitation, RecurrentPPO
 from memagents.checkpoint import write_json
 from memagents.environments import make_env
-from memagents.evaluation import Scores, baselines, compare, interval_text, scores_json
+from memagents.evaluation import Scores, baselines, compare, scores_json
 from memagents.figures import comparison, learning_curve, write_png
 from memagents.settings import ImitationSettings, PPOSettings, of_recipe
 from memagents.training import learn, load_agent, make_agent, make_curriculum, plain_errors, prepare, scenes
@@ -78,15 +79,18 @@ def evaluate(runs: dict[str, Path], distance: int, episodes: int) -> dict[str, S
 
 
 def table(results: dict[str, dict[str, Scores]], episodes: int) -> Table:
-    """A row an agent, for each distance its success and SPL with their 95% intervals."""
-    shown = Table(title=f"the real Underground, 4-6 stations, {episodes} episodes each, in brackets 95% intervals")
+    """A row an agent: its success at each distance with the 95% interval, and its SPL."""
+    shown = Table(title=f"the real Underground, 4-6 stations, {episodes} episodes each", box=box.SIMPLE)
     shown.add_column("agent")
     for name in results:
-        for measure in ("success", "SPL"):
-            shown.add_column(f"{name}: {measure}", justify="center")
+        shown.add_column(f"{name}: success", no_wrap=True)
+        shown.add_column("SPL")
     for agent in next(iter(results.values())):
-        scores = [group[agent] for group in results.values()]
-        shown.add_row(agent, *(interval_text(interval) for score in scores for interval in (score.success, score.spl)))
+        cells = []
+        for scores in (group[agent] for group in results.values()):
+            low, mean, high = scores.success.low, scores.success.mean, scores.success.high
+            cells += [f"{mean:.3f}  ({low:.3f} to {high:.3f})", f"{scores.spl.mean:.3f}"]
+        shown.add_row(agent, *cells)
     return shown
 
 
