@@ -217,17 +217,19 @@ class Oracle(Imitation):
 
 
 class Diary(BaseCallback):
-    """The lesson in which each window begins, and the lengths of its episodes."""
+    """In which lesson each window begins, whether with new episodes, and the lengths of those that end in it."""
 
     def __init__(self):
         super().__init__()
-        self.lessons, self.lengths = [], []
+        self.lessons, self.new, self.lengths = [], [], []
 
     def _on_rollout_start(self):
         self.lessons.append(self.model.lesson)
+        self.new.append(self.model._last_episode_starts.all())
+        self.lengths.append(set())
 
     def _on_step(self):
-        self.lengths.append({info["episode"]["l"] for info in self.locals["infos"] if "episode" in info})
+        self.lengths[-1] |= {info["episode"]["l"] for info in self.locals["infos"] if "episode" in info}
         return True
 
 
@@ -245,10 +247,11 @@ def follow(algorithm, *lessons):
 
 
 def test_lessons_follow_one_another_when_forty_episodes_in_a_row_succeed():
-    agent, diary = follow(Oracle, *(Lesson({"length": n}, 1.0) for n in (1, 3, 2)))
-    # Episodes of 2, 4 and 3 steps: forty of them are there after 10, 20 and 15 steps, or 2, 3 and 2 windows.
-    assert diary.lessons == [0, 0, 1, 1, 1, 2, 2]
-    assert [set().union(*diary.lengths[i : i + 8]) for i in range(0, 56, 8)] == [{2}, {2}, {4}, {4}, {4}, {3}, {3}]
+    agent, diary = follow(Oracle, *(Lesson({"length": n}, 1.0) for n in (1, 2, 3)))
+    # Episodes of 2, 3 and 4 steps: forty of them are there after 10, 15 and 20 steps, or 2, 2 and 3 windows.
+    assert diary.lessons == [0, 0, 1, 1, 2, 2, 2]
+    assert diary.new == [True, True, True, False, True, True, True]  # the fifth because the lesson is
+    assert diary.lengths == [{2}, {2}, {3}, {3}, {4}, {4}, {4}]
     assert agent.num_timesteps == 7 * 64 and len(agent.ep_success_buffer) == 40
 
 
