@@ -247,8 +247,8 @@ class MemoryAlgorithm(BaseAlgorithm):
         result = super()._setup_learn(total_timesteps, callback, reset_num_timesteps, tb_log_name, progress_bar)
         if self.run_dir is not None and not self._custom_logger:
             self._logger = run_logger(self.run_dir, self.verbose, after=self.num_timesteps)
-        if total_timesteps > 0:
-            self._update_current_progress_remaining(self.num_timesteps, total_timesteps)
+        if self._total_timesteps > 0:
+            self._update_current_progress_remaining(self.num_timesteps, self._total_timesteps)
         if reset_num_timesteps:
             self.iteration = 0
         self._window = Window(

@@ -78,7 +78,7 @@ RUNS = {
     ),
     "cloning underground dnc": (Imitation, "dnc", underground, {}),
     "cloning underground lstm": (Imitation, "lstm", underground, {}),
-    "dagger tmaze": (Imitation, "lstm", tmaze, {"oracle_share": LINEAR}),
+    "dagger tmaze": (Imitation, "lstm", tmaze, {"oracle_share": LinearSchedule(1.0, 0.0, 1.0)}),
     "dagger underground": (Imitation, "dnc", underground, {"oracle_share": 0.5, "condition_on": ["action"]}),
 }
 
