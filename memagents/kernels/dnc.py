@@ -25,7 +25,7 @@ from torch.autograd.function import once_differentiable
 
 from memagents.kernels import dnc_backward, dnc_forward
 from memagents.kernels.dnc_tape import Sizes, interface_rows, matrix_rows, record_rows
-from memagents.kernels.simd import lanes
+from memagents.kernels.simd import lanes, next_ticket
 from memagents.kernels.threads import run, thread_count
 
 
@@ -40,31 +40,37 @@ _SOURCES = _hash_of_sources()
 
 @njit(nogil=True, cache=True)
 def _forward(
-    sizes, x, starts, weights, before, after, features, previous, tape, checkpoints, every, work, first, last, thread,
-    sources=_SOURCES,
+    sizes, tiles, x, starts, weights, before, after, features, previous, tape, checkpoints, every, work, tickets,
+    thread, sources=_SOURCES,
 ):  # fmt: skip
     numbers = Sizes(sizes[0], sizes[1], sizes[2], sizes[3])
     own = dnc_forward.work_of(work[thread], numbers)
-    for tile in range(first, last):
+    dnc_forward.prepare(own, weights[0], weights[1])
+    tile = next_ticket(tickets)
+    while tile < tiles:
         block = tile if checkpoints.shape[1] > 0 else thread
         dnc_forward.forward_tile(
-            tile, numbers, x, starts, weights, before, after, features, previous, tape[block], checkpoints[block],
+            tile, numbers, x, starts, weights[2], before, after, features, previous, tape[block], checkpoints[block],
             every, own,
         )  # fmt: skip
+        tile = next_ticket(tickets)
 
 
 @njit(nogil=True, cache=True)
 def _backward(
-    sizes, starts, columns, grad_features, grad_after, grad_before, d_gates, d_interface, tape, checkpoints, every,
-    work, first, last, thread, sources=_SOURCES,
+    sizes, tiles, starts, columns, grad_features, grad_after, grad_before, d_gates, d_interface, tape, checkpoints,
+    every, work, tickets, thread, sources=_SOURCES,
 ):  # fmt: skip
     numbers = Sizes(sizes[0], sizes[1], sizes[2], sizes[3])
     own = dnc_backward.work_of(work[thread], numbers, every)
-    for tile in range(first, last):
+    dnc_backward.prepare(own, columns[0], columns[1])
+    tile = next_ticket(tickets)
+    while tile < tiles:
         dnc_backward.backward_tile(
-            tile, numbers, starts, columns, grad_features, grad_after, grad_before, d_gates, d_interface,
-            tape[tile], checkpoints[tile], every, own,
+            tile, numbers, starts, grad_features, grad_after, grad_before, d_gates, d_interface, tape[tile],
+            checkpoints[tile], every, own,
         )  # fmt: skip
+        tile = next_ticket(tickets)
 
 
 def supported(tensors: Sequence[Tensor]) -> bool:
@@ -144,9 +150,10 @@ def _run_forward(
     tape = x.new_empty(tiles if keep else threads, steps + 1 if keep else 2, record_rows(sizes), width)
     chunks = -(-steps // every) if keep else 0
     checkpoints = x.new_empty(tiles if keep else threads, chunks, matrix_rows(sizes), width)
-    work = x.new_zeros(threads, dnc_forward.work_rows(sizes), width)
+    work = x.new_zeros(threads, dnc_forward.work_rows(sizes, width), width)
     arguments = (
         tuple(sizes),
+        tiles,
         _array(x),
         _array(starts),
         (_array(recurrent_weight), _array(weight), _array(bias)),
@@ -180,10 +187,11 @@ def _run_backward(
     grad_before = [features.new_empty(shape) for shape in ctx.shapes] if any(wanted) else []
     d_gates = features.new_empty(steps, batch, 4 * sizes.hidden)
     d_interface = features.new_empty(steps, batch, interface_rows(sizes))
-    work = features.new_zeros(thread_count(tiles), dnc_backward.work_rows(sizes, _chunk(steps)), width)
+    work = features.new_zeros(thread_count(tiles), dnc_backward.work_rows(sizes, _chunk(steps), width), width)
     nowhere = (0,) * len(ctx.shapes)
     arguments = (
         tuple(sizes),
+        tiles,
         _array(starts),
         (_array(recurrent_weight.t()), _array(weight.t())),
         _array(grad_features),

@@ -16,22 +16,17 @@ from memagents.kernels.dnc_tape import (
     EPSILON,
     carry_of,
     carry_rows,
-    clear,
-    clear_fresh,
-    copy,
     interface_of,
     interface_rows,
-    load_rows,
-    load_starts,
     padded_slots,
     record_of,
     reset_carry,
     state_at,
-    store_rows,
     take,
 )
-from memagents.kernels.products import ROWS, add_products, dot_rows, load_or_zero, store_rows_sum
-from memagents.kernels.simd import fma, full, load, part, select_less, store
+from memagents.kernels.products import ROWS, add_products, dot_rows, load_or_zero, pack, packed_rows, store_rows_sum
+from memagents.kernels.simd import fma, full, lanes_of, load, part, select_less, store
+from memagents.kernels.tiles import clear, clear_fresh, copy, load_rows, load_starts, store_rows
 
 
 class Work(NamedTuple):
@@ -60,20 +55,31 @@ class Work(NamedTuple):
     d_content: Any  # R N
     d_norms: Any  # N
     d_allocation: Any  # N
+    recurrent_columns: Any  # (H + R W) x 4H, packed
+    interface_columns: Any  # H x I, packed
 
 
 @register_jitable
-def work_rows(sizes, every):
+def work_rows(sizes, every, lanes):
     """Entries of a :class:`Work` for chunks of ``every`` steps."""
     n, padded, reads = sizes.slots, padded_slots(sizes), sizes.heads * sizes.slots
     features = sizes.hidden + sizes.heads * sizes.width
     matrices = (every + 2) * padded * sizes.width + (every + 1) * padded * n + ROWS * n
     small = carry_rows(sizes) + 1 + 6 * n + 4 * reads + 5 * sizes.hidden + 2 * features + interface_rows(sizes)
-    return matrices + small
+    weights = packed_rows(features, 4 * sizes.hidden, lanes) + packed_rows(sizes.hidden, interface_rows(sizes), lanes)
+    return matrices + small + weights
+
+
+@part
+def prepare(work, recurrent_columns, interface_columns):
+    """What all tiles of a thread share."""
+    pack(recurrent_columns, work.recurrent_columns)
+    pack(interface_columns, work.interface_columns)
 
 
 @part
 def work_of(flat, sizes, every):
+    lanes = lanes_of(flat)
     n, padded, reads = sizes.slots, padded_slots(sizes), sizes.heads * sizes.slots
     features = sizes.hidden + sizes.heads * sizes.width
     memories, at = take(flat, 0, every * padded * sizes.width)
@@ -99,10 +105,13 @@ def work_of(flat, sizes, every):
     d_content, at = take(flat, at, reads)
     d_norms, at = take(flat, at, n)
     d_allocation, at = take(flat, at, n)
+    recurrent_columns, at = take(flat, at, packed_rows(features, 4 * sizes.hidden, lanes))
+    interface_columns, at = take(flat, at, packed_rows(sizes.hidden, interface_rows(sizes), lanes))
     return Work(
         memories, links, memory, link_rows, carry, fresh, allocation,
         d_memory, d_link, d_usage, d_write, d_precedence, d_read, d_cell, d_features, grad_features,
         d_gates, d_interface, d_forward, d_backward, d_content, d_norms, d_allocation,
+        recurrent_columns, interface_columns,
     )  # fmt: skip
 
 
@@ -181,40 +190,34 @@ def read(now, face, work, d_vectors, d_face, sizes):
         )
         store(d_face.read_strengths, head, d_strength * load(now.strength_slopes, head))
         add_scaled(d_key_norm / key_norm, face.read_keys, head * width, width, d_face.read_keys)
-    for i in range(n):
-        store(work.d_norms, i, load(work.d_norms, i) / load(now.carry.norms, i))
     for i in range(0, n, ROWS):
-        read_rows(now.carry.read_weights, d_vectors, work.d_content, face.read_keys, i, sizes, work, d_face.read_keys)
+        for row in range(i, min(i + ROWS, n)):
+            add_scaled(load(work.d_norms, row) / load(now.carry.norms, row), memory, row * width, width, work.d_memory)
+        for head in range(sizes.heads):
+            read_rows(
+                now.carry.read_weights, work.d_content, head * n, d_vectors, face.read_keys, d_face.read_keys,
+                head * width, i, sizes, memory, work.d_memory,
+            )  # fmt: skip
 
 
 @part
-def read_rows(weights, d_vectors, d_match, keys, i, sizes, work, d_keys):
-    """Four slots: what reading them and matching them with the keys gives to their content and to the keys."""
-    n, width, memory, d_memory = sizes.slots, sizes.width, work.memory, work.d_memory
-    c0, c1 = load(work.d_norms, i), load_or_zero(work.d_norms, 0, i + 1, n)
-    c2, c3 = load_or_zero(work.d_norms, 0, i + 2, n), load_or_zero(work.d_norms, 0, i + 3, n)
+def read_rows(weights, d_match, at, d_vectors, keys, d_keys, start, i, sizes, memory, d_memory):
+    """What reading four slots and matching them with a key gives to their content and to the key, for one head."""
+    n, width = sizes.slots, sizes.width
+    w0, w1 = load(weights, at + i), load_or_zero(weights, at, i + 1, n)
+    w2, w3 = load_or_zero(weights, at, i + 2, n), load_or_zero(weights, at, i + 3, n)
+    x0, x1 = load(d_match, at + i), load_or_zero(d_match, at, i + 1, n)
+    x2, x3 = load_or_zero(d_match, at, i + 2, n), load_or_zero(d_match, at, i + 3, n)
     r0 = i * width
     r1, r2, r3 = r0 + width, r0 + 2 * width, r0 + 3 * width
-    last = n - 1 - i  # beyond it slots are zero, so that any weight will do
-    i1, i2, i3 = min(1, last), min(2, last), min(3, last)
     for k in range(width):
+        d, key, total = load(d_vectors, start + k), load(keys, start + k), load(d_keys, start + k)
         m0, m1, m2, m3 = load(memory, r0 + k), load(memory, r1 + k), load(memory, r2 + k), load(memory, r3 + k)
-        d0, d1 = fma(c0, m0, load(d_memory, r0 + k)), fma(c1, m1, load(d_memory, r1 + k))
-        d2, d3 = fma(c2, m2, load(d_memory, r2 + k)), fma(c3, m3, load(d_memory, r3 + k))
-        for head in range(sizes.heads):
-            at, entry = head * n + i, head * width + k
-            d, key = load(d_vectors, entry), load(keys, entry)
-            x0, x1, x2, x3 = load(d_match, at), load(d_match, at + i1), load(d_match, at + i2), load(d_match, at + i3)
-            d0 = fma(x0, key, fma(load(weights, at), d, d0))
-            d1 = fma(x1, key, fma(load(weights, at + i1), d, d1))
-            d2 = fma(x2, key, fma(load(weights, at + i2), d, d2))
-            d3 = fma(x3, key, fma(load(weights, at + i3), d, d3))
-            total = fma(x1, m1, fma(x0, m0, load(d_keys, entry)))
-            store(d_keys, entry, fma(x3, m3, fma(x2, m2, total)))
-        store(d_memory, r0 + k, d0)
-        store(d_memory, r1 + k, d1)
-        store(d_memory, r2 + k, d2)
-        store(d_memory, r3 + k, d3)
+        store(d_memory, r0 + k, fma(x0, key, fma(w0, d, load(d_memory, r0 + k))))
+        store(d_memory, r1 + k, fma(x1, key, fma(w1, d, load(d_memory, r1 + k))))
+        store(d_memory, r2 + k, fma(x2, key, fma(w2, d, load(d_memory, r2 + k))))
+        store(d_memory, r3 + k, fma(x3, key, fma(w3, d, load(d_memory, r3 + k))))
+        store(d_keys, start + k, fma(x3, m3, fma(x2, m2, fma(x1, m1, fma(x0, m0, total)))))
 
 
 # --- the links ------------------------------------------------------------------------------------------------------
@@ -484,7 +487,7 @@ def lstm(now, before, d_hidden, d_cell, d_gates):
 
 
 @part
-def step(before, now, memory, link, work, recurrent_columns, interface_columns, sizes):
+def step(before, now, memory, link, work, sizes):
     """One step: the gradients in ``work`` go from after it to before it, but for resets."""
     n = sizes.slots
     face, d_face = interface_of(now.interface, sizes), interface_of(work.d_interface, sizes)
@@ -501,10 +504,10 @@ def step(before, now, memory, link, work, recurrent_columns, interface_columns, 
     unsquash(face.allocation_gate, d_face.allocation_gate)
     unsquash(face.write_gate, d_face.write_gate)
     d_hidden = work.d_features[: sizes.hidden]
-    add_products(interface_columns, work.d_interface, d_hidden)
+    add_products(work.interface_columns, work.d_interface, d_hidden)
     lstm(now, before, d_hidden, work.d_cell, work.d_gates)
     clear(work.d_features)
-    add_products(recurrent_columns, work.d_gates, work.d_features)
+    add_products(work.recurrent_columns, work.d_gates, work.d_features)
 
 
 # --- the window -----------------------------------------------------------------------------------------------------
@@ -587,11 +590,10 @@ def clear_fresh_gradients(work):
 
 @part
 def backward_tile(
-    tile, sizes, starts, columns, grad_features, grad_after, grad_before, d_gates, d_interface, tape, checkpoints,
+    tile, sizes, starts, grad_features, grad_after, grad_before, d_gates, d_interface, tape, checkpoints,
     every, work,
 ):  # fmt: skip
     """The window for one tile, from its end to its beginning."""
-    recurrent_columns, interface_columns = columns
     steps, lanes = starts.shape[0], work.fresh.shape[1]
     row, batch = tile * lanes, starts.shape[1]
     count = min(lanes, batch - row)
@@ -612,7 +614,7 @@ def backward_tile(
             add_scaled(full(work.fresh, 1.0), work.grad_features, 0, work.d_features.shape[0], work.d_features)
             memory = work.memories[(t - first) * memory_rows : (t - first + 1) * memory_rows]
             link = work.links[(t - first) * link_rows : (t - first + 1) * link_rows]
-            step(before, now, memory, link, work, recurrent_columns, interface_columns, sizes)
+            step(before, now, memory, link, work, sizes)
             store_rows(work.d_gates, d_gates[t], row, count)
             store_rows(work.d_interface, d_interface[t], row, count)
             if fresh:

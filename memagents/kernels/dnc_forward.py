@@ -14,21 +14,40 @@ from memagents.kernels.dnc_tape import (
     EPSILON,
     carry_of,
     carry_rows,
-    clear,
-    clear_fresh,
-    copy,
     interface_of,
-    load_rows,
-    load_starts,
+    interface_rows,
     padded_slots,
     record_of,
     reset_carry,
     state_at,
-    store_rows,
     take,
 )
-from memagents.kernels.products import ROWS, add_products, both_ways_rows, dot_rows, mix_rows
-from memagents.kernels.simd import exp, fma, full, load, part, select_less, sigmoid, softplus, sqrt, store, tanh
+from memagents.kernels.products import (
+    ROWS,
+    add_products,
+    both_ways_rows,
+    dot_rows,
+    load_or_zero,
+    mix_rows,
+    pack,
+    packed_rows,
+    store_within,
+)
+from memagents.kernels.simd import (
+    exp,
+    fma,
+    full,
+    lanes_of,
+    load,
+    part,
+    select_less,
+    sigmoid,
+    softplus,
+    sqrt,
+    store,
+    tanh,
+)
+from memagents.kernels.tiles import clear, clear_fresh, copy, load_rows, load_starts, store_rows
 
 
 class Work(NamedTuple):
@@ -40,26 +59,38 @@ class Work(NamedTuple):
     carry: Any
     fresh: Any  # 1, see load_starts
     allocation: Any  # N
+    recurrent_weight: Any  # 4H x (H + R W), packed
+    interface_weight: Any  # I x H, packed
 
 
 @register_jitable
-def work_rows(sizes):
+def work_rows(sizes, lanes):
     """Entries of a :class:`Work`."""
     n = padded_slots(sizes)
     features = sizes.hidden + sizes.heads * sizes.width
-    return n * (sizes.width + sizes.slots) + features + carry_rows(sizes) + 1 + sizes.slots
+    weights = packed_rows(4 * sizes.hidden, features, lanes) + packed_rows(interface_rows(sizes), sizes.hidden, lanes)
+    return n * (sizes.width + sizes.slots) + features + carry_rows(sizes) + 1 + sizes.slots + weights
 
 
 @part
 def work_of(flat, sizes):
-    n = padded_slots(sizes)
+    n, lanes = padded_slots(sizes), lanes_of(flat)
     memory, at = take(flat, 0, n * sizes.width)
     link, at = take(flat, at, n * sizes.slots)
     features, at = take(flat, at, sizes.hidden + sizes.heads * sizes.width)
     carry, at = take(flat, at, carry_rows(sizes))
     fresh, at = take(flat, at, 1)
     allocation, at = take(flat, at, sizes.slots)
-    return Work(memory, link, features, carry, fresh, allocation)
+    recurrent_weight, at = take(flat, at, packed_rows(4 * sizes.hidden, features.shape[0], lanes))
+    interface_weight, at = take(flat, at, packed_rows(interface_rows(sizes), sizes.hidden, lanes))
+    return Work(memory, link, features, carry, fresh, allocation, recurrent_weight, interface_weight)
+
+
+@part
+def prepare(work, recurrent_weight, interface_weight):
+    """What all tiles of a thread share."""
+    pack(recurrent_weight, work.recurrent_weight)
+    pack(interface_weight, work.interface_weight)
 
 
 @part
@@ -271,14 +302,38 @@ def choose_where_to_write(before, now, face, work, sizes):
 
 
 @part
+def write_rows(memory, i, weights, erase, write, norms):
+    """:func:`erase_and_add` for four slots in place, and their norms."""
+    n, width = weights.shape[0], erase.shape[0]
+    w0, w1 = load(weights, i), load_or_zero(weights, 0, i + 1, n)
+    w2, w3 = load_or_zero(weights, 0, i + 2, n), load_or_zero(weights, 0, i + 3, n)
+    a0 = full(memory, EPSILON)
+    a1, a2, a3 = a0, a0, a0
+    r0 = i * width
+    r1, r2, r3 = r0 + width, r0 + 2 * width, r0 + 3 * width
+    for k in range(width):
+        e, v = -load(erase, k), load(write, k)
+        m0, m1, m2, m3 = load(memory, r0 + k), load(memory, r1 + k), load(memory, r2 + k), load(memory, r3 + k)
+        m0, m1 = fma(w0, fma(e, m0, v), m0), fma(w1, fma(e, m1, v), m1)
+        m2, m3 = fma(w2, fma(e, m2, v), m2), fma(w3, fma(e, m3, v), m3)
+        a0, a1, a2, a3 = fma(m0, m0, a0), fma(m1, m1, a1), fma(m2, m2, a2), fma(m3, m3, a3)
+        store(memory, r0 + k, m0)
+        store(memory, r1 + k, m1)
+        store(memory, r2 + k, m2)
+        store(memory, r3 + k, m3)
+    store(norms, i, sqrt(a0))
+    store_within(norms, i + 1, n, sqrt(a1))
+    store_within(norms, i + 2, n, sqrt(a2))
+    store_within(norms, i + 3, n, sqrt(a3))
+
+
+@part
 def write_and_match(now, face, memory, sizes):
     """The memory, in place; the norms of its slots; their dot products with the read keys."""
     n, width = sizes.slots, sizes.width
     clear(now.read_match)
     for i in range(0, n, ROWS):
-        for row in range(i, min(i + ROWS, n)):
-            erase_and_add(memory, row, now.carry.write_weights, face.erase, face.write, memory)
-            store(now.carry.norms, row, norm(memory, row * width, width))
+        write_rows(memory, i, now.carry.write_weights, face.erase, face.write, now.carry.norms)
         for head in range(sizes.heads):
             dot_rows(memory, i, n, width, face.read_keys, head * width, now.read_match, head * n)
 
@@ -311,12 +366,12 @@ def read(now, face, memory, vectors, sizes):
 
 
 @part
-def step(before, now, work, recurrent_weight, interface_weight, sizes):
+def step(before, now, work, sizes):
     """One step, from the inputs' share in ``now.gates`` and the bias in ``now.interface`` on."""
     hidden, vectors = work.features[: sizes.hidden], work.features[sizes.hidden :]
-    add_products(recurrent_weight, work.features, now.gates)
+    add_products(work.recurrent_weight, work.features, now.gates)
     lstm(now.gates, before.cell, now.carry.cell, now.squashed_cell, hidden)
-    add_products(interface_weight, hidden, now.interface)
+    add_products(work.interface_weight, hidden, now.interface)
     face = parse(now.interface, now.strength_slopes, sizes)
     choose_where_to_write(before, now, face, work, sizes)
     write_and_match(now, face, work.memory, sizes)
@@ -326,6 +381,8 @@ def step(before, now, work, recurrent_weight, interface_weight, sizes):
 
 @part
 def load_state(state, row, count, carry, work, sizes):
+    clear(work.memory)
+    clear(work.link)
     load_rows(state.memory, row, count, work.memory)
     load_rows(state.usage, row, count, carry.usage)
     load_rows(state.link, row, count, work.link)
@@ -359,10 +416,9 @@ def fill_bias(bias, out):
 
 
 @part
-def forward_tile(tile, sizes, x, starts, weights, before, after, features, previous, tape, checkpoints, every, work):
+def forward_tile(tile, sizes, x, starts, bias, before, after, features, previous, tape, checkpoints, every, work):
     """The window for one tile; the tape holds all its records, or only two that take turns."""
     lanes, slots = work.fresh.shape[1], tape.shape[0]
-    recurrent_weight, interface_weight, bias = weights
     row, batch = tile * lanes, x.shape[1]
     count = min(lanes, batch - row)
     load_state(state_at(before, batch, sizes, x), row, count, carry_of(tape[0], sizes), work, sizes)
@@ -382,6 +438,6 @@ def forward_tile(tile, sizes, x, starts, weights, before, after, features, previ
             store_rows(work.features, previous[t], row, count)
         load_rows(x[t], row, count, now.gates)
         fill_bias(bias, now.interface)
-        step(carry, now, work, recurrent_weight, interface_weight, sizes)
+        step(carry, now, work, sizes)
         store_rows(work.features, features[t], row, count)
     store_state(state_at(after, batch, sizes, x), row, count, carry_of(tape[x.shape[0] % slots], sizes), work, sizes)

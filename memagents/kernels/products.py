@@ -9,7 +9,10 @@ read as zero there.
 # mypy: disable-error-code="no-untyped-def"
 from __future__ import annotations
 
-from memagents.kernels.simd import fma, full, load, part, splat, store
+from numba.extending import register_jitable
+
+from memagents.kernels.simd import fma, full, lanes_of, load, part, splat, store
+from memagents.kernels.tiles import clear, load_rows
 
 ROWS = 4
 """The rows that the ``_rows`` functions take."""
@@ -24,6 +27,13 @@ def load_or_zero(array, start, i, count):
 
 
 @part
+def store_within(out, i, count, value):
+    """``out[i]`` becomes ``value``, unless that is beyond ``count``."""
+    if i < count:
+        store(out, i, value)
+
+
+@part
 def store_rows_sum(out, start, i, count, a0, a1, a2, a3):
     """Add four numbers to ``out[start + i ...]``, those within ``count``."""
     store(out, start + i, load(out, start + i) + a0)
@@ -35,39 +45,74 @@ def store_rows_sum(out, start, i, count, a0, a1, a2, a3):
         store(out, start + i + 3, load(out, start + i + 3) + a3)
 
 
+OUTPUTS = 16
+"""The outputs that :func:`add_products` computes at a time: what its sums need of the registers of AVX-512."""
+
+
+@register_jitable
+def packed_rows(outputs, inputs, lanes):
+    """Entries of a packed (outputs, inputs) matrix."""
+    return (outputs + OUTPUTS - 1) // OUTPUTS * (OUTPUTS // lanes) * inputs
+
+
 @part
-def add_products(weight, vector, out):
-    """out += W v, W an (outputs, inputs) matrix of scalars, the same for all batch rows."""
+def pack(weight, packed):
+    """An (outputs, inputs) matrix, the same for all batch rows, in the order in which :func:`add_products` needs it."""
     outputs, inputs = weight.shape
-    n = 0
-    while n + 8 <= outputs:
-        a0, a1, a2, a3 = load(out, n), load(out, n + 1), load(out, n + 2), load(out, n + 3)
-        a4, a5, a6, a7 = load(out, n + 4), load(out, n + 5), load(out, n + 6), load(out, n + 7)
-        at = n * inputs
+    lanes = lanes_of(packed)
+    clear(packed)
+    for block in range((outputs + lanes - 1) // lanes):
+        row = block * lanes
+        load_rows(weight, row, min(lanes, outputs - row), packed[block * inputs : (block + 1) * inputs])
+
+
+@part
+def add_products(packed, vector, out):
+    """out += W v, W packed."""
+    outputs, inputs, lanes = out.shape[0], vector.shape[0], lanes_of(out)
+    for n in range(0, outputs, OUTPUTS):
+        a0, a1 = load_or_zero(out, n, 0, outputs - n), load_or_zero(out, n, 1, outputs - n)
+        a2, a3 = load_or_zero(out, n, 2, outputs - n), load_or_zero(out, n, 3, outputs - n)
+        a4, a5 = load_or_zero(out, n, 4, outputs - n), load_or_zero(out, n, 5, outputs - n)
+        a6, a7 = load_or_zero(out, n, 6, outputs - n), load_or_zero(out, n, 7, outputs - n)
+        a8, a9 = load_or_zero(out, n, 8, outputs - n), load_or_zero(out, n, 9, outputs - n)
+        a10, a11 = load_or_zero(out, n, 10, outputs - n), load_or_zero(out, n, 11, outputs - n)
+        a12, a13 = load_or_zero(out, n, 12, outputs - n), load_or_zero(out, n, 13, outputs - n)
+        a14, a15 = load_or_zero(out, n, 14, outputs - n), load_or_zero(out, n, 15, outputs - n)
         for k in range(inputs):
-            v = load(vector, k)
-            a0 = fma(splat(weight, at + k), v, a0)
-            a1 = fma(splat(weight, at + inputs + k), v, a1)
-            a2 = fma(splat(weight, at + 2 * inputs + k), v, a2)
-            a3 = fma(splat(weight, at + 3 * inputs + k), v, a3)
-            a4 = fma(splat(weight, at + 4 * inputs + k), v, a4)
-            a5 = fma(splat(weight, at + 5 * inputs + k), v, a5)
-            a6 = fma(splat(weight, at + 6 * inputs + k), v, a6)
-            a7 = fma(splat(weight, at + 7 * inputs + k), v, a7)
-        store(out, n, a0)
-        store(out, n + 1, a1)
-        store(out, n + 2, a2)
-        store(out, n + 3, a3)
-        store(out, n + 4, a4)
-        store(out, n + 5, a5)
-        store(out, n + 6, a6)
-        store(out, n + 7, a7)
-        n += 8
-    for m in range(n, outputs):
-        a0 = load(out, m)
-        for k in range(inputs):
-            a0 = fma(splat(weight, m * inputs + k), load(vector, k), a0)
-        store(out, m, a0)
+            v, at = load(vector, k), (n // lanes * inputs + k) * lanes
+            a0 = fma(splat(packed, at + 0 // lanes * inputs * lanes + 0 % lanes), v, a0)
+            a1 = fma(splat(packed, at + 1 // lanes * inputs * lanes + 1 % lanes), v, a1)
+            a2 = fma(splat(packed, at + 2 // lanes * inputs * lanes + 2 % lanes), v, a2)
+            a3 = fma(splat(packed, at + 3 // lanes * inputs * lanes + 3 % lanes), v, a3)
+            a4 = fma(splat(packed, at + 4 // lanes * inputs * lanes + 4 % lanes), v, a4)
+            a5 = fma(splat(packed, at + 5 // lanes * inputs * lanes + 5 % lanes), v, a5)
+            a6 = fma(splat(packed, at + 6 // lanes * inputs * lanes + 6 % lanes), v, a6)
+            a7 = fma(splat(packed, at + 7 // lanes * inputs * lanes + 7 % lanes), v, a7)
+            a8 = fma(splat(packed, at + 8 // lanes * inputs * lanes + 8 % lanes), v, a8)
+            a9 = fma(splat(packed, at + 9 // lanes * inputs * lanes + 9 % lanes), v, a9)
+            a10 = fma(splat(packed, at + 10 // lanes * inputs * lanes + 10 % lanes), v, a10)
+            a11 = fma(splat(packed, at + 11 // lanes * inputs * lanes + 11 % lanes), v, a11)
+            a12 = fma(splat(packed, at + 12 // lanes * inputs * lanes + 12 % lanes), v, a12)
+            a13 = fma(splat(packed, at + 13 // lanes * inputs * lanes + 13 % lanes), v, a13)
+            a14 = fma(splat(packed, at + 14 // lanes * inputs * lanes + 14 % lanes), v, a14)
+            a15 = fma(splat(packed, at + 15 // lanes * inputs * lanes + 15 % lanes), v, a15)
+        store_within(out, n + 0, outputs, a0)
+        store_within(out, n + 1, outputs, a1)
+        store_within(out, n + 2, outputs, a2)
+        store_within(out, n + 3, outputs, a3)
+        store_within(out, n + 4, outputs, a4)
+        store_within(out, n + 5, outputs, a5)
+        store_within(out, n + 6, outputs, a6)
+        store_within(out, n + 7, outputs, a7)
+        store_within(out, n + 8, outputs, a8)
+        store_within(out, n + 9, outputs, a9)
+        store_within(out, n + 10, outputs, a10)
+        store_within(out, n + 11, outputs, a11)
+        store_within(out, n + 12, outputs, a12)
+        store_within(out, n + 13, outputs, a13)
+        store_within(out, n + 14, outputs, a14)
+        store_within(out, n + 15, outputs, a15)
 
 
 @part

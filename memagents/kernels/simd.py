@@ -214,6 +214,24 @@ def array_at(address, rows, entries, like):
     return carray(_pointer(address, like), (rows, entries))
 
 
+@intrinsic
+def next_ticket(typingctx, tickets):
+    """The number in a one-element int64 array, which is then one higher: every thread gets another number."""
+
+    def codegen(context, builder, signature, args):
+        address = _address(context, builder, tickets, args[0], ir.IntType(64)(0))
+        return builder.atomic_rmw("add", address, ir.IntType(64)(1), "monotonic")
+
+    return types.int64(tickets), codegen
+
+
+@intrinsic
+def lanes_of(typingctx, array):
+    """The lanes of a vector of an array's numbers, a constant to the compiler."""
+    count = _LANES[array.dtype]
+    return types.intp(array), lambda context, builder, signature, args: context.get_constant(types.intp, count)
+
+
 # --- arithmetic -----------------------------------------------------------------------------------------------------
 
 

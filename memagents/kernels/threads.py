@@ -11,6 +11,7 @@ import os
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 
+import numpy as np
 import torch
 
 _pool: ThreadPoolExecutor | None = None
@@ -22,23 +23,26 @@ def thread_count(tiles: int) -> int:
     return max(1, min(torch.get_num_threads(), tiles))
 
 
-def run(function: Callable[[int, int, int], None], tiles: int) -> None:
-    """Call ``function(first, last, thread)`` for contiguous shares of ``range(tiles)``, one share a thread, and wait.
+def run(function: Callable[[np.ndarray, int], None], tiles: int) -> None:
+    """Call ``function(tickets, thread)`` on every thread and wait until all tiles are done.
 
-    :param function: compiled with ``nogil=True``; ``thread`` counts from 0 to ``thread_count(tiles) - 1``
+    :param function: compiled with ``nogil=True``; takes tiles by :func:`memagents.kernels.simd.next_ticket` until there
+        are no more, so that a thread that gets less of a processor does fewer; ``thread`` counts from 0 to
+        ``thread_count(tiles) - 1``
     :param tiles: the number of independent pieces of work
     """
+    tickets = np.zeros(1, np.int64)
     threads = thread_count(tiles)
-    edges = [tiles * thread // threads for thread in range(threads + 1)]
     others: list[Future[None]] = []
     if threads > 1:
         pool = _pool_of(threads - 1)
-        others = [pool.submit(function, edges[i], edges[i + 1], i) for i in range(1, threads)]
+        others = [pool.submit(function, tickets, thread) for thread in range(1, threads)]
     try:
-        function(edges[0], edges[1], 0)
+        function(tickets, 0)
     finally:
         for other in others:
-            other.result()
+            if not other.cancel():  # one that has not even begun is not needed any more
+                other.result()
 
 
 def _pool_of(size: int) -> ThreadPoolExecutor:

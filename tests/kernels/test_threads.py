@@ -1,9 +1,23 @@
 """Sharing tiles between threads."""
 
+import threading
+
+import numpy as np
 import pytest
 import torch
+from numba import njit
 
+from memagents.kernels.simd import next_ticket
 from memagents.kernels.threads import run, thread_count
+
+
+@njit(nogil=True)
+def own_tiles(owners, tickets, thread):
+    tile = next_ticket(tickets)
+    while tile < owners.size:
+        assert owners[tile] == -1
+        owners[tile] = thread
+        tile = next_ticket(tickets)
 
 
 @pytest.fixture
@@ -16,14 +30,20 @@ def three_threads():
 
 @pytest.mark.parametrize("tiles", [1, 2, 3, 10])
 def test_every_tile_once(three_threads, tiles):
-    shares = []
-    run(lambda first, last, thread: shares.append((first, last, thread)), tiles)
-    assert sorted(tile for first, last, _ in shares for tile in range(first, last)) == list(range(tiles))
-    assert sorted(thread for *_, thread in shares) == list(range(thread_count(tiles)))
+    owners = np.full(tiles, -1)
+
+    def take(tickets, thread):
+        own_tiles(owners, tickets, thread)
+
+    run(take, tiles)
+    assert set(owners) <= set(range(thread_count(tiles)))
 
 
 def test_an_error_in_a_thread_is_raised(three_threads):
-    def fail(first, last, thread):
+    others_began = threading.Barrier(3)
+
+    def fail(tickets, thread):
+        others_began.wait(60)
         if thread == 2:
             raise KeyError("of thread 2")
 
