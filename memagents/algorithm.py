@@ -393,6 +393,15 @@ class MemoryAlgorithm(BaseAlgorithm):
                 self.ep_success_buffer.append(float(success))
             self._episode_num += 1
 
+    def recent_figures(self) -> dict[str, str]:
+        """How the agent does of late, in a few words for a progress bar."""
+        figures = {}
+        if self.ep_info_buffer:
+            figures["return"] = f"{safe_mean([episode['r'] for episode in self.ep_info_buffer]):.2f}"
+        if self.ep_success_buffer:
+            figures["success"] = f"{safe_mean(self.ep_success_buffer):.0%}"
+        return figures
+
     def dump_logs(self) -> None:
         """Write one row of the log."""
         log = self.logger

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from typing import Any, ClassVar
 
@@ -43,6 +44,7 @@ class Imitation(MemoryAlgorithm):
         n_epochs: int = 1,
         **kwargs: Any,
     ):
+        self._accuracy = math.nan  # of the last window
         self.oracle_share = oracle_share if callable(oracle_share) else in_range("oracle_share", oracle_share, 0, 1)
         self._share = 1.0  # of the present window
         super().__init__(policy, env, learning_rate, n_epochs=n_epochs, **kwargs)
@@ -87,6 +89,11 @@ class Imitation(MemoryAlgorithm):
             self._state = after
         for name, values in log.items():
             self.logger.record(f"train/{name}", float(np.mean(values)))
+        self._accuracy = float(np.mean(log["accuracy"])) if log["accuracy"] else math.nan
+
+    def recent_figures(self) -> dict[str, str]:
+        """How often the policy would do as the oracle does; success and return are in part the oracle's own."""
+        return {} if math.isnan(self._accuracy) else {"as the oracle": f"{self._accuracy:.0%}"}
 
     def _update(self, batch: Minibatch, cloning: bool, log: dict[str, list[float]]) -> State:
         """One optimiser step on a minibatch; the memory's state after its window."""

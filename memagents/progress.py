@@ -14,7 +14,6 @@ from stable_baselines3.common.logger import (
     Logger,
     TensorBoardOutputFormat,
 )
-from stable_baselines3.common.utils import safe_mean
 from tqdm import tqdm
 
 PROGRESS_FILE = "progress.csv"
@@ -22,7 +21,7 @@ STEPS = "time/total_timesteps"
 
 
 class ProgressBar(BaseCallback):
-    """Steps made and to come, steps per second, and the recent return and success."""
+    """Steps made and to come, steps per second, and how the agent does of late."""
 
     def _on_training_start(self) -> None:
         model = self.model
@@ -40,13 +39,7 @@ class ProgressBar(BaseCallback):
         return True
 
     def _on_rollout_end(self) -> None:
-        model = self.model
-        figures = {}
-        if model.ep_info_buffer:
-            figures["return"] = f"{safe_mean([episode['r'] for episode in model.ep_info_buffer]):.2f}"
-        if model.ep_success_buffer:
-            figures["success"] = f"{safe_mean(model.ep_success_buffer):.0%}"
-        self.bar.set_postfix(figures, refresh=False)
+        self.bar.set_postfix(self.model.recent_figures(), refresh=False)
 
     def _on_training_end(self) -> None:
         self.bar.close()
