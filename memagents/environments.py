@@ -19,7 +19,6 @@ from stable_baselines3.common.vec_env import VecEnv
 
 from memagents.cores.core import positive_int
 from memagents.vector import as_vec_env
-from memenvs.batched import BatchedEnv
 
 
 def make_env(
@@ -28,8 +27,9 @@ def make_env(
     """Environments by their id, as one VecEnv.
 
     Batched ones (those with a ``vector_entry_point`` that resets finished rows within the step) stay batched; any other
-    is made ``n_envs`` times, each in a ``Monitor``. On memenvs' engine the arrays of a step are overwritten by the next
-    one (``copy=False``), which the agents take into account; pass ``copy=True`` to keep observations yourself.
+    is made ``n_envs`` times, each in a ``Monitor``. Where they have a parameter ``copy``, as those of memenvs do, the
+    arrays of a step are overwritten by the next one (``copy=False``), which the agents take into account; pass
+    ``copy=True`` to keep observations yourself.
 
     :param env_id: a registered id, or ``"package:Id"`` to import first the package that registers it
     :param n_envs: how many
@@ -43,7 +43,7 @@ def make_env(
     if _is_batched(spec):
         batched = _creator(spec.vector_entry_point)
         _check_parameters(env_id, batched, kwargs)
-        if isinstance(batched, type) and issubclass(batched, BatchedEnv):
+        if "copy" in (_parameters(batched) or ()):
             kwargs = {"copy": False, **kwargs}
         env: Any = _made(env_id, gym.make_vec, spec, num_envs=n_envs, **kwargs)
     else:
@@ -98,6 +98,8 @@ def find_spec(env_id: str) -> EnvSpec:
     package, _, name = env_id.rpartition(":")
     if package:
         _import_package(env_id, package)
+    if name not in gym.registry:
+        import memenvs  # noqa: F401 — the agents know nothing of the environments but that these may be meant
     if name not in gym.registry:
         os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
         import minigrid  # noqa: F401 — half a second, so only where it may be needed
