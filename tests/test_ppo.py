@@ -136,6 +136,9 @@ def test_advantages_are_normalized_over_decisions():
     torch.testing.assert_close(values, expected)
     assert abs(values[mask].mean()) < 1e-12
     assert abs(values[mask].std() - 1) < 1e-6
+    window = make(env=dummy(4, tells=True)).learn(52)._window
+    assert abs(window.advantages[window.decisions].mean()) < 1e-6
+    assert abs(window.advantages[window.decisions].std() - 1) < 1e-5
     alone = torch.tensor([3.0, 4.0])
     normalize(alone, torch.tensor([True, False]))
     assert alone.tolist() == [3, 4]

@@ -20,15 +20,17 @@ from tests.toys import OBSERVATIONS, Counter, Toy, assert_same, dummy, toys
 MODES = [AutoresetMode.NEXT_STEP, AutoresetMode.SAME_STEP, AutoresetMode.DISABLED]
 
 
-def converted(mode, count=3, **parameters):
-    return as_vec_env(SyncVectorEnv(toys(count, **parameters), autoreset_mode=mode))
+def converted(mode, count=3, copy=True, **parameters):
+    return as_vec_env(SyncVectorEnv(toys(count, **parameters), autoreset_mode=mode, copy=copy))
 
 
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("observations", ["box", "dict", "discrete", "symbols"])
-def test_every_autoreset_mode_is_what_sb3s_own_vec_env_gives(mode, observations):
+@pytest.mark.parametrize("copy", [True, False])
+def test_every_autoreset_mode_is_what_sb3s_own_vec_env_gives(mode, observations, copy):
     """No row of experience comes from a reset, whatever gymnasium does at the end of an episode."""
-    theirs, ours = dummy(observations=observations, tells=True), converted(mode, observations=observations, tells=True)
+    theirs = dummy(observations=observations, tells=True)
+    ours = converted(mode, observations=observations, tells=True, copy=copy)
     theirs.seed(7)
     ours.seed(7)
     assert_same(ours.reset(), theirs.reset())
