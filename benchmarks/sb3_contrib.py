@@ -24,13 +24,13 @@ import torch
 import tyro
 from gymnasium.wrappers import TransformObservation
 from sb3_contrib import RecurrentPPO as TheirPPO
-from scipy import stats
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.utils import LinearSchedule
 from stable_baselines3.common.vec_env import VecEnv, VecNormalize
 from torch import nn
 
 from memagents import RecurrentPPO as OurPPO
+from memagents.evaluation import mean_interval
 
 
 @dataclass
@@ -104,9 +104,9 @@ def train(make: Callable, seed: int, steps: int) -> tuple[np.ndarray, float]:
 
 
 def interval(values: list[float]) -> str:
-    """Mean and half-width of the 95% confidence interval (Student's t over the seeds)."""
-    half = stats.sem(values) * stats.t.ppf(0.975, len(values) - 1) if len(values) > 1 else float("nan")
-    return f"{np.mean(values):.0f} ± {half:.0f}"
+    """Mean and 95% confidence interval over the seeds."""
+    estimate = mean_interval(np.array(values))
+    return f"{estimate.mean:.0f} ({estimate.low:.0f} to {estimate.high:.0f})"
 
 
 def draw(curves: dict[str, list[np.ndarray]], steps: int, path: Path) -> None:
