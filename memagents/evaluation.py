@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Mapping
-from statistics import NormalDist
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -214,28 +213,17 @@ def mean_interval(values: np.ndarray) -> Interval:
 
     :param values: (N,) numbers or booleans
     """
+    from scipy import stats  # a second to import, and only where something is evaluated
+
     values = np.asarray(values)
     n, mean = len(values), float(values.mean())
-    z = NormalDist().inv_cdf(0.975)
     if values.dtype == bool:
-        centre = (mean + z**2 / (2 * n)) / (1 + z**2 / n)
-        half = z / (1 + z**2 / n) * math.sqrt(mean * (1 - mean) / n + z**2 / (4 * n**2))
-        return Interval(mean, min(mean, centre - half), max(mean, centre + half))
+        low, high = stats.binomtest(int(values.sum()), n).proportion_ci(method="wilson")
+        return Interval(mean, float(low), float(high))
     if n == 1:
         return Interval(mean, -math.inf, math.inf)
-    half = _student_t(z, n - 1) * float(values.std(ddof=1)) / math.sqrt(n)
+    half = float(stats.t.ppf(0.975, n - 1) * stats.sem(values))
     return Interval(mean, mean - half, mean + half)
-
-
-def _student_t(z: float, degrees: int) -> float:
-    """The quantile of Student's t where the normal's is ``z`` (Abramowitz & Stegun 1964, eq. 26.7.5)."""
-    terms = (
-        (z**3 + z) / 4,
-        (5 * z**5 + 16 * z**3 + 3 * z) / 96,
-        (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384,
-        (79 * z**9 + 776 * z**7 + 1482 * z**5 - 1920 * z**3 - 945 * z) / 92160,
-    )
-    return z + sum(term / degrees ** (k + 1) for k, term in enumerate(terms))
 
 
 def normalized_score(scores: np.ndarray, random_scores: np.ndarray, oracle_scores: np.ndarray) -> Interval:
