@@ -5,7 +5,7 @@
 (:mod:`memagents.kernels.simd`); a thread takes a tile through the whole window while its memory stays in cache, and a
 row's results do not depend on the rows beside it or on where the window was cut.
 
-For the backward the small quantities of every step are stored, the memory and link matrices only every √T steps; they
+For the backward the small quantities of every step are stored, the memory and link matrices only every 2√T steps; they
 are computed again from there, forward, since inverting their updates would divide by almost zero.
 """
 
@@ -18,6 +18,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from numba import njit
 from torch import Tensor
@@ -63,7 +64,7 @@ def _backward(
 ):  # fmt: skip
     numbers = Sizes(sizes[0], sizes[1], sizes[2], sizes[3])
     own = dnc_backward.work_of(work[thread], numbers, every)
-    dnc_backward.prepare(own, columns[0], columns[1])
+    dnc_backward.prepare(own, columns[0], columns[1], numbers)
     tile = next_ticket(tickets)
     while tile < tiles:
         dnc_backward.backward_tile(
@@ -107,8 +108,8 @@ def dnc_window(
 class _Kept(NamedTuple):
     """What the forward leaves for the backward."""
 
-    tape: Tensor  # (tiles, T + 1, entries of a record, lanes)
-    checkpoints: Tensor  # (tiles, chunks of steps, entries of memory and link, lanes)
+    tape: np.ndarray  # (tiles, T + 1, entries of a record, lanes)
+    checkpoints: np.ndarray  # (tiles, chunks of steps, entries of memory and link, lanes)
     previous: Tensor  # (T, B, H + R W), the features that went into every step
 
 
@@ -147,10 +148,10 @@ def _run_forward(
     after = [torch.empty_like(leaf) for leaf in before]
     features = x.new_empty(steps, batch, sizes.hidden + sizes.heads * sizes.width)
     previous = x.new_empty(features.shape if keep else (0, 0, 0))
-    tape = x.new_empty(tiles if keep else threads, steps + 1 if keep else 2, record_rows(sizes), width)
-    chunks = -(-steps // every) if keep else 0
-    checkpoints = x.new_empty(tiles if keep else threads, chunks, matrix_rows(sizes), width)
-    work = x.new_zeros(threads, dnc_forward.work_rows(sizes, width), width)
+    blocks, records, chunks = (tiles, steps + 1, -(-steps // every)) if keep else (threads, 2, 0)
+    tape = _scratch(x.dtype, blocks, records, record_rows(sizes), width)
+    checkpoints = _scratch(x.dtype, blocks, chunks, matrix_rows(sizes), width)
+    work = _scratch(x.dtype, threads, dnc_forward.work_rows(sizes, width), width)
     arguments = (
         tuple(sizes),
         tiles,
@@ -161,10 +162,10 @@ def _run_forward(
         tuple(leaf.data_ptr() for leaf in after),
         features.numpy(),
         previous.numpy(),
-        tape.numpy(),
-        checkpoints.numpy(),
+        tape,
+        checkpoints,
         every,
-        work.numpy(),
+        work,
     )
     run(partial(_forward, *arguments), tiles)
     return features, after, _Kept(tape, checkpoints, previous)
@@ -187,7 +188,8 @@ def _run_backward(
     grad_before = [features.new_empty(shape) for shape in ctx.shapes] if any(wanted) else []
     d_gates = features.new_empty(steps, batch, 4 * sizes.hidden)
     d_interface = features.new_empty(steps, batch, interface_rows(sizes))
-    work = features.new_zeros(thread_count(tiles), dnc_backward.work_rows(sizes, _chunk(steps), width), width)
+    every, threads = _chunk(steps), thread_count(tiles)
+    work = _scratch(features.dtype, threads, dnc_backward.work_rows(sizes, every, width), width)
     nowhere = (0,) * len(ctx.shapes)
     arguments = (
         tuple(sizes),
@@ -199,10 +201,10 @@ def _run_backward(
         tuple(grad.data_ptr() for grad in grad_before) or nowhere,
         d_gates.numpy(),
         d_interface.numpy(),
-        tape.numpy(),
-        checkpoints.numpy(),
-        _chunk(steps),
-        work.numpy(),
+        tape,
+        checkpoints,
+        every,
+        work,
     )
     run(partial(_backward, *arguments), tiles)
     flat_gates, flat_interface = d_gates.flatten(0, 1), d_interface.flatten(0, 1)
@@ -218,8 +220,20 @@ def _sizes(shapes: Sequence[torch.Size]) -> Sizes:
 
 
 def _chunk(steps: int) -> int:
-    """After how many steps of a window memory and link matrices are kept."""
-    return max(1, round(math.sqrt(steps)))
+    """After how many steps of a window memory and link matrices are kept.
+
+    Kept are T / chunk for every tile, computed again chunk for every thread; of the latter there are fewer.
+    """
+    return max(1, round(2 * math.sqrt(steps)))
+
+
+def _scratch(dtype: torch.dtype, *shape: int) -> np.ndarray:
+    """An empty array that begins at a cache line: by NumPy, which asks for huge pages where torch does not."""
+    line = 64
+    size = math.prod(shape) * dtype.itemsize
+    raw = np.empty(size + line, np.uint8)
+    start = -raw.ctypes.data % line
+    return raw[start : start + size].view(np.float32 if dtype == torch.float32 else np.float64).reshape(shape)
 
 
 def _array(tensor: Tensor) -> Any:

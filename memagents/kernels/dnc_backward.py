@@ -71,8 +71,12 @@ def work_rows(sizes, every, lanes):
 
 
 @part
-def prepare(work, recurrent_columns, interface_columns):
-    """What all tiles of a thread share."""
+def prepare(work, recurrent_columns, interface_columns, sizes):
+    """What all tiles of a thread share: the weights, and zeros in the padding, which nothing else writes."""
+    if padded_slots(sizes) > sizes.slots:
+        clear(work.memories)
+        clear(work.links)
+        clear(work.memory)
     pack(recurrent_columns, work.recurrent_columns)
     pack(interface_columns, work.interface_columns)
 
