@@ -21,7 +21,7 @@ from gymnasium.vector import VectorEnv
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback, CallbackList
 from stable_baselines3.common.policies import BasePolicy
-from stable_baselines3.common.preprocessing import check_for_nested_spaces, is_image_space_channels_first
+from stable_baselines3.common.preprocessing import is_image_space_channels_first
 from stable_baselines3.common.type_aliases import MaybeCallback, Schedule
 from stable_baselines3.common.utils import FloatSchedule, safe_mean
 from stable_baselines3.common.vec_env import VecEnv, VecTransposeImage, is_vecenv_wrapped
@@ -144,7 +144,6 @@ class MemoryAlgorithm(BaseAlgorithm):
     def _wrap_env(self, env: Any, verbose: int = 0, monitor_wrapper: bool = True) -> VecEnv:  # type: ignore[override]
         """Any environment as a VecEnv with this agent's conditioning; pictures channels first, symbols left alone."""
         env = as_vec_env(env)
-        check_for_nested_spaces(env.observation_space)
         space = env.observation_space
         entries: Any = space.spaces.values() if isinstance(space, spaces.Dict) else [space]
         transpose = any(is_picture(entry) and not is_image_space_channels_first(entry) for entry in entries)
@@ -153,7 +152,9 @@ class MemoryAlgorithm(BaseAlgorithm):
         return as_vec_env(env, self.condition_on)
 
     def _setup_model(self) -> None:
-        """Create the policy, its optimiser and the storage of a window."""
+        """Create the policy and its optimiser."""
+        if not hasattr(self, "action_space"):
+            raise ValueError("env must be an environment, or the id of one: without it the spaces are not known")
         if not isinstance(self.action_space, spaces.Box | spaces.Discrete | spaces.MultiDiscrete | spaces.MultiBinary):
             raise ValueError(
                 f"actions must be Box, Discrete, MultiDiscrete or MultiBinary, not {type(self.action_space).__name__}"
@@ -333,13 +334,6 @@ class MemoryAlgorithm(BaseAlgorithm):
         if isinstance(observations, dict):
             return {name: torch.as_tensor(values, device=self.device) for name, values in observations.items()}
         return torch.as_tensor(observations, device=self.device)
-
-    def extra_state(self) -> dict[str, Any]:
-        """What a subclass must save beside the base's state, as a tree of arrays and plain values."""
-        return {}
-
-    def restore_extra_state(self, state: dict[str, Any]) -> None:
-        """Go on from what :meth:`extra_state` gave."""
 
     # --- the optimiser ----------------------------------------------------------------------------------------------
 

@@ -88,7 +88,6 @@ def training_state(agent: MemoryAlgorithm) -> dict[str, Any]:
         "core_state": None if agent._state is None else state_leaves(agent._state),
         "episodes": list(agent.ep_info_buffer or []),
         "successes": list(agent.ep_success_buffer or []),
-        "extra": agent.extra_state(),
     }
 
 
@@ -245,7 +244,6 @@ def _restore_training(agent: MemoryAlgorithm, state: dict[str, Any]) -> None:
         setattr(agent, name, state["counters"][name])
     agent.ep_info_buffer = deque(state["episodes"], maxlen=agent._stats_window_size)
     agent.ep_success_buffer = deque(state["successes"], maxlen=agent._stats_window_size)
-    agent.restore_extra_state(state["extra"])
     if state["core_state"] is not None:
         before = len(state["last_episode_starts"])
         if before != agent.n_envs:
@@ -268,7 +266,8 @@ def _state_like(like: State, leaves: list[Tensor]) -> State:
         if isinstance(node, Tensor):
             leaf = remaining.pop(0)
             if leaf.shape != node.shape or leaf.dtype != node.dtype:
-                raise ValueError(f"a leaf of the memory's state is {tuple(leaf.shape)}, not {tuple(node.shape)}")
+                theirs, ours = (f"{tuple(tensor.shape)} of {tensor.dtype}" for tensor in (leaf, node))
+                raise ValueError(f"a leaf of the memory's state is {theirs}, not {ours}")
             return leaf.to(node.device)
         return type(node)(*(build(child) for child in node))
 
