@@ -37,6 +37,7 @@ def _hash_of_sources() -> int:
 
 
 _SOURCES = _hash_of_sources()
+_LARGE = 1 << 22  # bytes, from where on NumPy uses huge pages
 
 
 @njit(nogil=True, cache=True)
@@ -142,16 +143,16 @@ def _run_forward(
     shapes = [leaf.shape for leaf in leaves]
     sizes, width = _sizes(shapes), lanes(x.dtype)
     tiles = -(-batch // width)
-    threads = thread_count(tiles)
+    threads = thread_count(tiles, steps)
     every = _chunk(steps)
     before = [leaf.contiguous() for leaf in leaves]
     after = [torch.empty_like(leaf) for leaf in before]
     features = x.new_empty(steps, batch, sizes.hidden + sizes.heads * sizes.width)
     previous = x.new_empty(features.shape if keep else (0, 0, 0))
     blocks, records, chunks = (tiles, steps + 1, -(-steps // every)) if keep else (threads, 2, 0)
-    tape = _scratch(x.dtype, blocks, records, record_rows(sizes), width)
-    checkpoints = _scratch(x.dtype, blocks, chunks, matrix_rows(sizes), width)
-    work = _scratch(x.dtype, threads, dnc_forward.work_rows(sizes, width), width)
+    tape = _scratch(x, blocks, records, record_rows(sizes), width)
+    checkpoints = _scratch(x, blocks, chunks, matrix_rows(sizes), width)
+    work = _scratch(x, threads, dnc_forward.work_rows(sizes, width), width)
     arguments = (
         tuple(sizes),
         tiles,
@@ -167,7 +168,7 @@ def _run_forward(
         every,
         work,
     )
-    run(partial(_forward, *arguments), tiles)
+    run(partial(_forward, *arguments), threads)
     return features, after, _Kept(tape, checkpoints, previous)
 
 
@@ -188,8 +189,8 @@ def _run_backward(
     grad_before = [features.new_empty(shape) for shape in ctx.shapes] if any(wanted) else []
     d_gates = features.new_empty(steps, batch, 4 * sizes.hidden)
     d_interface = features.new_empty(steps, batch, interface_rows(sizes))
-    every, threads = _chunk(steps), thread_count(tiles)
-    work = _scratch(features.dtype, threads, dnc_backward.work_rows(sizes, every, width), width)
+    every, threads = _chunk(steps), thread_count(tiles, steps)
+    work = _scratch(features, threads, dnc_backward.work_rows(sizes, every, width), width)
     nowhere = (0,) * len(ctx.shapes)
     arguments = (
         tuple(sizes),
@@ -206,7 +207,7 @@ def _run_backward(
         every,
         work,
     )
-    run(partial(_backward, *arguments), tiles)
+    run(partial(_backward, *arguments), threads)
     flat_gates, flat_interface = d_gates.flatten(0, 1), d_interface.flatten(0, 1)
     d_recurrent = flat_gates.t() @ previous.flatten(0, 1)
     d_weight = flat_interface.t() @ features.flatten(0, 1)[:, : sizes.hidden]
@@ -227,13 +228,15 @@ def _chunk(steps: int) -> int:
     return max(1, round(2 * math.sqrt(steps)))
 
 
-def _scratch(dtype: torch.dtype, *shape: int) -> np.ndarray:
-    """An empty array that begins at a cache line: by NumPy, which asks for huge pages where torch does not."""
-    line = 64
-    size = math.prod(shape) * dtype.itemsize
-    raw = np.empty(size + line, np.uint8)
-    start = -raw.ctypes.data % line
-    return raw[start : start + size].view(np.float32 if dtype == torch.float32 else np.float64).reshape(shape)
+def _scratch(like: Tensor, *shape: int) -> np.ndarray:
+    """An empty array that begins at a cache line. A large one is NumPy's, which asks for huge pages; torch does not."""
+    size = math.prod(shape)
+    if size * like.itemsize < _LARGE:
+        return like.new_empty(shape).numpy()
+    dtype, line = (np.float32 if like.itemsize == 4 else np.float64), 64
+    raw = np.empty(size + line // like.itemsize, dtype)
+    start = -raw.ctypes.data % line // like.itemsize
+    return raw[start : start + size].reshape(shape)
 
 
 def _array(tensor: Tensor) -> Any:

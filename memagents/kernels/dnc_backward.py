@@ -4,7 +4,6 @@ A gradient is named ``d_`` and the name of what it belongs to. The memory and li
 through are computed again from a checkpoint, a chunk of steps at a time; everything else comes from the tape.
 """
 
-# mypy: disable-error-code="no-untyped-def, no-untyped-call"
 from __future__ import annotations
 
 from typing import Any, NamedTuple

@@ -3,7 +3,6 @@
 The maths, its order and its names are those of :mod:`memagents.memory`, one function here for one there.
 """
 
-# mypy: disable-error-code="no-untyped-def, no-untyped-call"
 from __future__ import annotations
 
 from typing import Any, NamedTuple

@@ -5,7 +5,6 @@ heads, H controller units. Matrices of slots are padded with zero rows to a mult
 :mod:`memagents.kernels.products`.
 """
 
-# mypy: disable-error-code="no-untyped-def"
 from __future__ import annotations
 
 from typing import Any, NamedTuple

@@ -6,7 +6,6 @@ products use them; the last rows of a matrix are padded with zeros to make four,
 read as zero there.
 """
 
-# mypy: disable-error-code="no-untyped-def"
 from __future__ import annotations
 
 from numba.extending import register_jitable

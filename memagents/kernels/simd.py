@@ -10,22 +10,25 @@ AVX2; the wider ones of AVX-512 made the whole no faster (sixteen rows outgrow t
 fewer tiles to share between threads.
 """
 
-# mypy: disable-error-code="no-untyped-def, no-untyped-call"
 from __future__ import annotations
 
 import math
 import operator
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
 from llvmlite import ir
-from numba import carray, njit, types
+from numba import carray, extending, njit, types
 from numba.core import cgutils
-from numba.extending import intrinsic, models, overload, register_model
+from numba.extending import models, overload, register_model
 
 part = njit(no_cpython_wrapper=True, no_cfunc_wrapper=True)
 """Compiles a function that only compiled code calls (from Python it would crash): a third faster without wrappers."""
+
+intrinsic: Any = extending.intrinsic
+"""Typed so because Numba's own type wants from a caller what only Numba passes."""
 
 _LANES = {types.float32: 8, types.float64: 4}
 _BYTES = {types.float32: 4, types.float64: 8}

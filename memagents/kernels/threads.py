@@ -16,23 +16,22 @@ import torch
 
 _pool: ThreadPoolExecutor | None = None
 _pool_size = 0
+_LEAST_STEPS = 8  # of a tile, 0.1-0.5 ms, for every thread: waking one takes 0.02-0.05 ms
 
 
-def thread_count(tiles: int) -> int:
-    """How many threads :func:`run` will use for so many tiles."""
-    return max(1, min(torch.get_num_threads(), tiles))
+def thread_count(tiles: int, steps: int) -> int:
+    """How many threads are worth their while for so many tiles of so many steps each, of those that torch has."""
+    return max(1, min(torch.get_num_threads(), tiles, tiles * steps // _LEAST_STEPS))
 
 
-def run(function: Callable[[np.ndarray, int], None], tiles: int) -> None:
-    """Call ``function(tickets, thread)`` on every thread and wait until all tiles are done.
+def run(function: Callable[[np.ndarray, int], None], threads: int) -> None:
+    """Call ``function(tickets, thread)`` on so many threads and wait until all are done.
 
     :param function: compiled with ``nogil=True``; takes tiles by :func:`memagents.kernels.simd.next_ticket` until there
-        are no more, so that a thread that gets less of a processor does fewer; ``thread`` counts from 0 to
-        ``thread_count(tiles) - 1``
-    :param tiles: the number of independent pieces of work
+        are no more, so that a thread that gets less of a processor does fewer
+    :param threads: the calling one, which is thread 0, included
     """
     tickets = np.zeros(1, np.int64)
-    threads = thread_count(tiles)
     others: list[Future[None]] = []
     if threads > 1:
         pool = _pool_of(threads - 1)

@@ -3,7 +3,6 @@
 A tile is (entries, lanes), one :class:`~memagents.kernels.simd.Vector` an entry; the batch is (rows, entries).
 """
 
-# mypy: disable-error-code="no-untyped-def"
 from __future__ import annotations
 
 from memagents.kernels.simd import full, gather_entries, load, part, scatter_entries, select_less, store

@@ -19,22 +19,26 @@ def take(tickets, times_taken):
         tile = next_ticket(tickets)
 
 
-@pytest.fixture
-def three_threads():
-    before = torch.get_num_threads()
-    torch.set_num_threads(3)
-    yield
-    torch.set_num_threads(before)
-
-
-@pytest.mark.parametrize("tiles", [1, 2, 3, 10])
-def test_every_tile_once(three_threads, tiles):
-    times_taken = np.zeros((thread_count(tiles), tiles), np.int64)
-    run(lambda tickets, thread: take(tickets, times_taken[thread]), tiles)
+@pytest.mark.parametrize("threads", [1, 2, 5])
+@pytest.mark.parametrize("tiles", [1, 3, 10])
+def test_every_tile_once(threads, tiles):
+    times_taken = np.zeros((threads, tiles), np.int64)
+    run(lambda tickets, thread: take(tickets, times_taken[thread]), threads)
     assert (times_taken.sum(axis=0) == 1).all()
 
 
-def test_an_error_in_a_thread_is_raised(three_threads):
+def test_no_more_threads_than_torch_or_tiles_or_work():
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(3)
+        assert thread_count(tiles=100, steps=100) == 3
+        assert thread_count(tiles=2, steps=100) == 2
+        assert thread_count(tiles=1, steps=1) == thread_count(tiles=3, steps=1) == 1
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_an_error_in_a_thread_is_raised():
     others_began = threading.Barrier(3)
 
     def fail(tickets, thread):
