@@ -1,4 +1,4 @@
-"""Gymnasium spaces as plain JSON, so that a saved policy needs no pickle."""
+"""Which Gymnasium spaces the agents know, and these as plain JSON, so that a saved policy needs no pickle."""
 
 from __future__ import annotations
 
@@ -6,6 +6,17 @@ from typing import Any
 
 import numpy as np
 from gymnasium import spaces
+
+
+def check_observation_space(space: spaces.Space) -> None:
+    """:raises ValueError: if it is not Box, Discrete, MultiDiscrete, MultiBinary or a Dict of these, not nested"""
+    entries = space.spaces if isinstance(space, spaces.Dict) else {"": space}
+    for name, entry in entries.items():
+        if not isinstance(entry, spaces.Box | spaces.Discrete | spaces.MultiDiscrete | spaces.MultiBinary):
+            raise ValueError(
+                "observations must be Box, Discrete, MultiDiscrete, MultiBinary or a Dict of these, "
+                f"not {type(entry).__name__}{f' (the entry {name!r})' if name else ''}"
+            )
 
 
 def space_to_json(space: spaces.Space) -> dict[str, Any]:

@@ -25,6 +25,7 @@ from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, is_vecenv_wrapped
 
 from memagents.conditioning import ConditionOn
+from memagents.spaces import check_observation_space
 
 
 class GymnasiumVecEnv(VecEnv):
@@ -170,14 +171,17 @@ def as_vec_env(env: gym.Env | VectorEnv | VecEnv, condition_on: Sequence[str] = 
 
     :param env: an SB3 VecEnv (returned as it is), a gymnasium VectorEnv, or a single gymnasium Env (in a ``Monitor``)
     :param condition_on: ``"action"`` and/or ``"reward"``: what of the previous step to add to the observation
-    :raises ValueError: if it is none of these
+    :raises ValueError: if it is none of these, or its observations are of a space that the agents do not know
     """
     if isinstance(env, VectorEnv):
+        check_observation_space(env.single_observation_space)
         vec_env: VecEnv = GymnasiumVecEnv(env)
     elif isinstance(env, gym.Env):
+        check_observation_space(env.observation_space)
         monitored = env if is_wrapped(env, Monitor) else Monitor(env)
         vec_env = DummyVecEnv([lambda: monitored])
     elif isinstance(env, VecEnv):
+        check_observation_space(env.observation_space)
         vec_env = env
     else:
         raise ValueError(f"env must be a gymnasium Env or VectorEnv or an SB3 VecEnv, not {type(env).__name__}")

@@ -130,6 +130,21 @@ def test_pictures_are_transposed_and_symbols_are_not():
     assert both.predict(Pictures().reset()[0])[0].shape == ()
 
 
+class Words(Counter):
+    observation_space = spaces.Dict({"view": spaces.Box(0, 1, (2,)), "mission": spaces.Text(9)})
+
+
+@pytest.mark.parametrize("env", [Words, lambda: gym.vector.SyncVectorEnv([Words])])
+def test_observations_of_a_space_that_is_not_supported(env):
+    with pytest.raises(ValueError, match=r"MultiBinary or a Dict of these, not Text .the entry 'mission'"):
+        agent_for(env())
+
+
+def test_without_an_environment_there_are_no_spaces():
+    with pytest.raises(ValueError, match="env must be an environment"):
+        agent_for(None)
+
+
 def test_actions_of_a_space_that_is_not_supported():
     class Odd(Counter):
         action_space = spaces.Tuple([spaces.Discrete(2)])
