@@ -7,11 +7,10 @@ simply follow its policy, overrides ``choose``.
 from __future__ import annotations
 
 import math
-import numbers
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple, Self
+from typing import Any, ClassVar, Self
 
 import gymnasium as gym
 import numpy as np
@@ -28,12 +27,13 @@ from stable_baselines3.common.vec_env import VecEnv, VecTransposeImage, is_vecen
 from torch import Tensor
 
 from memagents import run_folder
+from memagents.checks import in_range, positive_int
 from memagents.conditioning import check_conditions
-from memagents.cores.core import State, map_state, select_rows
+from memagents.cores.core import State, map_state
 from memagents.encoding import is_picture
 from memagents.policy import Acted, MemoryPolicy
 from memagents.progress import ProgressBar, run_logger
-from memagents.rollout import Window
+from memagents.rollout import CutEpisodes, Window, cut_episodes, observation_tensors
 from memagents.vector import as_vec_env, decision_mask
 
 
@@ -105,16 +105,16 @@ class MemoryAlgorithm(BaseAlgorithm):
         _init_setup_model: bool = True,
     ):
         self.condition_on = check_conditions(condition_on)
-        self.n_steps = at_least("n_steps", n_steps, 1)
-        self.n_epochs = at_least("n_epochs", n_epochs, 1)
-        self.n_minibatches = n_minibatches if n_minibatches is None else at_least("n_minibatches", n_minibatches, 1)
-        self.checkpoint_interval = at_least("checkpoint_interval", checkpoint_interval, 1)
+        self.n_steps = positive_int("n_steps", n_steps)
+        self.n_epochs = positive_int("n_epochs", n_epochs)
+        self.n_minibatches = n_minibatches if n_minibatches is None else positive_int("n_minibatches", n_minibatches)
+        self.checkpoint_interval = positive_int("checkpoint_interval", checkpoint_interval)
         self.gamma, self.gae_lambda = in_range("gamma", gamma, 0, 1), in_range("gae_lambda", gae_lambda, 0, 1)
         self.ent_coef, self.vf_coef = in_range("ent_coef", ent_coef, 0), in_range("vf_coef", vf_coef, 0)
         self.max_grad_norm = in_range("max_grad_norm", max_grad_norm, 0)
         self.memory_learning_rate = memory_learning_rate
         self.run_dir = None if run_dir is None else Path(run_dir)
-        self.stats_window_size = at_least("stats_window_size", stats_window_size, 1)
+        self.stats_window_size = positive_int("stats_window_size", stats_window_size)
         self.iteration = 0
         self.lesson = 0  # of the curriculum, where there is one
         self._stopping = False
@@ -276,7 +276,7 @@ class MemoryAlgorithm(BaseAlgorithm):
         self.policy.set_training_mode(False)
         window.initial_state = self._state
         window.bootstrap.zero_()
-        cut: list[_CutEpisodes] = []
+        cut: list[CutEpisodes] = []
         callback.on_rollout_start()
         for t in range(self.n_steps):
             window.starts[t].copy_(torch.as_tensor(self._last_episode_starts))
@@ -288,7 +288,7 @@ class MemoryAlgorithm(BaseAlgorithm):
             window.rewards[t].copy_(torch.from_numpy(rewards))
             window.ends[t].copy_(torch.from_numpy(dones))
             if dones.any():
-                cut.extend(_cut_episodes(t, dones, infos, acted.state))
+                cut.extend(cut_episodes(t, dones, infos, acted.state))
                 self._update_info_buffer([infos[i] for i in np.flatnonzero(dones)])
             self._last_obs = new_obs  # type: ignore[assignment]
             self._last_episode_starts, self._state = dones, acted.state
@@ -311,29 +311,18 @@ class MemoryAlgorithm(BaseAlgorithm):
         raise NotImplementedError
 
     @torch.no_grad()
-    def _bootstrap(self, window: Window, cut: list[_CutEpisodes]) -> None:
+    def _bootstrap(self, window: Window, cut: list[CutEpisodes]) -> None:
         """Values beyond the window's edges: after its last step, and where time limits cut episodes (in one pass)."""
         if cut:
-            observations = self._to_device([o for episodes in cut for o in episodes.observations])
+            observations = observation_tensors([o for episodes in cut for o in episodes.observations], self.device)
             state = map_state(lambda *leaves: torch.cat(leaves), *(episodes.state for episodes in cut))
             rows = torch.from_numpy(np.concatenate([episodes.rows for episodes in cut])).to(self.device)
             steps = torch.tensor([e.t for e in cut for _ in e.rows], device=self.device)
             going_on = torch.zeros(len(rows), dtype=torch.bool, device=self.device)
             window.bootstrap[steps, rows] = self.policy.predict_values(observations, state, going_on)
         starts = torch.as_tensor(self._last_episode_starts, device=self.device)
-        last_values = self.policy.predict_values(self._to_device(self._last_obs), self._state, starts)
+        last_values = self.policy.predict_values(observation_tensors(self._last_obs, self.device), self._state, starts)
         window.compute_returns(last_values, self.gamma, self.gae_lambda)
-
-    def _to_device(self, observations: Any) -> Any:
-        """A batch of observations, or a list of single ones, as tensors on the device."""
-        if isinstance(observations, list):
-            if isinstance(observations[0], dict):
-                observations = {name: np.stack([o[name] for o in observations]) for name in observations[0]}
-            else:
-                observations = np.stack(observations)
-        if isinstance(observations, dict):
-            return {name: torch.as_tensor(values, device=self.device) for name, values in observations.items()}
-        return torch.as_tensor(observations, device=self.device)
 
     # --- the optimiser ----------------------------------------------------------------------------------------------
 
@@ -451,40 +440,3 @@ class MemoryAlgorithm(BaseAlgorithm):
         if not isinstance(load_path_or_dict, dict):
             load_path_or_dict = {"policy": run_folder.read_weights(self, load_path_or_dict)}
         super().set_parameters(load_path_or_dict, exact_match, device)
-
-
-class _CutEpisodes(NamedTuple):
-    """Episodes that a time limit cut at step ``t``: rows, final observations, the memory after their last step."""
-
-    t: int
-    rows: np.ndarray
-    observations: list[Any]
-    state: State
-
-
-def _cut_episodes(t: int, dones: np.ndarray, infos: list[dict[str, Any]], state: State) -> list[_CutEpisodes]:
-    """The episodes cut at step t, as a list of none or one."""
-    rows = np.array([i for i in np.flatnonzero(dones) if infos[i].get("TimeLimit.truncated", False)], dtype=np.int64)
-    if not len(rows):
-        return []
-    finals = [map_observation(np.array, infos[i]["terminal_observation"]) for i in rows]
-    return [_CutEpisodes(t, rows, finals, select_rows(state, torch.from_numpy(rows)))]
-
-
-def map_observation(function: Any, observation: Any) -> Any:
-    """Apply ``function`` to an observation, entry by entry where it is a dict."""
-    return {k: function(v) for k, v in observation.items()} if isinstance(observation, dict) else function(observation)
-
-
-def at_least(name: str, value: int, low: int) -> int:
-    """``value`` if it is an integer of at least ``low``, else an error that names the argument."""
-    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < low:
-        raise ValueError(f"{name} must be an integer of at least {low}, not {value!r}")
-    return int(value)
-
-
-def in_range(name: str, value: float, low: float, high: float = math.inf) -> float:
-    """``value`` if it is a number in [low, high], else an error that names the argument."""
-    if isinstance(value, bool) or not isinstance(value, numbers.Real) or not low <= value <= high:
-        raise ValueError(f"{name} must be a number in [{low}, {high}], not {value!r}")
-    return float(value)

@@ -17,7 +17,7 @@ from gymnasium.wrappers import FilterObservation
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.vec_env import VecEnv
 
-from memagents.cores.core import positive_int
+from memagents.checks import positive_int
 from memagents.vector import as_vec_env
 
 

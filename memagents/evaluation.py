@@ -16,7 +16,7 @@ from stable_baselines3.common.utils import set_random_seed
 from stable_baselines3.common.vec_env import VecEnv, VecMonitor, is_vecenv_wrapped
 
 from memagents.checkpoint import preserved_random_states
-from memagents.cores.core import positive_int
+from memagents.checks import positive_int
 from memagents.vector import oracle_actions
 
 RANDOM, WALK, ORACLE = "random agent", "random walk", "oracle"

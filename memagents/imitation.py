@@ -13,10 +13,11 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.type_aliases import Schedule
 from stable_baselines3.common.utils import FloatSchedule
 
-from memagents.algorithm import MemoryAlgorithm, _CutEpisodes, in_range
+from memagents.algorithm import MemoryAlgorithm
+from memagents.checks import in_range
 from memagents.cores.core import State, map_state
 from memagents.policy import Acted
-from memagents.rollout import Minibatch, Window, advantages
+from memagents.rollout import CutEpisodes, Minibatch, Window, advantages
 from memagents.vector import oracle_actions
 
 
@@ -123,7 +124,7 @@ class Imitation(MemoryAlgorithm):
             log["accuracy"].append((logits.argmax(-1) == labels).float().mean().item())
         return state
 
-    def _bootstrap(self, window: Window, cut: list[_CutEpisodes]) -> None:
+    def _bootstrap(self, window: Window, cut: list[CutEpisodes]) -> None:
         if self._share < 1:
             super()._bootstrap(window, cut)
             return

@@ -11,7 +11,8 @@ from stable_baselines3.common.type_aliases import Schedule
 from stable_baselines3.common.utils import FloatSchedule, explained_variance
 from torch import Tensor
 
-from memagents.algorithm import MemoryAlgorithm, in_range
+from memagents.algorithm import MemoryAlgorithm
+from memagents.checks import in_range
 from memagents.policy import Evaluated
 from memagents.rollout import Minibatch
 

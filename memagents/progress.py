@@ -39,7 +39,7 @@ class ProgressBar(BaseCallback):
         return True
 
     def _on_rollout_end(self) -> None:
-        self.bar.set_postfix(self.model.recent_figures(), refresh=False)
+        self.bar.set_postfix(self.model.recent_figures(), refresh=False)  # type: ignore[attr-defined]
 
     def _on_training_end(self) -> None:
         self.bar.close()

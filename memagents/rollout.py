@@ -6,7 +6,7 @@ Only the memory's state at the *start* of the window is kept; everything after i
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -138,6 +138,49 @@ class Minibatch:
     values: Tensor
     log_probs: Tensor
     bootstrap: Tensor
+
+
+# --- episodes that a time limit cut ---------------------------------------------------------------------------------
+
+
+class CutEpisodes(NamedTuple):
+    """Episodes that a time limit cut at step ``t``: rows, final observations, the memory after their last step."""
+
+    t: int
+    rows: np.ndarray
+    observations: list[Any]
+    state: State
+
+
+def cut_episodes(t: int, dones: np.ndarray, infos: list[dict[str, Any]], state: State) -> list[CutEpisodes]:
+    """The episodes cut at step t, as a list of none or one.
+
+    :param dones: which episodes ended, (B,)
+    :param infos: what the step told of each environment, B dicts
+    :param state: of the core after the step, leaves (B, ...)
+    """
+    rows = np.array([i for i in np.flatnonzero(dones) if infos[i].get("TimeLimit.truncated", False)], dtype=np.int64)
+    if not len(rows):
+        return []
+    finals = [_copy(infos[i]["terminal_observation"]) for i in rows]
+    return [CutEpisodes(t, rows, finals, select_rows(state, torch.from_numpy(rows)))]
+
+
+def observation_tensors(observations: Any, device: torch.device) -> Observations:
+    """A batch of observations, or a list of single ones, as tensors on the device."""
+    if isinstance(observations, list):
+        if isinstance(observations[0], dict):
+            observations = {name: np.stack([o[name] for o in observations]) for name in observations[0]}
+        else:
+            observations = np.stack(observations)
+    if isinstance(observations, dict):
+        return {name: torch.as_tensor(values, device=device) for name, values in observations.items()}
+    return torch.as_tensor(observations, device=device)
+
+
+def _copy(observation: Any) -> Any:
+    """An observation that the environment may not overwrite."""
+    return {k: np.array(v) for k, v in observation.items()} if isinstance(observation, dict) else np.array(observation)
 
 
 def _observation_storage(shape: tuple[int, int], space: spaces.Space, device: torch.device) -> Any:

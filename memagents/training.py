@@ -23,7 +23,7 @@ from stable_baselines3.common.vec_env import VecEnv
 from memagents import checkpoint, run_folder
 from memagents.algorithm import MemoryAlgorithm
 from memagents.checkpoint import CheckpointError
-from memagents.cores.core import positive_int
+from memagents.checks import positive_int
 from memagents.curriculum import Curriculum, Lesson
 from memagents.environments import has_split, make_env, make_single_env
 from memagents.evaluation import Scores, baselines, compare, evaluate, scores_json, scores_table

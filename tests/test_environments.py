@@ -70,7 +70,9 @@ def test_an_environment_from_a_package(tmp_path, monkeypatch):
         env = make_env("my_mazes:MyMaze-v0", 2)
         env.reset()
         assert [env.step(np.zeros(2, np.int64))[2].tolist() for _ in range(2)] == [[False] * 2, [True] * 2]
-        assert make_single_env("MyFreeMaze-v0", steps=5).unwrapped.steps == 5  # its signature does not tell what it takes
+        assert (
+            make_single_env("MyFreeMaze-v0", steps=5).unwrapped.steps == 5
+        )  # its signature does not tell what it takes
     finally:
         gym.registry.pop("MyMaze-v0", None), gym.registry.pop("MyFreeMaze-v0", None), sys.modules.pop("my_mazes", None)
 

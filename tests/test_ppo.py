@@ -285,10 +285,10 @@ def test_schedules_of_clipping(monkeypatch):
 @pytest.mark.parametrize(
     ("argument", "value", "allowed"),
     [
-        ("n_steps", 0, "an integer of at least 1"),
-        ("n_steps", 2.0, "an integer of at least 1"),
-        ("n_epochs", -1, "an integer of at least 1"),
-        ("n_minibatches", 0, "an integer of at least 1"),
+        ("n_steps", 0, "a positive integer"),
+        ("n_steps", 2.0, "a positive integer"),
+        ("n_epochs", -1, "a positive integer"),
+        ("n_minibatches", 0, "a positive integer"),
         ("n_minibatches", 5, r"at most the number of environments \(4\)"),
         ("gamma", 1.1, r"in \[0, 1\]"),
         ("gae_lambda", -0.1, r"in \[0, 1\]"),
@@ -296,7 +296,7 @@ def test_schedules_of_clipping(monkeypatch):
         ("vf_coef", math.nan, r"in \[0, inf\]"),
         ("max_grad_norm", "a", r"in \[0, inf\]"),
         ("target_kl", -1, r"in \[0, inf\]"),
-        ("checkpoint_interval", True, "an integer of at least 1"),
+        ("checkpoint_interval", True, "a positive integer"),
         ("condition_on", "reward", "a list of words among action, reward"),
     ],
 )

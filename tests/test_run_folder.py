@@ -548,7 +548,7 @@ DESCRIPTIONS = {
     "unknown parameter": ({"policy_kwargs": {"core_kwargs": {"size": 3}}}, "has no parameter 'size'"),
     "strange argument": ({"policy_kwargs": {"colour": "red"}}, "colour"),
     "policy_kwargs a list": ({"policy_kwargs": [1]}, "lacks 'policy_kwargs'"),
-    "out of range": ({"hyperparameters": {"n_steps": -5}}, "n_steps must be an integer of at least 1, not -5"),
+    "out of range": ({"hyperparameters": {"n_steps": -5}}, "n_steps must be a positive integer, not -5"),
     "a word": ({"hyperparameters": {"gamma": "high"}}, "gamma must be a number"),
     "counter a word": ({"num_timesteps": "many"}, "lacks 'num_timesteps'"),
     "counter a truth": ({"n_envs": True}, "lacks 'n_envs'"),

@@ -23,6 +23,8 @@ from typing import Any, NamedTuple, TypeVar
 import torch
 from torch import Tensor, nn
 
+from memagents.checks import positive_int
+
 State = Any
 """A NamedTuple of tensors, nested where natural. Every leaf has the batch first; its shape and dtype never change."""
 
@@ -204,10 +206,3 @@ def stack_dicts(steps: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
 def full_precision(tensor: Tensor) -> torch.autocast:
     """The context in which a memory is read and written: no autocast, so that it stays float32."""
     return torch.autocast(tensor.device.type, enabled=False)
-
-
-def positive_int(name: str, value: int) -> int:
-    """``value`` if it is a positive integer, else an error that names the argument."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise ValueError(f"{name} must be a positive integer, not {value!r}")
-    return value

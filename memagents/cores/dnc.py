@@ -7,8 +7,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from memagents.checks import positive_int
 from memagents.cores import register_core
-from memagents.cores.core import MemoryCore, Step, Unrolled, full_precision, positive_int, state_leaves
+from memagents.cores.core import MemoryCore, Step, Unrolled, full_precision, state_leaves
 from memagents.cores.lstm import LSTMState, lstm_cell
 from memagents.kernels.dnc import dnc_window, supported
 from memagents.memory import access, addressing, allocation, linkage

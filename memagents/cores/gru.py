@@ -6,8 +6,9 @@ from typing import NamedTuple
 
 from torch import Tensor, nn
 
+from memagents.checks import positive_int
 from memagents.cores import register_core
-from memagents.cores.core import MemoryCore, Step, positive_int
+from memagents.cores.core import MemoryCore, Step
 
 
 class GRUState(NamedTuple):

@@ -8,8 +8,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from memagents.checks import positive_int
 from memagents.cores import register_core
-from memagents.cores.core import MemoryCore, Step, Unrolled, positive_int, reset_steps, where_state
+from memagents.cores.core import MemoryCore, Step, Unrolled, reset_steps, where_state
 
 
 class LSTMState(NamedTuple):

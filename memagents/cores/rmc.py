@@ -7,8 +7,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from memagents.checks import positive_int
 from memagents.cores import register_core
-from memagents.cores.core import MemoryCore, Step, full_precision, positive_int
+from memagents.cores.core import MemoryCore, Step, full_precision
 from memagents.memory.attention import attention
 
 GATE_STYLES = ("unit", "memory", None)

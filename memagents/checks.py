@@ -1,0 +1,26 @@
+"""Arguments checked, with one clear error that names the argument and what it may be."""
+
+from __future__ import annotations
+
+import math
+import numbers
+
+
+def positive_int(name: str, value: int) -> int:
+    """``value`` if it is a positive integer.
+
+    :raises ValueError: otherwise
+    """
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < 1:
+        raise ValueError(f"{name} must be a positive integer, not {value!r}")
+    return int(value)
+
+
+def in_range(name: str, value: float, low: float, high: float = math.inf) -> float:
+    """``value`` if it is a number in [low, high].
+
+    :raises ValueError: otherwise
+    """
+    if isinstance(value, bool) or not isinstance(value, numbers.Real) or not low <= value <= high:
+        raise ValueError(f"{name} must be a number in [{low}, {high}], not {value!r}")
+    return float(value)
