@@ -9,6 +9,8 @@ from memagents.conditioning import ConditionOn
 from memagents.snapshot import restore_env, snapshot_env
 from tests.toys import Floats, assert_same, dummy, underground
 
+pytestmark = pytest.mark.filterwarnings("ignore:The environment is already wrapped")
+
 STACKS = {
     "bare": underground,
     "monitor": lambda: VecMonitor(underground()),

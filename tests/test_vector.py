@@ -17,6 +17,8 @@ from memagents.conditioning import ConditionOn
 from memagents.vector import GymnasiumVecEnv, decision_mask, oracle_actions
 from tests.toys import OBSERVATIONS, Counter, Toy, assert_same, dummy, toys
 
+pytestmark = pytest.mark.filterwarnings("ignore:The environment is already wrapped")
+
 MODES = [AutoresetMode.NEXT_STEP, AutoresetMode.SAME_STEP, AutoresetMode.DISABLED]
 
 
