@@ -350,7 +350,7 @@ def test_it_learns_to_remember(core):
 def test_without_memory_there_is_nothing_beyond_chance():
     agent = tmaze("none")
     agent.learn(32 * 24 * 30)
-    assert 0.35 < np.mean(agent.ep_success_buffer) < 0.65
+    assert 0.3 < np.mean(agent.ep_success_buffer) < 0.7  # four standard deviations about a half
 
 
 @pytest.mark.gpu
