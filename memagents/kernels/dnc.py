@@ -37,6 +37,10 @@ def _hash_of_sources() -> int:
 
 
 _SOURCES = _hash_of_sources()
+_OPERANDS = (
+    *("x", "recurrent_weight", "weight", "bias"),
+    *("memory", "usage", "link", "precedence", "write_weights", "read_weights", "read_vectors", "hidden", "cell"),
+)  # fmt: skip
 _LARGE = 1 << 22  # bytes, from where on NumPy uses huge pages
 
 
@@ -97,8 +101,10 @@ def dnc_window(
     :param bias: of the interface, (I,)
     :param leaves: the nine tensors of a :class:`~memagents.cores.dnc.DNCState`, in order
     :return: features (T, B, H + R W) and the leaves after the window
+    :raises ValueError: if the shapes do not belong together
     """
     operands = (x, recurrent_weight, weight, bias, *leaves)
+    _check_shapes(starts, *operands)
     if torch.is_grad_enabled() and any(operand.requires_grad for operand in operands):
         features, *after = _Window.apply(starts, *operands)
     else:
@@ -213,6 +219,19 @@ def _run_backward(
     d_weight = flat_interface.t() @ features.flatten(0, 1)[:, : sizes.hidden]
     d_leaves = [grad_before[i] if want else None for i, want in enumerate(wanted)]
     return d_gates, d_recurrent, d_weight, flat_interface.sum(0), *d_leaves
+
+
+def _check_shapes(starts: Tensor, *operands: Tensor) -> None:
+    """The kernels trust the shapes; a wrong one would have them read and write anywhere."""
+    steps, batch = starts.shape
+    n, w, r, h = _sizes([operand.shape for operand in operands[4:]])
+    interface = interface_rows(Sizes(n, w, r, h))
+    weights = [(4 * h, h + r * w), (interface, h), (interface,)]
+    state = [(n, w), (n,), (n, n), (n,), (n,), (r, n), (r, w), (h,), (h,)]
+    expected = [(steps, batch, 4 * h), *weights, *((batch, *shape) for shape in state)]
+    for name, operand, shape in zip(_OPERANDS, operands, expected, strict=True):
+        if operand.shape != shape:
+            raise ValueError(f"{name} must be {shape} beside the others, not {tuple(operand.shape)}")
 
 
 def _sizes(shapes: Sequence[torch.Size]) -> Sizes:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from numba.extending import register_jitable
 
 from memagents.kernels.simd import array_at, full, load, part, select_less, sqrt, store
-from memagents.kernels.tiles import clear_fresh, copy
+from memagents.kernels.tiles import clear_fresh, copy, load_rows, store_rows
 
 EPSILON = 1e-6
 """The constant of :mod:`memagents.memory.addressing` and :mod:`memagents.memory.allocation`."""
@@ -39,7 +39,7 @@ class Carry(NamedTuple):
 
 
 class State(NamedTuple):
-    """A :class:`~memagents.cores.dnc.DNCState` in memory, every leaf a (B, entries) array."""
+    """A :class:`~memagents.cores.dnc.DNCState`: leaves (B, entries) of the batch, or (entries, lanes) of a tile."""
 
     memory: Any
     usage: Any
@@ -203,3 +203,31 @@ def reset_carry(fresh, before, out, sizes):
     for i in range(sizes.slots):
         store(carry.norms, i, select_less(zero, flag, norm, load(carry.norms, i)))
     return carry
+
+
+@part
+def load_state(batch, row, count, tile):
+    """``count`` rows of a :class:`State` of the batch to one of a tile."""
+    load_rows(batch.memory, row, count, tile.memory)
+    load_rows(batch.usage, row, count, tile.usage)
+    load_rows(batch.link, row, count, tile.link)
+    load_rows(batch.precedence, row, count, tile.precedence)
+    load_rows(batch.write_weights, row, count, tile.write_weights)
+    load_rows(batch.read_weights, row, count, tile.read_weights)
+    load_rows(batch.read_vectors, row, count, tile.read_vectors)
+    load_rows(batch.hidden, row, count, tile.hidden)
+    load_rows(batch.cell, row, count, tile.cell)
+
+
+@part
+def store_state(tile, batch, row, count):
+    """The reverse of :func:`load_state`."""
+    store_rows(tile.memory, batch.memory, row, count)
+    store_rows(tile.usage, batch.usage, row, count)
+    store_rows(tile.link, batch.link, row, count)
+    store_rows(tile.precedence, batch.precedence, row, count)
+    store_rows(tile.write_weights, batch.write_weights, row, count)
+    store_rows(tile.read_weights, batch.read_weights, row, count)
+    store_rows(tile.read_vectors, batch.read_vectors, row, count)
+    store_rows(tile.hidden, batch.hidden, row, count)
+    store_rows(tile.cell, batch.cell, row, count)

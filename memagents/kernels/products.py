@@ -158,3 +158,10 @@ def both_ways_rows(matrix, i, rows, vector, start, along, against):
         a0, a1, a2, a3 = fma(m0, v, a0), fma(m1, v, a1), fma(m2, v, a2), fma(m3, v, a3)
         store(against, start + j, fma(m3, w3, fma(m2, w2, fma(m1, w1, fma(m0, w0, total)))))
     store_rows_sum(along, start, i, rows, a0, a1, a2, a3)
+
+
+@part
+def add_scaled(scale, values, start, count, out):
+    """out += scale · values, from ``start`` on in both."""
+    for k in range(start, start + count):
+        store(out, k, fma(scale, load(values, k), load(out, k)))

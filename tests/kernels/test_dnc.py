@@ -1,6 +1,7 @@
 """The fused DNC against the plain loop of its steps, which is the reference."""
 
 import multiprocessing
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
@@ -214,6 +215,13 @@ def test_not_a_number_stays_in_its_row_and_ends_at_a_start(window):
     assert features[:, 5].isnan().any() and not features[:, :5].isnan().any() and not features[:, 6:].isnan().any()
 
 
+def test_two_callers_at_once(window):
+    expected = run(*window)
+    with ThreadPoolExecutor(2) as pool:
+        for found in pool.map(lambda _: run(*window), range(8)):
+            assert_same_bits(found, expected)
+
+
 def _window_in_child(operands, connection):
     connection.send([part.numpy() for part in run(*operands)])
 
@@ -235,6 +243,14 @@ def test_after_a_fork(window):
         torch.set_num_threads(before)
 
 
+def test_backward_twice_through_one_window(window):
+    x, starts, weights, state = window
+    x.requires_grad_()
+    features, _ = dnc_window(x, starts, *weights, state_leaves(state))
+    first, second = (torch.autograd.grad(features.square().sum(), x, retain_graph=True)[0] for _ in range(2))
+    assert torch.equal(first, second)
+
+
 # --- where the kernel does not apply --------------------------------------------------------------------------------
 
 
@@ -245,6 +261,18 @@ def test_not_differentiable_twice():
     (gradient,) = torch.autograd.grad(outputs.square().sum(), inputs, create_graph=True)
     with pytest.raises(RuntimeError, match="twice"):
         gradient.sum().backward()
+
+
+def test_shapes_that_do_not_belong_together_are_refused():
+    core = make(4, 3, 1, 4)
+    inputs, starts = torch.randn(2, 5, core.input_size, dtype=torch.float64), torch.zeros(2, 5, dtype=torch.bool)
+    with pytest.raises(ValueError, match=r"memory must be \(5, 4, 3\) .* not \(6, 4, 3\)"):
+        core.unroll(inputs, core.initial_state(6), starts)
+    state = core.initial_state(5)
+    with pytest.raises(ValueError, match=r"link must be \(5, 4, 4\)"):
+        core.unroll(inputs, state._replace(link=state.link[:, :3]), starts)
+    with pytest.raises(ValueError, match="recurrent_weight must be"):
+        core.unroll(inputs, make(4, 3, 2, 4).initial_state(5), starts)
 
 
 def test_supported():
