@@ -4,7 +4,7 @@ The task is CartPole with only the cart's position and the pole's angle, so that
 settings are RL Baselines3 Zoo's for it. Prints, for either agent, the mean return of the last tenth of training with a
 95% confidence interval over the seeds, and the ratio of the steps per second; with ``--figure`` it draws both curves.
 
-    python benchmarks/sb3_contrib.py --seeds 5 --steps 100000
+    python benchmarks/recurrent_ppo.py --seeds 5 --steps 100000
 """
 
 from __future__ import annotations
