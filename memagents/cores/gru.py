@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from memagents.checks import positive_int
 from memagents.cores import register_core
 from memagents.cores.core import MemoryCore, Step
+from memagents.cores.lstm import as_torch_begins
 
 
 class GRUState(NamedTuple):
@@ -33,6 +34,7 @@ class GRU(MemoryCore):
         self.hidden_size = hidden_size
         self.input_gates = nn.Linear(input_size, 3 * hidden_size)
         self.recurrent_gates = nn.Linear(hidden_size, 3 * hidden_size)
+        as_torch_begins(self, hidden_size)
 
     def initial_state(self, batch_size: int) -> GRUState:
         return GRUState(self.recurrent_gates.weight.new_zeros(batch_size, self.hidden_size))

@@ -31,6 +31,15 @@ def lstm_cell(gates: Tensor, cell: Tensor) -> LSTMState:
     return LSTMState(o.sigmoid() * cell.tanh(), cell)
 
 
+def as_torch_begins(module: nn.Module, hidden_size: int) -> None:
+    """All parameters uniform in ±1/√H, as those of torch's recurrent layers.
+
+    ``nn.Linear`` would draw those of few inputs much larger, which made CartPole without velocities unstable to learn.
+    """
+    for parameter in module.parameters():
+        nn.init.uniform_(parameter, -(hidden_size**-0.5), hidden_size**-0.5)
+
+
 @register_core("lstm")
 class LSTM(MemoryCore):
     """One LSTM layer; the outputs are its hidden states.
@@ -44,6 +53,7 @@ class LSTM(MemoryCore):
         self.hidden_size = hidden_size
         self.input_gates = nn.Linear(input_size, 4 * hidden_size)
         self.recurrent_gates = nn.Linear(hidden_size, 4 * hidden_size, bias=False)
+        as_torch_begins(self, hidden_size)
 
     def initial_state(self, batch_size: int) -> LSTMState:
         weight = self.recurrent_gates.weight

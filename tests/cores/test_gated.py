@@ -75,3 +75,11 @@ def test_the_memoryless_core_remembers_nothing():
     again = core.unroll(window()[shuffled], core.initial_state(B), no_starts()).outputs
     torch.testing.assert_close(again, outputs[shuffled])
     assert (outputs.std(0) > 0).all(), "but it does see the input"
+
+
+@pytest.mark.parametrize("name", ["gru", "lstm"])
+def test_parameters_begin_as_torchs(name):
+    core = make_core(name, 2, hidden_size=64)
+    for parameter in core.parameters():
+        assert parameter.abs().max() <= 64**-0.5
+        assert parameter.abs().max() > 0.9 * 64**-0.5
