@@ -381,6 +381,10 @@ def test_more_minibatches_than_environments_do_not_hinder_an_evaluation(trained)
 
 
 def test_scenes_end_with_the_last_observation(trained):
+    agent = load_agent(trained, make_env("memenvs/TMaze-v0", 1, length=1))
+    with torch.no_grad():
+        agent.policy.action_net.bias[1] += 100  # along the corridor, so that there is something to see
+    agent.save(trained)
     played = scenes(trained, episodes=2, device="cpu")
     lengths = evaluate(
         load_agent(trained, make_env("memenvs/TMaze-v0", 1, length=1)),
