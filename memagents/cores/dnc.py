@@ -91,7 +91,7 @@ class DNC(MemoryCore):
         """Biases of the interface that make a recorder of an untrained DNC.
 
         With small random ones, the gates are half open and the look-ups nearly uniform, and what was written hardly
-        reaches what is read: on three stations of the Underground this begins to learn ten times sooner.
+        reaches what is read. Imitation on three stations of the Underground, 0.6M steps: 99% against 46% right.
         """
         parts = dict(zip(Interface._fields, self.interface.bias.split(self.interface_sizes), strict=True))
         for name, bias in (("read_strengths", 8.0), ("write_strength", 4.0), ("write_gate", 3.0)):
