@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,6 +14,18 @@ from stable_baselines3.common.torch_layers import BaseFeaturesExtractor, NatureC
 from torch import Tensor, nn
 
 Observations = Tensor | dict[str, Tensor]
+
+
+def map_observations(function: Callable[[Any], Any], observations: Any) -> Any:
+    """Apply ``function`` to observations, entry by entry where they are a dict."""
+    if isinstance(observations, dict):
+        return {name: function(values) for name, values in observations.items()}
+    return function(observations)
+
+
+def any_entry(observations: Observations) -> Tensor:
+    """The observations themselves, or an entry where they are a dict: its leading dimensions are those of all."""
+    return next(iter(observations.values())) if isinstance(observations, dict) else observations
 
 
 def preprocess(

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from memagents.cores import make_core
 from memagents.cores.core import State, state_leaves
-from memagents.encoding import Observations, default_encoder, preprocess
+from memagents.encoding import Observations, any_entry, default_encoder, map_observations, preprocess
 
 
 class Acted(NamedTuple):
@@ -132,13 +132,8 @@ class MemoryPolicy(BasePolicy):
 
     def encode(self, observations: Observations) -> Tensor:
         """Observations (T, B, ...) to what the core takes (T, B, I); all T×B at once."""
-        first = next(iter(observations.values())) if isinstance(observations, dict) else observations
-        steps, rows = first.shape[:2]
-        flat = (
-            {name: values.flatten(0, 1) for name, values in observations.items()}
-            if isinstance(observations, dict)
-            else observations.flatten(0, 1)
-        )
+        steps, rows = any_entry(observations).shape[:2]
+        flat = map_observations(lambda values: values.flatten(0, 1), observations)
         numbers = preprocess(flat, self.observation_space, self.normalize_images, self.dtype)
         return self.features_extractor(numbers).view(steps, rows, -1)
 
@@ -171,7 +166,7 @@ class MemoryPolicy(BasePolicy):
 
         :param starts: (B,) booleans
         """
-        window = {k: v[None] for k, v in observations.items()} if isinstance(observations, dict) else observations[None]
+        window = map_observations(lambda values: values[None], observations)
         outputs, state, _ = self.unroll(window, state, starts[None])
         distribution = self.distribution(outputs[0])
         actions = distribution.get_actions(deterministic=deterministic)
@@ -199,7 +194,7 @@ class MemoryPolicy(BasePolicy):
 
     def predict_values(self, observations: Observations, state: State, starts: Tensor) -> Tensor:
         """Values (B,) of one step of observations (B, ...), with the memory as it stands in ``state``."""
-        window = {k: v[None] for k, v in observations.items()} if isinstance(observations, dict) else observations[None]
+        window = map_observations(lambda values: values[None], observations)
         return self.values(self.unroll(window, state, starts[None])[0][0])
 
     # --- SB3's interface --------------------------------------------------------------------------------------------
@@ -225,8 +220,7 @@ class MemoryPolicy(BasePolicy):
             raise ValueError("observation must be an array or a dict of arrays, not a tuple: obs, info = env.reset()")
         self.set_training_mode(False)
         observations, vectorized = self.obs_to_tensor(observation)
-        first = next(iter(observations.values())) if isinstance(observations, dict) else observations
-        rows = len(first)
+        rows = len(any_entry(observations))
         if state is None:
             state = self.initial_state(rows)
         leaves = state_leaves(state)
@@ -250,6 +244,6 @@ class MemoryPolicy(BasePolicy):
         return array.astype(space.dtype)
 
     def _predict(self, observation: Observations, deterministic: bool = False) -> Tensor:
-        first = next(iter(observation.values())) if isinstance(observation, dict) else observation
-        starts = torch.ones(len(first), dtype=torch.bool, device=self.device)
-        return self(observation, self.initial_state(len(first)), starts, deterministic).actions
+        rows = len(any_entry(observation))
+        starts = torch.ones(rows, dtype=torch.bool, device=self.device)
+        return self(observation, self.initial_state(rows), starts, deterministic).actions

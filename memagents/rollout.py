@@ -14,7 +14,7 @@ from gymnasium import spaces
 from torch import Tensor
 
 from memagents.cores.core import State, select_rows
-from memagents.encoding import Observations
+from memagents.encoding import Observations, map_observations
 
 
 class Window:
@@ -60,9 +60,7 @@ class Window:
 
     def observation(self, t: int) -> Observations:
         """The observations of step t, (B, ...)."""
-        if isinstance(self.observations, dict):
-            return {name: values[t] for name, values in self.observations.items()}
-        return self.observations[t]
+        return map_observations(lambda values: values[t], self.observations)
 
     def store_observation(self, t: int, observations: Any) -> Observations:
         """Copy the environment's observations (B, ...) in; the copy to the device happens here, once."""
@@ -118,11 +116,7 @@ class Minibatch:
     """Some environments of a window: every attribute (T, rows, ...), the initial state (rows, ...)."""
 
     def __init__(self, window: Window, rows: Tensor):
-        observations = window.observations
-        if isinstance(observations, dict):
-            self.observations: Observations = {name: values[:, rows] for name, values in observations.items()}
-        else:
-            self.observations = observations[:, rows]
+        self.observations: Observations = map_observations(lambda values: values[:, rows], window.observations)
         self.initial_state = select_rows(window.initial_state, rows)
         self.rows = rows
         for name in ("actions", "starts", "ends", "decisions", "labels", "rewards", "values", "log_probs", "bootstrap"):
@@ -162,7 +156,8 @@ def cut_episodes(t: int, dones: np.ndarray, infos: list[dict[str, Any]], state: 
     rows = np.array([i for i in np.flatnonzero(dones) if infos[i].get("TimeLimit.truncated", False)], dtype=np.int64)
     if not len(rows):
         return []
-    finals = [_copy(infos[i]["terminal_observation"]) for i in rows]
+    # Copied, since the environment may overwrite them.
+    finals = [map_observations(np.array, infos[i]["terminal_observation"]) for i in rows]
     return [CutEpisodes(t, rows, finals, select_rows(state, torch.from_numpy(rows)))]
 
 
@@ -173,14 +168,7 @@ def observation_tensors(observations: Any, device: torch.device) -> Observations
             observations = {name: np.stack([o[name] for o in observations]) for name in observations[0]}
         else:
             observations = np.stack(observations)
-    if isinstance(observations, dict):
-        return {name: torch.as_tensor(values, device=device) for name, values in observations.items()}
-    return torch.as_tensor(observations, device=device)
-
-
-def _copy(observation: Any) -> Any:
-    """An observation that the environment may not overwrite."""
-    return {k: np.array(v) for k, v in observation.items()} if isinstance(observation, dict) else np.array(observation)
+    return map_observations(lambda values: torch.as_tensor(values, device=device), observations)
 
 
 def _observation_storage(shape: tuple[int, int], space: spaces.Space, device: torch.device) -> Any:
