@@ -78,9 +78,9 @@ class Window:
         )
         self.returns = self.advantages + self.values
 
-    def minibatches(self, count: int, generator: torch.Generator | None = None) -> Iterator[Minibatch]:
+    def minibatches(self, count: int) -> Iterator[Minibatch]:
         """The environments in random order, dealt into ``count`` sets, each with its whole window."""
-        order = torch.randperm(self.rows, generator=generator).to(self.device)
+        order = torch.randperm(self.rows).to(self.device)
         for rows in order.tensor_split(count):
             yield Minibatch(self, rows)
 
