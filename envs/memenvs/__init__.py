@@ -2,53 +2,19 @@
 
 from gymnasium.envs.registration import register
 
-register(
-    "memenvs/TMaze-v0",
-    entry_point="memenvs.maze.tmaze:TMaze",
-    vector_entry_point="memenvs.maze.tmaze:BatchedTMaze",
-)
-register(
-    "memenvs/Underground-v0",
-    entry_point="memenvs.graph.underground:Underground",
-    vector_entry_point="memenvs.graph.underground:BatchedUnderground",
-)
-register(
-    "memenvs/Copy-v0",
-    entry_point="memenvs.tasks.copying:Copy",
-    vector_entry_point="memenvs.tasks.copying:BatchedCopy",
-)
-register(
-    "memenvs/RepeatCopy-v0",
-    entry_point="memenvs.tasks.repeat_copy:RepeatCopy",
-    vector_entry_point="memenvs.tasks.repeat_copy:BatchedRepeatCopy",
-)
-register(
-    "memenvs/AssociativeRecall-v0",
-    entry_point="memenvs.tasks.associative_recall:AssociativeRecall",
-    vector_entry_point="memenvs.tasks.associative_recall:BatchedAssociativeRecall",
-)
-register(
-    "memenvs/DynamicNGrams-v0",
-    entry_point="memenvs.tasks.dynamic_ngrams:DynamicNGrams",
-    vector_entry_point="memenvs.tasks.dynamic_ngrams:BatchedDynamicNGrams",
-)
-register(
-    "memenvs/PrioritySort-v0",
-    entry_point="memenvs.tasks.priority_sort:PrioritySort",
-    vector_entry_point="memenvs.tasks.priority_sort:BatchedPrioritySort",
-)
-register(
-    "memenvs/NthFarthest-v0",
-    entry_point="memenvs.tasks.nth_farthest:NthFarthest",
-    vector_entry_point="memenvs.tasks.nth_farthest:BatchedNthFarthest",
-)
-register(
-    "memenvs/OneShot-v0",
-    entry_point="memenvs.tasks.one_shot:OneShot",
-    vector_entry_point="memenvs.tasks.one_shot:BatchedOneShot",
-)
-register(
-    "memenvs/StoryQA-v0",
-    entry_point="memenvs.tasks.story_qa:StoryQA",
-    vector_entry_point="memenvs.tasks.story_qa:BatchedStoryQA",
-)
+# Each is a class, and beside it its batched one.
+ENVIRONMENTS = {
+    "TMaze-v0": "memenvs.maze.tmaze:TMaze",
+    "Underground-v0": "memenvs.graph.underground:Underground",
+    "Copy-v0": "memenvs.tasks.copying:Copy",
+    "RepeatCopy-v0": "memenvs.tasks.repeat_copy:RepeatCopy",
+    "AssociativeRecall-v0": "memenvs.tasks.associative_recall:AssociativeRecall",
+    "DynamicNGrams-v0": "memenvs.tasks.dynamic_ngrams:DynamicNGrams",
+    "PrioritySort-v0": "memenvs.tasks.priority_sort:PrioritySort",
+    "NthFarthest-v0": "memenvs.tasks.nth_farthest:NthFarthest",
+    "OneShot-v0": "memenvs.tasks.one_shot:OneShot",
+    "StoryQA-v0": "memenvs.tasks.story_qa:StoryQA",
+}
+
+for name, path in ENVIRONMENTS.items():
+    register(f"memenvs/{name}", entry_point=path, vector_entry_point=path.replace(":", ":Batched"))

@@ -100,7 +100,7 @@ class BatchedEnv(gymnasium.vector.VectorEnv):
     def step(self, actions: Any) -> tuple[Any, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
         """Step everywhere.
 
-        :param actions: integers (B,), or 0 and 1 (B, n) where the action space is ``MultiBinary(n)``
+        :param actions: integers (B,), or (B, n) where the action space is ``MultiBinary(n)`` or ``MultiDiscrete``
         :return: observations, rewards (float64), terminations, truncations and infos
         :raises ValueError: for actions of a wrong shape, type or range; nothing has been stepped then
         """
@@ -127,12 +127,12 @@ class BatchedEnv(gymnasium.vector.VectorEnv):
     def oracle(self) -> np.ndarray:
         """The best actions to the current observations, int64 (B,); -1 where the action does not matter.
 
-        Where actions are n bits: (B, n), with -1 in all n places.
+        Where an action is n bits or numbers: (B, n), with -1 in all n places.
         """
         return self.batch.oracle()
 
     def random_walk(self, rng: np.random.Generator) -> np.ndarray:
-        """Actions drawn uniformly among those that do something, int64 (B,), or (B, n) where they are n bits."""
+        """Actions drawn uniformly among those that do something, int64 (B,), or (B, n) where one has n entries."""
         return self.batch.random_walk(rng)
 
     def snapshot(self) -> dict[str, Any]:
@@ -209,7 +209,7 @@ class SingleEnv(gymnasium.Env):
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         """Step once.
 
-        :param action: an integer, or 0 and 1 (n,) where the action space is ``MultiBinary(n)``
+        :param action: an integer, or (n,) where the action space is ``MultiBinary(n)`` or ``MultiDiscrete``
         :return: observation, reward, terminated, truncated and info
         :raises ValueError: for an action of a wrong type or range; nothing has been stepped then
         """
@@ -233,12 +233,12 @@ class SingleEnv(gymnasium.Env):
     def oracle(self) -> int | np.ndarray:
         """The best action to the current observation; -1 where the action does not matter.
 
-        Where actions are n bits: int64 (n,), with -1 in all n places.
+        Where an action is n bits or numbers: int64 (n,), with -1 in all n places.
         """
         return self._action(self.batch.oracle())
 
     def random_walk(self, rng: np.random.Generator) -> int | np.ndarray:
-        """An action drawn uniformly among those that do something; int64 (n,) where actions are n bits."""
+        """An action drawn uniformly among those that do something; int64 (n,) where it has n entries."""
         return self._action(self.batch.random_walk(rng))
 
     def snapshot(self) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from itertools import pairwise
 import gymnasium as gym
 import numpy as np
 import pytest
-from gymnasium.spaces import Box, Discrete, MultiBinary
+from gymnasium.spaces import Box, Discrete, MultiBinary, MultiDiscrete
 from gymnasium.utils.env_checker import check_env
 from gymnasium.vector import AutoresetMode
 
@@ -35,7 +35,10 @@ BITS = [
     ("memenvs/AssociativeRecall-v0", {"items": (2, 4)}),
     ("memenvs/PrioritySort-v0", {"inputs": (6, 9), "outputs": (2, 6)}),
 ]
-SPLIT = NUMBERS[1:] + BITS[1:]  # there are levels enough to hold some out
+DIGITS = [
+    ("tests/Switches-v0", {"dials": (3, 10, 2)}),
+]
+SPLIT = NUMBERS[1:] + BITS[1:] + DIGITS[1:]  # there are levels enough to hold some out
 
 
 def of(cases):
@@ -44,7 +47,7 @@ def of(cases):
     )
 
 
-each = of(NUMBERS + BITS)
+each = of(NUMBERS + BITS + DIGITS)
 
 
 def leaves(tree, prefix=""):
@@ -81,6 +84,8 @@ def random_actions(envs, steps, seed=0):
     space, rng = envs.single_action_space, np.random.default_rng(seed)
     if isinstance(space, MultiBinary):
         return rng.integers(0, 2, (steps, 16, space.n))
+    if isinstance(space, MultiDiscrete):
+        return rng.integers(0, space.nvec, (steps, 16, space.nvec.size))
     return rng.integers(0, space.n, (steps, 16))
 
 
@@ -237,6 +242,54 @@ def test_an_action_that_is_no_bits_steps_nothing(name, parameters):
     assert equal(before[1], env.snapshot())
 
 
+@of(DIGITS)
+def test_an_action_with_an_entry_out_of_range_steps_nothing(name, parameters):
+    envs, env = gym.make_vec(name, num_envs=4, **parameters), gym.make(name, **parameters).unwrapped
+    sizes = envs.single_action_space.nvec
+    envs.reset(seed=0)
+    env.reset(seed=0)
+    before, zeros = (envs.snapshot(), env.snapshot()), np.zeros((4, sizes.size), int)
+    for entry, size in enumerate(sizes):
+        for value in (-1, size):
+            wrong = zeros.copy()
+            wrong[2, entry] = value
+            for call in (lambda wrong=wrong: envs.step(wrong), lambda wrong=wrong: env.step(wrong[2])):
+                with pytest.raises(ValueError, match=f"entry {entry} of .* from 0 to {size - 1}, not {value}"):
+                    call()
+    for wrong in (zeros[:, 0], zeros[:3], zeros * 0.5, zeros.astype(bool), None):
+        with pytest.raises(ValueError, match=f"integers of shape \\(4, {sizes.size}\\)"):
+            envs.step(wrong)
+    assert equal(before[0], envs.snapshot())
+    assert equal(before[1], env.snapshot())
+
+
+def test_digits_and_the_integer_that_they_are():
+    envs = gym.make_vec("tests/Switches-v0", num_envs=64, dials=(3, 10, 2))
+    env = gym.make("tests/Switches-v0", dials=(3, 10, 2)).unwrapped
+    (observations, infos), _ = envs.reset(seed=0), env.reset(seed=0)
+    rng, walks = np.random.default_rng(0), []
+    for _ in range(100):
+        oracle, decision = envs.oracle(), infos["decision"]
+        assert oracle.shape == (64, 3)
+        assert np.array_equal(env.oracle(), oracle[0])
+        assert np.all(oracle[~decision] == -1)
+        assert np.array_equal(oracle[decision] @ [20, 2, 1], observations[decision, 1])
+        walk = envs.random_walk(rng)
+        walks.append(walk)
+        kept = envs.snapshot()
+        observations, _, terminated, _, infos = envs.step(walk)
+        shown = np.where(terminated, infos["final_obs"][:, 0], observations[:, 0]) if "final_obs" in infos else None
+        assert np.array_equal(observations[:, 0] if shown is None else shown, walk @ [20, 2, 1])
+        envs.restore(kept)
+        observations, rewards, _, _, infos = envs.step(np.maximum(oracle, 0).astype(np.uint8))
+        assert np.array_equal(rewards, decision)
+        if env.step(np.maximum(oracle[0], 0))[2]:
+            env.reset()
+    drawn = np.concatenate(walks)
+    for entry, size in enumerate((3, 10, 2)):
+        assert np.all(np.abs(np.bincount(drawn[:, entry], minlength=size) * size / len(drawn) - 1) < 0.15)
+
+
 @pytest.mark.parametrize("n", [1, 5, 32])
 def test_bits_and_the_integer_that_they_are(n):
     envs, env = gym.make_vec("tests/Switches-v0", num_envs=64, n=n), gym.make("tests/Switches-v0", n=n).unwrapped
@@ -281,7 +334,19 @@ def test_random_walks_of_bits_are_uniform():
     assert np.all(np.abs(np.bincount(walk, minlength=8) / 500 - 1) < 0.25)
 
 
-@pytest.mark.parametrize("space", [MultiBinary(33), MultiBinary([2, 2]), Discrete(3, start=1), Box(0, 1)], ids=str)
+@pytest.mark.parametrize(
+    "space",
+    [
+        MultiBinary(33),
+        MultiBinary([2, 2]),
+        Discrete(3, start=1),
+        MultiDiscrete([3, 3], start=[0, 1]),
+        MultiDiscrete([[3], [3]]),
+        MultiDiscrete([2**16, 2**16]),
+        Box(0, 1),
+    ],
+    ids=str,
+)
 def test_an_action_space_that_cannot_be(space):
     definition = replace(BatchedSwitches.define(), action_space=space)
     with pytest.raises(ValueError, match="action_space must be"):

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import gymnasium
 import numpy as np
-from gymnasium.spaces import Discrete, MultiBinary
+from gymnasium.spaces import Discrete, MultiBinary, MultiDiscrete
 
 from memenvs.compilation import njit
 
 MOST_BITS = 32
+MOST_NUMBERS = 2**31
 
 
 class Numbers:
@@ -68,17 +70,56 @@ class Bits:
         return actions
 
 
-def coding(space: gymnasium.Space, name: str) -> Numbers | Bits:
+class Digits:
+    """``MultiDiscrete(nvec)`` actions: the entries are the digits of the integer, the first one the highest.
+
+    With ``nvec`` of tens the integer is the number that the digits are written as.
+    """
+
+    def __init__(self, space: MultiDiscrete, name: str):
+        sizes = [int(size) for size in space.nvec.reshape(-1)]
+        if space.nvec.ndim != 1 or np.any(space.start) or math.prod(sizes) > MOST_NUMBERS:
+            raise ValueError(
+                f"action_space must be MultiDiscrete from 0, one row of at most 2^31 actions in all, not {space}"
+            )
+        self.sizes = np.array(sizes, np.int64)
+        self.n = math.prod(sizes)
+        self.name = name
+
+    def numbers(self, actions: Any, size: int) -> np.ndarray:
+        """The actions (B, n) as the integers (B,) they are, or a ``ValueError`` that says what they may be."""
+        array, digits = np.asarray(actions), self.sizes.size
+        if array.shape != (size, digits) or array.dtype.kind not in "iu":
+            raise ValueError(f"actions must be integers of shape ({size}, {digits}), not {array.dtype} {array.shape}")
+        numbers = np.empty(size, np.int64)
+        if not join(np.ascontiguousarray(array, dtype=np.int64), self.sizes, numbers):
+            row, place = np.argwhere((array < 0) | (array >= self.sizes))[0]
+            raise ValueError(
+                f"entry {place} of an action of {self.name} must be from 0 to {self.sizes[place] - 1}, "
+                f"not {array[row, place]}"
+            )
+        return numbers
+
+    def actions(self, numbers: np.ndarray) -> np.ndarray:
+        """The actions (B, n), int64, that numbers (B,) stand for; rows of -1 for -1."""
+        actions = np.empty((numbers.size, self.sizes.size), np.int64)
+        divide(numbers, self.sizes, actions)
+        return actions
+
+
+def coding(space: gymnasium.Space, name: str) -> Numbers | Bits | Digits:
     """How the actions of a space become integers.
 
-    :param space: ``Discrete``, or ``MultiBinary(n)`` of up to 32 bits
+    :param space: ``Discrete``, ``MultiDiscrete``, or ``MultiBinary(n)`` of up to 32 bits
     :param name: of the environment, for messages
     """
+    if isinstance(space, MultiDiscrete):
+        return Digits(space, name)
     if isinstance(space, MultiBinary):
         return Bits(space, name)
     if isinstance(space, Discrete) and space.start == 0:
         return Numbers(space, name)
-    raise ValueError(f"action_space must be Discrete, from 0, or MultiBinary, not {space}")
+    raise ValueError(f"action_space must be Discrete, from 0, MultiDiscrete or MultiBinary, not {space}")
 
 
 @njit
@@ -114,3 +155,29 @@ def unpack(numbers, bits):
         number, none = numbers[i], numbers[i] < 0
         for j in range(bits.shape[1]):
             bits[i, j] = -1 if none else (number >> j) & 1
+
+
+@njit
+def join(digits, sizes, numbers):
+    """Write what the rows of digits (B, n) are as integers, the first digit the highest.
+
+    :return: whether every digit was below its size
+    """
+    within = True
+    for i in range(digits.shape[0]):
+        number = np.int64(0)
+        for j in range(digits.shape[1]):
+            within &= (digits[i, j] >= 0) & (digits[i, j] < sizes[j])
+            number = number * sizes[j] + digits[i, j]
+        numbers[i] = number
+    return within
+
+
+@njit
+def divide(numbers, sizes, digits):
+    """The reverse of :func:`join`; a negative number gives a row of -1."""
+    for i in range(digits.shape[0]):
+        number, none = numbers[i], numbers[i] < 0
+        for j in range(digits.shape[1] - 1, -1, -1):
+            digits[i, j] = -1 if none else number % sizes[j]
+            number //= sizes[j]

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from memenvs.engine.actions import Bits, coding
+from memenvs.engine.actions import Bits, Digits, coding
 from memenvs.engine.definition import Definition, no_oracle
 from memenvs.engine.loops import SPLITS, loops, row_dtype, seed_rows
 
@@ -75,7 +75,7 @@ class Batch:
     def step(self, actions: Any) -> int:
         """Step every row.
 
-        :param actions: integers (B,), or 0 and 1 (B, n) where actions are n bits
+        :param actions: integers (B,), or (B, n) where actions are n bits or numbers
         :return: how many episodes ended
         :raises ValueError: for actions of a wrong shape, type or range; nothing has been stepped then
         """
@@ -107,6 +107,8 @@ class Batch:
         n = self._coding.n
         if isinstance(self._coding, Bits):
             return rng.integers(0, 2, (self.size, n))
+        if isinstance(self._coding, Digits):
+            return rng.integers(0, self._coding.sizes, (self.size, self._coding.sizes.size))
         actions = np.zeros(self.size, np.int64)
         keys = rng.integers(0, 2**64, self.size, dtype=np.uint64)
         self._loops.walk(self.rows, keys, np.zeros(n, np.bool_), actions, 0, self.size)

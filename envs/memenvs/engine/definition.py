@@ -20,6 +20,12 @@ def no_oracle(state, level):
 
 
 @njit
+def always_decides(state, level):
+    """For environments in which every action matters."""
+    return True
+
+
+@njit
 def all_legal(state, level, mask):
     """Stands where a definition has no ``legal``: every action does something."""
     mask[:] = True
@@ -57,15 +63,18 @@ class Definition:
         for whatever is random in the dynamics
     :param out: dtype of an observation; one field gives an array, several give a dict
     :param observation_space: the space of one observation, a ``Dict`` where ``out`` has several fields
-    :param action_space: ``Discrete``, from 0, or ``MultiBinary(n)`` of up to 32 bits, which the functions see as one
-        integer: bit i is ``action[i]``
+    :param action_space: ``Discrete``, from 0; or ``MultiBinary(n)`` of up to 32 bits, which the functions see as one
+        integer whose bit i is ``action[i]``; or ``MultiDiscrete(nvec)``, which they see as one integer whose digits are
+        the entries, the first one the highest (with tens: as the number that is written so)
     :param generate: ``(params, key, level) -> bool`` draws a level; false asks for another draw
     :param reset: ``(state, level)`` begins an episode
     :param step: ``(state, level, action) -> (reward, terminated, truncated)``
     :param observe: ``(state, level, out)`` writes every field of ``out``
     :param oracle: ``(state, level) -> action``, the best one from full knowledge, or -1 where no action matters
+    :param decides: ``(state, level) -> bool``, whether an action matters now; by default where the oracle has one. An
+        oracle that takes long is spared by it, since this is asked in every step
     :param legal: ``(state, level, mask)`` sets true the actions that do something, at least one; by default all.
-        Not asked of ``MultiBinary`` actions, which all count as legal
+        Asked of ``Discrete`` actions only, all others count as legal
     :param metrics: names of what an episode is measured by
     :param measure: ``(state, level, out)`` writes the metrics of an ended episode into the float64 array ``out``
     :param digest: ``level -> uint64``, a hash of what makes two levels the same, which decides on the split of a level
@@ -75,6 +84,7 @@ class Definition:
     :param draw: ``(state, level) -> (H, W, 3) uint8``, a picture, in plain Python
     :param text: ``(state, level) -> str``, a picture for the terminal, in plain Python
     :param frames_per_second: how fast the pictures should follow one another
+    :param action_names: what the actions of a ``Discrete`` space do, one word or two each, for people
     """
 
     name: str
@@ -83,12 +93,13 @@ class Definition:
     state: np.dtype
     out: np.dtype
     observation_space: gymnasium.Space
-    action_space: gymnasium.spaces.Discrete | gymnasium.spaces.MultiBinary
+    action_space: gymnasium.spaces.Discrete | gymnasium.spaces.MultiBinary | gymnasium.spaces.MultiDiscrete
     generate: Callable[..., bool]
     reset: Callable[..., None]
     step: Callable[..., tuple[float, bool, bool]]
     observe: Callable[..., None]
     oracle: Callable[..., int] = no_oracle
+    decides: Callable[..., bool] | None = None
     legal: Callable[..., None] = all_legal
     metrics: tuple[str, ...] = ()
     measure: Callable[..., None] = no_metrics
@@ -98,3 +109,4 @@ class Definition:
     draw: Callable[[Any, Any], np.ndarray] | None = None
     text: Callable[[Any, Any], str] | None = None
     frames_per_second: int = 4
+    action_names: tuple[str, ...] = ()

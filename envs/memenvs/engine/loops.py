@@ -48,11 +48,21 @@ class Loops(NamedTuple):
 def loops(definition: Definition) -> Loops:
     """The loops of a definition, compiled at first use and shared by all environments with the same functions."""
     d = definition
-    return _loops(d.generate, d.reset, d.step, d.observe, d.oracle, d.legal, d.measure, d.digest, d.sound)
+    decides = d.decides or _decides(d.oracle)
+    return _loops(d.generate, d.reset, d.step, d.observe, d.oracle, decides, d.legal, d.measure, d.digest, d.sound)
 
 
 @functools.cache
-def _loops(generate, reset, step, observe, oracle, legal, measure, digest, sound) -> Loops:
+def _decides(oracle):
+    @njit
+    def decides(state, level):
+        return oracle(state, level) >= 0
+
+    return decides
+
+
+@functools.cache
+def _loops(generate, reset, step, observe, oracle, decides, legal, measure, digest, sound) -> Loops:
     @njit
     def begin(params, row, split):
         key = row.key
@@ -73,7 +83,7 @@ def _loops(generate, reset, step, observe, oracle, legal, measure, digest, sound
         for i in range(start, stop):
             begin(params[0], rows[i], split)
             observe(rows[i].state, rows[i].level, outs[i])
-            flags[DECISION, i] = oracle(rows[i].state, rows[i].level) >= 0
+            flags[DECISION, i] = decides(rows[i].state, rows[i].level)
 
     @njit
     def step_rows(params, rows, outs, finals, actions, values, lengths, flags, limit, split, autoreset, start, stop):
@@ -102,14 +112,14 @@ def _loops(generate, reset, step, observe, oracle, legal, measure, digest, sound
                     observe(row.state, row.level, finals[i])
                     begin(params[0], row, split)
             observe(row.state, row.level, outs[i])
-            flags[DECISION, i] = oracle(row.state, row.level) >= 0
+            flags[DECISION, i] = decides(row.state, row.level)
         return ended
 
     @njit
     def observe_rows(rows, outs, flags, start, stop):
         for i in range(start, stop):
             observe(rows[i].state, rows[i].level, outs[i])
-            flags[DECISION, i] = oracle(rows[i].state, rows[i].level) >= 0
+            flags[DECISION, i] = decides(rows[i].state, rows[i].level)
 
     @njit
     def oracle_rows(rows, actions, start, stop):
