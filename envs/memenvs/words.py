@@ -8,6 +8,12 @@ from memenvs.compilation import njit
 
 _ONE = np.uint64(1)
 
+# Leiserson, Prokop & Randall (1998): a product with a de Bruijn sequence has another top for each power of two.
+_DE_BRUIJN = np.uint64(0x03F79D71B4CB0A89)
+_PLACES = np.zeros(64, np.uint8)
+for _place in range(64):
+    _PLACES[((int(_DE_BRUIJN) << _place) & (2**64 - 1)) >> 58] = _place
+
 
 @njit
 def ones(word):
@@ -24,3 +30,9 @@ def place_of_one(word, number):
     for _ in range(number):
         word &= word - _ONE
     return ones((word & (~word + _ONE)) - _ONE)
+
+
+@njit
+def lowest(word):
+    """The place of the lowest 1 of a uint64 that has one."""
+    return np.uint64(_PLACES[((word & (~word + _ONE)) * _DE_BRUIJN) >> np.uint64(58)])

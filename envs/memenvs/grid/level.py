@@ -1,0 +1,72 @@
+"""The records of a MiniGrid world: one layout for all of its environments, so that all are compiled once."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from memenvs.grid.cells import CELL
+
+MOST_CELLS = 640  # MultiRoom has 25 by 25
+MOST_LINES = 32
+MOST_WORDS = 16  # of a mission
+MOST_OBSTACLES = 8
+
+# What besides MiniGrid's common rules decides on reward and end, as the classes of minigrid.envs have it.
+RULES = (
+    "goal",  # Empty, FourRooms, DoorKey, MultiRoom, the crossings, LavaGap, DistShift, LockedRoom, Playground
+    "memory",  # at target: right; at other: wrong; to pick up is to toggle
+    "pick up",  # KeyCorridor, UnlockPickup, BlockedUnlockPickup, ObstructedMaze: carry what is wanted
+    "open",  # Unlock: the door at target
+    "red then blue",  # RedBlueDoors: the door at target before that at other
+    "go to",  # GoToDoor, GoToObject: done beside target
+    "fetch",  # Fetch
+    "put near",  # PutNear: what is wanted beside target
+    "obstacles",  # Dynamic-Obstacles
+)
+(
+    GOAL_RULE,
+    MEMORY_RULE,
+    PICK_UP_RULE,
+    OPEN_RULE,
+    RED_BLUE_RULE,
+    GO_TO_RULE,
+    FETCH_RULE,
+    PUT_NEAR_RULE,
+    OBSTACLES_RULE,
+) = range(len(RULES))
+
+_GRID = [
+    ("cells", CELL, (MOST_CELLS,)),
+    ("rows", np.uint64, (MOST_LINES,)),  # which cells of a row hide nothing
+    ("columns", np.uint64, (MOST_LINES,)),
+    ("x", np.int16),
+    ("y", np.int16),
+    ("direction", np.int16),
+    ("obstacles", np.int16, (MOST_OBSTACLES, 2)),  # x and y of what moves by itself
+    ("random", np.uint64, (6,)),  # MiniGrid's generator of random numbers, where its dynamics draw from it
+]
+LEVEL = np.dtype(
+    [
+        *_GRID,
+        ("width", np.int16),
+        ("height", np.int16),
+        ("rule", np.int16),
+        ("max_steps", np.int32),
+        ("through_walls", np.bool_),
+        ("target", np.int16, (2,)),  # x and y of what the rule asks for
+        ("other", np.int16, (2,)),
+        ("wanted", CELL),  # the object that the rule asks for
+        ("moving", np.int16),  # how many obstacles
+        ("words", np.uint8, (MOST_WORDS,)),  # the mission
+        ("number", np.int32),  # the seed that makes MiniGrid draw this level
+    ]
+)
+STATE = np.dtype(
+    [
+        ("key", np.uint64),
+        *_GRID,
+        ("carried", CELL),  # 0 for nothing
+        ("steps", np.int32),
+        ("success", np.bool_),
+    ]
+)

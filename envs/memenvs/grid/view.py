@@ -1,0 +1,138 @@
+"""What an agent in a grid sees: the square before it, as MiniGrid shows it, with what walls hide left out.
+
+The image has the shape (n, n, 3), n odd. Its first index goes from the agent's left to its right, the second from far
+to near: the agent itself is at ``[n // 2, n - 1]`` and looks towards lower second indices. The three numbers of a cell
+are type, colour and state; (0, 0, 0) is a cell that cannot be seen, and beyond the grid there are walls. In its own
+cell the agent sees what it carries.
+
+Sight needs to know of a row of cells, or a column, only which of them hide nothing. These bits are kept beside the
+cells, ``rows[y]`` with bit x and ``columns[x]`` with bit y, so that a look reads no cell but those that it shows.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from memenvs.compilation import njit
+from memenvs.grid.cells import DOWN, EMPTY, GREY, LEFT, RIGHT, WALL, cell, colour_of, kind_of, lets_see, state_of
+from memenvs.words import lowest
+
+MOST_VIEW = 15
+MOST_SIDE = 48  # of a grid: its bits and the half of a view fit into a word
+
+_ONE, _TWO, _FOUR, _EIGHT = (np.uint64(shift) for shift in (1, 2, 4, 8))
+
+
+@njit
+def look(cells, rows, columns, width, height, x, y, direction, carried, through_walls, image):
+    """Write the view of an agent at (x, y) into ``image``.
+
+    :param cells: of the grid, flat
+    :param rows: (height,) uint64, which cells hide nothing
+    :param columns: (width,) uint64, the same
+    :param carried: what the agent carries, 0 for nothing
+    :param through_walls: whether nothing hides anything
+    :param image: (n, n, 3) uint8
+    """
+    n = image.shape[0]
+    half = n // 2
+    # Places in a row of the view are counted in the direction of growing coordinates, whichever way the agent looks.
+    lines, side, size, along, at = rows, width, height, y, x
+    forward, sideways = width, 1
+    if direction == RIGHT or direction == LEFT:
+        lines, side, size, along, at = columns, height, width, x, y
+        forward, sideways = 1, width
+    backwards = direction >= LEFT
+    depth = along if backwards else size - 1 - along  # how many lines of the grid there are before the agent
+    way = -1 if backwards else 1
+    mirrored = direction == DOWN or direction == LEFT
+    lane = np.uint64(n * (n - 1 if mirrored else 0) * 3)
+    step = np.uint64(np.int64(-3 * n if mirrored else 3 * n))
+    everything = (_ONE << np.uint64(n)) - _ONE
+    inside = (((_ONE << np.uint64(side)) - _ONE) << np.uint64(half) >> np.uint64(at)) & everything
+    arriving = everything if through_walls else _ONE << np.uint64(half)
+    corner = along * forward + (at - half) * sideways  # the cell, or what would be one, at place 0
+    flat = image.reshape(-1)
+    flat[:] = 0
+    for distance in range(n):
+        within = inside if distance <= depth else np.uint64(0)
+        shown = arriving
+        if not through_walls:
+            clear = np.uint64(0)
+            if distance <= depth:
+                line = lines[np.uintp(along + way * distance)]
+                clear = (line << np.uint64(half) >> np.uint64(at)) & everything
+            shown = spread(arriving, clear) & everything
+            arriving = shown & clear
+            arriving = (arriving | arriving << _ONE | arriving >> _ONE) & everything
+        start = lane + np.uint64(3 * (n - 1 - distance))
+        beyond = shown & ~within
+        shown &= within
+        while shown:
+            place = lowest(shown)
+            write(flat, start + place * step, np.int64(cells[np.uint64(corner) + place * np.uint64(sideways)]))
+            shown &= shown - _ONE
+        while beyond:
+            write(flat, start + lowest(beyond) * step, np.int64(cell(WALL, GREY)))
+            beyond &= beyond - _ONE
+        if arriving == 0:
+            break
+        corner += way * forward
+    write(flat, np.uint64(3 * (n * half + n - 1)), np.int64(carried) if carried else np.int64(EMPTY))
+
+
+@njit
+def spread(arriving, clear):
+    """The cells of a row that are seen, as bits, if some are seen from the row before and some are clear.
+
+    What is seen and clear shows its neighbours. MiniGrid's ``process_vis`` goes through a row twice, first to the right
+    and then to the left; where both passes end is the same as what is written here.
+    """
+    up = down = arriving & clear
+    right, left = clear << _ONE, clear >> _ONE  # cells whose neighbour hides nothing
+    up |= right & (up << _ONE)
+    down |= left & (down >> _ONE)
+    right &= right << _ONE
+    left &= left >> _ONE
+    up |= right & (up << _TWO)
+    down |= left & (down >> _TWO)
+    right &= right << _TWO
+    left &= left >> _TWO
+    up |= right & (up << _FOUR)
+    down |= left & (down >> _FOUR)
+    right &= right << _FOUR
+    left &= left >> _FOUR
+    return arriving | up | (right & (up << _EIGHT)) | down | (left & (down >> _EIGHT))
+
+
+@njit
+def write(flat, at, code):
+    """Write a cell's type, colour and state into three places of a flat image."""
+    flat[at] = kind_of(code)
+    flat[at + _ONE] = colour_of(code)
+    flat[at + _ONE + _ONE] = state_of(code)
+
+
+@njit
+def survey(cells, width, height, rows, columns):
+    """Write which cells of a grid hide nothing into ``rows`` and ``columns``."""
+    rows[:height] = np.uint64(0)
+    columns[:width] = np.uint64(0)
+    for y in range(height):
+        for x in range(width):
+            if lets_see(cells[y * width + x]):
+                rows[y] |= _ONE << np.uint64(x)
+                columns[x] |= _ONE << np.uint64(y)
+
+
+@njit
+def put(cells, width, rows, columns, x, y, code):
+    """Put something into a cell."""
+    cells[y * width + x] = code
+    row, column = _ONE << np.uint64(x), _ONE << np.uint64(y)
+    if lets_see(code):
+        rows[y] |= row
+        columns[x] |= column
+    else:
+        rows[y] &= ~row
+        columns[x] &= ~column
