@@ -39,13 +39,13 @@ def look(cells, rows, columns, width, height, x, y, direction, carried, through_
     # Places in a row of the view are counted in the direction of growing coordinates, whichever way the agent looks.
     lines, side, size, along, at = rows, width, height, y, x
     forward, sideways = width, 1
-    if direction == RIGHT or direction == LEFT:
+    if (direction == RIGHT) | (direction == LEFT):
         lines, side, size, along, at = columns, height, width, x, y
         forward, sideways = 1, width
     backwards = direction >= LEFT
     depth = along if backwards else size - 1 - along  # how many lines of the grid there are before the agent
     way = -1 if backwards else 1
-    mirrored = direction == DOWN or direction == LEFT
+    mirrored = (direction == DOWN) | (direction == LEFT)
     lane = np.uint64(n * (n - 1 if mirrored else 0) * 3)
     step = np.uint64(np.int64(-3 * n if mirrored else 3 * n))
     everything = (_ONE << np.uint64(n)) - _ONE
