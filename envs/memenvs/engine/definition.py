@@ -49,6 +49,24 @@ def always_sound(params, state, level):
 
 
 @dataclass(frozen=True)
+class Goals:
+    """A task of getting somewhere, as goal-conditioned learning takes it (:mod:`memenvs.goals`); all in plain Python.
+
+    :param space: of a goal, wanted or achieved
+    :param read: ``(state, level) -> (achieved, desired)``, two arrays of the space. What is achieved must tell all that
+        the reward of the step just made depends on
+    :param reward: ``(achieved, desired) -> rewards``, from goals (..., n) to float64 (...): for the goals after a step,
+        the reward of that step
+    :param hide: ``observation -> observation``, a copy that does not tell the desired goal; by default none tells it
+    """
+
+    space: gymnasium.Space
+    read: Callable[[Any, Any], tuple[np.ndarray, np.ndarray]]
+    reward: Callable[[np.ndarray, np.ndarray], np.ndarray]
+    hide: Callable[[Any], Any] = lambda observation: observation
+
+
+@dataclass(frozen=True)
 class Definition:
     """An environment for one agent, from which the engine makes a batched one and a single one.
 
@@ -85,6 +103,7 @@ class Definition:
     :param text: ``(state, level) -> str``, a picture for the terminal, in plain Python
     :param frames_per_second: how fast the pictures should follow one another
     :param action_names: what the actions of a ``Discrete`` space do, one word or two each, for people
+    :param goals: for tasks of getting somewhere, what :class:`memenvs.goals.GoalView` needs
     """
 
     name: str
@@ -110,3 +129,4 @@ class Definition:
     text: Callable[[Any, Any], str] | None = None
     frames_per_second: int = 4
     action_names: tuple[str, ...] = ()
+    goals: Goals | None = None

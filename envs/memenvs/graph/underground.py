@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from gymnasium.spaces import Discrete, MultiDiscrete
 from memenvs.batched import BatchedEnv, Definition, SingleEnv
 from memenvs.checks import bounds, within
 from memenvs.compilation import njit
+from memenvs.engine.definition import Goals
 from memenvs.graph.generate import RANDOM_PARAMS, generate_neighbourhood, generate_random, map_params
 from memenvs.graph.level import (
     FAR,
@@ -211,7 +213,35 @@ def define(
         draw=draw,
         text=text,
         frames_per_second=2,
+        goals=Goals(MultiDiscrete([11] * 3, dtype=np.uint8), goals_of, partial(goal_reward, step_cost), hide_goal),
     )
+
+
+# --- as a goal-conditioned task ---------------------------------------------------------------------------------------
+
+
+def goals_of(state: np.void, level: np.void) -> tuple[np.ndarray, np.ndarray]:
+    """The code of the station to which the last travel step led, all 0 before the first; that of the goal."""
+    achieved, desired = np.zeros((2, 3), np.uint8)
+    if state["taken"] > 0:
+        write_code(achieved, 0, level["codes"][state["position"]])
+    write_code(desired, 0, level["codes"][level["goal"]])
+    return achieved, desired
+
+
+def goal_reward(step_cost: float, achieved: np.ndarray, desired: np.ndarray) -> np.ndarray:
+    """What the step brought after which a code was achieved; 0 where that step was no travel."""
+    travelled = np.any(achieved != 0, axis=-1)
+    arrived = travelled & np.all(achieved == desired, axis=-1)
+    return arrived * 1.0 - travelled * step_cost
+
+
+def hide_goal(observation: np.ndarray) -> np.ndarray:
+    """An observation without the code of the goal."""
+    hidden = observation.copy()
+    if hidden[7] in (QUERY, TRAVEL):
+        hidden[4:7] = 0
+    return hidden
 
 
 # --- pictures --------------------------------------------------------------------------------------------------------

@@ -1,0 +1,61 @@
+"""Navigation as goal-conditioned learning sees it: with what is wanted and what was achieved in the observation."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gymnasium
+import numpy as np
+from gymnasium.spaces import Dict
+from gymnasium.utils import RecordConstructorArgs
+
+__all__ = ["GoalView"]
+
+
+class GoalView(gymnasium.ObservationWrapper, RecordConstructorArgs):
+    """A navigation task with ``Dict`` observations, as Hindsight Experience Replay needs them.
+
+    The entries are ``observation``, which no longer tells the goal; ``achieved_goal``, where the last step led; and
+    ``desired_goal``. Actions, rewards and ends stay as they are, and :meth:`compute_reward` gives the reward that a
+    step would have brought if another goal had been desired (Andrychowicz et al. 2017, arXiv:1707.01495)::
+
+        env = GoalView(gymnasium.make("memenvs/Underground-v0"))
+        DQN("MultiInputPolicy", env, replay_buffer_class=HerReplayBuffer)
+
+    What is left of the episode after a goal that was put in afterwards is not cut off: Stable-Baselines3 keeps the ends
+    of the episodes as they were.
+
+    :param env: a single environment of memenvs whose definition has goals, such as the Underground's
+    :raises ValueError: for any other environment
+    """
+
+    def __init__(self, env: gymnasium.Env):
+        RecordConstructorArgs.__init__(self)
+        gymnasium.ObservationWrapper.__init__(self, env)
+        definition: Any = getattr(env.unwrapped, "definition", None)
+        self._goals: Any = getattr(definition, "goals", None)
+        if self._goals is None:
+            name = getattr(definition, "name", None) or env
+            raise ValueError(f"env must be a task of getting somewhere, whose definition has goals; {name} has none")
+        own = env.observation_space
+        if isinstance(own, Dict):
+            raise ValueError(f"env must have observations that are one array, not {own}")
+        space = self._goals.space
+        self.observation_space = Dict({"observation": own, "achieved_goal": space, "desired_goal": space})
+
+    def observation(self, observation: Any) -> dict[str, np.ndarray]:
+        """The observation with its goals."""
+        rows = self.unwrapped.batch.rows  # type: ignore[attr-defined]
+        achieved, desired = self._goals.read(rows["state"][0], rows["level"][0])
+        return {"observation": self._goals.hide(observation), "achieved_goal": achieved, "desired_goal": desired}
+
+    def compute_reward(self, achieved_goal: np.ndarray, desired_goal: np.ndarray, info: Any) -> Any:
+        """The reward of a step.
+
+        :param achieved_goal: after the step, (n,), or (B, n) for B steps
+        :param desired_goal: likewise
+        :param info: not needed
+        :return: a float, or float64 (B,)
+        """
+        rewards = self._goals.reward(np.asarray(achieved_goal), np.asarray(desired_goal))
+        return float(rewards) if np.ndim(rewards) == 0 else rewards
