@@ -14,6 +14,7 @@ from stable_baselines3.common.torch_layers import BaseFeaturesExtractor, NatureC
 from torch import Tensor, nn
 
 from memagents.conditioning import CONDITION_ENTRIES
+from memagents.symbols import SMALLEST_PICTURE, GridEncoder, WordsEncoder, is_grid, is_words
 
 Observations = Tensor | dict[str, Tensor]
 
@@ -31,7 +32,11 @@ def any_entry(observations: Observations) -> Tensor:
 
 
 def preprocess(
-    observations: Observations, space: spaces.Space, normalize_images: bool = True, dtype: torch.dtype = torch.float32
+    observations: Observations,
+    space: spaces.Space,
+    normalize_images: bool = True,
+    dtype: torch.dtype = torch.float32,
+    codes: bool = False,
 ) -> Observations:
     """What SB3's ``preprocess_obs`` gives: one-hot codes, images in [0, 1], floats.
 
@@ -40,17 +45,22 @@ def preprocess(
     :param observations: (B, ...) as the space gives them, or a dict of such
     :param normalize_images: divide images by 255
     :param dtype: of the result
+    :param codes: leave the cells of grids and the words of sentences as they are, as encoders with ``takes_codes`` want
     """
     if isinstance(observations, dict):
         entries = space.spaces if isinstance(space, spaces.Dict) else {}
-        return {name: _numbers(observations[name], entry, normalize_images, dtype) for name, entry in entries.items()}
-    return _numbers(observations, space, normalize_images, dtype)
+        return {
+            name: _numbers(observations[name], entry, normalize_images, dtype, codes) for name, entry in entries.items()
+        }
+    return _numbers(observations, space, normalize_images, dtype, codes)
 
 
-def _numbers(values: Tensor, space: spaces.Space, normalize_images: bool, dtype: torch.dtype) -> Tensor:
+def _numbers(values: Tensor, space: spaces.Space, normalize_images: bool, dtype: torch.dtype, codes: bool) -> Tensor:
+    if codes and (is_grid(space) or is_words(space)):
+        return values
     if isinstance(space, spaces.MultiDiscrete):
-        codes = values.flatten(1).long() - torch.as_tensor(space.start.reshape(-1), device=values.device)
-        return one_hot_codes(codes, space.nvec.reshape(-1).tolist(), dtype)
+        entries = values.flatten(1).long() - torch.as_tensor(space.start.reshape(-1), device=values.device)
+        return one_hot_codes(entries, space.nvec.reshape(-1).tolist(), dtype)
     if isinstance(space, spaces.Discrete):
         return one_hot_codes(values.reshape(-1, 1).long() - int(space.start), [int(space.n)], dtype)
     numbers = values.to(dtype)
@@ -84,6 +94,8 @@ class DictEncoder(BaseFeaturesExtractor):
     :param observation_space: a Dict
     """
 
+    takes_codes = True
+
     def __init__(self, observation_space: spaces.Dict):
         entries = sorted(observation_space.spaces.items(), key=lambda entry: entry[0] in CONDITION_ENTRIES)
         encoders = {name: default_encoder(space)(space) for name, space in entries}
@@ -96,9 +108,13 @@ class DictEncoder(BaseFeaturesExtractor):
 
 
 def default_encoder(space: spaces.Space) -> type[BaseFeaturesExtractor]:
-    """NatureCNN for pictures, entry by entry for a Dict, else flattening."""
+    """Entry by entry for a Dict, NatureCNN for pictures, encoders of their own for grids and words, else flattening."""
     if isinstance(space, spaces.Dict):
         return DictEncoder
+    if is_grid(space):
+        return GridEncoder
+    if is_words(space):
+        return WordsEncoder
     return NatureCNN if is_picture(space) else FlatEncoder
 
 
@@ -117,5 +133,5 @@ def condition_size(space: spaces.Space) -> int:
 
 
 def is_picture(space: spaces.Space) -> bool:
-    """Whether a space holds images large enough for NatureCNN (36 pixels a side): 7×7×3 symbols are none."""
-    return is_image_space(space) and sorted(space.shape or ())[1] >= 36
+    """Whether a space holds images large enough for NatureCNN: 7×7×3 symbols are none."""
+    return is_image_space(space) and sorted(space.shape or ())[1] >= SMALLEST_PICTURE

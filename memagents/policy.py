@@ -154,7 +154,8 @@ class MemoryPolicy(BasePolicy):
         """Observations (T, B, ...) to what the core takes (T, B, I); all T×B at once."""
         steps, rows = any_entry(observations).shape[:2]
         flat = map_observations(lambda values: values.flatten(0, 1), observations)
-        numbers = preprocess(flat, self.observation_space, self.normalize_images, self.dtype)
+        codes = getattr(self.features_extractor, "takes_codes", False)
+        numbers = preprocess(flat, self.observation_space, self.normalize_images, self.dtype, codes)
         return self.features_extractor(numbers).view(steps, rows, -1)
 
     def unroll(

@@ -22,7 +22,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize, VecTrans
 import memenvs  # noqa: F401
 from memagents import Imitation, RecurrentPPO, as_vec_env
 from memagents.conditioning import ConditionOn
-from memagents.encoding import FlatEncoder
+from memagents.symbols import GridEncoder
 from tests.test_run_folder import assert_same_weights, make, weights_of
 from tests.toys import Counter, Floats, Toy, dummy, tmaze, underground
 
@@ -116,7 +116,7 @@ def test_pictures_are_transposed_and_symbols_are_not():
     symbols = agent_for(OneOf(Pictures(), "symbols"))
     assert symbols.observation_space.shape == (7, 7, 3)
     assert not isinstance(symbols.get_env(), VecTransposeImage)
-    assert isinstance(symbols.policy.features_extractor, FlatEncoder)
+    assert isinstance(symbols.policy.features_extractor, GridEncoder)
     view = agent_for(OneOf(Pictures(), "view"), policy="CnnPolicy", condition_on=["action"])
     assert view.observation_space["observation"].shape == (3, 40, 36)
     assert isinstance(view.policy.features_extractor.encoders["observation"], NatureCNN)

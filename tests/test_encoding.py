@@ -8,6 +8,7 @@ from stable_baselines3.common.preprocessing import preprocess_obs
 from stable_baselines3.common.torch_layers import NatureCNN
 
 from memagents.encoding import DictEncoder, FlatEncoder, default_encoder, encoded_size, is_picture, preprocess
+from memagents.symbols import GridEncoder
 from tests.toys import OBSERVATIONS
 
 PICTURE = spaces.Box(0, 255, (3, 36, 40), np.uint8)
@@ -59,12 +60,12 @@ def test_the_wanted_precision():
             assert values.dtype == torch.float64
 
 
-@pytest.mark.parametrize("space", OBSERVATIONS.values(), ids=OBSERVATIONS)
-def test_encoders_know_their_width(space):
+@pytest.mark.parametrize(("name", "space"), OBSERVATIONS.items(), ids=OBSERVATIONS)
+def test_encoders_know_their_width(name, space):
     encoder = default_encoder(space)(space)
-    encoded = encoder(preprocess(samples(space), space))
+    encoded = encoder(preprocess(samples(space), space, codes=True))
     assert encoded.shape == (5, encoder.features_dim)
-    assert isinstance(encoder, DictEncoder if isinstance(space, spaces.Dict) else FlatEncoder)
+    assert isinstance(encoder, {"dict": DictEncoder, "symbols": GridEncoder}.get(name, FlatEncoder))
 
 
 def test_pictures_and_symbols_are_told_apart():
