@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from memenvs.grid.cells import CELL
+from memenvs.grid.missions import MOST_WORDS
 
 MOST_CELLS = 640  # MultiRoom has 25 by 25
 MOST_LINES = 32
-MOST_WORDS = 16  # of a mission
 MOST_OBSTACLES = 8
 
 # What besides MiniGrid's common rules decides on reward and end, as the classes of minigrid.envs have it.
