@@ -1,17 +1,27 @@
-"""How many steps a second the environments make, beside Gymnasium's SyncVectorEnv over the same environment.
+"""How fast the environments are, beside MiniGrid itself or Gymnasium's SyncVectorEnv over the same environment.
 
-Resets are included: episodes end and begin as random actions, drawn beforehand, let them. Everything runs on one thread
-unless ``--threads`` says otherwise. Each figure is the best of several tries, the engine and its peer taking turns,
-so that a busy machine slows both.
+Three tables: batches, single environments through ``gym.make``, and how long it takes from ``gym.make_vec`` to the
+first step, with and without compiled code on the disk. Resets and the making of levels are included: episodes end and
+begin as random actions, drawn beforehand, let them. Everything runs on one thread unless ``--threads`` says otherwise.
+Each figure is the best of several tries, the engine and its peer taking turns, so that a busy machine slows both.
 """
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+import tempfile
 import time
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from itertools import cycle
+from typing import Any
+
+os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
 
 import gymnasium
+import minigrid  # noqa: F401  (registers the peer)
 import numpy as np
 import tyro
 from rich.console import Console
@@ -19,12 +29,63 @@ from rich.table import Table
 
 import memenvs  # noqa: F401  (registers the environments)
 
-CASES = [
-    ("memenvs/TMaze-v0", {}, 100e6),
-    ("memenvs/Underground-v0", {}, 10e6),
-    ("memenvs/Underground-v0", {"map": "underground"}, 10e6),
-]
 PEER_ENVS = 64
+
+
+@dataclass
+class Case:
+    """An environment to measure."""
+
+    name: str
+    """Its id below ``memenvs/``."""
+    parameters: dict[str, Any] = field(default_factory=dict)
+    """Its parameters."""
+    wanted: str = ""
+    """What it should reach."""
+
+    @property
+    def label(self) -> str:
+        """The id and the parameters."""
+        return " ".join([self.name, *(f"{key}={value}" for key, value in self.parameters.items())])
+
+    @property
+    def peer(self) -> tuple[str, dict[str, Any]]:
+        """The environment to compare with, for one after the other: MiniGrid's own where there is one."""
+        return (self.name, {}) if self.name.startswith("MiniGrid-") else (f"memenvs/{self.name}", self.parameters)
+
+
+CASES = [
+    Case("MiniGrid-MemoryS13-v0", wanted="1,000×"),
+    Case("MiniGrid-DoorKey-8x8-v0"),
+    Case("MiniGrid-MultiRoom-N6-v0"),
+    Case("MiniGrid-ObstructedMaze-Full-v1"),
+    Case("MiniGrid-Dynamic-Obstacles-8x8-v0"),
+    Case("Maze-v0", {"size": 21}, "10 M"),
+    Case("Maze-v0", {"size": 41, "goals": 3}),
+    Case("Underground-v0", {}, "10 M"),
+    Case("Underground-v0", {"map": "underground"}, "10 M"),
+    Case("Underground-v0", {"task": "traversal", "lesson": 14}, "5 M"),
+    Case("Underground-v0", {"task": "shortest_path", "lesson": 15}, "5 M"),
+    Case("Underground-v0", {"task": "explore"}, "5 M"),
+    Case("Underground-v0", {"map": "zone1", "task": "traversal"}, "5 M"),
+    Case("FamilyTree-v0", {}, "5 M"),
+    Case("MiniShrdlu-v0"),
+    Case("Bandit-v0"),
+    Case("Harlow-v0"),
+    Case("TMaze-v0", {}, "100 M"),
+]
+SINGLE = [Case("MiniGrid-MemoryS13-v0", wanted="3×"), Case("MiniGrid-DoorKey-8x8-v0")]
+STARTED = [Case("MiniGrid-MemoryS13-v0"), Case("Maze-v0"), Case("Underground-v0"), Case("TMaze-v0")]
+
+FIRST_STEP = """
+import sys, time
+import gymnasium, numpy, memenvs
+started = time.perf_counter()
+envs = gymnasium.make_vec(sys.argv[1], num_envs=1024)
+envs.reset(seed=0)
+envs.step(envs.action_space.sample())
+print(time.perf_counter() - started)
+"""
 
 
 @dataclass
@@ -35,55 +96,113 @@ class Settings:
     """Environments of the batch."""
     threads: int = 1
     """Threads that share a step of the batch."""
-    tries: int = 60
+    tries: int = 40
     """Measurements of which the best counts."""
     seconds: float = 0.03
     """Length of one measurement: short enough that some escape whatever else the machine does."""
+    only: str = ""
+    """Measure only what has this in its id and parameters."""
+    startup: bool = True
+    """Measure also the time to the first step, compiling once."""
 
 
-def steps_per_second(envs: gymnasium.vector.VectorEnv, actions: list[np.ndarray], seconds: float) -> float:
-    """Environment steps a second, measured over about so many seconds."""
-    steps, started, following = 0, time.perf_counter(), cycle(actions)
+def steps_per_second(step: Callable[[Any], Any], actions: Sequence[Any], batch: int, seconds: float) -> float:
+    """Environment steps a second, measured over about so many seconds; a call of ``step`` makes ``batch`` of them."""
+    calls, started, following = 0, time.perf_counter(), cycle(actions)
     while time.perf_counter() - started < seconds:
         for _ in range(16):
-            envs.step(next(following))
-        steps += 16
-    return steps * envs.num_envs / (time.perf_counter() - started)
+            step(next(following))
+        calls += 16
+    return calls * batch / (time.perf_counter() - started)
 
 
-def measure(name: str, parameters: dict, settings: Settings) -> tuple[float, float, float]:
-    """Steps a second of the engine, of the engine with fresh arrays in every step, and of the peer."""
-    batch = {"num_envs": settings.num_envs, "threads": settings.threads, **parameters}
-    contenders = [
-        gymnasium.make_vec(name, copy=False, **batch),
-        gymnasium.make_vec(name, **batch),
-        gymnasium.make_vec(name, num_envs=PEER_ENVS, vectorization_mode="sync", **parameters),
-    ]
-    rng = np.random.default_rng(0)
-    drawn = [list(rng.integers(0, envs.single_action_space.n, (64, envs.num_envs))) for envs in contenders]
-    for envs in contenders:
-        envs.reset(seed=0)
+def best_of(contenders: list[tuple[Callable[[Any], Any], Sequence[Any], int]], settings: Settings) -> np.ndarray:
+    """The best steps a second of each contender; they take turns."""
     tries = [
-        [steps_per_second(envs, actions, settings.seconds) for envs, actions in zip(contenders, drawn, strict=True)]
+        [steps_per_second(step, actions, batch, settings.seconds) for step, actions, batch in contenders]
         for _ in range(settings.tries + 1)
     ]
+    return np.max(tries[1:], axis=0)  # the first try compiles
+
+
+def measure_batch(case: Case, settings: Settings) -> np.ndarray:
+    """Steps a second of the engine, of the engine with fresh arrays in every step, and of the peer."""
+    batch = {"num_envs": settings.num_envs, "threads": settings.threads, **case.parameters}
+    peer, parameters = case.peer
+    contenders = [
+        gymnasium.make_vec(f"memenvs/{case.name}", copy=False, **batch),
+        gymnasium.make_vec(f"memenvs/{case.name}", **batch),
+        gymnasium.make_vec(peer, num_envs=PEER_ENVS, vectorization_mode="sync", **parameters),
+    ]
+    for envs in contenders:
+        envs.reset(seed=0)
+        envs.action_space.seed(0)
+    found = best_of(
+        [(envs.step, [envs.action_space.sample() for _ in range(64)], envs.num_envs) for envs in contenders], settings
+    )
     for envs in contenders:
         envs.close()
-    engine, fresh, peer = np.max(tries[1:], axis=0)  # the first try compiles
-    return engine, fresh, peer
+    return found
+
+
+def measure_single(case: Case, settings: Settings) -> np.ndarray:
+    """Steps a second of a single environment and of its peer, both through ``gym.make`` and resetting themselves."""
+    peer, parameters = case.peer
+    contenders = []
+    for made in (gymnasium.make(f"memenvs/{case.name}", **case.parameters), gymnasium.make(peer, **parameters)):
+        env = gymnasium.wrappers.Autoreset(made)
+        env.reset(seed=0)
+        env.action_space.seed(0)
+        contenders.append((env.step, [env.action_space.sample() for _ in range(256)], 1))
+    return best_of(contenders, settings)
+
+
+def seconds_to_first_step(case: Case, cache: str) -> float:
+    """How long a new process takes from ``gym.make_vec`` to the end of the first step, imports not counted."""
+    command = [sys.executable, "-c", FIRST_STEP, f"memenvs/{case.name}"]
+    environment = os.environ | {"NUMBA_CACHE_DIR": cache}
+    return float(subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout)
+
+
+def table_of(title: str, *headings: str) -> Table:
+    """An empty table whose first column are names and the others numbers."""
+    table = Table(title=title)
+    for heading in headings:
+        table.add_column(heading, justify="left" if heading == headings[0] else "right", no_wrap=True)
+    return table
 
 
 def main(settings: Settings) -> None:
-    """Measure all environments and print one table."""
-    table = Table(title=f"Millions of steps a second: {settings.num_envs} environments, {settings.threads} thread(s)")
-    for heading in ("environment", "engine", "with copies", f"SyncVectorEnv({PEER_ENVS})", "ratio", "wanted"):
-        table.add_column(heading, justify="left" if heading == "environment" else "right")
-    for name, parameters, wanted in CASES:
-        engine, fresh, peer = measure(name, parameters, settings)
-        label = " ".join([name, *(f"{key}={value}" for key, value in parameters.items())])
-        cells = (f"{engine / 1e6:.1f}", f"{fresh / 1e6:.1f}", f"{peer / 1e6:.3f}", f"{engine / peer:,.0f}×")
-        table.add_row(label, *cells, f"{wanted / 1e6:.0f}")
-    Console(width=max(100, Console().width)).print(table)
+    """Measure all environments and print the tables."""
+    console = Console(width=max(120, Console().width))
+
+    def show(table: Table) -> None:
+        if table.rows:
+            console.print(table)
+
+    title = f"Millions of steps a second: {settings.num_envs} environments, {settings.threads} thread(s)"
+    table = table_of(title, "environment", "engine", "with copies", f"one by one ({PEER_ENVS})", "ratio", "wanted")
+    for case in (case for case in CASES if settings.only in case.label):
+        engine, fresh, peer = measure_batch(case, settings)
+        figures = (f"{engine / 1e6:.1f}", f"{fresh / 1e6:.1f}", f"{peer / 1e6:.4f}", f"{engine / peer:,.0f}×")
+        table.add_row(case.label, *figures, case.wanted)
+    show(table)
+
+    table = table_of("Thousands of steps a second: one environment through gym.make", "environment", "ours", "MiniGrid")
+    for heading in ("ratio", "wanted"):
+        table.add_column(heading, justify="right")
+    for case in (case for case in SINGLE if settings.only in case.label):
+        ours, peer = measure_single(case, settings)
+        table.add_row(case.label, f"{ours / 1e3:.1f}", f"{peer / 1e3:.1f}", f"{ours / peer:.1f}×", case.wanted)
+    show(table)
+
+    if settings.startup:
+        table = table_of("Seconds from gym.make_vec to the first step", "environment", "nothing compiled", "compiled")
+        for case in (case for case in STARTED if settings.only in case.label):
+            with tempfile.TemporaryDirectory() as cache:
+                first, *later = (seconds_to_first_step(case, cache) for _ in range(4))
+            table.add_row(case.label, f"{first:.1f}", f"{min(later):.2f}")
+        show(table)
 
 
 if __name__ == "__main__":
