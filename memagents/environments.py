@@ -54,7 +54,7 @@ def make_env(
 
 
 def make_single_env(env_id: str, **kwargs: Any) -> gym.Env:
-    """One environment by its id, without the mission of MiniGrid's: text is no observation that an agent here takes.
+    """One environment by its id; missions of MiniGrid become numbers of words, or are left out where they never change.
 
     :param env_id: as for :func:`make_env`
     :param kwargs: parameters of the environment, ``render_mode`` among them
@@ -62,10 +62,24 @@ def make_single_env(env_id: str, **kwargs: Any) -> gym.Env:
     """
     spec = find_spec(env_id)
     _check_parameters(env_id, _creator(spec.entry_point), kwargs)
-    env = _made(env_id, gym.make, spec, **kwargs)
+    return _without_text(_made(env_id, gym.make, spec, **kwargs))
+
+
+def _without_text(env: gym.Env) -> gym.Env:
+    """MiniGrid's environments with missions in numbers of words, or without, since text is nothing an agent here takes.
+
+    The missions of BabyAI, whose words no fixed list has, are dropped.
+    """
     space = env.observation_space
-    if isinstance(space, spaces.Dict) and type(space.spaces.get("mission")).__name__ == "MissionSpace":
-        env = FilterObservation(env, [name for name in space.spaces if name != "mission"])
+    entries = dict(space.spaces) if isinstance(space, spaces.Dict) else {}
+    mission = entries.pop("mission", None)
+    kinds = [kind.__name__ for kind in type(mission).__mro__]  # by name, so that MiniGrid is imported by whom it is for
+    if kinds[0] == "MissionSpace":
+        from memenvs.grid.missions import MissionWords
+
+        return MissionWords(env)
+    if "MissionSpace" in kinds:
+        return FilterObservation(env, list(entries))
     return env
 
 

@@ -42,10 +42,20 @@ def test_memenvs_give_their_own_arrays_unless_told_otherwise():
         assert bool(first[:, 1].all()) == overwritten
 
 
-def test_minigrid_without_its_mission():
-    env = make_env("MiniGrid-MemoryS7-v0", 2)
-    assert set(env.observation_space.spaces) == {"image", "direction"}
-    assert set(env.reset()) == {"image", "direction"}
+@pytest.mark.parametrize(
+    ("env_id", "entries"),
+    [
+        ("MiniGrid-MemoryS7-v0", {"image", "direction"}),  # always the same mission
+        ("MiniGrid-GoToDoor-5x5-v0", {"image", "direction", "mission"}),
+        ("BabyAI-GoToRedBall-v0", {"image", "direction"}),
+    ],
+)
+def test_minigrids_missions(env_id, entries):
+    env = make_env(env_id, 2)
+    assert set(env.observation_space.spaces) == entries
+    observations = env.reset()
+    assert set(observations) == entries
+    assert all(space.contains(observations[name][0]) for name, space in env.observation_space.spaces.items())
 
 
 def test_who_has_splits():
