@@ -417,6 +417,7 @@ class MemoryAlgorithm(BaseAlgorithm):
         log.record("time/iterations", self.iteration, exclude="tensorboard")
         log.record("time/total_timesteps", self.num_timesteps, exclude="tensorboard")
         elapsed = max(time.time_ns() - self.start_time, 1) / 1e9
+        log.record("time/time_elapsed", round(elapsed, 1), exclude="tensorboard")
         log.record("time/fps", int((self.num_timesteps - self._num_timesteps_at_start) / elapsed))
         log.dump(step=self.num_timesteps)
 

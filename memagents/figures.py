@@ -22,24 +22,25 @@ from memagents.progress import PROGRESS_FILE, read_progress
 
 INK, FAINT, PAPER = "#1B2130", "#C9CDD6", "#FCFBF8"
 COLOURS = ("#0B5FA5", "#D1495B", "#2E933C", "#EDAE49", "#7B4B94", "#00798C", "#8D6A4A")
-_STEPS, _LESSON = "time/total_timesteps", "curriculum/lesson"
+_STEPS, _SECONDS, _LESSON = "time/total_timesteps", "time/time_elapsed", "curriculum/lesson"
 _SUCCESS, _RETURN, _ACCURACY = "rollout/success_rate", "rollout/ep_rew_mean", "train/accuracy"
 _LABELS = {_ACCURACY: "as the oracle", _SUCCESS: "success", _RETURN: "return"}
 
 
-def learning_curve(run_dirs: Sequence[Path], path: Path) -> None:
-    """Success and return (of imitation, how often it does as the oracle) over the steps of one or more runs.
+def learning_curve(run_dirs: Sequence[Path], path: Path, over: str = "steps") -> None:
+    """Success and return (of imitation, how often it does as the oracle) in the course of one or more runs.
 
     The thin line is the mean over recent episodes as it was logged, the thick one its moving average; dotted lines are
     the beginnings of lessons where a single run is shown.
 
     :param run_dirs: folders of runs
     :param path: of the PNG
+    :param over: ``"steps"`` of the environments or ``"minutes"`` of the clock
     """
     folders = [Path(folder) for folder in run_dirs]
     unique = len({folder.name for folder in folders}) == len(folders)
     runs = {folder.name if unique else str(folder): read_progress(folder / PROGRESS_FILE) for folder in folders}
-    curves = {name: _curves(rows) for name, rows in runs.items()}
+    curves = {name: _curves(rows, over) for name, rows in runs.items()}
     panels = [column for column in _LABELS if any(column in logged for logged in curves.values())]
     figure = Figure((8, 1 + 2.8 * max(1, len(panels))), dpi=130, layout="constrained", facecolor=PAPER)
     axes = figure.subplots(max(1, len(panels)), 1, sharex=True, squeeze=False)[:, 0]
@@ -51,12 +52,12 @@ def learning_curve(run_dirs: Sequence[Path], path: Path) -> None:
         if column != _RETURN:
             ax.set_ylim(-0.02, 1.02)
             ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
-    if len(runs) == 1:
+    if len(runs) == 1 and over == "steps":
         _draw_lessons(axes.tolist(), next(iter(runs.values())))
         axes[0].set_title(next(iter(runs)), loc="left", color=INK, weight="bold")
     else:
         _legend(figure, runs)
-    axes[-1].set_xlabel("environment steps", color=INK)
+    axes[-1].set_xlabel({"steps": "environment steps", "minutes": "minutes"}[over], color=INK)
     axes[-1].set_xlim(left=0)
     axes[-1].xaxis.set_major_formatter(FuncFormatter(lambda steps, _: short_number(steps)))
     _write(figure, path)
@@ -128,14 +129,19 @@ def smooth(values: np.ndarray, share: float = 0.05) -> np.ndarray:
     return (sums[places + reach + 1] - sums[places - reach]) / (2 * reach + 1)
 
 
-def _curves(rows: list[dict[str, str]]) -> dict[str, np.ndarray]:
-    """What a run logged of how well it does: steps and values (N, 2), by column.
+def _curves(rows: list[dict[str, str]], over: str) -> dict[str, np.ndarray]:
+    """What a run logged of how well it does: steps or minutes, and values (N, 2), by column.
 
     Success and return of a run that imitates are partly the oracle's own, so only its accuracy counts.
     """
     columns = (_ACCURACY,) if any(row.get(_ACCURACY) for row in rows) else (_SUCCESS, _RETURN)
-    logged = {c: [(float(row[_STEPS]), float(row[c])) for row in rows if row.get(c)] for c in columns}
+    logged = {c: [(_moment(row, over), float(row[c])) for row in rows if row.get(c)] for c in columns}
     return {column: np.array(points) for column, points in logged.items() if points}
+
+
+def _moment(row: dict[str, str], over: str) -> float:
+    """When a row was logged."""
+    return float(row[_STEPS]) if over == "steps" else float(row[_SECONDS]) / 60
 
 
 def _draw_curve(ax: Axes, points: np.ndarray, colour: str) -> None:

@@ -70,6 +70,14 @@ def test_the_success_of_imitation_is_not_the_agents_own(tmp_path, drawn):
     assert ax.get_ylabel() == "as the oracle" and points(ax.lines[0])[-1] == [2, 0.2]
 
 
+def test_a_curve_over_minutes(tmp_path, drawn):
+    rows = [{STEPS: 1000 * i, "time/time_elapsed": 30 * i, RETURN: i} for i in range(5)]
+    learning_curve([run(tmp_path / "timed", rows)], tmp_path / "curve.png", over="minutes")
+    (ax,) = drawn[0].axes
+    assert points(ax.lines[0])[-1] == [2, 4]
+    assert ax.get_xlabel() == "minutes"
+
+
 def test_a_run_without_episodes_has_an_empty_curve(tmp_path):
     learning_curve([run(tmp_path / "short", [{STEPS: 5, "time/fps": 3}])], tmp_path / "curve.png")
     assert (tmp_path / "curve.png").stat().st_size > 1000

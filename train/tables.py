@@ -1,10 +1,11 @@
-"""Every memory beside the others, on the tasks that they were made for: the tables of docs/cores.md.
+"""What the memories learn, on the tasks that they were made for: the tables of docs/cores.md and docs/worlds.md.
 
-    python train/cores_table.py                                          # all of it: hours on two cores
-    python train/cores_table.py --only copy --cores ntm --seeds 0        # a part; what is there already stays
-    python train/cores_table.py --only ""                                # the tables alone, from the runs there are
+    python train/tables.py                                          # all of it: hours on two cores
+    python train/tables.py --only copy --rows ntm --seeds 0         # a part; what is there already stays
+    python train/tables.py --only ""                                # the tables alone, from the runs there are
 
-A training that is finished is not made again, so parts may run side by side in processes of their own.
+A training that is finished is not made again, so parts may run side by side in processes of their own. A table of which
+there are no runs here stays as it is.
 """
 
 import os
@@ -37,33 +38,36 @@ from memagents.training import (
 
 RECIPES = Path(__file__).parent / "recipes"
 RESULT_FILE = "result.json"
-BEGIN, END = "<!-- tables of train/cores_table.py -->", "<!-- end of the tables -->"
 
 
 @dataclass(frozen=True)
 class Experiment:
-    """Cores trained by one recipe and evaluated in several environments.
+    """Agents trained by one recipe and evaluated in several environments: a table with a row for each.
 
     :param title: of its table
     :param about: what stands above it
     :param recipe: name
-    :param cores: by name, what differs from the recipe; a name that is no core's has an entry ``core``
-    :param tests: by the head of a column, the parameters of its environment
+    :param rows: by name, what differs from the recipe; the name is the core's unless there is an entry ``core``
+    :param tests: by the head of a column, the parameters of its environment; ``env`` is its id where it is another
     :param metric: what of the scores is shown: ``success`` or a metric of the environment
     :param algorithm: what the recipe is for
     :param episodes: of each test
     :param test_slots: how many slots a memory has in the tests, if not as many as in training
+    :param document: where the table stands
+    :param curves: over what the learning curves are drawn, ``"steps"`` or ``"minutes"``; none with an empty word
     """
 
     title: str
     about: str
     recipe: str
-    cores: dict[str, dict[str, Any]]
+    rows: dict[str, dict[str, Any]]
     tests: dict[str, dict[str, Any]]
     metric: str = "success"
     algorithm: type = Imitation
     episodes: int = 100
     test_slots: int | None = None
+    document: str = "cores.md"
+    curves: str = "steps"
 
 
 NTH_FARTHEST_DNC = {"slots": 8, "width": 16, "read_heads": 2, "controller_size": 64}
@@ -73,7 +77,7 @@ EXPERIMENTS = {
         title="Copy",
         about="Wrong bits in a sequence of 8-bit vectors (of 160, 320 and 960), trained on lengths 1 to 20.",
         recipe="copy",
-        cores={
+        rows={
             "ntm": {"core_kwargs": {"slots": 128, "width": 20, "controller_size": 100}},
             "dnc": {
                 "core_kwargs": {"slots": 32, "width": 20, "read_heads": 1, "controller_size": 100},
@@ -93,7 +97,7 @@ EXPERIMENTS = {
         title="Associative recall",
         about="Share of items recalled without a wrong bit, trained on 2 to 6 items of 3 × 6 bits.",
         recipe="associative_recall",
-        cores={
+        rows={
             "dnc": {"core_kwargs": {"slots": 64, "width": 24, "read_heads": 2, "controller_size": 100}},
             "ntm": {"core_kwargs": {"slots": 64, "width": 24, "controller_size": 100}},
             "sam": {"core_kwargs": {"slots": 128, "width": 24, "read_heads": 2, "controller_size": 100}},
@@ -107,7 +111,7 @@ EXPERIMENTS = {
         about="Share of right answers for 3 vectors of one number, where the rank alone gives 2/3. The published size "
         "(8 vectors of 16 numbers) is the recipe `nth_farthest`, for a GPU.",
         recipe="nth_farthest_small",
-        cores={
+        rows={
             "rmc": {"core_kwargs": {"slots": 4, "width": 32, "heads": 2}},
             "lstm": {"core_kwargs": {"hidden_size": 64}},
             "dnc": {"core_kwargs": NTH_FARTHEST_DNC},
@@ -127,7 +131,7 @@ def small_runs() -> dict[str, Experiment]:
             about="Share of sequences of 1 to 4 vectors of 4 bits copied without a wrong bit, after 300,000 steps of "
             "imitation, each core with the parameters it has by default.",
             recipe="copy",
-            cores={
+            rows={
                 core: {
                     "core_kwargs": {},
                     "env_kwargs": {"width": 4, "length": [1, 4]},
@@ -139,18 +143,20 @@ def small_runs() -> dict[str, Experiment]:
             },
             tests={"success": {"length": [1, 4]}},
             episodes=500,
+            curves="",
         ),
         "small_tmaze": Experiment(
             title="Every core: T-maze",
             about="Share of right turns after a corridor of 3 steps, after 24,576 steps of PPO.",
             recipe="tmaze",
-            cores={
+            rows={
                 core: {"core_kwargs": {}, "env_kwargs": {"length": 3}, "total_timesteps": 24_576}
                 for core in core_names()
             },
             tests={"success": {}},
             algorithm=RecurrentPPO,
             episodes=500,
+            curves="",
         ),
     }
 
@@ -160,28 +166,28 @@ class Settings:
     """What to train and where.
 
     :param only: names of experiments; by default all
-    :param cores: of those of an experiment; by default all
+    :param rows: of those of an experiment; by default all
     :param seeds: of the trainings
     :param folder: of the runs
-    :param document: where the tables are written; nowhere with an empty path
+    :param documents: folder of the documents that the tables are written into; nowhere with an empty path
     :param share: of the environment steps, for a quick look
     :param threads: of torch
     """
 
     only: tuple[str, ...] = ()
-    cores: tuple[str, ...] = ()
+    rows: tuple[str, ...] = ()
     seeds: tuple[int, ...] = (0, 1, 2)
-    folder: Path = Path("runs/cores")
-    document: Path = Path("docs/cores.md")
+    folder: Path = Path("runs/tables")
+    documents: Path = Path("docs")
     share: float = 1.0
     threads: int = 1
 
 
-def train(experiment: Experiment, core: str, seed: int, folder: Path, settings: Settings) -> None:
-    """Train one core with one seed, evaluate it, and leave the result in its run folder."""
+def train(experiment: Experiment, row: str, seed: int, folder: Path, settings: Settings) -> None:
+    """Train the agent of one row with one seed, evaluate it, and leave the result in its run folder."""
     kind = ImitationSettings if experiment.algorithm is Imitation else PPOSettings
-    changes = {"core": core, "seed": seed, "threads": settings.threads, "run_dir": str(folder), "overwrite": True}
-    told = of_recipe(kind, experiment.recipe, RECIPES, **{**changes, **experiment.cores[core]})
+    changes = {"core": row, "seed": seed, "threads": settings.threads, "run_dir": str(folder), "overwrite": True}
+    told = of_recipe(kind, experiment.recipe, RECIPES, **{**changes, **experiment.rows[row]})
     told = replace(told, total_timesteps=int(settings.share * told.total_timesteps))
     curriculum = make_curriculum(told)
     agent = make_agent(experiment.algorithm, told, curriculum)
@@ -189,9 +195,10 @@ def train(experiment: Experiment, core: str, seed: int, folder: Path, settings: 
     learn(agent, told, curriculum)
     minutes = (time.perf_counter() - begin) / 60
     scores = {}
-    for name, parameters in experiment.tests.items():
+    for name, test in experiment.tests.items():
         slots = experiment.test_slots if "slots" in told.core_kwargs else None
-        env, kwargs = evaluation_env(folder, kwargs=parameters)
+        parameters = dict(test)
+        env, kwargs = evaluation_env(folder, parameters.pop("env", None), parameters)
         evaluated = load_agent(folder, make_env(env, min(experiment.episodes, 50), **kwargs), slots=slots)
         episodes = evaluate(evaluated, evaluated.env, experiment.episodes, seed=EVALUATION_SEED)
         measured = episodes.success if experiment.metric == "success" else episodes.metrics[experiment.metric]
@@ -203,19 +210,19 @@ def train(experiment: Experiment, core: str, seed: int, folder: Path, settings: 
 
 
 def table(experiment: Experiment, folder: Path) -> list[str]:
-    """The lines of an experiment's table, from the runs there are: a row a core."""
+    """The lines of an experiment's table, from the runs there are."""
     lines = [f"### {experiment.title}", "", experiment.about, ""]
-    heads = ["core", *experiment.tests, "seeds", "steps", "minutes", "steps/s"]
+    heads = ["", *experiment.tests, "seeds", "steps", "minutes", "steps/s"]
     lines += [f"| {' | '.join(heads)} |", f"|{'---|' * len(heads)}"]
-    for core in experiment.cores:
-        results = [read_json(path) for path in sorted(folder.glob(f"{core}-*/{RESULT_FILE}"))]
+    for row in experiment.rows:
+        results = [read_json(path) for path in sorted(folder.glob(f"{row}-*/{RESULT_FILE}"))]
         if not results:
-            lines.append(f"| `{core}` | {' | '.join('not run' for _ in heads[1:])} |")
+            lines.append(f"| `{row}` | {' | '.join('not run' for _ in heads[1:])} |")
             continue
         cells = [figure([result["scores"][test] for result in results]) for test in experiment.tests]
         steps, minutes = (np.mean([result[name] for result in results]) for name in ("steps", "minutes"))
         cells += [f"{len(results)}", f"{steps / 1e6:.2g}M", f"{minutes:.1f}", f"{steps / minutes / 60:,.0f}"]
-        lines.append(f"| `{core}` | {' | '.join(cells)} |")
+        lines.append(f"| `{row}` | {' | '.join(cells)} |")
     return [*lines, ""]
 
 
@@ -226,40 +233,45 @@ def figure(values: list[float]) -> str:
     return f"{mean:.{digits}f}" if len(values) == 1 else f"{mean:.{digits}f} ({low:.{digits}f} to {high:.{digits}f})"
 
 
-def write_tables(experiments: dict[str, Experiment], settings: Settings) -> None:
-    """Put the tables into the document, in place of those between its two marks, and pictures beside it."""
-    lines = []
-    for name, experiment in experiments.items():
-        lines += table(experiment, settings.folder / name)
-        runs = [path.parent for path in sorted((settings.folder / name).glob(f"*-{settings.seeds[0]}/{RESULT_FILE}"))]
-        if name in EXPERIMENTS and runs:
-            picture = settings.document.with_name(f"cores_{name}.png")
-            learning_curve(runs, picture)
-            lines += [f"![{experiment.title}: learning curves of seed {settings.seeds[0]}]({picture.name})", ""]
-    text = settings.document.read_text()
-    before, _, rest = text.partition(BEGIN)
-    _, mark, after = rest.partition(END)
+def write_table(name: str, experiment: Experiment, settings: Settings) -> None:
+    """Put a table into its document, in place of what stands between its two marks, and a picture beside it."""
+    document, begin, end = settings.documents / experiment.document, *marks(name)
+    text = document.read_text()
+    before, _, rest = text.partition(begin)
+    _, mark, after = rest.partition(end)
     if not mark:
-        raise ValueError(f"document: {settings.document} lacks the lines {BEGIN} and {END}, between which tables go")
-    write_bytes(settings.document, "\n".join([before + BEGIN, "", *lines, END + after]).encode())
+        raise ValueError(f"documents: {document} lacks the lines {begin} and {end}, between which the table goes")
+    lines = table(experiment, settings.folder / name)
+    if experiment.curves:
+        runs = sorted((settings.folder / name).glob(f"*-{settings.seeds[0]}/{RESULT_FILE}"))
+        picture = document.with_name(f"{document.stem}_{name}.png")
+        learning_curve([path.parent for path in runs], picture, experiment.curves)
+        lines += [f"![{experiment.title}: learning curves of seed {settings.seeds[0]}]({picture.name})", ""]
+    write_bytes(document, "\n".join([before + begin, "", *lines, end + after]).encode())
+
+
+def marks(name: str) -> tuple[str, str]:
+    """What a document has before and after a table."""
+    return f"<!-- table {name} -->", f"<!-- end of {name} -->"
 
 
 def main(settings: Settings) -> None:
     experiments = {**EXPERIMENTS, **small_runs()}
-    rows = list(dict.fromkeys(core for experiment in experiments.values() for core in experiment.cores))
-    for asked, there in ((settings.only, experiments), (settings.cores, rows)):
+    rows = list(dict.fromkeys(row for experiment in experiments.values() for row in experiment.rows))
+    for asked, there in ((settings.only, experiments), (settings.rows, rows)):
         for name in asked:
             if name and name not in there:
                 raise ValueError(f"there is no {name!r}; there are: {', '.join(there)}")
     prepare(threads=settings.threads)
     for name in settings.only or experiments:
         for seed in settings.seeds:
-            for core in experiments[name].cores if name else ():
-                folder = settings.folder / name / f"{core}-{seed}"
-                if (not settings.cores or core in settings.cores) and not (folder / RESULT_FILE).is_file():
-                    train(experiments[name], core, seed, folder, settings)
-    if settings.document.name:
-        write_tables(experiments, settings)
+            for row in experiments[name].rows if name else ():
+                folder = settings.folder / name / f"{row}-{seed}"
+                if (not settings.rows or row in settings.rows) and not (folder / RESULT_FILE).is_file():
+                    train(experiments[name], row, seed, folder, settings)
+    for name, experiment in experiments.items():
+        if settings.documents.name and any((settings.folder / name).glob(f"*/{RESULT_FILE}")):
+            write_table(name, experiment, settings)
 
 
 if __name__ == "__main__":
