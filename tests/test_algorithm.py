@@ -292,7 +292,8 @@ def test_logs_are_written_every_so_many_windows():
     agent.learn(7 * 32, log_interval=3)
     assert [step for step, _ in rows] == [96, 192]
     for name in (
-        *("time/fps", "time/iterations", "rollout/ep_rew_mean", "rollout/ep_len_mean", "rollout/success_rate"),
+        *("time/fps", "time/time_elapsed", "time/iterations"),
+        *("rollout/ep_rew_mean", "rollout/ep_len_mean", "rollout/success_rate"),
         *("train/learning_rate", "train/memory_learning_rate", "train/approx_kl", "train/clip_fraction"),
         *("train/policy_gradient_loss", "train/value_loss", "train/entropy_loss", "train/explained_variance"),
         *("train/gradient_norm", "train/n_updates"),
