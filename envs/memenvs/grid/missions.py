@@ -15,10 +15,25 @@ MOST_WORDS = 17  # LockedRoom's mission has so many
 # knows of them, so that new ones belong at the end. The empty word is none.
 WORDS = (
     "",
-    *"red green blue purple yellow grey".split(),
-    *"key ball box door goal lava object square opening hallway room, rooms end".split(),
-    *"a the matching at from of near to up and then".split(),
-    *"avoid fetch find get go must open pick put reach traverse unlock use you".split(),
+    *["red", "green", "blue", "purple", "yellow", "grey"],
+    *["key", "ball", "box", "door", "goal", "lava", "object", "square", "opening", "hallway", "room,", "rooms", "end"],
+    *["a", "the", "matching", "at", "from", "of", "near", "to", "up", "and", "then"],
+    *[
+        "avoid",
+        "fetch",
+        "find",
+        "get",
+        "go",
+        "must",
+        "open",
+        "pick",
+        "put",
+        "reach",
+        "traverse",
+        "unlock",
+        "use",
+        "you",
+    ],
 )
 NUMBERS = {word: number for number, word in enumerate(WORDS)}
 
