@@ -2,6 +2,8 @@
 
 from gymnasium.envs.registration import register
 
+from memenvs.grid.names import NAMES
+
 # Each is a class, and beside it its batched one.
 ENVIRONMENTS = {
     "TMaze-v0": "memenvs.maze.tmaze:TMaze",
@@ -18,3 +20,11 @@ ENVIRONMENTS = {
 
 for name, path in ENVIRONMENTS.items():
     register(f"memenvs/{name}", entry_point=path, vector_entry_point=path.replace(":", ":Batched"))
+
+for name in NAMES:
+    register(
+        f"memenvs/{name}",
+        entry_point="memenvs.grid.minigrid:MiniGrid",
+        vector_entry_point="memenvs.grid.minigrid:BatchedMiniGrid",
+        kwargs={"level": name},
+    )

@@ -26,6 +26,8 @@ NUMBERS = [
     ("memenvs/OneShot-v0", {"classes": 3, "presentations": 3, "size": 8}),
     ("memenvs/DynamicNGrams-v0", {"n": 3, "steps": (10, 20)}),
     ("memenvs/StoryQA-v0", {"task": 2, "questions": 2}),
+    ("memenvs/MiniGrid-Fetch-8x8-N3-v0", {"max_steps": 20}),
+    ("memenvs/MiniGrid-Dynamic-Obstacles-Random-6x6-v0", {}),
     ("tests/Drifting-v0", {}),
 ]
 BITS = [

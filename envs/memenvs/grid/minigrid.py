@@ -1,0 +1,117 @@
+"""MiniGrid's environments, batched and compiled (Chevalier-Boisvert et al. 2023, arXiv:2306.13831)."""
+
+from __future__ import annotations
+
+import functools
+
+import numpy as np
+from gymnasium.spaces import Box, Discrete
+
+from memenvs.batched import BatchedEnv, Definition, SingleEnv
+from memenvs.checks import is_integer, positive, within
+from memenvs.grid.dynamics import ACTIONS, legal, measure, observe, observe_with_mission, reset, step
+from memenvs.grid.level import LEVEL, MOST_WORDS, STATE
+from memenvs.grid.levels import MOST_LEVELS, Pool, digest, digests, generate, params_dtype, pool
+from memenvs.grid.missions import observation_space
+from memenvs.grid.names import NAMES
+from memenvs.grid.sound import sound
+from memenvs.grid.view import MOST_VIEW
+
+
+def define(
+    level: str = "MiniGrid-MemoryS13-v0",
+    agent_view_size: int = 7,
+    max_steps: int | None = None,
+    levels: int = 4096,
+) -> Definition:
+    """The definition of one of MiniGrid's environments; the parameters are those of :class:`MiniGrid`."""
+    if level not in NAMES:
+        raise ValueError(f"level must be one of {NAMES}, not {level!r}")
+    if not is_integer(agent_view_size) or agent_view_size not in range(3, MOST_VIEW + 1, 2):
+        raise ValueError(f"agent_view_size must be an odd integer from 3 to {MOST_VIEW}, not {agent_view_size!r}")
+    levels = within("levels", levels, 1, MOST_LEVELS)
+    drawn, distinct = drawn_levels(level, levels)
+    max_steps = int(drawn.records["max_steps"][0]) if max_steps is None else positive("max_steps", max_steps)
+    image = (agent_view_size, agent_view_size, 3)
+    mission = [("mission", np.uint8, (MOST_WORDS,))] if drawn.with_mission else []
+    return Definition(
+        name=f"{level}(agent_view_size={agent_view_size}, max_steps={max_steps}, levels={levels})",
+        params=as_params(level, levels, max_steps),
+        level=LEVEL,
+        state=STATE,
+        out=np.dtype([("direction", np.int64), ("image", np.uint8, image), *mission], align=True),
+        observation_space=observation_space(Box(0, 255, image, np.uint8), Discrete(4), drawn.with_mission),
+        action_space=Discrete(drawn.actions),
+        generate=generate,
+        reset=reset,
+        step=step,
+        observe=observe_with_mission if drawn.with_mission else observe,
+        legal=legal,
+        metrics=("success",),
+        measure=measure,
+        digest=digest,
+        distinct_levels=distinct,
+        sound=sound,
+        frames_per_second=10,
+        action_names=ACTIONS[: drawn.actions],
+    )
+
+
+@functools.lru_cache(maxsize=8)
+def drawn_levels(level: str, levels: int) -> tuple[Pool, int]:
+    """A pool, and how many levels with different digests it holds."""
+    drawn = pool(level, levels)
+    return drawn, np.unique(digests(drawn.records)).size
+
+
+@functools.lru_cache(maxsize=8)
+def as_params(level: str, levels: int, max_steps: int) -> np.ndarray:
+    """The parameters of ``generate``, shared between environments: nobody writes them."""
+    drawn, _ = drawn_levels(level, levels)
+    params = np.zeros(1, params_dtype(levels))
+    params["max_steps"] = max_steps
+    params["levels"] = levels
+    params["which"][0, :levels] = drawn.which
+    params["records"][0, : drawn.records.size] = drawn.records
+    return params
+
+
+class MiniGrid(SingleEnv):
+    """``memenvs/MiniGrid-MemoryS13-v0`` and the like: the environments of MiniGrid, exactly, and much faster.
+
+    An agent in a grid of rooms sees a square before it, moves, and picks up, drops and opens things. Each environment
+    asks for something else: to get to a goal, to open a door, to fetch an object, or in the ones named ``Memory`` to go
+    at the end of a corridor to the object that was shown at its start. For a level and a row of actions, observations,
+    rewards and ends are those of MiniGrid (Chevalier-Boisvert et al. 2023, arXiv:2306.13831).
+
+    Levels are drawn by MiniGrid itself: number k is what it draws for ``reset(seed=k)``. The first ``levels`` of them
+    are kept on disk, and an episode takes place in one of these, drawn uniformly.
+
+    - Observation: ``Dict`` of ``image``, bytes (n, n, 3): type, colour and state of the cells that are seen, as
+      MiniGrid gives them; ``direction``, ``Discrete(4)``: right, down, left, up; and, only where missions differ
+      between levels, ``mission``, ``MultiDiscrete`` of 17 bytes: the words' numbers of :mod:`memenvs.grid.missions`.
+      With the wrapper ``MissionWords`` of that module MiniGrid's own environments have the same observations.
+    - Action: ``Discrete(7)``: turn left, turn right, go forward, pick up, drop, toggle (open, close), done. In the
+      environments with moving obstacles ``Discrete(3)``, the first three.
+    - Reward: ``1 - 0.9 * steps / max_steps`` for success, otherwise 0; -1 for a collision with a moving obstacle.
+    - End: terminated by success or failure, as the environment has it, truncated after ``max_steps``.
+    - ``info``: ``success``, 1 if the reward was positive.
+
+    The split of a level follows from its grid, the agent's place and the mission. Where there are few different levels
+    there is none: one in ``Empty-8x8``, 16 in ``MemoryS7``.
+
+    :param level: the name that MiniGrid gives the environment
+    :param agent_view_size: the side n of the square that the agent sees, odd, from 3 to 15
+    :param max_steps: after how many steps an episode is truncated; by default as many as MiniGrid allows
+    :param levels: how many levels there are, up to 65536. Drawing 4096 of them takes MiniGrid a few seconds, once
+    :param split: ``"train"`` or ``"test"`` for levels that the other never has, ``None`` for all
+    :param render_mode: ``"rgb_array"``, ``"human"`` or ``"ansi"``
+    """
+
+    define = staticmethod(define)
+
+
+class BatchedMiniGrid(BatchedEnv):
+    """The batched :class:`MiniGrid`; further parameters as in :class:`memenvs.batched.BatchedEnv`."""
+
+    define = staticmethod(define)
