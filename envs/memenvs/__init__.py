@@ -16,6 +16,8 @@ ENVIRONMENTS = {
     "NthFarthest-v0": "memenvs.tasks.nth_farthest:NthFarthest",
     "OneShot-v0": "memenvs.tasks.one_shot:OneShot",
     "StoryQA-v0": "memenvs.tasks.story_qa:StoryQA",
+    "Bandit-v0": "memenvs.fewshot.bandit:Bandit",
+    "Harlow-v0": "memenvs.fewshot.harlow:Harlow",
 }
 
 for name, path in ENVIRONMENTS.items():

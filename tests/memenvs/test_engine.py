@@ -28,6 +28,9 @@ NUMBERS = [
     ("memenvs/StoryQA-v0", {"task": 2, "questions": 2}),
     ("memenvs/MiniGrid-Fetch-8x8-N3-v0", {"max_steps": 20}),
     ("memenvs/MiniGrid-Dynamic-Obstacles-Random-6x6-v0", {}),
+    ("memenvs/Bandit-v0", {"arms": 5, "trials": 8, "volatility": 0.2}),
+    ("memenvs/Bandit-v0", {"kind": "gaussian", "arms": 17, "trials": 8}),
+    ("memenvs/Harlow-v0", {"trials": 3}),
     ("tests/Drifting-v0", {}),
 ]
 BITS = [
