@@ -48,7 +48,8 @@ class Experiment:
     :param about: what stands above it
     :param recipe: name
     :param rows: by name, what differs from the recipe; the name is the core's unless there is an entry ``core``
-    :param tests: by the head of a column, the parameters of its environment; ``env`` is its id where it is another
+    :param tests: by the head of a column, the parameters of its environment; ``env`` is its id where it is another,
+        ``metric`` what is shown of its scores where that is another than below
     :param metric: what of the scores is shown: ``success`` or a metric of the environment
     :param algorithm: what the recipe is for
     :param episodes: of each test
@@ -119,6 +120,33 @@ EXPERIMENTS = {
         },
         tests={"success": {}},
         episodes=2000,
+    ),
+    "minigrid_memory": Experiment(
+        title="MiniGrid's Memory, here and on MiniGrid",
+        about="The recipe `minigrid_memory` (an LSTM, PPO), trained on either implementation of MemoryS7; the share of "
+        "right choices in 1,000 episodes of both.",
+        recipe="minigrid_memory",
+        rows={
+            "memenvs": {"core": "lstm"},
+            "MiniGrid": {"core": "lstm", "env": "MiniGrid-MemoryS7-v0"},
+        },
+        tests={"success": {"env": "memenvs/MiniGrid-MemoryS7-v0"}},
+        algorithm=RecurrentPPO,
+        episodes=1000,
+        document="worlds.md",
+        curves="minutes",
+    ),
+    "maze": Experiment(
+        title="A goal found again",
+        about="Recipe `maze` (PPO): a hidden goal stays where it is while the agent is put elsewhere each time it gets "
+        "there. How many times it got there, and the steps that the first way and the later ones took, in 500 episodes "
+        "of mazes not seen before.",
+        recipe="maze",
+        rows={"gru": {}, "lstm": {}, "none": {}},
+        tests={name: {"metric": name} for name in ("goals", "first", "later")},
+        algorithm=RecurrentPPO,
+        episodes=500,
+        document="worlds.md",
     ),
 }
 
@@ -198,10 +226,11 @@ def train(experiment: Experiment, row: str, seed: int, folder: Path, settings: S
     for name, test in experiment.tests.items():
         slots = experiment.test_slots if "slots" in told.core_kwargs else None
         parameters = dict(test)
-        env, kwargs = evaluation_env(folder, parameters.pop("env", None), parameters)
+        env, metric = parameters.pop("env", None), parameters.pop("metric", experiment.metric)
+        env, kwargs = evaluation_env(folder, env, parameters)
         evaluated = load_agent(folder, make_env(env, min(experiment.episodes, 50), **kwargs), slots=slots)
         episodes = evaluate(evaluated, evaluated.env, experiment.episodes, seed=EVALUATION_SEED)
-        measured = episodes.success if experiment.metric == "success" else episodes.metrics[experiment.metric]
+        measured = episodes.success if metric == "success" else episodes.metrics[metric]
         scores[name] = float(np.mean(measured))
     write_json(folder / RESULT_FILE, {"steps": agent.num_timesteps, "minutes": minutes, "scores": scores})
 
