@@ -173,9 +173,15 @@ def _import_package(env_id: str, package: str) -> None:
 
 def _unknown(env_id: str, name: str) -> str:
     ours = sorted(known for known in gym.registry if known.startswith("memenvs/"))
+    grids = [known for known in ours if known.startswith("memenvs/MiniGrid-")]
     alike = [known for known in difflib.get_close_matches(name, gym.registry, cutoff=0.7) if known not in ours]
     close = f"; spelled alike: {', '.join(alike)}" if alike else ""
+    if name.startswith("memenvs/MiniGrid"):
+        shown = ", ".join(grids)
+    else:
+        others = ", ".join(known for known in ours if known not in grids)
+        shown = f"{others}, and {len(grids)} of MiniGrid such as {grids[-1]}"
     return (
-        f"there is no environment {env_id!r}; memenvs has: {', '.join(ours)}{close}; "
+        f"there is no environment {env_id!r}; memenvs has: {shown}{close}; "
         "an id that a package of yours registers is found as 'package:Id'"
     )

@@ -93,8 +93,9 @@ def test_an_environment_from_a_package(tmp_path, monkeypatch):
         (
             "memenvs/Tmaze-v0",
             {},
-            "no environment 'memenvs/Tmaze-v0'; memenvs has: memenvs/AssociativeRecall-v0, memenvs/Copy-v0",
+            "no environment 'memenvs/Tmaze-v0'; memenvs has: memenvs/AssociativeRecall-v0, .* and 7. of MiniGrid such as",
         ),
+        ("memenvs/MiniGrid-MemoryS8-v0", {}, "memenvs has: memenvs/MiniGrid-Block.*, memenvs/MiniGrid-MemoryS7-v0, "),
         ("Cartpole-v1", {}, "spelled alike: CartPole-v1"),
         ("Minigrid-MemoryS7-v0", {}, "spelled alike: MiniGrid-MemoryS7-v0"),
         ("no_such_package:Maze-v0", {}, "env 'no_such_package:Maze-v0': there is no module 'no_such_package'"),
