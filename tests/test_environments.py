@@ -93,7 +93,7 @@ def test_an_environment_from_a_package(tmp_path, monkeypatch):
         (
             "memenvs/Tmaze-v0",
             {},
-            "no environment 'memenvs/Tmaze-v0'; memenvs has: memenvs/AssociativeRecall-v0, .* and 7. of MiniGrid such as",
+            "'memenvs/Tmaze-v0'; memenvs has: memenvs/AssociativeRecall-v0, .* and 7. of MiniGrid such as memenvs",
         ),
         ("memenvs/MiniGrid-MemoryS8-v0", {}, "memenvs has: memenvs/MiniGrid-Block.*, memenvs/MiniGrid-MemoryS7-v0, "),
         ("Cartpole-v1", {}, "spelled alike: CartPole-v1"),
