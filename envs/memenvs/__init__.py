@@ -8,6 +8,7 @@ from memenvs.grid.names import NAMES
 ENVIRONMENTS = {
     "TMaze-v0": "memenvs.maze.tmaze:TMaze",
     "Underground-v0": "memenvs.graph.underground:Underground",
+    "FamilyTree-v0": "memenvs.graph.family:FamilyTree",
     "Copy-v0": "memenvs.tasks.copying:Copy",
     "RepeatCopy-v0": "memenvs.tasks.repeat_copy:RepeatCopy",
     "AssociativeRecall-v0": "memenvs.tasks.associative_recall:AssociativeRecall",

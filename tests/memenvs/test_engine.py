@@ -42,6 +42,8 @@ BITS = [
 ]
 DIGITS = [
     ("tests/Switches-v0", {"dials": (3, 10, 2)}),
+    ("memenvs/FamilyTree-v0", {"lesson": 1, "planning": 1}),
+    ("memenvs/FamilyTree-v0", {"graph": "family", "nodes": (5, 7), "queries": 2}),
 ]
 SPLIT = NUMBERS[1:] + BITS[1:] + DIGITS[1:]  # there are levels enough to hold some out
 
