@@ -20,7 +20,7 @@ train: setup
 
 # A process for each core, and one thread in each: more would wait for one another.
 test: setup
-	OMP_NUM_THREADS=1 $(PY) -m pytest -n auto
+	OMP_NUM_THREADS=1 $(PY) -m pytest -n auto --dist loadgroup
 
 lint: setup
 	$(PY) -m ruff check .
