@@ -16,6 +16,7 @@ ENVIRONMENTS = {
     "PrioritySort-v0": "memenvs.tasks.priority_sort:PrioritySort",
     "NthFarthest-v0": "memenvs.tasks.nth_farthest:NthFarthest",
     "OneShot-v0": "memenvs.tasks.one_shot:OneShot",
+    "MiniShrdlu-v0": "memenvs.shrdlu.mini_shrdlu:MiniShrdlu",
     "StoryQA-v0": "memenvs.tasks.story_qa:StoryQA",
     "Bandit-v0": "memenvs.fewshot.bandit:Bandit",
     "Harlow-v0": "memenvs.fewshot.harlow:Harlow",

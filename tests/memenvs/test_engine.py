@@ -31,6 +31,7 @@ NUMBERS = [
     ("memenvs/Bandit-v0", {"arms": 5, "trials": 8, "volatility": 0.2}),
     ("memenvs/Bandit-v0", {"kind": "gaussian", "arms": 17, "trials": 8}),
     ("memenvs/Harlow-v0", {"trials": 3}),
+    ("memenvs/MiniShrdlu-v0", {"goals": (1, 2), "blocks": 4, "constraints": (1, 2), "moves": (1, 2), "slack": 2}),
     ("tests/Drifting-v0", {}),
 ]
 BITS = [

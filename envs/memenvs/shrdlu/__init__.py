@@ -1,0 +1,1 @@
+"""The block puzzle of Graves et al. (2016)."""
