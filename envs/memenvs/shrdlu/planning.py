@@ -89,16 +89,21 @@ def find_strings(cells, constraints, count, shape, strings):
 def best_action(cells, constraints, count, moves, last):
     """The first action of a shortest way to as many of the constraints as can be satisfied within so many moves.
 
-    Among equals it is one that does not take back the ``last`` move.
+    Among equals it is a pass, or else one that does not take back the ``last`` move.
     """
-    best, best_score = -1, -1
-    for action in range(PASS + 1):
-        if not possible(cells, action):
-            continue
-        move(cells, action)
-        most, distance = outlook(cells, constraints, count, moves - 1)
-        take_back(cells, action)
-        score = 2 * (most * (FARTHEST + 1) + FARTHEST - distance) + (not undoes(action, last))
-        if score > best_score:
-            best, best_score = action, score
+    best, best_score = PASS, score(cells, constraints, count, moves, last, PASS)
+    for action in range(PASS):
+        if possible(cells, action):
+            action_score = score(cells, constraints, count, moves, last, action)
+            if action_score > best_score:
+                best, best_score = action, action_score
     return best
+
+
+@njit
+def score(cells, constraints, count, moves, last, action):
+    """Of two actions, the better one has the higher score."""
+    move(cells, action)
+    most, distance = outlook(cells, constraints, count, moves - 1)
+    take_back(cells, action)
+    return 2 * (most * (FARTHEST + 1) + FARTHEST - distance) + (not undoes(action, last))
