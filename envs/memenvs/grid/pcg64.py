@@ -37,10 +37,8 @@ def integers(random, low, high):
     most = np.uint64(high) - np.uint64(low) - _ONE  # the number is low and at most this
     if most == 0:
         return np.int64(low)
-    if most < _HALF_BITS:
+    if most <= _HALF_BITS:
         return np.int64(np.uint64(low) + _below_32(random, most + _ONE))
-    if most == _HALF_BITS:
-        return np.int64(np.uint64(low) + _next_32(random))
     return np.int64(np.uint64(low) + _below_64(random, most + _ONE))
 
 
@@ -75,7 +73,7 @@ def _next_32(random):
 
 @njit
 def _below_32(random, n):
-    """A number below n <= 2^32 - 1 (Lemire 2019, ACM TOMACS 29)."""
+    """A number below n <= 2^32 (Lemire 2019, ACM TOMACS 29)."""
     scaled = _next_32(random) * n
     if scaled & _HALF_BITS < n:
         least = (_HALF_BITS + _ONE - n) % n
@@ -86,9 +84,7 @@ def _below_32(random, n):
 
 @njit
 def _below_64(random, n):
-    """A number below n, which is 0 for 2^64."""
-    if n == 0:
-        return _next_64(random)
+    """A number below n."""
     high, low = _product(_next_64(random), n)
     if low < n:
         least = (~n + _ONE) % n
