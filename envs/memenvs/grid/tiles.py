@@ -68,7 +68,7 @@ def tile(
     image = Image.new("RGB", (side, side))
     pen = Pen(ImageDraw.Draw(image), 0, 0, side)
     _draw_ground(pen, code, lit, size >= SEAMS_FROM)
-    _draw_thing(pen, code)
+    _draw_thing(pen, code, lit)
     if path:
         _draw_path(pen, path)
     if ring:
@@ -76,7 +76,7 @@ def tile(
     if direction >= 0:
         _draw_agent(pen, direction)
         if carried:
-            _draw_thing(Pen(pen.image, side / 2, side / 2, side / 2), carried)
+            _draw_thing(Pen(pen.image, side / 2, side / 2, side / 2), carried, True)
     picture = np.array(image.resize((size, size), Image.Resampling.BOX))
     picture.flags.writeable = False
     return picture
@@ -142,12 +142,15 @@ def _draw_ground(pen: Pen, code: int, lit: bool, seams: bool) -> None:
         pen.box((0, 0, 0.03, 1), seam)
 
 
-def _draw_thing(pen: Pen, code: int) -> None:
+def _draw_thing(pen: Pen, code: int, lit: bool) -> None:
     kind, colour = kind_of(code), PAINTS[COLOURS[colour_of(code)]]
+    # What leaves no floor to be seen tells by itself whether it is in sight.
     if kind == DOOR:
-        _draw_door(pen, colour, state_of(code))
+        _draw_door(pen, colour if lit else dim(colour), state_of(code))
+    elif kind == LAVA:
+        _draw_lava(pen, *((MOLTEN, CRUST) if lit else (dim(MOLTEN), dim(CRUST))))
     elif kind not in (UNSEEN, EMPTY, FLOOR, WALL):
-        {KEY: _draw_key, BALL: _draw_ball, BOX: _draw_box, GOAL: _draw_goal, LAVA: _draw_lava}[kind](pen, colour)
+        {KEY: _draw_key, BALL: _draw_ball, BOX: _draw_box, GOAL: _draw_goal}[kind](pen, colour)
 
 
 def _draw_door(pen: Pen, colour: str, state: int) -> None:
@@ -194,12 +197,12 @@ def _draw_goal(pen: Pen, colour: str) -> None:
     pen.ring(0.5, 0.5, 0.31, WHITE, 0.07)
 
 
-def _draw_lava(pen: Pen, colour: str) -> None:
-    pen.box((0, 0, 1, 1), MOLTEN)
+def _draw_lava(pen: Pen, colour: str, waves: str) -> None:
+    pen.box((0, 0, 1, 1), colour)
     across = np.linspace(0, 1, 33)
     for height in (0.22, 0.5, 0.78):
         wave = height + 0.06 * np.sin(2 * np.pi * across)
-        pen.line(list(zip(across.tolist(), wave.tolist(), strict=True)), CRUST, 0.055)
+        pen.line(list(zip(across.tolist(), wave.tolist(), strict=True)), waves, 0.055)
 
 
 def _draw_path(pen: Pen, path: int) -> None:
@@ -218,6 +221,11 @@ def _draw_agent(pen: Pen, direction: int) -> None:
         pen.shape([(0.5 + along * dx - side * dy, 0.5 + along * dy + side * dx) for along, side in corners], colour)
 
 
+def dim(colour: str) -> str:
+    """A little darker, for what is out of sight."""
+    return mixed(colour, INK, 0.15)
+
+
 def edge(colour: str) -> str:
     """Darker, for the edges of things."""
     return mixed(colour, INK, 0.45)
@@ -230,4 +238,5 @@ def pale(colour: str) -> str:
 
 def mixed(colour: str, other: str, share: float) -> str:
     """A colour with a share of another one in it."""
-    return to_hex((1 - share) * np.array(to_rgb(colour)) + share * np.array(to_rgb(other)))
+    red, green, blue = (1 - share) * np.array(to_rgb(colour)) + share * np.array(to_rgb(other))
+    return to_hex((red, green, blue))
