@@ -1,0 +1,215 @@
+"""The oracle of MiniGrid's environments against a search through everything that can happen, and in MiniGrid itself."""
+
+from collections import deque
+
+import gymnasium as gym
+import minigrid  # noqa: F401 — registers its environments
+import numpy as np
+import pytest
+
+from memenvs.grid import dynamics
+from memenvs.grid.cells import CELL, CLOSED, DOOR, EMPTY, GOAL, GREY, KEY, LOCKED, PURPLE, RED, WALL, YELLOW, cell
+from memenvs.grid.level import GOAL_RULE, LEVEL, STATE
+from memenvs.grid.levels import convert, draw_pool, make_minigrid, survey_all
+from memenvs.grid.names import FAMILIES, NAMES
+from memenvs.grid.oracle import PLANNED, WITH_ORACLE, oracle
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*out of date")
+
+
+def begun(level):
+    state = np.zeros(1, STATE)[0]
+    dynamics.reset(state, level)
+    return state
+
+
+def explored(level, most):
+    """All that can happen in a level: its states by their bytes, with their distances from success.
+
+    Every action is tried in every state, by the rules alone.
+    """
+    level["max_steps"] = 2**30
+    first = begun(level)
+    found, waiting, before, wins = {first.tobytes(): 0}, deque([first]), [[]], []
+    while waiting:
+        state = waiting.popleft()
+        number = found[state.tobytes()]
+        for action in range(7):
+            after = state.copy()
+            reward, terminated, _ = dynamics.step(after, level, action)
+            if terminated:
+                if reward > 0:
+                    wins.append(number)
+                continue
+            after["steps"] = 0
+            key = after.tobytes()
+            if key not in found:
+                found[key] = len(found)
+                before.append([])
+                waiting.append(after)
+                assert len(found) <= most
+            before[found[key]].append(number)
+    distances, waiting = np.full(len(found), -1), deque(dict.fromkeys(wins))
+    distances[wins] = 1
+    while waiting:
+        number = waiting.popleft()
+        for earlier in before[number]:
+            if distances[earlier] < 0:
+                distances[earlier] = distances[number] + 1
+                waiting.append(earlier)
+    return found, distances
+
+
+def check_everywhere(level, most=40_000, every=1):
+    """In each state the oracle's action comes one step nearer to success, as far as there is one."""
+    found, distances = explored(level, most)
+    assert distances[0] > 0
+    for key, number in list(found.items())[::every]:
+        state = np.frombuffer(bytearray(key), STATE)[0]
+        action = oracle(state, level)
+        if distances[number] < 0:
+            assert action == -1
+            continue
+        assert action >= 0
+        reward, terminated, _ = dynamics.step(state, level, action)
+        state["steps"] = 0
+        if distances[number] == 1:
+            assert terminated and reward > 0
+        else:
+            assert not terminated
+            assert distances[found[state.tobytes()]] == distances[number] - 1
+    return len(found)
+
+
+SMALL = {
+    "MemoryS7-v0": 3,
+    "Empty-Random-5x5-v0": 2,
+    "DoorKey-5x5-v0": 3,
+    "MultiRoom-N2-S4-v0": 4,
+    "SimpleCrossingS9N3-v0": 3,
+    "LavaCrossingS9N3-v0": 3,
+    "LavaGapS6-v0": 2,
+    "DistShift1-v0": 1,
+    "RedBlueDoors-6x6-v0": 2,
+    "GoToDoor-6x6-v0": 3,
+    "Fetch-6x6-N2-v0": 3,
+}
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_no_plan_is_shorter_from_anywhere(name):
+    for level in draw_pool(f"MiniGrid-{name}", SMALL[name]).records:
+        check_everywhere(level)
+
+
+LOCKED_ROOMS = """
+########
+#k#.####
+#.|A.LG#
+###.####
+#.|.####
+########
+"""
+
+
+def written(plan):
+    """A level of the common rules from a plan of letters."""
+    rows = plan.split()
+    codes = {"#": cell(WALL, GREY), ".": EMPTY, "A": EMPTY, "G": cell(GOAL, 1), "k": cell(KEY, PURPLE)}
+    codes |= {"|": cell(DOOR, RED, CLOSED), "L": cell(DOOR, PURPLE, LOCKED), "x": cell(KEY, YELLOW)}
+    level = np.zeros(1, LEVEL)
+    level["height"], level["width"], level["rule"] = len(rows), len(rows[0]), GOAL_RULE
+    level["cells"][0, : len(rows) * len(rows[0])] = np.array([codes[letter] for row in rows for letter in row], CELL)
+    level["y"], level["x"] = next((y, row.index("A")) for y, row in enumerate(rows) if "A" in row)
+    survey_all(level)
+    return level[0]
+
+
+def test_doors_of_the_way_to_the_key_are_open_on_the_way_back():
+    assert check_everywhere(written(LOCKED_ROOMS)) > 3_000
+
+
+def test_a_key_in_the_way_is_picked_up():
+    for plan in ("######\n#Ak.G#\n######", "#######\n#Ak.LG#\n#######", "#######\n#Ak|.G#\n#######"):
+        check_everywhere(written(plan))
+
+
+def test_where_nothing_leads_to_success_there_is_no_action():
+    for plan in ("#####\n#A#G#\n#####", "#######\n#Ax.LG#\n#######", "######\n#A.LG#\n######"):
+        level = written(plan)
+        assert oracle(begun(level), level) == -1
+
+
+def fewest(level):
+    """The oracle's steps to success by our rules, without a limit."""
+    level = level.copy()
+    level["max_steps"] = 2**30
+    state = begun(level)
+    for steps in range(1, 1000):
+        reward, terminated, _ = dynamics.step(state, level, oracle(state, level))
+        if terminated:
+            assert reward > 0
+            return steps
+    raise AssertionError("the oracle does not arrive")
+
+
+@pytest.mark.parametrize("family", PLANNED)
+def test_its_plans_succeed_in_minigrid(family):
+    """Also after some random steps, and never with a lower return than the random actions that went on."""
+    rng = np.random.default_rng(0)
+    for variant in FAMILIES[family].split():
+        env, level = make_minigrid(f"MiniGrid-{family}{variant}"), np.zeros(1, LEVEL)
+        for seed in range(6):
+            env.reset(seed=seed)
+            level[:] = 0
+            convert(env, level[0])
+            survey_all(level)
+            state = begun(level[0])
+            if seed % 2:
+                for action in rng.choice(7, 12, p=[0.2, 0.2, 0.35, 0.1, 0.05, 0.1, 0]).tolist():
+                    before = state.copy()
+                    if dynamics.step(state, level[0], action)[1]:
+                        state = before
+                        continue
+                    env.step(action)
+            begins = env.step_count
+            terminated = truncated = False
+            while not (terminated or truncated):
+                action = oracle(state, level[0])
+                _, reward, terminated, truncated, _ = env.step(action)
+                dynamics.step(state, level[0], action)
+            assert reward == 1 - 0.9 * (env.step_count / env.max_steps) > 0
+            if begins == 0:
+                assert env.step_count == fewest(level[0])
+
+
+def returns(env, choose, seed):
+    env.reset(seed=seed)
+    for _ in range(env.max_steps):
+        _, reward, terminated, truncated, _ = env.step(choose())
+        if terminated or truncated:
+            break
+    return reward
+
+
+@pytest.mark.parametrize(
+    "name", ["MiniGrid-Empty-Random-5x5-v0", "MiniGrid-GoToDoor-5x5-v0", "MiniGrid-Fetch-5x5-N2-v0"]
+)
+def test_it_is_never_beaten_by_chance(name):
+    env, level, rng = make_minigrid(name), np.zeros(1, LEVEL), np.random.default_rng(1)
+    env.gen_obs = dict
+    for seed in range(8):
+        env.reset(seed=seed)
+        level[:] = 0
+        convert(env, level[0])
+        best = 1 - 0.9 * fewest(level[0]) / env.max_steps
+        several = [returns(env, lambda: int(rng.choice([0, 1, 2, 2, 3, 6])), seed) for _ in range(25)]
+        assert max(several) <= best + 1e-12
+
+
+def test_which_have_one():
+    assert set(NAMES) >= WITH_ORACLE
+    assert "MiniGrid-Playground-v0" not in WITH_ORACLE
+    assert "MiniGrid-LockedRoom-v0" in WITH_ORACLE
+    for name in WITH_ORACLE:
+        assert gym.spec(name)
