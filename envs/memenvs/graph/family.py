@@ -251,7 +251,8 @@ class FamilyTree(SingleEnv):
     graphs have learnt what families are asked for; random families in place of one; that a query is answered when it is
     put, or ``planning`` steps later; that queries are drawn independently, first a length among those that occur in the
     graph, then one of the relations of that length that exist, with the node they begin at, all uniformly. In a random
-    graph a relation may lead back to where it begins. Graphs without any relation to ask for are drawn again.
+    graph a relation may lead back to where it begins (half of them in lesson 1, one in six in lesson 17). Graphs
+    without any relation to ask for are drawn again.
 
     - Observation: ``MultiDiscrete([11] * 9 + [3, 2])`` of bytes. Three digits each of a node, of an edge label (000 to
       009) or a relation (010 to 409), and of the node where the edge leads; the phase (0 description, 1 query, 2
