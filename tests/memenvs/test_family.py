@@ -454,6 +454,50 @@ def test_families_keep_the_rules(nodes):
     assert 0.4 < men < 0.6
 
 
+def grow(rng, n):
+    """A family by the rule of the generator, told once more.
+
+    :return: couples, couples with four children, men, people of the last generation
+    """
+    generation, male = [0, 0], [False, True]
+    couple, couples, children = {0: 0, 1: 0}, 1, [[0, 0]]  # of each couple the daughters and sons
+    while len(generation) < n:
+        parent = rng.integers(len(generation))
+        if parent not in couple:
+            if len(generation) + 2 > n or generation[parent] == 4:
+                continue
+            couple |= {parent: couples, len(generation): couples}
+            couples += 1
+            children.append([0, 0])
+            generation.append(generation[parent])
+            male.append(not male[parent])
+        son = rng.random() < 0.5
+        own = children[couple[parent]]
+        son = not son if own[son] == 2 else son
+        if own[son] < 2:
+            own[son] += 1
+            generation.append(generation[parent] + 1)
+            male.append(son)
+    return couples, sum(sum(own) == 4 for own in children), sum(male), generation.count(4)
+
+
+@pytest.mark.parametrize("nodes", [20, 60])
+def test_families_grow_as_they_should(nodes):
+    rng, grown = np.random.default_rng(0), []
+    for level in levels_of(600, graph="family", nodes=nodes, length=(2, 5)):
+        generation, after = level["generation"][:nodes], level["after"][:nodes]
+        assert np.all(after[(level["generation"][:nodes] == 4), 2:6] == -1)
+        four = np.sum((after[:, 2:6] >= 0).all(axis=1)) // 2
+        grown.append(
+            [np.sum(level["partner"][:nodes] >= 0) // 2, four, level["male"][:nodes].sum(), sum(generation == 4)]
+        )
+    expected = np.array([grow(rng, nodes) for _ in range(600)])
+    grown = np.array(grown)
+    error = np.sqrt((grown.var(axis=0) + expected.var(axis=0)) / 600)
+    assert np.all(np.abs(grown.mean(axis=0) - expected.mean(axis=0)) < 4 * error)
+    assert np.all(error > 0)
+
+
 def test_families_are_asked_for_many_relations():
     words = Counter()
     for level in levels_of(1000, graph="family"):
