@@ -6,7 +6,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
-import memenvs  # noqa: F401  (registers the environment)
+from memenvs.fewshot.bandit import arms_of
 
 TWO = {"easy": 0.9, "medium": 0.75, "hard": 0.6}
 INFORMATIVE = {"kind": "informative", "arms": 11, "trials": 5}
@@ -53,6 +53,7 @@ def test_what_the_agent_sees_and_what_is_measured(parameters):
         assert observation.tolist() == [0.0] * (arms + 2)
         first = env.batch.rows["level"][0].copy()
         regret, best = 0.0, []
+        pulls, earned = np.zeros(arms, int), np.zeros(arms)
         for trial in range(1, trials + 1):
             assert info["decision"]
             means = means_of(env)[0]
@@ -65,6 +66,11 @@ def test_what_the_agent_sees_and_what_is_measured(parameters):
             assert (end, cut) == (trial == trials, False)
             regret += means.max() - means[arm]
             best.append(means[arm] == means.max())
+            pulls[arm] += 1
+            earned[arm] += reward
+        shown = arms_of(*(env.batch.rows[name][0] for name in ("state", "level")))[0]
+        assert shown["pulls"].tolist() == pulls.tolist()
+        assert shown["earned"] == pytest.approx(earned)
         late = best[-math.ceil(trials / 4) :]
         assert info["regret"] == pytest.approx(regret)
         assert info["best_arm"] == pytest.approx(np.mean(best))
@@ -195,9 +201,10 @@ def test_the_informative_arm_tells_the_best_one():
 
 def test_restless_arms_change_places():
     envs, changes = make(4000, arms=5, trials=30, volatility=0.3), []
+    rewarded = []
     for _ in range(29):
         before = means_of(envs)
-        pull(envs, 0)
+        rewarded.append(pull(envs, 0)[1] == 1)
         after = means_of(envs)
         turned = np.array([(np.roll(before, -k, axis=1) == after).all(axis=1) for k in range(5)])
         assert (turned.sum(axis=0) == 1).all()
@@ -206,6 +213,7 @@ def test_restless_arms_change_places():
     assert changes.mean(axis=(0, 2)) == pytest.approx([0.7, 0.075, 0.075, 0.075, 0.075], abs=0.01)
     moved = ~changes[:, 0]
     assert (moved[1:] & moved[:-1]).mean() == pytest.approx(0.09, abs=0.01)
+    assert moved[np.array(rewarded)].mean() == pytest.approx(0.3, abs=0.01)  # whatever was drawn before
     always = make(64, volatility=1.0)
     before = means_of(always)
     for trial in range(1, 5):
