@@ -69,6 +69,7 @@ def test_what_the_agent_sees_and_what_is_measured(parameters):
             pulls[arm] += 1
             earned[arm] += reward
         shown = arms_of(*(env.batch.rows[name][0] for name in ("state", "level")))[0]
+        assert np.array_equal(shown["mean"], means_of(env)[0])
         assert shown["pulls"].tolist() == pulls.tolist()
         assert shown["earned"] == pytest.approx(earned)
         late = best[-math.ceil(trials / 4) :]
