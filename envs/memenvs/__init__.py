@@ -7,6 +7,7 @@ from memenvs.grid.names import NAMES
 # Each is a class, and beside it its batched one.
 ENVIRONMENTS = {
     "TMaze-v0": "memenvs.maze.tmaze:TMaze",
+    "Maze-v0": "memenvs.maze.maze:Maze",
     "Underground-v0": "memenvs.graph.underground:Underground",
     "FamilyTree-v0": "memenvs.graph.family:FamilyTree",
     "Copy-v0": "memenvs.tasks.copying:Copy",

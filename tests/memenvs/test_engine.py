@@ -20,6 +20,8 @@ gym.register("tests/Switches-v0", entry_point=Switches, vector_entry_point=Batch
 
 NUMBERS = [
     ("memenvs/TMaze-v0", {"length": 3}),
+    ("memenvs/Maze-v0", {"max_steps": 25, "trials": 1}),
+    ("memenvs/Maze-v0", {"goals": 3, "max_steps": 25, "algorithm": "rooms"}),
     ("memenvs/Underground-v0", {}),
     ("memenvs/Underground-v0", {"map": "underground", "planning": 1}),
     ("memenvs/NthFarthest-v0", {"vectors": 8, "width": 3}),
