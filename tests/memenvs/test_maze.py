@@ -75,11 +75,10 @@ def view_by_minigrid(cells, pose, n):
     ("parameters", "n"),
     [
         ({}, 7),
-        ({"size": 21, "algorithm": "kruskal"}, 3),
         ({"size": (7, 25), "algorithm": "rooms", "loops": 0.2}, 7),
-        ({**SEVERAL, "algorithm": "rooms"}, 5),
-        (SEVERAL, 9),
-        ({"size": 41, "loops": 1}, 15),
+        ({"size": 41, "algorithm": "kruskal"}, 7),
+        ({"size": 25, "loops": 1}, 15),
+        ({**SEVERAL, "algorithm": "rooms"}, 7),
     ],
     ids=str,
 )

@@ -23,17 +23,17 @@ def search(rows, size, x, y, near, steps, places):
         best direction, without the goal
     :return: how many of these cells are less than ``near`` steps away, and how many there are in all
     """
-    size = np.uintp(size)
+    side = np.uintp(size)
     steps[: 4 * size * size] = BLOCKED
     for row in range(size):
-        free, first = rows[row], _FOUR * size * np.uintp(row)
+        free, first = rows[row], _FOUR * side * np.uintp(row)
         while free:
             at = first + _FOUR * lowest(free)
             free &= free - _ONE
             for direction in range(4):
                 steps[at + np.uintp(direction)] = UNREACHED
-    queue = np.empty(_FOUR * size * size, np.int16)
-    goal = _FOUR * (np.uintp(y) * size + np.uintp(x))
+    queue = np.empty(_FOUR * side * side, np.int16)
+    goal = _FOUR * (np.uintp(y) * side + np.uintp(x))
     for direction in range(4):
         steps[goal + np.uintp(direction)] = 0
         queue[np.uintp(direction)] = goal + np.uintp(direction)
@@ -42,16 +42,16 @@ def search(rows, size, x, y, near, steps, places):
         pose = np.uintp(queue[head])
         head += _ONE
         distance = np.int16(steps[pose] + 1)
-        cell, direction = pose & ~_THREE, pose & _THREE
+        cell, looking = pose & ~_THREE, pose & _THREE
         # Stores that no branch guards: what cannot be predicted costs more.
         for turn in (_ONE, _THREE):
-            turned = cell | ((direction + turn) & _THREE)
+            turned = cell | ((looking + turn) & _THREE)
             new = steps[turned] == UNREACHED
             queue[tail] = turned
             tail += np.uintp(new)
             steps[turned] = distance if new else steps[turned]
-        way = size if direction & _ONE else _ONE
-        behind = pose + _FOUR * (way if direction & _TWO else np.uintp(0) - way)
+        way = side if looking & _ONE else _ONE
+        behind = pose + _FOUR * (way if looking & _TWO else np.uintp(0) - way)
         new = steps[behind] == UNREACHED
         cell = behind & ~_THREE
         first = new & ((steps[cell] & steps[cell + _ONE] & steps[cell + _TWO] & steps[cell + _THREE]) == UNREACHED)
