@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic as numba_intrinsic
 
 from memenvs.compilation import njit
 
-_ONE = np.uint64(1)
+intrinsic: Any = numba_intrinsic  # its own type wants from a caller what only Numba passes
 
-# Leiserson, Prokop & Randall (1998): a product with a de Bruijn sequence has another top for each power of two.
-_DE_BRUIJN = np.uint64(0x03F79D71B4CB0A89)
-_PLACES = np.zeros(64, np.uint8)
-for _place in range(64):
-    _PLACES[((int(_DE_BRUIJN) << _place) & (2**64 - 1)) >> 58] = _place
+_ONE = np.uint64(1)
 
 
 @njit
@@ -32,7 +33,17 @@ def place_of_one(word, number):
     return ones((word & (~word + _ONE)) - _ONE)
 
 
+@intrinsic
+def trailing_zeros(context, word):
+    """The processor's own count of the zeros below the lowest 1."""
+
+    def generate(context, builder, signature, arguments):
+        return builder.cttz(arguments[0], cgutils.true_bit)
+
+    return types.uint64(types.uint64), generate
+
+
 @njit
 def lowest(word):
     """The place of the lowest 1 of a uint64 that has one."""
-    return np.uint64(_PLACES[((word & (~word + _ONE)) * _DE_BRUIJN) >> np.uint64(58)])
+    return trailing_zeros(word)

@@ -35,38 +35,41 @@ RULES = (
     OBSTACLES_RULE,
 ) = range(len(RULES))
 
+# What every step reads stands together, and before what is long: to fetch it from memory is a good part of a step.
+_PLACE = [("x", np.int16), ("y", np.int16), ("direction", np.int16)]
 _GRID = [
+    ("rows", np.uint32, (MOST_LINES,)),  # which cells of a row hide nothing
+    ("columns", np.uint32, (MOST_LINES,)),
     ("cells", CELL, (MOST_CELLS,)),
-    ("rows", np.uint64, (MOST_LINES,)),  # which cells of a row hide nothing
-    ("columns", np.uint64, (MOST_LINES,)),
-    ("x", np.int16),
-    ("y", np.int16),
-    ("direction", np.int16),
     ("obstacles", np.int16, (MOST_OBSTACLES, 2)),  # x and y of what moves by itself
     ("random", np.uint64, (6,)),  # MiniGrid's generator of random numbers, where its dynamics draw from it
 ]
+STATE = np.dtype(
+    [
+        ("key", np.uint64),
+        *_PLACE,
+        ("carried", CELL),  # 0 for nothing
+        ("steps", np.int32),
+        ("success", np.bool_),
+        *_GRID,
+    ],
+    align=True,
+)
 LEVEL = np.dtype(
     [
-        *_GRID,
+        ("rule", np.int16),
         ("width", np.int16),
         ("height", np.int16),
-        ("rule", np.int16),
-        ("max_steps", np.int32),
         ("through_walls", np.bool_),
+        ("max_steps", np.int32),
         ("target", np.int16, (2,)),  # x and y of what the rule asks for
         ("other", np.int16, (2,)),
         ("wanted", CELL),  # the object that the rule asks for
         ("moving", np.int16),  # how many obstacles
         ("words", np.uint8, (MOST_WORDS,)),  # the mission
+        *_PLACE,
         ("number", np.int32),  # the seed that makes MiniGrid draw this level
-    ]
-)
-STATE = np.dtype(
-    [
-        ("key", np.uint64),
         *_GRID,
-        ("carried", CELL),  # 0 for nothing
-        ("steps", np.int32),
-        ("success", np.bool_),
-    ]
+    ],
+    align=True,
 )

@@ -12,10 +12,13 @@ cells, ``rows[y]`` with bit x and ``columns[x]`` with bit y, so that a look read
 from __future__ import annotations
 
 import numpy as np
+from numba import types
+from numba.core import cgutils
+from numba.np.arrayobj import make_array, populate_array
 
 from memenvs.compilation import njit
 from memenvs.grid.cells import DOWN, EMPTY, GREY, LEFT, RIGHT, WALL, cell, colour_of, kind_of, lets_see, state_of
-from memenvs.words import lowest
+from memenvs.words import intrinsic, lowest
 
 MOST_VIEW = 15
 MOST_SIDE = 48  # of a grid: its bits and the half of a view fit into a word
@@ -28,7 +31,7 @@ def look(cells, rows, columns, width, height, x, y, direction, carried, through_
     """Write the view of an agent at (x, y) into ``image``.
 
     :param cells: of the grid, flat
-    :param rows: (height,) uint64, which cells hide nothing
+    :param rows: (height,) unsigned integers, which cells hide nothing
     :param columns: (width,) uint64, the same
     :param carried: what the agent carries, 0 for nothing
     :param through_walls: whether nothing hides anything
@@ -52,15 +55,16 @@ def look(cells, rows, columns, width, height, x, y, direction, carried, through_
     inside = (((_ONE << np.uint64(side)) - _ONE) << np.uint64(half) >> np.uint64(at)) & everything
     arriving = everything if through_walls else _ONE << np.uint64(half)
     corner = along * forward + (at - half) * sideways  # the cell, or what would be one, at place 0
-    flat = image.reshape(-1)
-    flat[:] = 0
+    flat = flattened(image)
+    for i in range(flat.size):
+        flat[i] = 0
     for distance in range(n):
         within = inside if distance <= depth else np.uint64(0)
         shown = arriving
         if not through_walls:
             clear = np.uint64(0)
             if distance <= depth:
-                line = lines[np.uintp(along + way * distance)]
+                line = np.uint64(lines[np.uintp(along + way * distance)])
                 clear = (line << np.uint64(half) >> np.uint64(at)) & everything
             shown = spread(arriving, clear) & everything
             arriving = shown & clear
@@ -89,20 +93,38 @@ def spread(arriving, clear):
     and then to the left; where both passes end is the same as what is written here.
     """
     up = down = arriving & clear
-    right, left = clear << _ONE, clear >> _ONE  # cells whose neighbour hides nothing
-    up |= right & (up << _ONE)
+    up |= clear & ~(clear + up)  # a sum carries on through all that is clear above
+    left = clear >> _ONE  # cells whose upper neighbour hides nothing
     down |= left & (down >> _ONE)
-    right &= right << _ONE
     left &= left >> _ONE
-    up |= right & (up << _TWO)
     down |= left & (down >> _TWO)
-    right &= right << _TWO
     left &= left >> _TWO
-    up |= right & (up << _FOUR)
     down |= left & (down >> _FOUR)
-    right &= right << _FOUR
     left &= left >> _FOUR
-    return arriving | up | (right & (up << _EIGHT)) | down | (left & (down >> _EIGHT))
+    down |= left & (down >> _EIGHT)
+    return arriving | up | up << _ONE | down
+
+
+@intrinsic
+def flattened(context, array):
+    """The entries of a C-contiguous array in a row. ``reshape(-1)`` finds out at length what is known here."""
+    row = types.Array(array.dtype, 1, "C")
+
+    def generate(context, builder, signature, arguments):
+        source = make_array(signature.args[0])(context, builder, arguments[0])
+        result = make_array(row)(context, builder)
+        size = context.get_constant(types.intp, context.get_abi_sizeof(context.get_data_type(array.dtype)))
+        populate_array(
+            result,
+            data=builder.bitcast(source.data, result.data.type),
+            shape=cgutils.pack_array(builder, [source.nitems]),
+            strides=cgutils.pack_array(builder, [size]),
+            itemsize=size,
+            meminfo=None,
+        )
+        return result._getvalue()
+
+    return row(array), generate
 
 
 @njit
