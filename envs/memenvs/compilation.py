@@ -26,13 +26,14 @@ from numba.core.dispatcher import Dispatcher
 PACKAGE = Path(__file__).parent
 
 
-def njit(function: Callable) -> Any:
+def njit(function: Callable, inline: bool = False) -> Any:
     """Compile a function as Numba's ``njit`` does: with a cache, without the interpreter's lock, floats as in NumPy.
 
     :param function: a function of the subset of Python that Numba compiles
+    :param inline: put its code into that of its callers even if it is long, since what they know makes it faster
     :return: the compiled function; where no cache directory can be written, it is compiled anew in each process
     """
-    dispatcher: Any = numba.njit(nogil=True, error_model="numpy")(function)
+    dispatcher: Any = numba.njit(nogil=True, error_model="numpy", forceinline=inline)(function)
     with contextlib.suppress(OSError):
         dispatcher._cache = _Cache(function)
     return dispatcher

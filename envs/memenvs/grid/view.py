@@ -11,6 +11,8 @@ cells, ``rows[y]`` with bit x and ``columns[x]`` with bit y, so that a look read
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 from numba import types
 from numba.core import cgutils
@@ -26,7 +28,7 @@ MOST_SIDE = 48  # of a grid: its bits and the half of a view fit into a word
 _ONE, _TWO, _FOUR, _EIGHT = (np.uint64(shift) for shift in (1, 2, 4, 8))
 
 
-@njit
+@functools.partial(njit, inline=True)  # callers know the size of the image, which saves a fifth
 def look(cells, rows, columns, width, height, x, y, direction, carried, through_walls, image):
     """Write the view of an agent at (x, y) into ``image``.
 
