@@ -321,6 +321,41 @@ def test_what_is_not_refused_can_be_stepped(name):
     assert 0 < taken < 400
 
 
+@pytest.mark.parametrize("name", ["MemoryS13-v0", "LockedRoom-v0", "Playground-v0"])
+def test_pictures(name):
+    pictures, texts = (
+        gym.make(f"memenvs/MiniGrid-{name}", levels=64, render_mode=mode) for mode in ("rgb_array", "ansi")
+    )
+    shown, told = [], []
+    for env, seen in ((pictures, shown), (texts, told)):
+        env.reset(seed=0)
+        for action in (0, 1, 1, 1):
+            seen.append(env.render())
+            env.step(action)
+    assert len({picture.tobytes() for picture in shown}) == len(set(told)) == 3
+    assert np.array_equal(shown[0], shown[2])
+    level = texts.unwrapped.batch.rows["level"][0]
+    assert told[0].splitlines()[level["height"] :] == [text(level["words"])] * bool(level["words"][0])
+    wide = gym.make(f"memenvs/MiniGrid-{name}", levels=64, render_mode="rgb_array", agent_view_size=3)
+    wide.reset(seed=0)
+    assert not np.array_equal(wide.render(), shown[0])
+
+
+def test_only_some_have_an_oracle():
+    env, other = (MiniGrid(level=f"MiniGrid-{name}", levels=64) for name in ("MemoryS13-v0", "KeyCorridorS3R3-v0"))
+    env.reset(seed=0)
+    other.reset(seed=0)
+    rewards = []
+    for _ in range(30):
+        _, reward, terminated, _, _ = env.step(env.oracle())
+        if terminated:
+            rewards.append(reward)
+            env.reset()
+    assert rewards and min(rewards) > 0.95
+    with pytest.raises(NotImplementedError, match="no oracle"):
+        other.oracle()
+
+
 def test_records_are_of_one_layout():
     assert define("MiniGrid-MemoryS7-v0").level == define("MiniGrid-PutNear-6x6-N2-v0").level == LEVEL
     assert define("MiniGrid-MemoryS7-v0").params.dtype == define("MiniGrid-PutNear-6x6-N2-v0", levels=9).params.dtype

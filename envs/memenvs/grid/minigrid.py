@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import functools
+from typing import Any
 
 import numpy as np
 from gymnasium.spaces import Box, Discrete
 
 from memenvs.batched import BatchedEnv, Definition, SingleEnv
 from memenvs.checks import is_integer, positive, within
+from memenvs.engine.definition import always_decides, no_oracle
 from memenvs.grid.dynamics import ACTIONS, legal, measure, observe, observe_with_mission, reset, step
 from memenvs.grid.level import LEVEL, MOST_WORDS, STATE
 from memenvs.grid.levels import MOST_LEVELS, Pool, digest, digests, generate, params_dtype, pool
 from memenvs.grid.missions import observation_space
+from memenvs.grid.missions import text as mission_text
 from memenvs.grid.names import NAMES
+from memenvs.grid.oracle import WITH_ORACLE, oracle
 from memenvs.grid.sound import sound
-from memenvs.grid.view import MOST_VIEW
+from memenvs.grid.view import MOST_VIEW, look
 
 
 def define(
@@ -33,25 +37,30 @@ def define(
     drawn, distinct = drawn_levels(level, levels)
     max_steps = int(drawn.records["max_steps"][0]) if max_steps is None else positive("max_steps", max_steps)
     image = (agent_view_size, agent_view_size, 3)
+    # Before the image: Numba would warn of a record that begins with all of another one.
     mission = [("mission", np.uint8, (MOST_WORDS,))] if drawn.with_mission else []
     return Definition(
         name=f"{level}(agent_view_size={agent_view_size}, max_steps={max_steps}, levels={levels})",
         params=as_params(level, levels, max_steps),
         level=LEVEL,
         state=STATE,
-        out=np.dtype([("direction", np.int64), ("image", np.uint8, image), *mission], align=True),
+        out=np.dtype([("direction", np.int64), *mission, ("image", np.uint8, image)], align=True),
         observation_space=observation_space(Box(0, 255, image, np.uint8), Discrete(4), drawn.with_mission),
         action_space=Discrete(drawn.actions),
         generate=generate,
         reset=reset,
         step=step,
         observe=observe_with_mission if drawn.with_mission else observe,
+        oracle=oracle if level in WITH_ORACLE else no_oracle,
+        decides=always_decides,
         legal=legal,
         metrics=("success",),
         measure=measure,
         digest=digest,
         distinct_levels=distinct,
         sound=sound,
+        draw=functools.partial(draw, agent_view_size),
+        text=functools.partial(text, agent_view_size),
         frames_per_second=10,
         action_names=ACTIONS[: drawn.actions],
     )
@@ -76,6 +85,41 @@ def as_params(level: str, levels: int, max_steps: int) -> np.ndarray:
     return params
 
 
+def draw(n: int, state: np.void, level: np.void) -> np.ndarray:
+    """The grid with what the agent sees in a brighter light, and the mission, (H, W, 3) uint8.
+
+    :param n: the side of the square that the agent sees
+    """
+    from memenvs.grid.draw import draw_grid
+
+    return draw_grid(**scene(n, state, level))
+
+
+def text(n: int, state: np.void, level: np.void) -> str:
+    """The grid and the mission for a terminal."""
+    from memenvs.grid.draw import ansi_grid
+
+    return ansi_grid(**scene(n, state, level))
+
+
+def scene(n: int, state: np.void, level: np.void) -> dict[str, Any]:
+    """What is to be drawn."""
+    from memenvs.grid.draw import seen_cells
+
+    width, height, carried = int(level["width"]), int(level["height"]), int(state["carried"])
+    agent = (int(state["x"]), int(state["y"]), int(state["direction"]))
+    image = np.zeros((n, n, 3), np.uint8)
+    grid = (state["cells"], state["rows"], state["columns"], width, height)
+    look(*grid, *agent, carried, bool(level["through_walls"]), image)
+    return {
+        "cells": state["cells"][: width * height].reshape(height, width),
+        "agent": agent,
+        "seen": seen_cells(image, agent, height, width),
+        "carried": carried,
+        "caption": mission_text(level["words"]) or None,
+    }
+
+
 class MiniGrid(SingleEnv):
     """``memenvs/MiniGrid-MemoryS13-v0`` and the like: the environments of MiniGrid, exactly, and much faster.
 
@@ -96,6 +140,9 @@ class MiniGrid(SingleEnv):
     - Reward: ``1 - 0.9 * steps / max_steps`` for success, otherwise 0; -1 for a collision with a moving obstacle.
     - End: terminated by success or failure, as the environment has it, truncated after ``max_steps``.
     - ``info``: ``success``, 1 if the reward was positive.
+
+    The oracle, where there is one, takes the fewest steps to success; ``memenvs.grid.oracle.WITH_ORACLE`` names the
+    environments that have one.
 
     The split of a level follows from its grid, the agent's place and the mission. Where there are few different levels
     there is none: one in ``Empty-8x8``, 16 in ``MemoryS7``.
