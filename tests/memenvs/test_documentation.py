@@ -1,0 +1,106 @@
+"""docs/environments.md says what the docstrings say, of every environment that there is."""
+
+import inspect
+import re
+import runpy
+from pathlib import Path
+
+import gymnasium as gym
+import numpy as np
+import pytest
+from gymnasium.envs.registration import EnvSpec
+from PIL import Image
+
+from memenvs import ENVIRONMENTS
+from memenvs.catalogue import describe, environment_class, environments, find, parameters
+from memenvs.maze.tmaze import TMaze
+
+DOCS = Path(__file__).parent.parent.parent / "docs"
+EVERYWHERE = {"split", "render_mode"}  # parameters that all have
+
+
+@pytest.fixture(scope="module")
+def script():
+    return runpy.run_path(str(DOCS / "make_environments.py"))
+
+
+@pytest.fixture(scope="module")
+def document():
+    return (DOCS / "environments.md").read_text()
+
+
+def test_the_document_is_what_the_docstrings_say_now(script, document):
+    parts = re.split(f"{re.escape(script['BEGIN'])}|{re.escape(script['END'])}", document)
+    assert len(parts) == 3
+    assert parts[1].strip() == script["generated"](), "run python docs/make_environments.py"
+
+
+def test_every_environment_is_there_with_a_small_picture(document):
+    pictures = {path.stem: path for path in (DOCS / "environments").glob("*.png")}
+    assert {name.rsplit("-v", 1)[0] for name in ENVIRONMENTS} == pictures.keys(), "run docs/make_environments.py"
+    for name in ENVIRONMENTS:
+        assert f"`memenvs/{name}`" in document
+        path = pictures[name.rsplit("-v", 1)[0]]
+        assert path.relative_to(DOCS).as_posix() in document
+        assert path.stat().st_size < 60_000
+        with Image.open(path) as image:
+            assert image.format == "PNG"
+            assert 90 <= image.width <= 480
+            assert len(np.unique(np.asarray(image.convert("L")))) > 1
+
+
+@pytest.mark.parametrize("cls", dict.fromkeys(map(environment_class, environments().values())))
+def test_docstrings_tell_every_parameter(cls):
+    told = describe(cls)
+    own = inspect.signature(cls.define).parameters.keys()
+    assert told.parameters.keys() == own | EVERYWHERE
+    assert all(told.parameters.values())
+    assert told.summary.endswith((".", "?"))
+    for what in ("Observation", "Action", "Reward", "End", "``info``"):
+        assert f"- {what}: " in told.body, f"{cls.__name__} does not tell its {what}"
+
+
+def test_what_the_document_shows_runs(document):
+    blocks = re.findall(r"^```python\n(.*?)^```", document, re.DOTALL | re.MULTILINE)
+    assert len(blocks) == 2
+    for block in blocks:
+        exec(compile(block, "docs/environments.md", "exec"), {})
+
+
+def test_several_ids_of_one_class_share_a_section(script):
+    specs = [
+        EnvSpec(id=f"memenvs/Corridor-{length}-v0", entry_point="memenvs.maze.tmaze:TMaze", kwargs={"length": length})
+        for length in (3, 5)
+    ]
+    section = script["section"](TMaze, specs)
+    assert section.count("## TMaze") == 1
+    for length in (3, 5):
+        row = next(line for line in section.split("\n") if line.startswith(f"| `memenvs/Corridor-{length}-v0` |"))
+        assert f"| `length={length}` | yes | no |" in row
+        assert f'"environments/Corridor-{length}.png"' in row
+    assert "| `length` | as the id says | steps from the start to the junction |" in section
+    assert "[TMaze: 2 ids](#tmaze)" in script["overview_row"](TMaze, specs)
+
+
+def test_from_restructuredtext_to_markdown(script):
+    body = (
+        "See :class:`~memenvs.batched.Env`, ``a | b``::\n\n    first\n\n      second\n\n"
+        "- Reward: 1\n- ``info``: ``x``\n- other: 3"
+    )
+    assert script["paragraphs"](body) == (
+        "See `Env`, `a | b`:\n\n```text\nfirst\n\n  second\n```\n\n- **Reward**: 1\n- **`info`**: `x`\n- other: 3"
+    )
+    assert script["cell"]("a | b") == "a \\| b"
+
+
+def test_finding_environments():
+    assert [name.partition("/")[2] for name in environments()] == list(ENVIRONMENTS)
+    assert find("TMaze-v0") is find("memenvs/TMaze-v0") is gym.registry["memenvs/TMaze-v0"]
+    assert environment_class(find("TMaze-v0")) is TMaze
+    assert parameters(find("TMaze-v0"))["length"].default == 10
+    with pytest.raises(ValueError, match=r"no environment 'TMase-v0'.* memenvs has: memenvs/TMaze-v0, memenvs/Und"):
+        find("TMase-v0")
+    with pytest.raises(ValueError, match="no environment 'no_such_package:Maze-v0'"):
+        find("no_such_package:Maze-v0")
+    with pytest.raises(ValueError, match=r"CartPole-v1 does not stand on memenvs\.batched"):
+        environment_class(find("CartPole-v1"))
