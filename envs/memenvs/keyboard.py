@@ -1,0 +1,66 @@
+"""Keys as a person presses them, in a terminal or in a window, each by one name: "up", "enter", "q", "7"."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any
+
+ARROWS = ("up", "right", "down", "left")
+INTERRUPTS = ("\x03", "\x04", "")  # Ctrl-C, Ctrl-D, and the end of the input
+_SEQUENCES = {
+    b"\x1b" + kind + final: name
+    for kind in (b"[", b"O")
+    for final, name in zip((b"A", b"C", b"B", b"D"), ARROWS, strict=True)
+}
+_BYTES = {b"\r": "enter", b"\n": "enter", b" ": "space", b"\x7f": "backspace", b"\b": "backspace", b"\x1b": "escape"}
+
+
+@contextlib.contextmanager
+def terminal_keys() -> Iterator[Callable[[], str]]:
+    """What waits for the next key on the standard input, which is a terminal and is left as it was.
+
+    :raises RuntimeError: if there is no terminal
+    """
+    try:
+        import termios
+        import tty
+    except ImportError as error:
+        raise RuntimeError("keys are read from a terminal as Unix has it; use --window here") from error
+    if not sys.stdin.isatty():
+        raise RuntimeError("keys are read from a terminal, and the standard input is none")
+    descriptor = sys.stdin.fileno()
+    before = termios.tcgetattr(descriptor)
+    try:
+        tty.setcbreak(descriptor)
+        yield lambda: _terminal_key(descriptor)
+    finally:
+        termios.tcsetattr(descriptor, termios.TCSADRAIN, before)
+
+
+def _terminal_key(descriptor: int) -> str:
+    pressed = os.read(descriptor, 1)
+    if pressed == b"\x1b":
+        # The rest of an arrow's sequence is there at once; a person is not so fast.
+        while len(pressed) < 3 and select.select([descriptor], [], [], 0.05)[0]:
+            pressed += os.read(descriptor, 1)
+        return _SEQUENCES.get(pressed, "escape")
+    return _BYTES.get(pressed, pressed.decode("utf-8", "ignore"))
+
+
+def window_key(pygame: Any) -> str:
+    """Wait for the next key in pygame's window; closing it counts as the end of the input."""
+    named = dict(zip((pygame.K_UP, pygame.K_RIGHT, pygame.K_DOWN, pygame.K_LEFT), ARROWS, strict=True))
+    named |= {pygame.K_RETURN: "enter", pygame.K_KP_ENTER: "enter", pygame.K_SPACE: "space"}
+    named |= {pygame.K_BACKSPACE: "backspace", pygame.K_ESCAPE: "escape"}
+    while True:
+        event = pygame.event.wait()
+        if event.type == pygame.QUIT:
+            return ""
+        if event.type == pygame.KEYDOWN:
+            key = named.get(event.key, event.unicode)
+            if key:  # and not a shift key alone
+                return key
