@@ -1,17 +1,19 @@
 """The tables and sections of docs/environments.md, from the docstrings of the environments, and a picture of each.
 
-    python docs/make_environments.py                # the text, and the pictures that are missing
-    python docs/make_environments.py --pictures     # all pictures anew
+    python docs/make_environments.py            # the text, and what is missing of pictures and facts
+    python docs/make_environments.py --anew     # all pictures and facts anew
 
-The text needs nothing compiled; a picture of every environment takes minutes the first time. What stands in the
-document before the first marker is written by hand and stays.
+Facts that take time to find out (whether the levels of each MiniGrid can be split follows from drawing them) are kept
+in docs/environments/facts.json, so that the text is made in a moment. What stands in the document outside of the two
+markers is written by hand and stays.
 """
 
 import inspect
 import io
+import json
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import gymnasium
@@ -31,10 +33,10 @@ from memenvs.catalogue import (
     has_split,
     parameters,
 )
-from memenvs.engine.definition import Definition
 
 DOCS = Path(__file__).parent
 DOCUMENT, PICTURES = DOCS / "environments.md", DOCS / "environments"
+FACTS = PICTURES / "facts.json"
 BEGIN, END = "<!-- written by docs/make_environments.py -->", "<!-- end of what it writes -->"
 WIDEST, MOST_BYTES = 480, 60_000  # of a picture
 LONGEST = 2_000  # steps of an episode for a picture
@@ -45,113 +47,71 @@ EPISODES = 8  # the longest of so many is drawn
 class Settings:
     """What to make.
 
-    :param pictures: make all pictures anew; otherwise only those that are missing
+    :param anew: make all pictures and find out all facts anew; otherwise only those that are missing
     """
 
-    pictures: bool = False
+    anew: bool = False
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a definition says, with the parameters that an id is registered with."""
+
+    observations: str
+    actions: str
+    action_names: list[str]
+    metrics: list[str]
+    goals: str
+    oracle: bool
+    split: bool
 
 
 def main(settings: Settings) -> None:
-    """Write the text and the pictures, and remove pictures of what is no longer there."""
+    """Write the text, the pictures and the facts, and remove pictures of what is no longer there."""
+    PICTURES.mkdir(exist_ok=True)
+    known = {} if settings.anew else kept_facts()
+    many = [spec for specs in groups().values() if len(specs) > 1 for spec in specs]
+    known = {spec.id: known.get(spec.id) or find_out(spec) for spec in many}
+    FACTS.write_text(json.dumps({name: asdict(facts) for name, facts in known.items()}, indent=1) + "\n")
     before, _, rest = DOCUMENT.read_text().partition(BEGIN)
     DOCUMENT.write_text(f"{before}{BEGIN}\n\n{generated()}\n\n{END}{rest.partition(END)[2]}")
-    PICTURES.mkdir(exist_ok=True)
     wanted = {picture_path(spec): spec for spec in environments().values()}
     for path, spec in wanted.items():
-        if settings.pictures or not path.exists():
+        if settings.anew or not path.exists():
             path.write_bytes(picture(spec))
-            print(path.relative_to(DOCS.parent), f"{path.stat().st_size / 1000:.0f} kB")
+            print(path.relative_to(DOCS.parent), f"{path.stat().st_size / 1000:.1f} kB", flush=True)
     for path in set(PICTURES.glob("*.png")) - wanted.keys():
         path.unlink()
 
 
-# --- the text ---------------------------------------------------------------------------------------------------------
+# --- facts ------------------------------------------------------------------------------------------------------------
 
 
-def generated() -> str:
-    """The overview, and a section for each class of environments."""
-    groups: dict[type, list[EnvSpec]] = {}
+def groups() -> dict[type, list[EnvSpec]]:
+    """All environments by their classes."""
+    found: dict[type, list[EnvSpec]] = {}
     for spec in environments().values():
-        groups.setdefault(environment_class(spec), []).append(spec)
-    overview = [
-        "| environment | what it is | oracle | split |",
-        "|---|---|---|---|",
-        *(overview_row(cls, specs) for cls, specs in groups.items()),
-    ]
-    return "\n\n".join(["\n".join(overview), *(section(cls, specs) for cls, specs in groups.items())])
+        found.setdefault(environment_class(spec), []).append(spec)
+    return found
 
 
-def overview_row(cls: type, specs: list[EnvSpec]) -> str:
-    """A class of environments in one line."""
-    name = f"`{specs[0].id}`" if len(specs) == 1 else f"{cls.__name__}: {len(specs)} ids"
-    definitions = [definition_of(spec) for spec in specs]
-    said = [among(has, definitions) for has in (has_oracle, has_split)]
-    return f"| [{name}](#{cls.__name__.lower()}) | {cell(markdown(describe(cls).summary))} | {' | '.join(said)} |"
+def kept_facts() -> dict[str, Facts]:
+    """The facts that were found out before, by id."""
+    return {name: Facts(**facts) for name, facts in json.loads(FACTS.read_text()).items()} if FACTS.exists() else {}
 
 
-def section(cls: type, specs: list[EnvSpec]) -> str:
-    """All that is to be said of a class of environments."""
-    description, alone = describe(cls), len(specs) == 1
-    parts = [f"## {cls.__name__}"]
-    if alone:
-        parts += [f"`{specs[0].id}`", f"![{specs[0].id}]({picture_path(specs[0]).relative_to(DOCS)})"]
-    parts += [markdown(description.summary), paragraphs(description.body)]
-    if alone:
-        parts.append("\n".join(facts(definition_of(specs[0]))))
-    parts.append(parameter_table(cls, specs, description.parameters))
-    if not alone:
-        parts += ["\n".join(facts(definition_of(specs[0]), f" of `{specs[0].id}`")), id_table(specs)]
-    return "\n\n".join(part for part in parts if part)
-
-
-def facts(definition: Definition, whose: str = "") -> Iterator[str]:
-    """What a definition says."""
-    names = ", ".join(f"{number} {name}" for number, name in enumerate(definition.action_names))
-    yield f"| default{whose} | |"
-    yield "|---|---|"
-    yield f"| observation space | `{in_words(definition.observation_space)}` |"
-    yield f"| action space | `{in_words(definition.action_space)}`{f': {cell(names)}' if names else ''} |"
-    yield f"| metrics | {', '.join(f'`{name}`' for name in definition.metrics)} |"
-    if definition.goals is not None:
-        yield f"| goals of `GoalView` | `{in_words(definition.goals.space)}` |"
-    if not whose:
-        yield f"| oracle, split | {yes(has_oracle(definition))}, {yes(has_split(definition))} |"
-
-
-def parameter_table(cls: type, specs: list[EnvSpec], told: dict[str, str]) -> str:
-    """Parameters, their defaults (where they are the same for all ids) and their meanings."""
-    lines = ["| parameter | default | |", "|---|---|---|"]
-    for name in parameters(specs[0]):
-        defaults = {repr(parameters(spec)[name].default) for spec in specs}
-        shown = ""
-        if len(defaults) > 1:
-            shown = "as the id says"
-        elif parameters(specs[0])[name].default is not inspect.Parameter.empty:
-            shown = f"`{defaults.pop()}`"
-        lines.append(f"| `{name}` | {cell(shown)} | {cell(markdown(told.get(name, '')))} |")
-    return "\n".join(lines) if len(lines) > 2 else ""
-
-
-def id_table(specs: list[EnvSpec]) -> str:
-    """The ids of a class, with what they are registered with."""
-    lines = ["| id | parameters | oracle | split | |", "|---|---|---|---|---|"]
-    for spec in specs:
-        definition = definition_of(spec)
-        given = ", ".join(f"{name}={value!r}" for name, value in spec.kwargs.items())
-        image = f'<img src="{picture_path(spec).relative_to(DOCS)}" width="96" alt="">'
-        said = f"{yes(has_oracle(definition))} | {yes(has_split(definition))}"
-        lines.append(f"| `{spec.id}` | {cell(f'`{given}`' if given else '')} | {said} | {image} |")
-    return "\n".join(lines)
-
-
-def among(has, definitions: list[Definition]) -> str:
-    """Whether all have something, or some, or none."""
-    having = [has(definition) for definition in definitions]
-    return yes(all(having)) if all(having) or not any(having) else f"{sum(having)} of {len(having)}"
-
-
-def yes(fact: bool) -> str:
-    return "yes" if fact else "no"
+def find_out(spec: EnvSpec) -> Facts:
+    """The facts of an id, which may take seconds."""
+    definition = definition_of(spec)
+    return Facts(
+        observations=in_words(definition.observation_space),
+        actions=in_words(definition.action_space),
+        action_names=list(definition.action_names),
+        metrics=list(definition.metrics),
+        goals=in_words(definition.goals.space) if definition.goals else "",
+        oracle=has_oracle(definition),
+        split=has_split(definition),
+    )
 
 
 def in_words(space: spaces.Space) -> str:
@@ -162,10 +122,88 @@ def in_words(space: spaces.Space) -> str:
         return f"Box({space.shape}, {space.dtype})"
     if isinstance(space, spaces.MultiDiscrete):
         sizes = space.nvec.tolist()
-        if space.nvec.ndim == 1 and space.nvec.size > 12 and len(set(sizes)) == 1:
-            return f"MultiDiscrete([{sizes[0]}] * {len(sizes)})"
-        return f"MultiDiscrete({sizes})" if space.nvec.size <= 100 else f"MultiDiscrete of shape {space.nvec.shape}"
+        alike = space.nvec.ndim == 1 and len(sizes) > 4 and len(set(sizes)) == 1
+        return f"MultiDiscrete([{sizes[0]}] * {len(sizes)})" if alike else f"MultiDiscrete({sizes})"
     return " ".join(str(space).split())
+
+
+# --- the text ---------------------------------------------------------------------------------------------------------
+
+
+def generated() -> str:
+    """The overview, and a section for each class of environments."""
+    kept, rows, sections = kept_facts(), [], []
+    for cls, specs in groups().items():
+        facts = [find_out(specs[0])] if len(specs) == 1 else [kept[spec.id] for spec in specs]
+        rows.append(overview_row(cls, specs, facts))
+        sections.append(section(cls, specs, facts))
+    head = ["| environment | what it is | oracle | split |", "|---|---|---|---|"]
+    return "\n\n".join(["\n".join(head + rows), *sections])
+
+
+def overview_row(cls: type, specs: list[EnvSpec], facts: list[Facts]) -> str:
+    """A class of environments in one line."""
+    name = f"`{specs[0].id}`" if len(specs) == 1 else f"{cls.__name__}: {len(specs)} ids"
+    said = f"{among([one.oracle for one in facts])} | {among([one.split for one in facts])}"
+    return f"| [{name}](#{cls.__name__.lower()}) | {cell(markdown(describe(cls).summary))} | {said} |"
+
+
+def section(cls: type, specs: list[EnvSpec], facts: list[Facts]) -> str:
+    """All that is to be said of a class of environments."""
+    description, alone = describe(cls), len(specs) == 1
+    parts = [f"## {cls.__name__}"]
+    if alone:
+        parts += [f"`{specs[0].id}`", f"![{specs[0].id}]({picture_path(specs[0]).relative_to(DOCS)})"]
+    parts += [markdown(description.summary), paragraphs(description.body)]
+    parts.append("\n".join(facts_table(facts[0], "" if alone else f" of `{specs[0].id}`")))
+    parts.append(parameter_table(specs, description.parameters))
+    if not alone:
+        parts.append(id_table(specs, facts))
+    return "\n\n".join(part for part in parts if part)
+
+
+def facts_table(facts: Facts, whose: str) -> Iterator[str]:
+    """The facts of an id."""
+    names = ", ".join(f"{number} {name}" for number, name in enumerate(facts.action_names))
+    yield f"| default{whose} | |"
+    yield "|---|---|"
+    yield f"| observation space | `{facts.observations}` |"
+    yield f"| action space | `{facts.actions}`{f': {cell(names)}' if names else ''} |"
+    yield f"| metrics | {', '.join(f'`{name}`' for name in facts.metrics)} |"
+    if facts.goals:
+        yield f"| goals of `GoalView` | `{facts.goals}` |"
+    yield f"| oracle, split | {yes(facts.oracle)}, {yes(facts.split)} |"
+
+
+def parameter_table(specs: list[EnvSpec], told: dict[str, str]) -> str:
+    """Parameters, their defaults (where they are the same for all ids) and their meanings."""
+    lines = ["| parameter | default | |", "|---|---|---|"]
+    for name, parameter in parameters(specs[0]).items():
+        defaults = {repr(parameters(spec)[name].default) for spec in specs}
+        shown = f"`{parameter.default!r}`" if parameter.default is not inspect.Parameter.empty else ""
+        shown = "as the id says" if len(defaults) > 1 else shown
+        lines.append(f"| `{name}` | {cell(shown)} | {cell(markdown(told.get(name, '')))} |")
+    return "\n".join(lines) if len(lines) > 2 else ""
+
+
+def id_table(specs: list[EnvSpec], facts: list[Facts]) -> str:
+    """The ids of a class, with what they are registered with; that they are called as they are need not be said."""
+    lines = ["| id | parameters | oracle | split | |", "|---|---|---|---|---|"]
+    for spec, said in zip(specs, facts, strict=True):
+        given = [f"{name}={value!r}" for name, value in spec.kwargs.items() if spec.id != f"memenvs/{value}"]
+        image = f'<img src="{picture_path(spec).relative_to(DOCS)}" width="96" alt="">'
+        shown = cell(f"`{', '.join(given)}`" if given else "")
+        lines.append(f"| `{spec.id}` | {shown} | {yes(said.oracle)} | {yes(said.split)} | {image} |")
+    return "\n".join(lines)
+
+
+def among(having: list[bool]) -> str:
+    """Whether all have something, or how many."""
+    return yes(having[0]) if len(set(having)) == 1 else f"{sum(having)} of {len(having)}"
+
+
+def yes(fact: bool) -> str:
+    return "yes" if fact else "no"
 
 
 def cell(text: str) -> str:

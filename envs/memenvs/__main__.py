@@ -47,7 +47,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         if str(Path.cwd()) not in sys.path:  # a program that is installed has not the current folder there
             sys.path.append(str(Path.cwd()))
         spec = find(argv[0])
-        walk(spec, vars(tyro.cli(settings_class(spec), prog=f"python -m memenvs {argv[0]}", args=argv[1:])))
+        walk(
+            spec, dataclasses.asdict(tyro.cli(settings_class(spec), prog=f"python -m memenvs {argv[0]}", args=argv[1:]))
+        )
     except (ValueError, RuntimeError, NotImplementedError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -57,33 +59,34 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def list_environments() -> None:
-    """All ids, with what each is."""
+    """All ids, with what each is; what those of one class are is said once."""
     from rich.console import Console
     from rich.table import Table
 
     table = Table("id", "what it is", box=None, header_style="bold")
+    before: Any = None
     for name, spec in environments().items():
-        table.add_row(name, describe(environment_class(spec)).summary.replace("``", ""))
+        cls = environment_class(spec)
+        table.add_row(name, "" if cls is before else describe(cls).summary.replace("``", ""))
+        before = cls
     Console().print(table)
 
 
 def settings_class(spec: EnvSpec) -> type:
     """What can be told of a walk: the parameters of the environment and those in ``COMMON``, as a dataclass."""
-    cls, own = environment_class(spec), parameters(spec)
-    told, hints = describe(cls).parameters, get_type_hints(cls.define)
-    fields = [
-        (
-            name,
-            hints.get(name, str),
-            dataclasses.MISSING if p.default is p.empty else dataclasses.field(default=p.default),
-        )
-        for name, p in own.items()
-    ]
-    fields += [(name, kind, dataclasses.field(default=value)) for name, (kind, value, _) in COMMON.items()]
-    meanings = {name: told.get(name, "") for name in own} | {name: text for name, (_, _, text) in COMMON.items()}
-    lines = [describe(cls).summary, "", *(f":param {name}: {meaning}" for name, meaning in meanings.items())]
-    made = [field if field[2] is not dataclasses.MISSING else field[:2] for field in fields]
-    return dataclasses.make_dataclass(cls.__name__, made, kw_only=True, namespace={"__doc__": "\n".join(lines)})
+    cls = environment_class(spec)
+    described, hints = describe(cls), get_type_hints(cls.define)
+    fields: list[Any] = []
+    lines = [described.summary.replace("``", ""), ""]
+    for name, parameter in parameters(spec).items():
+        kind = hints.get(name, str if parameter.default is parameter.empty else type(parameter.default))
+        needed = parameter.default is parameter.empty
+        fields.append((name, kind) if needed else (name, kind, dataclasses.field(default=parameter.default)))
+        lines.append(f":param {name}: {described.parameters.get(name, '').replace('``', '')}")
+    for name, (kind, default, meaning) in COMMON.items():
+        fields.append((name, kind, dataclasses.field(default=default)))
+        lines.append(f":param {name}: {meaning}")
+    return dataclasses.make_dataclass(cls.__name__, fields, kw_only=True, namespace={"__doc__": "\n".join(lines)})
 
 
 def walk(spec: EnvSpec, told: dict[str, Any]) -> None:
@@ -92,10 +95,7 @@ def walk(spec: EnvSpec, told: dict[str, Any]) -> None:
     env = environment_class(spec)(render_mode="human" if window else "ansi", **told)
     try:
         if window:
-            from memenvs.render import load_pygame
-
-            pygame = load_pygame()
-            Walk(env, lambda: window_key(pygame), _write, seed).run()
+            Walk(env, window_key, _write, seed).run()
         else:
             with terminal_keys() as read:
                 Walk(env, read, _write, seed).run()

@@ -97,7 +97,7 @@ def describe(cls: type) -> Description:
     text = inspect.cleandoc(cls.__doc__ or "")
     text, *fields = re.split(r"^:param (\w+): ", text, flags=re.MULTILINE)
     first, _, body = text.partition("\n\n")
-    summary = re.sub(r"^``[^`]*``(, ``[^`]*``)*: ", "", " ".join(first.split()))
+    summary = re.sub(rf"^``{NAMESPACE}/[^:]*: ", "", " ".join(first.split()))
     names, meanings = fields[::2], fields[1::2]
     told = {name: " ".join(meaning.split()) for name, meaning in zip(names, meanings, strict=True)}
     return Description(summary[:1].upper() + summary[1:], body.strip(), told)

@@ -7,7 +7,6 @@ import os
 import select
 import sys
 from collections.abc import Callable, Iterator
-from typing import Any
 
 ARROWS = ("up", "right", "down", "left")
 INTERRUPTS = ("\x03", "\x04", "")  # Ctrl-C, Ctrl-D, and the end of the input
@@ -51,8 +50,10 @@ def _terminal_key(descriptor: int) -> str:
     return _BYTES.get(pressed, pressed.decode("utf-8", "ignore"))
 
 
-def window_key(pygame: Any) -> str:
-    """Wait for the next key in pygame's window; closing it counts as the end of the input."""
+def window_key() -> str:
+    """Wait for the next key in pygame's window, which is open; closing it counts as the end of the input."""
+    import pygame
+
     named = dict(zip((pygame.K_UP, pygame.K_RIGHT, pygame.K_DOWN, pygame.K_LEFT), ARROWS, strict=True))
     named |= {pygame.K_RETURN: "enter", pygame.K_KP_ENTER: "enter", pygame.K_SPACE: "space"}
     named |= {pygame.K_BACKSPACE: "backspace", pygame.K_ESCAPE: "escape"}

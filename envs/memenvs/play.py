@@ -29,14 +29,17 @@ class WrongAnswer(Exception):
 class Answers:
     """From keys and typed lines to actions.
 
+    ``keys`` are those that stand for an action each; without any, actions are ``typed``.
+
     :param definition: of the environment
     """
 
     def __init__(self, definition: Definition):
         self.space: Any = definition.action_space
         self.names = definition.action_names
-        self.typed = not isinstance(self.space, Discrete) or self.space.n > MOST_KEYS
-        self.keys = {} if self.typed else action_keys(int(self.space.n), self.names)
+        self.n = int(definition.action_space.n) if isinstance(definition.action_space, Discrete) else 0
+        self.typed = not 0 < self.n <= MOST_KEYS
+        self.keys = {} if self.typed else action_keys(self.n, self.names)
 
     def read(self, line: str) -> Any:
         """The action of a typed line.
@@ -44,12 +47,12 @@ class Answers:
         :raises WrongAnswer: if it is none
         """
         line = line.strip()
-        if isinstance(self.space, Discrete):
+        if self.n:
             lowered = [name.lower() for name in self.names]
             if line.lower() in lowered:
                 return lowered.index(line.lower())
             numbers = _integers(line.split())
-            if len(numbers) == 1 and 0 <= numbers[0] < self.space.n:
+            if len(numbers) == 1 and 0 <= numbers[0] < self.n:
                 return numbers[0]
         else:
             words = line.replace(",", " ").split()
@@ -61,10 +64,9 @@ class Answers:
 
     def wanted(self) -> str:
         """What is to be typed."""
-        if isinstance(self.space, Discrete):
-            return f"a number from 0 to {self.space.n - 1}" + (
-                f" or a name: {', '.join(self.names)}" * bool(self.names)
-            )
+        if self.n:
+            names = f" or a name: {', '.join(self.names)}" if self.names else ""
+            return f"a number from 0 to {self.n - 1}{names}"
         if isinstance(self.space, MultiBinary):
             return f"{self.space.shape[0]} digits 0 or 1"
         sizes = self.space.nvec.tolist()
@@ -76,7 +78,7 @@ class Answers:
         """An action in words."""
         if isinstance(self.space, MultiBinary):
             return "".join(map(str, action))
-        if not isinstance(self.space, Discrete):
+        if not self.n:
             return " ".join(map(str, action))
         keys = [key for key, one in self.keys.items() if one == action]
         name = self.names[action] if self.names else f"action {action}"
@@ -86,11 +88,10 @@ class Answers:
         """Which key does what."""
         if self.typed:
             return f"type {self.wanted()}, then Enter"
-        return "   ".join(
-            f"{' '.join(key for key, one in self.keys.items() if one == action)}: "
-            f"{self.names[action] if self.names else f'action {action}'}"
-            for action in range(int(self.space.n))
-        )
+        if not self.names:
+            return f"0 to {self.n - 1}: actions"
+        keys = [" ".join(key for key, one in self.keys.items() if one == action) for action in range(self.n)]
+        return "   ".join(f"{pressed}: {name}" for pressed, name in zip(keys, self.names, strict=True))
 
 
 def action_keys(n: int, names: tuple[str, ...]) -> dict[str, int]:
@@ -165,7 +166,7 @@ class Walk:
     def screen(self) -> str:
         """All that is shown."""
         drawn = self.env.render() if self.env.render_mode == "ansi" else None
-        parts = [self.env.definition.name, *([drawn] if drawn else []), *_observed(self.observation)]
+        parts = [self.env.definition.name, *([drawn] if drawn else []), *observed(self.observation)]
         ended = {True: "terminated", False: "truncated"}[self.terminated] if self.over else ""
         parts.append(f"step {self.steps}   reward {self.reward:g}   return {self.total:g}   {ended}".rstrip())
         if self.over:
@@ -232,7 +233,7 @@ class Walk:
         return "oracle: " + ("no action matters" if np.min(action) < 0 else self.answers.name(action))
 
 
-def _observed(observation: Any) -> list[str]:
+def observed(observation: Any) -> list[str]:
     """What the agent sees, entry by entry; what is large is left out."""
     entries = observation if isinstance(observation, dict) else {"observation": observation}
     return [

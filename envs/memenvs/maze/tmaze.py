@@ -101,6 +101,7 @@ def define(length: int = 10) -> Definition:
         sound=sound,
         draw=draw,
         text=text,
+        action_names=("up", "right", "down", "left"),
     )
 
 

@@ -172,6 +172,7 @@ def define(
         draw=draw,
         text=text,
         frames_per_second=2,
+        action_names=(*PEOPLE[:people], *OBJECTS[:objects], *PLACES[:places]),
     )
 
 
