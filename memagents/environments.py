@@ -13,7 +13,7 @@ import gymnasium as gym
 from gymnasium import spaces
 from gymnasium.envs.registration import EnvSpec, load_env_creator
 from gymnasium.vector import AutoresetMode
-from gymnasium.wrappers import FilterObservation
+from gymnasium.wrappers import FilterObservation, TransformObservation
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.vec_env import VecEnv
 
@@ -62,7 +62,16 @@ def make_single_env(env_id: str, **kwargs: Any) -> gym.Env:
     """
     spec = find_spec(env_id)
     _check_parameters(env_id, _creator(spec.entry_point), kwargs)
-    return _without_text(_made(env_id, gym.make, spec, **kwargs))
+    return _named(_without_text(_made(env_id, gym.make, spec, **kwargs)))
+
+
+def _named(env: gym.Env) -> gym.Env:
+    """Observations that are a ``Tuple`` (some of POPGym's) as a ``Dict`` of its entries by their places."""
+    space = env.observation_space
+    if not isinstance(space, spaces.Tuple):
+        return env
+    named = spaces.Dict({str(place): entry for place, entry in enumerate(space.spaces)})
+    return TransformObservation(env, lambda entries: dict(zip(named.spaces, entries, strict=True)), named)
 
 
 def _without_text(env: gym.Env) -> gym.Env:

@@ -87,6 +87,29 @@ def test_an_environment_from_a_package(tmp_path, monkeypatch):
         gym.registry.pop("MyMaze-v0", None), gym.registry.pop("MyFreeMaze-v0", None), sys.modules.pop("my_mazes", None)
 
 
+class Pair(gym.Env):
+    """Observations that are a tuple."""
+
+    observation_space = gym.spaces.Tuple((gym.spaces.Discrete(5), gym.spaces.Box(0, 1, (2,))))
+    action_space = gym.spaces.Discrete(2)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        return (3, np.float32([0, 0.5])), {}
+
+
+def test_a_tuple_is_seen_as_a_dict():
+    gym.register("tests/Pair-v0", entry_point=Pair)
+    try:
+        env = make_env("tests/Pair-v0", 2)
+        assert list(env.observation_space.spaces) == ["0", "1"]
+        observations = env.reset()
+        assert observations["0"].tolist() == [3, 3]
+        assert observations["1"].tolist() == [[0, 0.5]] * 2
+    finally:
+        gym.registry.pop("tests/Pair-v0")
+
+
 @pytest.mark.parametrize(
     ("env_id", "kwargs", "message"),
     [

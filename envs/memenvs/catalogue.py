@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import difflib
+import importlib
 import inspect
 import re
 from dataclasses import dataclass
@@ -30,13 +32,28 @@ def find(env_id: str) -> EnvSpec:
     :raises ValueError: if there is none; the message lists those of memenvs
     """
     package, _, name = env_id.rpartition(":")
-    if not package and f"{NAMESPACE}/{name}" in gymnasium.registry:
-        return gymnasium.registry[f"{NAMESPACE}/{name}"]
-    try:
-        return gymnasium.spec(env_id)
-    except (gymnasium.error.Error, ModuleNotFoundError) as error:
-        known = ", ".join(environments())
-        raise ValueError(f"there is no environment {env_id!r} ({error}); memenvs has: {known}") from error
+    if package:
+        try:
+            importlib.import_module(package)
+        except ModuleNotFoundError as error:
+            if error.name is None or not package.startswith(error.name):
+                raise
+            raise ValueError(f"there is no module {package!r} to import {name!r} from") from error
+    for known in (name, f"{NAMESPACE}/{name}"):
+        if known in gymnasium.registry:
+            return gymnasium.registry[known]
+    raise ValueError(f"there is no environment {env_id!r}; {_known(name)}")
+
+
+def _known(name: str) -> str:
+    """What memenvs has, the many ids of a class by their number alone, and what is spelled alike."""
+    there: dict[Any, list[str]] = {}
+    for known, spec in environments().items():
+        there.setdefault(spec.entry_point, []).append(known)
+    told = [ids[0] if len(ids) == 1 else f"{ids[0]} and {len(ids) - 1} like it" for ids in there.values()]
+    alike = difflib.get_close_matches(name, [*environments(), *(known.partition("/")[2] for known in environments())])
+    close = f"; spelled alike: {', '.join(alike)}" if alike else ""
+    return f"memenvs has: {', '.join(told)}{close}"
 
 
 def environment_class(spec: EnvSpec) -> type[SingleEnv]:
@@ -97,7 +114,7 @@ def describe(cls: type) -> Description:
     text = inspect.cleandoc(cls.__doc__ or "")
     text, *fields = re.split(r"^:param (\w+): ", text, flags=re.MULTILINE)
     first, _, body = text.partition("\n\n")
-    summary = re.sub(rf"^``{NAMESPACE}/[^:]*: ", "", " ".join(first.split()))
+    summary = re.sub(r"^``[\w/.-]+-v\d+``[^:]*: ", "", " ".join(first.split()))
     names, meanings = fields[::2], fields[1::2]
     told = {name: " ".join(meaning.split()) for name, meaning in zip(names, meanings, strict=True)}
     return Description(summary[:1].upper() + summary[1:], body.strip(), told)
