@@ -26,7 +26,7 @@ def test_it_trains_by_the_script(monkeypatch, tmp_path, capsys):
     assert {"policy.safetensors", "progress.csv", "evaluation.json"} <= {path.name for path in Path("run").iterdir()}
 
 
-@pytest.mark.parametrize("task", ["Autoencode", "Battleship", "StatelessCartPole", "Concentration", "HigherLower"])
+@pytest.mark.parametrize("task", ["Autoencode", "Battleship", "PositionOnlyCartPole", "Concentration", "HigherLower"])
 def test_observations_and_actions_of_every_kind(task):
     """Tuples, which the agents see as dicts, MultiDiscrete actions, and numbers."""
     agent = RecurrentPPO(
