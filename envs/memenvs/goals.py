@@ -7,6 +7,7 @@ from typing import Any
 import gymnasium
 import numpy as np
 from gymnasium.spaces import Dict
+from gymnasium.spaces.utils import flatten, flatten_space
 from gymnasium.utils import RecordConstructorArgs
 
 __all__ = ["GoalView"]
@@ -15,9 +16,10 @@ __all__ = ["GoalView"]
 class GoalView(gymnasium.ObservationWrapper, RecordConstructorArgs):
     """A navigation task with ``Dict`` observations, as Hindsight Experience Replay needs them.
 
-    The entries are ``observation``, which no longer tells the goal; ``achieved_goal``, where the last step led; and
-    ``desired_goal``. Actions, rewards and ends stay as they are, and :meth:`compute_reward` gives the reward that a
-    step would have brought if another goal had been desired (Andrychowicz et al. 2017, arXiv:1707.01495)::
+    The entries are ``observation``, which no longer tells the goal (and is one array: what was a ``Dict`` is
+    flattened); ``achieved_goal``, where the last step led; and ``desired_goal``. Actions, rewards and ends stay as they
+    are, and :meth:`compute_reward` gives the reward that a step would have brought if another goal had been desired
+    (Andrychowicz et al. 2017, arXiv:1707.01495)::
 
         env = GoalView(gymnasium.make("memenvs/Underground-v0"))
         DQN("MultiInputPolicy", env, replay_buffer_class=HerReplayBuffer)
@@ -37,17 +39,19 @@ class GoalView(gymnasium.ObservationWrapper, RecordConstructorArgs):
         if self._goals is None:
             name = getattr(definition, "name", None) or env
             raise ValueError(f"env must be a task of getting somewhere, whose definition has goals; {name} has none")
-        own = env.observation_space
-        if isinstance(own, Dict):
-            raise ValueError(f"env must have observations that are one array, not {own}")
-        space = self._goals.space
+        own, space = env.observation_space, self._goals.space
+        self._flat = isinstance(own, Dict)
+        own = flatten_space(own) if self._flat else own
         self.observation_space = Dict({"observation": own, "achieved_goal": space, "desired_goal": space})
 
     def observation(self, observation: Any) -> dict[str, np.ndarray]:
         """The observation with its goals."""
         rows = self.unwrapped.batch.rows  # type: ignore[attr-defined]
         achieved, desired = self._goals.read(rows["state"][0], rows["level"][0])
-        return {"observation": self._goals.hide(observation), "achieved_goal": achieved, "desired_goal": desired}
+        hidden = self._goals.hide(observation)
+        if self._flat:
+            hidden = flatten(self.env.observation_space, hidden)
+        return {"observation": hidden, "achieved_goal": achieved, "desired_goal": desired}
 
     def compute_reward(self, achieved_goal: np.ndarray, desired_goal: np.ndarray, info: Any) -> Any:
         """The reward of a step.

@@ -1,14 +1,19 @@
 """The goal-conditioned view of navigation, and hindsight experience replay by Stable-Baselines3 on it."""
 
+from dataclasses import replace
+
 import gymnasium as gym
 import numpy as np
 import pytest
+from gymnasium.spaces import Box
 from gymnasium.utils.env_checker import check_env
 from stable_baselines3 import DQN, HerReplayBuffer
 from stable_baselines3.common.env_checker import check_env as check_env_for_sb3
 from stable_baselines3.common.env_util import make_vec_env
 
+from memenvs.engine.definition import Goals
 from memenvs.goals import GoalView
+from tests.memenvs.drifting import Drifting
 
 QUERY, PLANNING, TRAVEL = 1, 2, 3
 TASKS = [
@@ -63,6 +68,29 @@ def test_another_goal_brings_another_reward():
     here, there, nowhere = [1, 2, 3], [1, 2, 4], [0, 0, 0]
     rewards = view.compute_reward(np.array([here, here, nowhere, nowhere]), np.array([here, there, here, nowhere]), {})
     assert rewards.tolist() == [0.75, -0.25, 0, 0]
+
+
+def test_observations_of_several_entries_are_flattened():
+    env = Drifting()
+    where = Goals(
+        Box(0, 1000, (1,), np.int16),
+        lambda state, level: (np.array([state["place"]], np.int16), np.array([level["width"]], np.int16)),
+        lambda achieved, desired: np.all(achieved == desired, axis=-1) * 1.0,
+    )
+    env.definition = replace(env.definition, goals=where)
+    view = GoalView(env)
+    observation, _ = view.reset(seed=0)
+    assert view.observation_space.contains(observation)
+    for _ in range(5):
+        observation, *_ = view.step(2)
+        place = env.batch.rows["state"]["place"][0]
+        assert observation["observation"].tolist() == [place, *[env.batch.rows["level"]["scent"][0]] * 4]
+        assert observation["achieved_goal"] == place
+        assert observation["desired_goal"] == 3
+        if place >= 3:
+            break
+    reached = np.array([[3], [2]], np.int16)
+    assert view.compute_reward(reached, np.full((2, 1), 3, np.int16), {}).tolist() == [1, 0]
 
 
 def test_no_other_environment_has_goals():
