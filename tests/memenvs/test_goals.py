@@ -70,6 +70,26 @@ def test_another_goal_brings_another_reward():
     assert rewards.tolist() == [0.75, -0.25, 0, 0]
 
 
+def test_a_maze_with_a_hidden_goal():
+    view = GoalView(gym.make("memenvs/Maze-v0", size=7, max_steps=60))
+    maze, rng, rewards = view.unwrapped, np.random.default_rng(0), []
+    check_env_for_sb3(view)
+    seen, _ = view.reset(seed=0)
+    goal = seen["desired_goal"]
+    for step in range(240):
+        action = maze.oracle() if step % 3 else maze.random_walk(rng)
+        seen, reward, terminated, truncated, info = view.step(action)
+        assert view.compute_reward(seen["achieved_goal"], seen["desired_goal"], info) == reward
+        assert np.array_equal(seen["desired_goal"], goal), "it stays for the whole episode"
+        assert reward or np.array_equal(seen["achieved_goal"], [maze.batch.rows["state"][xy][0] for xy in "xy"])
+        rewards.append(reward)
+        if terminated or truncated:
+            goal = view.reset()[0]["desired_goal"]
+    assert sum(rewards) > 10
+    with pytest.raises(ValueError, match="has none"):
+        GoalView(gym.make("memenvs/Maze-v0", goals=2))
+
+
 def test_observations_of_several_entries_are_flattened():
     env = Drifting()
     where = Goals(
