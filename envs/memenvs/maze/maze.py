@@ -418,7 +418,8 @@ class Maze(SingleEnv):
       were to goals that had not been reached before, and to those that had: the fewest steps possible over the steps
       made, summed over such trials, 0 if there was none. Of a trial that the end cuts off counts by how much nearer it
       came. An agent without memory has ``later`` no better than ``first``; for the oracle, which takes a shortest way
-      in every trial, both are 1.
+      in every trial, both are 1. With several goals it does not choose the way by which it arrives looking where the
+      next trial will lead, which can save a turn.
 
     The first trial begins, and with one goal each other one, in a cell drawn uniformly from those at least half the
     side of the maze away, in steps to the goal from the best direction.
