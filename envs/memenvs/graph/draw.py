@@ -35,6 +35,7 @@ def draw_journey(
     route: Sequence[int],
     best: Sequence[int],
     size: tuple[int, int] = (960, 720),
+    caption: str = "",
 ) -> NDArray[np.uint8]:
     """Draw a graph as a schematic map, and on it a journey.
 
@@ -50,6 +51,7 @@ def draw_journey(
     :param route: stations visited so far, in order
     :param best: a shortest route, drawn as a glow
     :param size: width and height in pixels
+    :param caption: a line above the map
     :return: (height, width, 3) bytes
     :raises ValueError: for stations that do not exist, lists of unequal lengths, or a size that is none
     """
@@ -62,7 +64,7 @@ def draw_journey(
     canvas, axes = blank_canvas(size)
     labelled = tuple((int(u), int(v), str(label)) for u, v, label in edges)
     colours = None if edge_colours is None else tuple(tuple(strands) for strands in edge_colours)
-    layout = arrange(points.tobytes(), labelled, tuple(names), colours, (int(size[0]), int(size[1])))
+    layout = arrange(points.tobytes(), labelled, tuple(names), colours, (int(size[0]), int(size[1])), bool(caption))
     _draw_best(axes, layout, best)
     _draw_lines(axes, layout)
     _draw_route(axes, layout, route)
@@ -70,6 +72,7 @@ def draw_journey(
     _draw_stations(axes, layout, start, goal, position)
     _draw_names(axes, layout, start, goal, position)
     _draw_legend(axes, layout, size[0])
+    draw_caption(axes, caption, size, layout.legend_unit)
     return to_array(canvas)
 
 
@@ -194,6 +197,16 @@ def _draw_names(axes: Axes, layout: Layout, start: int | None, goal: int | None,
         outline = [withStroke(linewidth=3 * unit, foreground=rim)]
         weight = "bold" if bold else "normal"
         draw_text(axes, x, y, text, NAME * unit, ink, NAMES, weight=weight, path_effects=outline)
+
+
+def draw_caption(axes: Axes, caption: str, size: tuple[int, int], unit: float) -> None:
+    """A line of text in the upper left corner, cut where it does not fit."""
+    font_size, room = KEY * unit, size[0] - 32 * unit
+    if text_size(caption, font_size)[0] > room:
+        while caption and text_size(caption + " …", font_size)[0] > room:
+            caption = caption[:-1]
+        caption += " …"
+    draw_text(axes, 16 * unit, size[1] - 16 * unit, caption, font_size, INK, NAMES, ha="left")
 
 
 def _draw_legend(axes: Axes, layout: Layout, width: float) -> None:

@@ -1,12 +1,14 @@
-"""Generators of levels: random graphs in the plane, and neighbourhoods of a map."""
+"""Generators of levels: random graphs in the plane, neighbourhoods of a map, and graphs that stay the same."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from memenvs.compilation import njit
-from memenvs.graph.level import add_edge, clear_edges, draw_journey, draw_names, has_edge
-from memenvs.random import advance, bits, integer
+from memenvs.graph.codes import draw_names
+from memenvs.graph.level import EXPLORE, TRAVERSAL, add_edge, clear_edges, has_edge
+from memenvs.graph.query import draw_journey, draw_path, search
+from memenvs.random import advance, bits, integer, permute
 
 # Points lie on a grid so fine that it does not matter, and so coarse that squared distances are exact.
 _CELLS = 2.0**20
@@ -15,26 +17,50 @@ _GRID = np.float32(1 / _CELLS)
 _GRID_SHIFT, _GRID_MASK = np.uint64(44), np.uint64(2**20 - 1)
 
 _COMMON = [
+    ("task", np.int64),
     ("stations", np.int64, (2,)),
     ("exits", np.int64, (2,)),
     ("distance", np.int64, (2,)),
+    ("path", np.int64, (2,)),
     ("two_way", np.bool_),
-    ("labels", np.int64),
-    ("slack", np.int64),
+    ("by_line", np.bool_),  # whether labels name lines and directions
+    ("ways", np.int64),  # how many lines and directions there are
+    ("labels", np.int64),  # the size of the alphabet, or 0 for codes
+    ("description", np.bool_),
     ("planning", np.int64),
+    ("slack", np.int64),
+    ("budget", np.int64),
     ("step_cost", np.float64),
+    ("fresh_names", np.bool_),  # whether stations and exits are named anew in every episode
+    ("map", np.uint64),  # a hash of a graph that stays from episode to episode, or 0
 ]
 RANDOM_PARAMS = np.dtype(_COMMON)
 
 
-def map_params(stations: int, neighbours: int) -> np.dtype:
-    """The parameters for a map of so many stations with so many neighbours at most."""
+def neighbourhood_params(stations: int, exits: int) -> np.dtype:
+    """The parameters for a map of so many stations with so many exits at most."""
     return np.dtype(
         [
             # First, or Numba would take the record for an extension of the other and warn.
             ("degree", np.int16, (stations,)),
-            ("neighbours", np.int16, (stations, neighbours)),
+            ("neighbours", np.int16, (stations, exits)),
+            ("neighbour_ways", np.int16, (stations, exits)),
             ("positions", np.float32, (stations, 2)),
+            *_COMMON,
+        ]
+    )
+
+
+def fixed_params(level: np.dtype) -> np.dtype:
+    """The parameters for a graph that stays from episode to episode, itself a level."""
+    stations = level["codes"].shape[0]
+    return np.dtype(
+        [
+            ("graph", level),
+            ("between", np.int16, (stations, stations)),  # fewest travel steps to a station (row) from one (column)
+            ("pairs", np.int32, (stations * stations,)),  # start · n + goal, the near ones first
+            ("upto", np.int32, (stations + 1,)),  # how many pairs are at most so far apart
+            ("farthest", np.int64),
             *_COMMON,
         ]
     )
@@ -118,17 +144,113 @@ def generate_neighbourhood(params, key, level):
                 if level.exits[u] == params.exits[1]:
                     return False
                 add_edge(level, u, v)
+                level.ways[level.edges - 1] = params.neighbour_ways[node, j]
     return finish(params, key, level)
 
 
 @njit
 def finish(params, key, level):
-    """What follows the graph itself: the journey, the names, and the rules of the episode."""
-    key, possible = draw_journey(level, key, params.distance[0], params.distance[1])
-    if not possible:
-        return False
-    draw_names(level, key, params.labels)
-    level.budget = level.distance + params.slack
-    level.planning = params.planning
-    level.step_cost = params.step_cost
+    """What follows the graph itself: what is asked of it, the names, and the rules of the episode."""
+    level.map = params.map
+    if params.task == TRAVERSAL:
+        key = draw_path(level, key, params.path[0], params.path[1])
+        level.distance = 0
+    elif params.task == EXPLORE:
+        key = draw_first_goal(level, key)
+    else:
+        key, possible = draw_journey(level, key, params.distance[0], params.distance[1])
+        if not possible:
+            return False
+    key = draw_names(params, key, level)
+    set_rules(params, key, level)
     return True
+
+
+@njit
+def draw_first_goal(level, key):
+    """Choose a start, and of the other stations that can be reached from it a goal.
+
+    :return: the next key
+    """
+    key = advance(key)
+    level.start = integer(key, level.stations)
+    key = advance(key)
+    # There is no description, so that its order is free for the search.
+    reached = search(level, level.start, level.to_goal, level.order)
+    level.goal = level.order[1 + integer(key, reached - 1)]
+    level.distance = level.to_goal[level.goal]
+    return key
+
+
+@njit
+def set_rules(params, key, level):
+    """How long each phase lasts, and in which order the edges are told."""
+    level.task = params.task
+    level.step_cost = params.step_cost
+    level.planning = params.planning
+    if params.task != TRAVERSAL:
+        level.asked = 1
+        level.path[0] = 0
+    level.told = 0
+    if params.description:
+        level.told = level.edges
+        permute(key, level.order, level.edges)
+    level.budget = level.asked
+    if params.task == EXPLORE:
+        level.budget = params.budget
+    elif params.task != TRAVERSAL:
+        level.budget = level.distance + params.slack
+
+
+@njit
+def generate_fixed(params, key, level):
+    """A graph that is always the same; what is asked of it is drawn, and the names if they are to be fresh."""
+    if level.map != params.map:  # else the record has held this graph before
+        copy_graph(params.graph, level)
+    if params.task == TRAVERSAL:
+        key = draw_path(level, key, params.path[0], params.path[1])
+        level.distance = 0
+    elif params.task == EXPLORE:
+        key = draw_first_goal(level, key)
+    else:
+        key, possible = take_journey(params, key, level)
+        if not possible:
+            return False
+    if params.fresh_names:
+        key = draw_names(params, key, level)
+    set_rules(params, key, level)
+    return True
+
+
+@njit
+def take_journey(params, key, level):
+    """Choose start and goal as :func:`memenvs.graph.query.draw_journey` does, from tables of the distances.
+
+    :return: the next key, and whether there is such a pair
+    """
+    nearest, farthest = params.distance[0], min(params.distance[1], params.farthest)
+    if nearest > farthest:
+        return key, False
+    key = advance(key)
+    level.distance = nearest + integer(key, farthest - nearest + 1)
+    first, last = params.upto[level.distance - 1], params.upto[level.distance]
+    key = advance(key)
+    pair = params.pairs[first + integer(key, last - first)]
+    level.start, level.goal = pair // level.stations, pair % level.stations
+    for u in range(level.stations):
+        level.to_goal[u] = params.between[level.goal, u]
+    return key, True
+
+
+@njit
+def copy_graph(graph, level):
+    """Make a level of the same layout the same graph with the same names."""
+    level.map = graph.map
+    level.stations, level.edges = graph.stations, graph.edges
+    for u in range(graph.stations):
+        level.codes[u], level.exits[u], level.first[u] = graph.codes[u], graph.exits[u], graph.first[u]
+        level.nodes[u], level.x[u], level.y[u] = graph.nodes[u], graph.x[u], graph.y[u]
+    for edge in range(graph.edges):
+        level.sources[edge], level.destinations[edge] = graph.sources[edge], graph.destinations[edge]
+        level.labels[edge], level.ways[edge] = graph.labels[edge], graph.ways[edge]
+        level.following[edge] = graph.following[edge]

@@ -75,6 +75,7 @@ def arrange(
     names: tuple[str, ...],
     colours: tuple[tuple[str, ...], ...] | None,
     size: tuple[int, int],
+    headed: bool = False,
 ) -> Layout:
     """Lay out a graph; arguments are hashable, so that an episode's frames compute it once.
 
@@ -83,6 +84,7 @@ def arrange(
     :param names: of the n stations
     :param colours: for each edge those of its lines, or None
     :param size: width and height in pixels
+    :param headed: leave room for a line of text at the top
     """
     lines: dict[tuple[int, int], tuple[str, ...]] = {}
     for i, (u, v, _) in enumerate(edges):
@@ -98,7 +100,7 @@ def arrange(
     used = {colour for strands in lines.values() for colour in strands}
     legend = legend_rows([[(key, None) for key in JOURNEY_KEYS], line_keys(used)], size[0], unit)
     low = max(key.y for key in legend) + 22 * unit
-    area = (14 * unit, low, size[0] - 14 * unit, size[1] - 14 * unit)
+    area = (14 * unit, low, size[0] - 14 * unit, size[1] - (30 if headed else 14) * unit)
     legend_unit, margins = unit, np.array([80.0, 30.0, 80.0, 30.0]) * unit
     for _ in range(3):  # names need room that is known only once they are placed
         places = _fit(cells, area, margins, LONGEST * legend_unit)

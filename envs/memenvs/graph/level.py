@@ -10,42 +10,57 @@ from __future__ import annotations
 import numpy as np
 
 from memenvs.compilation import njit
-from memenvs.random import advance, bits, fold, integer, permute
-from memenvs.words import ones, place_of_one
+from memenvs.random import bits, fold
 
 CODES = 1000  # three digits
 MOST_LABELS = 64  # used labels are kept in the bits of a uint64
 MOST_STATIONS = 500
+MOST_STEPS = 10_000
 FAR = np.int16(32767)
+NAVIGATE, TRAVERSAL, SHORTEST_PATH, EXPLORE = range(4)
 
-_ZERO, _ONE = np.uint64(0), np.uint64(1)
+_ONE = np.uint64(1)
 
 
-def level_dtype(stations: int, edges: int) -> np.dtype:
-    """The layout of a level for up to so many stations and directed edges, both rounded up."""
-    s, e = capacity(stations, 8), capacity(edges, 32)
+def level_dtype(stations: int, edges: int, path: int = 1, search: bool = True) -> np.dtype:
+    """The layout of a level, its arrays rounded up.
+
+    :param stations: most stations
+    :param edges: most directed edges
+    :param path: most labels of a path that is asked for
+    :param search: whether levels are drawn by a search from all stations at once
+    """
+    s = capacity(stations, 8)
+    e = capacity(edges, 8 * s)
+    words = (s, s // 64 or 1) if search else (1, 1)
     i2 = np.int16
     return np.dtype(
         [
+            ("task", i2),
             ("stations", i2),
             ("edges", i2),
             ("start", i2),
             ("goal", i2),
             ("distance", i2),  # fewest travel steps from start to goal
-            ("budget", i2),  # travel steps that the agent has
-            ("planning", i2),  # blank steps between query and travel
+            ("told", i2),  # steps of the description: the edges, or none
+            ("asked", i2),  # steps of the query: one, or the labels of a path
+            ("planning", i2),  # blank steps between query and answer
+            ("budget", i2),  # travel steps, or answers, that the agent has
             ("step_cost", np.float64),
+            ("map", np.uint64),  # a hash of a graph that stays from episode to episode, or 0
             ("codes", i2, (s,)),
             ("exits", i2, (s,)),  # number of edges that leave a station
             ("first", i2, (s,)),
             ("to_goal", i2, (s,)),  # fewest travel steps from each station to the goal, or FAR
-            ("within", np.uint64, (s, s // 64 or 1)),  # bits: the stations that a search from each has reached
-            ("fresh", np.uint64, (s, s // 64 or 1)),  # bits: those that its last step was the first to reach
+            ("within", np.uint64, words),  # bits: the stations that a search from each has reached
+            ("fresh", np.uint64, words),  # bits: those that its last step was the first to reach
             ("sources", i2, (e,)),
             ("labels", i2, (e,)),
             ("destinations", i2, (e,)),
             ("following", i2, (e,)),
+            ("ways", i2, (e,)),  # on a real map: the number of the edge's line and direction
             ("order", i2, (e,)),  # the edges in the order of their description
+            ("path", i2, (capacity(path, 8),)),  # the edges of the path that is asked for
             ("nodes", i2, (s,)),  # index in the real map, or -1
             ("x", np.float32, (s,)),  # where to draw the stations, and for random graphs what made the edges
             ("y", np.float32, (s,)),
@@ -54,8 +69,10 @@ def level_dtype(stations: int, edges: int) -> np.dtype:
 
 
 def capacity(needed: int, least: int) -> int:
-    """The next power of two."""
-    return max(least, 1 << (needed - 1).bit_length())
+    """The next of ``least``, 8 times it, 64 times it, ...: few steps, since each layout is compiled for."""
+    while least < needed:
+        least *= 8
+    return least
 
 
 @njit
@@ -91,133 +108,43 @@ def has_edge(level, source, destination):
 
 
 @njit
-def distances_to_goal(level):
-    """The fewest travel steps from every station to the goal, into ``to_goal``."""
-    for u in range(level.stations):
-        level.to_goal[u] = FAR
-    level.to_goal[level.goal] = 0
-    changed = True
-    while changed:
-        changed = False
-        for edge in range(level.edges):
-            nearer = level.to_goal[level.destinations[edge]]
-            if nearer != FAR and nearer + 1 < level.to_goal[level.sources[edge]]:
-                level.to_goal[level.sources[edge]] = nearer + 1
-                changed = True
-
-
-@njit
-def draw_journey(level, key, low, high):
-    """Choose start and goal: a distance from ``low`` to ``high``, uniformly among those that occur, then a pair.
-
-    :return: the next key, and whether there is such a pair
-    """
-    clear_reach(level)
-    occurring = 0
-    for distance in range(1, high + 1):
-        pairs = extend_reach(level)
-        if pairs == 0:
-            break
-        if distance >= low:
-            # Replaced by the n-th with probability 1/n, each distance is equally likely to stay.
-            occurring += 1
-            key = advance(key)
-            if integer(key, occurring) == 0:
-                level.distance = distance
-                key = advance(key)
-                take_pair(level, integer(key, pairs))
-    if occurring > 0:
-        distances_to_goal(level)
-    return key, occurring > 0
-
-
-@njit
-def clear_reach(level):
-    """Every station reaches itself."""
-    level.within[:] = _ZERO
-    level.fresh[:] = _ZERO
-    for u in range(level.stations):
-        level.fresh[u, u // 64] = _ONE << np.uint64(u % 64)
-
-
-@njit
-def extend_reach(level):
-    """One travel step further: the stations first reached now, from each station, stand in ``fresh``.
-
-    :return: how many they are, over all stations
-    """
-    words = level.fresh.shape[1]
-    for u in range(level.stations):
-        for w in range(words):
-            level.within[u, w] |= level.fresh[u, w]
-            level.fresh[u, w] = _ZERO
-    for edge in range(level.edges):
-        u, v = level.sources[edge], level.destinations[edge]
-        for w in range(words):
-            level.fresh[u, w] |= level.within[v, w]
-    pairs = 0
-    for u in range(level.stations):
-        for w in range(words):
-            level.fresh[u, w] &= ~level.within[u, w]
-            pairs += ones(level.fresh[u, w])
-    return pairs
-
-
-@njit
-def take_pair(level, chosen):
-    """Make the pair number ``chosen`` of those in ``fresh`` the start and goal."""
-    for u in range(level.stations):
-        for w in range(level.fresh.shape[1]):
-            here = ones(level.fresh[u, w])
-            if chosen < here:
-                level.start = u
-                level.goal = 64 * w + place_of_one(level.fresh[u, w], chosen)
-                return
-            chosen -= here
-
-
-@njit
-def draw_names(level, key, labels):
-    """Give every station a code, every edge a label unique at its source, and the description an order.
-
-    :return: the next key
-    """
-    for u in range(level.stations):
-        fresh = False
-        while not fresh:
-            key = advance(key)
-            code = integer(key, CODES)
-            fresh = True
-            for other in range(u):
-                fresh &= level.codes[other] != code
-        level.codes[u] = code
-        used = np.uint64(0)
-        edge = level.first[u]
-        while edge >= 0:
-            key = advance(key)
-            label = integer(key, labels)
-            bit = _ONE << np.uint64(label)
-            if used & bit == 0:
-                used |= bit
-                level.labels[edge] = label
-                edge = level.following[edge]
-    return permute(key, level.order, level.edges)
-
-
-@njit
 def exit_labelled(level, station, label):
-    """Where the exit with this label leads, or -1 if the station has none."""
+    """The edge with this label that leaves the station, or -1 if there is none."""
     edge = level.first[station]
     while edge >= 0:
         if level.labels[edge] == label:
-            return level.destinations[edge]
+            return edge
         edge = level.following[edge]
     return np.int16(-1)
 
 
 @njit
+def best_exit(level, station):
+    """The label of the exit to the station nearest to the goal, of equals the one that stands first in the list, or -1.
+
+    None is best where the goal cannot be reached.
+    """
+    best, nearest = -1, FAR
+    edge = level.first[station]
+    while edge >= 0:
+        if level.to_goal[level.destinations[edge]] < nearest:
+            best, nearest = level.labels[edge], level.to_goal[level.destinations[edge]]
+        edge = level.following[edge]
+    return best
+
+
+@njit
+def mark_exits(level, station, mask):
+    """Set true the labels that the exits of the station have."""
+    edge = level.first[station]
+    while edge >= 0:
+        mask[level.labels[edge]] = True
+        edge = level.following[edge]
+
+
+@njit
 def digest_of_graph(level):
-    """A hash of what the agent is told, whatever the order: the named edges, start and goal."""
+    """A hash of what the agent is told, whatever the order: the named edges, start and goal, the labels of a path."""
     total = np.uint64(0)
     for edge in range(level.edges):
         source, destination = level.codes[level.sources[edge]], level.codes[level.destinations[edge]]
@@ -225,7 +152,11 @@ def digest_of_graph(level):
             (np.uint64(source) * CODES + np.uint64(destination)) * np.uint64(MOST_LABELS)
             + np.uint64(level.labels[edge])
         )
-    return fold(total, level.codes[level.start] * CODES + level.codes[level.goal])
+    total = fold(total, level.codes[level.start] * CODES + level.codes[level.goal])
+    if level.task == TRAVERSAL:
+        for i in range(level.asked):
+            total = fold(total, level.labels[level.path[i]])
+    return total
 
 
 @njit
@@ -238,20 +169,61 @@ def digest_of_nodes(level):
 
 
 @njit
-def sound_level(level, labels):
+def digest_of_query(level):
+    """A hash of what is asked, where the graph is always the same: start and goal, or the edges of a path."""
+    total = fold(np.uint64(0), np.int64(level.start) * MOST_STATIONS + level.goal)
+    if level.task == TRAVERSAL:
+        for i in range(level.asked):
+            total = fold(total, level.path[i])
+    return total
+
+
+@njit
+def hash_of_map(level, named):
+    """A hash of the graph as such: its edges and lists of exits, and the names if they belong to it. Never 0."""
+    total = np.uint64(level.stations)
+    for u in range(level.stations):
+        total = fold(fold(total, np.int64(level.first[u]) + 1), level.exits[u])
+        if named:
+            total = fold(total, level.codes[u])
+    for edge in range(level.edges):
+        ends = np.int64(level.sources[edge]) * MOST_STATIONS + level.destinations[edge]
+        total = fold(fold(fold(total, ends), np.int64(level.following[edge]) + 1), level.ways[edge])
+        if named:
+            total = fold(total, level.labels[edge])
+    return total | _ONE
+
+
+@njit
+def sound_level(params, level):
     """Whether every index in a level points into its arrays and no list of exits runs in a circle."""
     n, e = level.stations, level.edges
-    if not (0 < n <= level.codes.size and 0 < e <= level.sources.size and level.distance > 0):
+    labels = params.labels if params.labels > 0 else CODES
+    if not (0 < n <= level.codes.size and 0 < e <= level.sources.size):
         return False
-    if not (0 <= level.start < n and 0 <= level.goal < n):
+    if level.task != params.task or level.map != params.map:
         return False
+    if not (0 <= level.start < n and 0 <= level.goal < n and level.distance >= 0 and level.budget > 0):
+        return False
+    if not (1 <= level.asked <= level.path.size and 0 <= level.planning <= MOST_STEPS):
+        return False
+    if level.told != 0 and level.told != e:
+        return False
+    for i in range(level.asked):
+        if not 0 <= level.path[i] < e:
+            return False
     for u in range(n):
-        if not (-1 <= level.first[u] < e and 0 <= level.codes[u] < CODES):
+        if not (0 <= level.first[u] < e and 0 <= level.codes[u] < CODES and -1 <= level.nodes[u] < MOST_STATIONS):
             return False
     for edge in range(e):
         if not (0 <= level.sources[edge] < n and 0 <= level.destinations[edge] < n):
             return False
-        # Edges are put before older ones, so that a list always goes down.
-        if not (0 <= level.labels[edge] < labels and 0 <= level.order[edge] < e and -1 <= level.following[edge] < edge):
+        if level.sources[edge] == level.destinations[edge]:
             return False
-    return True
+        # Edges are put before older ones, so that a list always goes down.
+        if not (0 <= level.labels[edge] < labels and -1 <= level.following[edge] < edge):
+            return False
+    for i in range(level.told):
+        if not 0 <= level.order[i] < e:
+            return False
+    return level.map == 0 or level.map == hash_of_map(level, not params.fresh_names)

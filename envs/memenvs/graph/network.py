@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from functools import cache
+from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -12,6 +14,7 @@ from matplotlib.patches import Circle
 from matplotlib.patheffects import withStroke
 from numpy.typing import NDArray
 
+from memenvs.graph.draw import AGENT, BEST, GOAL, ROUTE, START, draw_caption
 from memenvs.graph.layout import KEY, legend_rows, line_keys
 from memenvs.graph.map import Map, load_map
 from memenvs.graph.names import line_breaks, place_names
@@ -25,16 +28,23 @@ SMOOTHING = 2  # passes that straighten the lines between junctions and even out
 
 # Measures in units; a unit is a pixel on a picture of 1200 × 900.
 LINE, STATION, NAME = 4.6, 4.6, 11.0
-GLOW, LINES, STATIONS, NAMES = range(1, 5)
-HIGHLIGHT = "#FFC62E"
+GLOW, LINES, ROUTES, STATIONS, MARKS, NAMES = range(1, 7)
 
 
-def draw_network(size: tuple[int, int] = (1200, 900), stations: Collection[int] = ()) -> NDArray[np.uint8]:
+def draw_network(
+    size: tuple[int, int] = (1200, 900),
+    stations: Collection[int] = (),
+    journey: Mapping[str, Any] | None = None,
+    caption: str = "",
+) -> NDArray[np.uint8]:
     """Draw the Underground in the colours of its lines, the centre enlarged.
 
     :param size: width and height in pixels
     :param stations: a neighbourhood to point out: it is named and set on a glow, the rest grows pale; without one, the
         termini and the great interchanges are named
+    :param journey: ``start``, ``goal`` and ``position``, stations or None, and ``route`` and ``best``, lists of stations,
+        drawn as by :func:`memenvs.graph.draw.draw_journey`; those at an end of it are named
+    :param caption: a line above the map
     :return: (height, width, 3) bytes
     :raises ValueError: for stations that do not exist, or a size that is none
     """
@@ -49,7 +59,12 @@ def draw_network(size: tuple[int, int] = (1200, 900), stations: Collection[int] 
     chosen = set(stations)
     _draw_lines(axes, tube, places, chosen, unit)
     _draw_stations(axes, tube, places, chosen, unit)
-    _draw_names(axes, tube, places, chosen or _landmarks(tube), size, unit)
+    named = chosen or _landmarks(tube)
+    if journey is not None:
+        _draw_journey(axes, places, journey, unit)
+        named = {journey[key] for key in ("start", "goal", "position") if journey[key] is not None}
+    _draw_names(axes, tube, places, named, size, unit)
+    draw_caption(axes, caption, size, legend_unit)
     for key in legend:
         bar = np.array([[key.x, key.y], [key.x + 26 * legend_unit, key.y]])
         draw_line(axes, bar, str(key.colour), 7 * legend_unit, LINES)
@@ -101,7 +116,22 @@ def _draw_lines(axes: Axes, tube: Map, places: Floats, chosen: set[int], unit: f
         if chosen and inside:
             for width, alpha in ((30, 0.2), (24, 0.35), (18, 0.6)):
                 style = {"alpha": alpha, "solid_capstyle": "round"}
-                draw_line(axes, places[[u, v]], HIGHLIGHT, width * unit, LINES + 0.2, **style)
+                draw_line(axes, places[[u, v]], BEST, width * unit, LINES + 0.2, **style)
+
+
+def _draw_journey(axes: Axes, places: Floats, journey: Mapping[str, Any], unit: float) -> None:
+    for width, alpha in ((20, 0.2), (15, 0.35), (11, 0.6)):  # softer towards its edge
+        style = {"alpha": alpha, "solid_capstyle": "round"}
+        draw_line(axes, places[journey["best"]], BEST, width * unit, GLOW, **style)
+    for u, v in dict.fromkeys(pairwise(journey["route"])):
+        if u != v:
+            draw_line(axes, places[[u, v]], PAPER, 9 * unit, ROUTES, solid_capstyle="round")
+            draw_line(axes, places[[u, v]], ROUTE, 6 * unit, ROUTES, solid_capstyle="round")
+    marks = ((journey["start"], START, 2.1), (journey["goal"], GOAL, 2.1), (journey["position"], AGENT, 1.3))
+    for station, colour, radius in marks:
+        if station is not None:
+            style = {"facecolor": colour, "edgecolor": PAPER, "linewidth": 1.5 * unit, "zorder": MARKS}
+            axes.add_patch(Circle(tuple(places[station]), radius * STATION * unit, **style))
 
 
 def _draw_stations(axes: Axes, tube: Map, places: Floats, chosen: set[int], unit: float) -> None:

@@ -1,0 +1,61 @@
+"""What the tasks with a description share: description, query and planning before the agent answers or travels."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from memenvs.compilation import njit
+
+DESCRIPTION, QUERY, PLANNING, TRAVEL = range(4)
+BLANK = -1
+
+_TEN, _HUNDRED = np.uint32(10), np.uint32(100)
+
+
+@njit
+def preparing(level):
+    """The steps before the agent's answers count."""
+    return level.told + level.asked + level.planning
+
+
+@njit
+def acting(state, level):
+    """Whether the agent chooses exits or answers now, and no longer reads or plans."""
+    return state.time >= preparing(level)
+
+
+@njit
+def observe_description(state, level, observation):
+    """One edge of the graph."""
+    edge = level.order[state.time]
+    source, destination = level.codes[level.sources[edge]], level.codes[level.destinations[edge]]
+    write_triple(observation, source, level.labels[edge], destination, DESCRIPTION)
+
+
+@njit
+def write_triple(observation, source, label, destination, phase):
+    """Write the codes of two stations, a label between them, and the phase; each may be ``BLANK``.
+
+    A digit d is written as d + 1, a label l too if it has one place only, what is blank as 0.
+    """
+    write_code(observation, 0, source)
+    if observation.size == 10:
+        write_code(observation, 3, label)
+    else:
+        observation[3] = label + 1
+    write_code(observation, observation.size - 4, destination)
+    observation[observation.size - 1] = phase
+
+
+@njit
+def write_code(observation, place, code):
+    """Write the three digits of a code."""
+    if code < 0:
+        observation[place] = 0
+        observation[place + 1] = 0
+        observation[place + 2] = 0
+        return
+    code = np.uint32(code)
+    observation[place] = code // _HUNDRED + 1
+    observation[place + 1] = code // _TEN % _TEN + 1
+    observation[place + 2] = code % _TEN + 1

@@ -1,0 +1,168 @@
+"""What is asked of a graph: a start and a goal some way apart, a path to follow, a goal that can be reached."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from memenvs.compilation import njit
+from memenvs.graph.level import FAR
+from memenvs.random import advance, integer
+from memenvs.words import ones, place_of_one
+
+_ZERO, _ONE = np.uint64(0), np.uint64(1)
+
+
+@njit
+def distances_to_goal(level):
+    """The fewest travel steps from every station to the goal, into ``to_goal``."""
+    for u in range(level.stations):
+        level.to_goal[u] = FAR
+    level.to_goal[level.goal] = 0
+    changed = True
+    while changed:
+        changed = False
+        for edge in range(level.edges):
+            nearer = level.to_goal[level.destinations[edge]]
+            if nearer != FAR and nearer + 1 < level.to_goal[level.sources[edge]]:
+                level.to_goal[level.sources[edge]] = nearer + 1
+                changed = True
+
+
+@njit
+def draw_journey(level, key, low, high):
+    """Choose start and goal: a distance from ``low`` to ``high``, uniformly among those that occur, then a pair.
+
+    :return: the next key, and whether there is such a pair
+    """
+    clear_reach(level)
+    occurring = 0
+    for distance in range(1, high + 1):
+        pairs = extend_reach(level)
+        if pairs == 0:
+            break
+        if distance >= low:
+            # Replaced by the n-th with probability 1/n, each distance is equally likely to stay.
+            occurring += 1
+            key = advance(key)
+            if integer(key, occurring) == 0:
+                level.distance = distance
+                key = advance(key)
+                take_pair(level, integer(key, pairs))
+    if occurring > 0:
+        distances_to_goal(level)
+    return key, occurring > 0
+
+
+@njit
+def clear_reach(level):
+    """Every station reaches itself."""
+    for u in range(level.stations):
+        for w in range(level.fresh.shape[1]):
+            level.within[u, w] = _ZERO
+            level.fresh[u, w] = _ZERO
+        level.fresh[u, u // 64] = _ONE << np.uint64(u % 64)
+
+
+@njit
+def extend_reach(level):
+    """One travel step further: the stations first reached now, from each station, stand in ``fresh``.
+
+    :return: how many they are, over all stations
+    """
+    words = level.fresh.shape[1]
+    for u in range(level.stations):
+        for w in range(words):
+            level.within[u, w] |= level.fresh[u, w]
+            level.fresh[u, w] = _ZERO
+    for edge in range(level.edges):
+        u, v = level.sources[edge], level.destinations[edge]
+        for w in range(words):
+            level.fresh[u, w] |= level.within[v, w]
+    pairs = 0
+    for u in range(level.stations):
+        for w in range(words):
+            level.fresh[u, w] &= ~level.within[u, w]
+            pairs += ones(level.fresh[u, w])
+    return pairs
+
+
+@njit
+def take_pair(level, chosen):
+    """Make the pair number ``chosen`` of those in ``fresh`` the start and goal."""
+    for u in range(level.stations):
+        for w in range(level.fresh.shape[1]):
+            here = ones(level.fresh[u, w])
+            if chosen < here:
+                level.start = u
+                level.goal = 64 * w + place_of_one(level.fresh[u, w], chosen)
+                return
+            chosen -= here
+
+
+@njit
+def draw_path(level, key, low, high):
+    """Choose a path to follow: its length from ``low`` to ``high``, a start, and at every station one of the exits.
+
+    :return: the next key
+    """
+    key = advance(key)
+    level.asked = low + integer(key, high - low + 1)
+    key = advance(key)
+    level.start = integer(key, level.stations)
+    station = level.start
+    for i in range(level.asked):
+        key = advance(key)
+        edge = level.first[station]
+        for _ in range(integer(key, level.exits[station])):
+            edge = level.following[edge]
+        level.path[i] = edge
+        station = level.destinations[edge]
+    level.goal = station
+    return key
+
+
+@njit
+def search(level, station, steps, queue):
+    """The fewest travel steps from a station to every other, into ``steps``; ``queue`` gets them in that order.
+
+    :return: how many stations there are in the queue, the first being the station itself
+    """
+    for u in range(level.stations):
+        steps[u] = FAR
+    steps[station] = 0
+    queue[0] = station
+    reached, seen = 1, 0
+    while seen < reached:
+        u = queue[seen]
+        seen += 1
+        edge = level.first[u]
+        while edge >= 0:
+            v = level.destinations[edge]
+            if steps[v] == FAR:
+                steps[v] = steps[u] + 1
+                queue[reached] = v
+                reached += 1
+            edge = level.following[edge]
+    return reached
+
+
+@njit
+def first_exit(level, station, goal):
+    """The first edge of a shortest way from a station to another, or -1 where there is none."""
+    via, queue = np.full(level.stations, -1, np.int16), np.empty(level.stations, np.int16)
+    queue[0] = station
+    reached, seen = 1, 0
+    while seen < reached:
+        u = queue[seen]
+        seen += 1
+        edge = level.first[u]
+        while edge >= 0:
+            v = level.destinations[edge]
+            if via[v] < 0 and v != station:
+                via[v] = edge if u == station else via[u]
+                if v == goal:
+                    return via[v]
+                queue[reached] = v
+                reached += 1
+            edge = level.following[edge]
+    return np.int16(-1)
