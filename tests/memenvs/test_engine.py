@@ -24,6 +24,9 @@ NUMBERS = [
     ("memenvs/Maze-v0", {"goals": 3, "max_steps": 25, "algorithm": "rooms"}),
     ("memenvs/Underground-v0", {}),
     ("memenvs/Underground-v0", {"map": "underground", "planning": 1}),
+    ("memenvs/Underground-v0", {"map": "zone1", "fixed": 1, "description": False, "distance": (2, 6)}),
+    ("memenvs/Underground-v0", {"task": "shortest_path", "planning": 1}),
+    ("memenvs/Underground-v0", {"task": "explore", "budget": 12}),
     ("memenvs/NthFarthest-v0", {"vectors": 8, "width": 3}),
     ("memenvs/OneShot-v0", {"classes": 3, "presentations": 3, "size": 8}),
     ("memenvs/DynamicNGrams-v0", {"n": 3, "steps": (10, 20)}),
@@ -47,6 +50,7 @@ DIGITS = [
     ("tests/Switches-v0", {"dials": (3, 10, 2)}),
     ("memenvs/FamilyTree-v0", {"lesson": 1, "planning": 1}),
     ("memenvs/FamilyTree-v0", {"graph": "family", "nodes": (5, 7), "queries": 2}),
+    ("memenvs/Underground-v0", {"task": "traversal"}),
 ]
 SPLIT = NUMBERS[1:] + BITS[1:] + DIGITS[1:]  # there are levels enough to hold some out
 

@@ -1,4 +1,4 @@
-"""Underground: its graphs against networkx, its episodes as an agent sees them, its rewards."""
+"""Underground, navigate: its graphs against networkx, its episodes as an agent sees them, its rewards."""
 
 from collections import Counter
 from itertools import product
@@ -9,8 +9,20 @@ import numpy as np
 import pytest
 
 from memenvs.graph.map import load_map
+from tests.memenvs.undergrounds import (
+    DESCRIPTION,
+    PLANNING,
+    QUERY,
+    TRAVEL,
+    Notes,
+    digits,
+    edges_of,
+    graph_of,
+    make,
+    read,
+    single,
+)
 
-DESCRIPTION, QUERY, PLANNING, TRAVEL = range(4)
 RANDOM = [
     {},
     {"stations": 5, "exits": 2, "distance": (1, 3)},
@@ -26,26 +38,9 @@ REAL = [
 ]
 
 
-def make(n=64, seed=0, **parameters):
-    envs = gym.make_vec("memenvs/Underground-v0", num_envs=n, **parameters)
-    envs.reset(seed=seed)
-    return envs
-
-
 def levels_of(parameters, n=None):
     n = n or (4 if np.max(parameters.get("stations", 0)) > 100 else 200)
     return make(n, **parameters).batch.rows["level"].copy()
-
-
-def edges_of(level):
-    e = level["edges"]
-    return list(zip(level["sources"][:e].tolist(), level["destinations"][:e].tolist(), strict=True))
-
-
-def graph_of(level):
-    graph = nx.DiGraph(edges_of(level))
-    graph.add_nodes_from(range(level["stations"]))
-    return graph
 
 
 def pair(value):
@@ -62,11 +57,11 @@ def test_every_level_keeps_the_rules(parameters):
     sizes = set()
     for level in levels_of(parameters):
         n, e = int(level["stations"]), int(level["edges"])
-        edges, graph, labels = edges_of(level), graph_of(level), level["labels"][:e]
+        edges, graph, labels = [(u, v) for u, _, v in edges_of(level)], graph_of(level), level["links"][:e, 1]
         sizes.add(n)
         assert len(set(edges)) == e
         assert all(u != v for u, v in edges)
-        assert len(set(zip(level["sources"][:e], labels, strict=True))) == e
+        assert len(set(zip(level["links"][:e, 0], labels, strict=True))) == e
         assert labels.min() >= 0
         assert labels.max() < parameters.get("labels", 8)
         codes = level["codes"][:n]
@@ -116,7 +111,7 @@ def test_neighbourhoods_are_connected_pieces_of_the_map(parameters):
         n = int(level["stations"])
         nodes = level["nodes"][:n].tolist()
         assert len(set(nodes)) == n
-        inside = {(nodes[u], nodes[v]) for u, v in edges_of(level)}
+        inside = {(nodes[u], nodes[v]) for u, _, v in edges_of(level)}
         assert inside == {(u, v) for u, v in network.lines if u in nodes and v in nodes}
         assert nx.is_strongly_connected(graph_of(level))
         assert np.allclose(np.stack([level["x"], level["y"]], axis=1)[:n], network.positions[nodes], atol=1e-4)
@@ -174,7 +169,7 @@ def test_names_are_fresh_in_every_episode():
         sum(a[node] == b[node] for node in a) for a, b in zip(by_station(first), by_station(second), strict=True)
     ]
     assert max(repeated) < 6  # 270 codes of 1000: 0.27 by chance
-    labels = np.bincount(levels_of({}, n=3000)["labels"][:, 0], minlength=8)
+    labels = np.bincount(levels_of({}, n=3000)["links"][:, 0, 1], minlength=8)
     assert np.all(np.abs(labels / 375 - 1) < 0.25)
     places = np.bincount(levels_of({"stations": 4, "exits": 2, "distance": 1}, n=4000)["order"][:, 0], minlength=8)
     assert np.all(np.abs(places[:8] / 500 - 1) < 0.25)
@@ -224,6 +219,20 @@ def test_a_perfect_memory_is_enough(parameters):
         assert total == pytest.approx(1 - 0.01 * distance)
 
 
+def test_labels_of_three_digits():
+    env = single(labels="codes")
+    for seed in range(5):
+        (observation, _), notes, end = env.reset(seed=seed), Notes(), False
+        while not end:
+            source, label, destination, phase = read(observation)
+            if phase == DESCRIPTION:
+                notes.write(source, label, destination)
+            chosen = notes.way(source, destination)[0] if phase == TRAVEL else 0
+            observation, _, end, _, info = env.step(digits(chosen))
+        assert info["spl"] == 1
+        assert max(label for _, label in notes.exits) > 64
+
+
 def to_travel(env, seed):
     observation, _ = env.reset(seed=seed)
     while observation[7] != TRAVEL:
@@ -238,7 +247,7 @@ def test_a_wrong_label_costs_a_step_and_the_budget_ends_the_episode():
     observation = to_travel(env, 0)
     level = env.batch.rows["level"][0]
     e, start = int(level["edges"]), int(level["start"])
-    wrong = next(a for a in range(8) if a not in level["labels"][:e][level["sources"][:e] == start])
+    wrong = next(a for a in range(8) if a not in level["links"][:e, 1][level["links"][:e, 0] == start])
     for step in range(4):
         after, reward, end, cut, info = env.step(wrong)
         assert np.array_equal(after, observation)
@@ -251,7 +260,7 @@ def test_a_detour_halves_the_spl():
     to_travel(env, 0)
     level = env.batch.rows["level"][0]
     e, start = int(level["edges"]), int(level["start"])
-    env.step(next(a for a in range(8) if a not in level["labels"][:e][level["sources"][:e] == start]))
+    env.step(next(a for a in range(8) if a not in level["links"][:e, 1][level["links"][:e, 0] == start]))
     _, reward, end, _, info = env.step(env.oracle())
     assert (reward, end, info["success"], info["spl"]) == (0.99, True, 1.0, 0.5)
 
@@ -305,7 +314,7 @@ def test_a_random_walk_only_takes_exits():
         for row, action in zip(rows, actions, strict=True):
             level, e = row["level"], int(row["level"]["edges"])
             if row["state"]["time"] > e:
-                assert action in level["labels"][:e][level["sources"][:e] == row["state"]["position"]]
+                assert action in level["links"][:e, 1][level["links"][:e, 0] == row["state"]["position"]]
 
 
 # --- parameters and pictures ------------------------------------------------------------------------------------------
@@ -314,6 +323,21 @@ def test_a_random_walk_only_takes_exits():
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
+        ({"task": "sail"}, "task must be one of"),
+        ({"task": "traversal", "distance": 2}, r"distance must be left out of task 'traversal': .*'shortest_path'"),
+        ({"task": "explore", "description": True}, "description must be left out of task 'explore'"),
+        ({"path": 2}, "path must be left out of task 'navigate'"),
+        ({"task": "traversal", "path": 0}, "path"),
+        ({"task": "explore", "budget": 0}, "budget"),
+        ({"task": "explore", "labels": "codes"}, "labels must be an integer in task 'explore'"),
+        ({"labels": "words"}, "labels must be an integer from 3 to 64 or 'codes'"),
+        ({"labels_by": "line"}, "labels_by must be 'random'"),
+        ({"map": "zone1", "labels": 12}, "labels must be at least 25, the lines and directions"),
+        ({"map": "zone1", "labels_by": "random", "labels": 9}, "labels must be at least 10, the most exits"),
+        ({"fixed": -1}, "fixed"),
+        ({"description": 1}, "description must be True or False"),
+        ({"stations": 500, "exits": 400, "labels": "codes"}, "exits must be fewer"),
+        ({"fixed": 1, "stations": 4, "exits": 3, "distance": 2}, "no level of Underground"),
         ({"map": "paris"}, "map must be 'random' or 'underground'"),
         ({"stations": 1}, "stations"),
         ({"stations": (6, 4)}, "stations"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from memenvs.compilation import njit
-from memenvs.graph.level import CODES
+from memenvs.graph.level import CODES, FOLLOWING, LABEL
 from memenvs.random import advance, integer
 
 _ZERO, _ONE, _SIX, _LOW = np.uint64(0), np.uint64(1), np.uint64(6), np.uint64(63)
@@ -31,7 +31,7 @@ def draw_names(params, key, level):
         key, alphabet[i] = draw_unused(key, params.labels if params.labels > 0 else CODES, used)
     if params.by_line:
         for edge in range(level.edges):
-            level.labels[edge] = alphabet[level.ways[edge]]
+            level.links[edge, LABEL] = alphabet[level.ways[edge]]
         return key
     for u in range(level.stations):
         key = draw_labels_from(level, key, u, alphabet)
@@ -64,8 +64,8 @@ def draw_labels(level, key, station, labels):
         bit = _ONE << np.uint64(label)
         if used & bit == _ZERO:
             used |= bit
-            level.labels[edge] = label
-            edge = level.following[edge]
+            level.links[edge, LABEL] = label
+            edge = level.links[edge, FOLLOWING]
     return key
 
 
@@ -79,9 +79,9 @@ def draw_labels_from(level, key, station, alphabet):
         fresh = True
         other = level.first[station]
         while other != edge:
-            fresh &= level.labels[other] != label
-            other = level.following[other]
+            fresh &= level.links[other, LABEL] != label
+            other = level.links[other, FOLLOWING]
         if fresh:
-            level.labels[edge] = label
-            edge = level.following[edge]
+            level.links[edge, LABEL] = label
+            edge = level.links[edge, FOLLOWING]
     return key

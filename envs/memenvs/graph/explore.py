@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 
 from memenvs.compilation import njit
-from memenvs.graph.level import capacity, exit_labelled, mark_exits, sound_level
+from memenvs.graph.level import DESTINATION, FOLLOWING, LABEL, capacity, exit_labelled, mark_exits, sound_level
 from memenvs.graph.phases import BLANK, write_code
 from memenvs.graph.query import first_exit, search
 from memenvs.random import advance, integer
 
 METRICS = ("success", "goals", "goals_later", "detour_first", "detour_later")
-STATION, LABEL, GOAL, EXITS = 0, 3, 4, 7  # where things stand in an observation
+HERE, TAKEN, GOAL, EXITS = 0, 3, 4, 7  # where things stand in an observation
 FIRST, LATER = range(2)
 
 
@@ -60,7 +60,7 @@ def reset(state, level):
 def step(state, level, action):
     edge = exit_labelled(level, state.position, action)
     if edge >= 0:
-        state.position = level.destinations[edge]
+        state.position = level.links[edge, DESTINATION]
         state.visited[state.position] = True
     state.last = action
     state.taken += 1
@@ -95,22 +95,22 @@ def next_goal(state, level):
 @njit
 def observe(state, level, out):
     observation = out.observation
-    write_code(observation, STATION, level.codes[state.position])
-    observation[LABEL] = state.last + 1
+    write_code(observation, HERE, level.codes[state.position])
+    observation[TAKEN] = state.last + 1
     write_code(observation, GOAL, level.codes[state.goal])
     for place in range(EXITS, observation.size):
         observation[place] = 0
     edge = level.first[state.position]
     while edge >= 0:
-        observation[EXITS + level.labels[edge]] = 1
-        edge = level.following[edge]
+        observation[EXITS + level.links[edge, LABEL]] = 1
+        edge = level.links[edge, FOLLOWING]
 
 
 @njit
 def oracle(state, level):
     """The first exit of a shortest way to the goal; any exit where no way leads there."""
     edge = first_exit(level, state.position, state.goal)
-    return np.int64(level.labels[edge if edge >= 0 else level.first[state.position]])
+    return np.int64(level.links[edge if edge >= 0 else level.first[state.position], LABEL])
 
 
 @njit

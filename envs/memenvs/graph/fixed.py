@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from memenvs.engine.loops import ATTEMPTS
 from memenvs.graph.codes import draw_names
 from memenvs.graph.generate import fixed_params
-from memenvs.graph.level import hash_of_map, level_dtype
+from memenvs.graph.level import DESTINATION, FOLLOWING, SOURCE, hash_of_map, level_dtype
 from memenvs.graph.map import load_map
 from memenvs.graph.tracks import Tracks
 from memenvs.random import fold
@@ -31,8 +31,8 @@ def graph_of_tracks(tracks: Tracks, path: int) -> np.ndarray:
     level["x"][:n], level["y"][:n] = load_map().positions[tracks.nodes].T
     level["first"] = -1
     for edge, (u, v, way) in enumerate(tracks.edges):
-        level["sources"][edge], level["destinations"][edge], level["ways"][edge] = u, v, way
-        level["following"][edge] = level["first"][u]
+        level["links"][edge, SOURCE], level["links"][edge, DESTINATION], level["ways"][edge] = u, v, way
+        level["links"][edge, FOLLOWING] = level["first"][u]
         level["first"][u] = edge
         level["exits"][u] += 1
     return graph
@@ -47,8 +47,10 @@ def graph_once_drawn(generate: Callable[..., bool], params: np.ndarray, level: n
     drawn = np.zeros(1, level)
     key = fold(np.uint64(0), number)
     if not any(generate(params[0], fold(key, attempt), drawn[0]) for attempt in range(ATTEMPTS)):
-        raise ValueError(f"no level of Underground can be drawn with fixed={number}: its parameters contradict each other")
-    stations, edges, path = (drawn[name].shape[1] for name in ("codes", "sources", "path"))
+        raise ValueError(
+            f"no level of Underground can be drawn with fixed={number}: its parameters contradict each other"
+        )
+    stations, edges, path = (drawn[name].shape[1] for name in ("codes", "links", "path"))
     graph = np.zeros(1, level_dtype(stations, edges, path, search=False))
     for name in graph.dtype.names:
         if name not in ("within", "fresh"):
@@ -71,7 +73,7 @@ def params_of_graph(graph: np.ndarray, common: np.ndarray) -> np.ndarray:
     for name in common.dtype.names:
         params[name] = common[name]
     n, e = int(graph["stations"][0]), int(graph["edges"][0])
-    steps = distances(n, graph["sources"][0, :e], graph["destinations"][0, :e])
+    steps = distances(n, graph["links"][0, :e, SOURCE], graph["links"][0, :e, DESTINATION])
     params["map"] = graph["map"] = hash_of_map(graph[0], not common["fresh_names"][0])
     params["graph"] = graph
     params["between"][0, :n, :n] = steps.T
@@ -114,7 +116,7 @@ def paths(graph: np.ndarray, low: int, high: int) -> float:
     """How many paths of so many edges there are."""
     n, e = int(graph["stations"][0]), int(graph["edges"][0])
     edges = np.zeros((n, n))
-    np.add.at(edges, (graph["sources"][0, :e], graph["destinations"][0, :e]), 1)
+    np.add.at(edges, (graph["links"][0, :e, SOURCE], graph["links"][0, :e, DESTINATION]), 1)
     walks, total = np.ones(n), 0.0
     for length in range(1, high + 1):
         walks = edges @ walks

@@ -6,14 +6,23 @@ import numpy as np
 
 from memenvs.compilation import njit
 from memenvs.graph.codes import draw_names
-from memenvs.graph.level import EXPLORE, TRAVERSAL, add_edge, clear_edges, has_edge
+from memenvs.graph.level import (
+    DESTINATION,
+    EXPLORE,
+    SOURCE,
+    TRAVERSAL,
+    add_edge,
+    clear_edges,
+    has_edge,
+)
 from memenvs.graph.query import draw_journey, draw_path, search
 from memenvs.random import advance, bits, integer, permute
 
 # Points lie on a grid so fine that it does not matter, and so coarse that squared distances are exact.
-_CELLS = 2.0**20
+_CELLS = np.float32(2.0**20)
 _INDICES = 512
-_GRID = np.float32(1 / _CELLS)
+_FARTHEST = np.int64(2**62)
+_GRID = 1 / _CELLS
 _GRID_SHIFT, _GRID_MASK = np.uint64(44), np.uint64(2**20 - 1)
 
 _COMMON = [
@@ -77,13 +86,14 @@ def generate_random(params, key, level):
         level.x[u] = np.float32(bits(key) >> _GRID_SHIFT) * _GRID
         level.y[u] = np.float32(bits(key) & _GRID_MASK) * _GRID
     clear_edges(level)
+    ranks = np.empty(level.stations, np.int64)
     for u in range(level.stations):
         key = advance(key)
         wanted = params.exits[0] + integer(key, params.exits[1] - params.exits[0] + 1)
-        add_nearest(level, u, min(wanted, level.stations - 1))
+        add_nearest(level, u, min(wanted, level.stations - 1), ranks)
     if params.two_way:
         for edge in range(level.edges):
-            source, destination = level.sources[edge], level.destinations[edge]
+            source, destination = level.links[edge, SOURCE], level.links[edge, DESTINATION]
             if not has_edge(level, destination, source):
                 if level.exits[destination] == params.labels:
                     return False
@@ -92,19 +102,20 @@ def generate_random(params, key, level):
 
 
 @njit
-def add_nearest(level, u, wanted):
+def add_nearest(level, u, wanted, ranks):
     """Add edges from a station to the ``wanted`` stations nearest to it."""
-    last = -1.0
+    # A rank holds the squared distance and, below it, the index; on the grid both are exact, so that ranks of stations
+    # are never equal and the next nearest is simply the least rank above the last.
+    for v in range(ranks.size):
+        dx, dy = np.int64((level.x[v] - level.x[u]) * _CELLS), np.int64((level.y[v] - level.y[u]) * _CELLS)
+        ranks[v] = (dx * dx + dy * dy) * _INDICES + v
+    last = np.int64(u)  # the rank of the station itself, which is the least
     for _ in range(wanted):
-        # The rank holds the squared distance and, below it, the index; on the grid both are exact, so that ranks of
-        # stations are never equal and the next nearest is simply the least rank above the last.
-        nearest = np.inf
-        for v in range(level.stations):
-            dx, dy = np.float64(level.x[v] - level.x[u]) * _CELLS, np.float64(level.y[v] - level.y[u]) * _CELLS
-            rank = (dx * dx + dy * dy) * _INDICES + v
-            nearest = rank if last < rank < nearest and v != u else nearest
+        nearest = _FARTHEST
+        for rank in ranks:
+            nearest = min(nearest, rank if rank > last else _FARTHEST)
         last = nearest
-        add_edge(level, u, np.int64(nearest) % _INDICES)
+        add_edge(level, u, last % _INDICES)
 
 
 @njit
@@ -251,6 +262,6 @@ def copy_graph(graph, level):
         level.codes[u], level.exits[u], level.first[u] = graph.codes[u], graph.exits[u], graph.first[u]
         level.nodes[u], level.x[u], level.y[u] = graph.nodes[u], graph.x[u], graph.y[u]
     for edge in range(graph.edges):
-        level.sources[edge], level.destinations[edge] = graph.sources[edge], graph.destinations[edge]
-        level.labels[edge], level.ways[edge] = graph.labels[edge], graph.ways[edge]
-        level.following[edge] = graph.following[edge]
+        level.ways[edge] = graph.ways[edge]
+        for i in range(4):
+            level.links[edge, i] = graph.links[edge, i]

@@ -1,8 +1,8 @@
 """A graph with codes and labels, a start and a goal: the record that generators fill and the dynamics read.
 
-The directed edges stand in the arrays ``sources``, ``labels`` and ``destinations``; those that leave a station form a
-linked list, ``first[station]`` and then ``following[edge]`` until -1. Every array is padded to a capacity, of which
-there are few, so that few layouts exist to be compiled for.
+The directed edges stand in the rows of ``links``; those that leave a station form a linked list, ``first[station]`` and
+then ``links[edge, FOLLOWING]`` until -1. Arrays are padded to a capacity, of which there are few, so that few layouts
+exist to be compiled for.
 """
 
 from __future__ import annotations
@@ -18,21 +18,21 @@ MOST_STATIONS = 500
 MOST_STEPS = 10_000
 FAR = np.int16(32767)
 NAVIGATE, TRAVERSAL, SHORTEST_PATH, EXPLORE = range(4)
+SOURCE, LABEL, DESTINATION, FOLLOWING = range(4)
 
 _ONE = np.uint64(1)
 
 
-def level_dtype(stations: int, edges: int, path: int = 1, search: bool = True) -> np.dtype:
-    """The layout of a level, its arrays rounded up.
+def level_dtype(stations: int, edges: int, path: int, search: bool) -> np.dtype:
+    """The layout of a level.
 
     :param stations: most stations
     :param edges: most directed edges
     :param path: most labels of a path that is asked for
     :param search: whether levels are drawn by a search from all stations at once
     """
-    s = capacity(stations, 8)
-    e = capacity(edges, 8 * s)
-    words = (s, s // 64 or 1) if search else (1, 1)
+    s, e = stations, edges
+    words = (s, (s + 63) // 64) if search else (1, 1)
     i2 = np.int16
     return np.dtype(
         [
@@ -54,13 +54,10 @@ def level_dtype(stations: int, edges: int, path: int = 1, search: bool = True) -
             ("to_goal", i2, (s,)),  # fewest travel steps from each station to the goal, or FAR
             ("within", np.uint64, words),  # bits: the stations that a search from each has reached
             ("fresh", np.uint64, words),  # bits: those that its last step was the first to reach
-            ("sources", i2, (e,)),
-            ("labels", i2, (e,)),
-            ("destinations", i2, (e,)),
-            ("following", i2, (e,)),
+            ("links", i2, (e, 4)),  # of each directed edge SOURCE, LABEL, DESTINATION and FOLLOWING
             ("ways", i2, (e,)),  # on a real map: the number of the edge's line and direction
             ("order", i2, (e,)),  # the edges in the order of their description
-            ("path", i2, (capacity(path, 8),)),  # the edges of the path that is asked for
+            ("path", i2, (path,)),  # the edges of the path that is asked for
             ("nodes", i2, (s,)),  # index in the real map, or -1
             ("x", np.float32, (s,)),  # where to draw the stations, and for random graphs what made the edges
             ("y", np.float32, (s,)),
@@ -88,9 +85,9 @@ def clear_edges(level):
 def add_edge(level, source, destination):
     """Add a directed edge, not yet labelled."""
     edge = level.edges
-    level.sources[edge] = source
-    level.destinations[edge] = destination
-    level.following[edge] = level.first[source]
+    level.links[edge, SOURCE] = source
+    level.links[edge, DESTINATION] = destination
+    level.links[edge, FOLLOWING] = level.first[source]
     level.first[source] = edge
     level.exits[source] += 1
     level.edges = edge + 1
@@ -101,9 +98,9 @@ def has_edge(level, source, destination):
     """Whether there is an edge between the two, in this direction."""
     edge = level.first[source]
     while edge >= 0:
-        if level.destinations[edge] == destination:
+        if level.links[edge, DESTINATION] == destination:
             return True
-        edge = level.following[edge]
+        edge = level.links[edge, FOLLOWING]
     return False
 
 
@@ -112,9 +109,9 @@ def exit_labelled(level, station, label):
     """The edge with this label that leaves the station, or -1 if there is none."""
     edge = level.first[station]
     while edge >= 0:
-        if level.labels[edge] == label:
+        if level.links[edge, LABEL] == label:
             return edge
-        edge = level.following[edge]
+        edge = level.links[edge, FOLLOWING]
     return np.int16(-1)
 
 
@@ -127,9 +124,9 @@ def best_exit(level, station):
     best, nearest = -1, FAR
     edge = level.first[station]
     while edge >= 0:
-        if level.to_goal[level.destinations[edge]] < nearest:
-            best, nearest = level.labels[edge], level.to_goal[level.destinations[edge]]
-        edge = level.following[edge]
+        if level.to_goal[level.links[edge, DESTINATION]] < nearest:
+            best, nearest = level.links[edge, LABEL], level.to_goal[level.links[edge, DESTINATION]]
+        edge = level.links[edge, FOLLOWING]
     return best
 
 
@@ -138,8 +135,8 @@ def mark_exits(level, station, mask):
     """Set true the labels that the exits of the station have."""
     edge = level.first[station]
     while edge >= 0:
-        mask[level.labels[edge]] = True
-        edge = level.following[edge]
+        mask[level.links[edge, LABEL]] = True
+        edge = level.links[edge, FOLLOWING]
 
 
 @njit
@@ -147,15 +144,15 @@ def digest_of_graph(level):
     """A hash of what the agent is told, whatever the order: the named edges, start and goal, the labels of a path."""
     total = np.uint64(0)
     for edge in range(level.edges):
-        source, destination = level.codes[level.sources[edge]], level.codes[level.destinations[edge]]
+        source, destination = level.codes[level.links[edge, SOURCE]], level.codes[level.links[edge, DESTINATION]]
         total += bits(
             (np.uint64(source) * CODES + np.uint64(destination)) * np.uint64(MOST_LABELS)
-            + np.uint64(level.labels[edge])
+            + np.uint64(level.links[edge, LABEL])
         )
     total = fold(total, level.codes[level.start] * CODES + level.codes[level.goal])
     if level.task == TRAVERSAL:
         for i in range(level.asked):
-            total = fold(total, level.labels[level.path[i]])
+            total = fold(total, level.links[level.path[i], LABEL])
     return total
 
 
@@ -187,10 +184,10 @@ def hash_of_map(level, named):
         if named:
             total = fold(total, level.codes[u])
     for edge in range(level.edges):
-        ends = np.int64(level.sources[edge]) * MOST_STATIONS + level.destinations[edge]
-        total = fold(fold(fold(total, ends), np.int64(level.following[edge]) + 1), level.ways[edge])
+        ends = np.int64(level.links[edge, SOURCE]) * MOST_STATIONS + level.links[edge, DESTINATION]
+        total = fold(fold(fold(total, ends), np.int64(level.links[edge, FOLLOWING]) + 1), level.ways[edge])
         if named:
-            total = fold(total, level.labels[edge])
+            total = fold(total, level.links[edge, LABEL])
     return total | _ONE
 
 
@@ -199,7 +196,7 @@ def sound_level(params, level):
     """Whether every index in a level points into its arrays and no list of exits runs in a circle."""
     n, e = level.stations, level.edges
     labels = params.labels if params.labels > 0 else CODES
-    if not (0 < n <= level.codes.size and 0 < e <= level.sources.size):
+    if not (0 < n <= level.codes.size and 0 < e <= level.links.shape[0]):
         return False
     if level.task != params.task or level.map != params.map:
         return False
@@ -216,12 +213,12 @@ def sound_level(params, level):
         if not (0 <= level.first[u] < e and 0 <= level.codes[u] < CODES and -1 <= level.nodes[u] < MOST_STATIONS):
             return False
     for edge in range(e):
-        if not (0 <= level.sources[edge] < n and 0 <= level.destinations[edge] < n):
+        if not (0 <= level.links[edge, SOURCE] < n and 0 <= level.links[edge, DESTINATION] < n):
             return False
-        if level.sources[edge] == level.destinations[edge]:
+        if level.links[edge, SOURCE] == level.links[edge, DESTINATION]:
             return False
         # Edges are put before older ones, so that a list always goes down.
-        if not (0 <= level.labels[edge] < labels and -1 <= level.following[edge] < edge):
+        if not (0 <= level.links[edge, LABEL] < labels and -1 <= level.links[edge, FOLLOWING] < edge):
             return False
     for i in range(level.told):
         if not 0 <= level.order[i] < e:

@@ -5,10 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from memenvs.compilation import njit
-from memenvs.graph.level import best_exit, capacity, exit_labelled, mark_exits, sound_level
+from memenvs.graph.level import DESTINATION, best_exit, capacity, exit_labelled, mark_exits, sound_level
 from memenvs.graph.phases import (
     BLANK,
-    DESCRIPTION,
     PLANNING,
     QUERY,
     TRAVEL,
@@ -49,7 +48,7 @@ def step(state, level, action):
         return 0.0, False, False
     edge = exit_labelled(level, state.position, action)
     if edge >= 0:
-        state.position = level.destinations[edge]
+        state.position = level.links[edge, DESTINATION]
     state.taken += 1
     state.route[state.taken] = state.position
     arrived = state.position == level.goal

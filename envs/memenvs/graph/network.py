@@ -42,8 +42,8 @@ def draw_network(
     :param size: width and height in pixels
     :param stations: a neighbourhood to point out: it is named and set on a glow, the rest grows pale; without one, the
         termini and the great interchanges are named
-    :param journey: ``start``, ``goal`` and ``position``, stations or None, and ``route`` and ``best``, lists of stations,
-        drawn as by :func:`memenvs.graph.draw.draw_journey`; those at an end of it are named
+    :param journey: ``start``, ``goal`` and ``position``, stations or None, which are named, and ``route`` and ``best``,
+        lists of stations, drawn as by :func:`memenvs.graph.draw.draw_journey`
     :param caption: a line above the map
     :return: (height, width, 3) bytes
     :raises ValueError: for stations that do not exist, or a size that is none

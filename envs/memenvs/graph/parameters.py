@@ -16,7 +16,7 @@ from memenvs.graph.generate import (
     generate_random,
     neighbourhood_params,
 )
-from memenvs.graph.lessons import LESSONS, lesson_of
+from memenvs.graph.lessons import lesson_of
 from memenvs.graph.level import MOST_LABELS, MOST_STATIONS, MOST_STEPS, capacity, level_dtype
 from memenvs.graph.map import load_map
 from memenvs.graph.tracks import Tracks, network, zone_1
@@ -140,9 +140,10 @@ def resolve(
         "shortest_path": lambda: options["distance"][1],
         "explore": lambda: options["budget"],
     }[task]()
-    path = options["path"][1] if task == "traversal" else 1
+    path = capacity(options["path"][1] if task == "traversal" else 1, 32)
 
-    layout = level_dtype(high, edges, path, search=task in ("navigate", "shortest_path"))
+    room = capacity(high, 8)
+    layout = level_dtype(room, capacity(edges, 8 * room), path, search=task in ("navigate", "shortest_path"))
     generate = generate_random
     params = common
     if map == "underground":

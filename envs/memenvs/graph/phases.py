@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from memenvs.compilation import njit
+from memenvs.graph.level import DESTINATION, LABEL, SOURCE
 
 DESCRIPTION, QUERY, PLANNING, TRAVEL = range(4)
 BLANK = -1
@@ -28,8 +29,8 @@ def acting(state, level):
 def observe_description(state, level, observation):
     """One edge of the graph."""
     edge = level.order[state.time]
-    source, destination = level.codes[level.sources[edge]], level.codes[level.destinations[edge]]
-    write_triple(observation, source, level.labels[edge], destination, DESCRIPTION)
+    source, destination = level.codes[level.links[edge, SOURCE]], level.codes[level.links[edge, DESTINATION]]
+    write_triple(observation, source, level.links[edge, LABEL], destination, DESCRIPTION)
 
 
 @njit

@@ -1,4 +1,4 @@
-"""What the pictures of the tasks show: the map with the journey on it, and in words what the agent is told and asked."""
+"""What the pictures of the tasks show: the journey on the map, and in words what the agent is told and asked."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from memenvs.graph.fixed import UNREACHED, distances
-from memenvs.graph.level import EXPLORE, SHORTEST_PATH, TRAVERSAL
+from memenvs.graph.level import DESTINATION, EXPLORE, LABEL, SHORTEST_PATH, SOURCE, TRAVERSAL
 from memenvs.graph.map import load_map
 from memenvs.graph.tracks import zone_1
 
@@ -57,8 +57,8 @@ def journey_of(state: np.void, level: np.void) -> dict[str, Any]:
     show = {TRAVERSAL: traversed, EXPLORE: explored}.get(task, travelled)
     n, e = int(level["stations"]), int(level["edges"])
     nodes, codes = level["nodes"][:n].tolist(), level["codes"][:n].tolist()
-    ends = zip(level["sources"][:e].tolist(), level["destinations"][:e].tolist(), strict=True)
-    edges = [(u, v, str(label)) for (u, v), label in zip(ends, level["labels"][:e].tolist(), strict=True)]
+    ends = zip(level["links"][:e, SOURCE].tolist(), level["links"][:e, DESTINATION].tolist(), strict=True)
+    edges = [(u, v, str(label)) for (u, v), label in zip(ends, level["links"][:e, LABEL].tolist(), strict=True)]
     names = [load_map().names[node] if node >= 0 else f"{code:03d}" for node, code in zip(nodes, codes, strict=True)]
     return {"edges": edges, "names": names, **show(state, level)}
 
@@ -80,7 +80,7 @@ def travelled(state: np.void, level: np.void) -> dict[str, Any]:
 def traversed(state: np.void, level: np.void) -> dict[str, Any]:
     """Of a path that is asked for: the route goes as far along it as the answers are right."""
     path = level["path"][: level["asked"]]
-    best = [int(level["start"]), *level["destinations"][path].tolist()]
+    best = [int(level["start"]), *level["links"][path, DESTINATION].tolist()]
     answered = max(int(state["time"]) - int(level["told"] + level["asked"] + level["planning"]), 0)
     said = state["said"][:answered].tolist()
     wanted = level["codes"][best[1:]].tolist()
@@ -89,7 +89,8 @@ def traversed(state: np.void, level: np.void) -> dict[str, Any]:
         right += 1
     caption = told(state, level) or "answers"
     if is_asked(state, level):
-        caption += f": from {code(level, best[0])} by {' '.join(map(str, level['labels'][path].tolist()))}"
+        labels = " ".join(map(str, level["links"][path, LABEL].tolist()))
+        caption += f": from {code(level, best[0])} by {labels}"
     if said:
         verdicts = (f"{a:03d}" if a == b else f"{a:03d} (wrong: {b:03d})" for a, b in zip(said, wanted, strict=False))
         caption += " → " + ", ".join(verdicts)
@@ -128,8 +129,8 @@ def told(state: np.void, level: np.void) -> str:
     time, asked = int(state["time"]), int(state["time"] - level["told"])
     if asked < 0:
         edge = level["order"][time]
-        u, v = int(level["sources"][edge]), int(level["destinations"][edge])
-        label = int(level["labels"][edge])
+        u, v = int(level["links"][edge, SOURCE]), int(level["links"][edge, DESTINATION])
+        label = int(level["links"][edge, LABEL])
         return f"description {time + 1} of {int(level['told'])}: {code(level, u)}, exit {label} → {code(level, v)}"
     if asked < level["asked"]:
         return "query"
@@ -144,7 +145,7 @@ def code(level: np.void, station: int) -> str:
 def best_route(level: np.void, start: int, goal: int) -> list[int]:
     """The stations of a shortest path, or the start alone where there is none."""
     n, e = int(level["stations"]), int(level["edges"])
-    sources, destinations = level["sources"][:e], level["destinations"][:e]
+    sources, destinations = level["links"][:e, SOURCE], level["links"][:e, DESTINATION]
     to_goal = distances(n, sources, destinations)[:, goal]
     route = [start]
     while to_goal[route[-1]] not in (0, UNREACHED):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from memenvs.compilation import njit
-from memenvs.graph.level import FAR
+from memenvs.graph.level import DESTINATION, FAR, FOLLOWING, SOURCE
 from memenvs.random import advance, integer
 from memenvs.words import ones, place_of_one
 
@@ -22,9 +22,9 @@ def distances_to_goal(level):
     while changed:
         changed = False
         for edge in range(level.edges):
-            nearer = level.to_goal[level.destinations[edge]]
-            if nearer != FAR and nearer + 1 < level.to_goal[level.sources[edge]]:
-                level.to_goal[level.sources[edge]] = nearer + 1
+            nearer = level.to_goal[level.links[edge, DESTINATION]]
+            if nearer != FAR and nearer + 1 < level.to_goal[level.links[edge, SOURCE]]:
+                level.to_goal[level.links[edge, SOURCE]] = nearer + 1
                 changed = True
 
 
@@ -75,7 +75,7 @@ def extend_reach(level):
             level.within[u, w] |= level.fresh[u, w]
             level.fresh[u, w] = _ZERO
     for edge in range(level.edges):
-        u, v = level.sources[edge], level.destinations[edge]
+        u, v = level.links[edge, SOURCE], level.links[edge, DESTINATION]
         for w in range(words):
             level.fresh[u, w] |= level.within[v, w]
     pairs = 0
@@ -114,9 +114,9 @@ def draw_path(level, key, low, high):
         key = advance(key)
         edge = level.first[station]
         for _ in range(integer(key, level.exits[station])):
-            edge = level.following[edge]
+            edge = level.links[edge, FOLLOWING]
         level.path[i] = edge
-        station = level.destinations[edge]
+        station = level.links[edge, DESTINATION]
     level.goal = station
     return key
 
@@ -137,12 +137,12 @@ def search(level, station, steps, queue):
         seen += 1
         edge = level.first[u]
         while edge >= 0:
-            v = level.destinations[edge]
+            v = level.links[edge, DESTINATION]
             if steps[v] == FAR:
                 steps[v] = steps[u] + 1
                 queue[reached] = v
                 reached += 1
-            edge = level.following[edge]
+            edge = level.links[edge, FOLLOWING]
     return reached
 
 
@@ -157,12 +157,12 @@ def first_exit(level, station, goal):
         seen += 1
         edge = level.first[u]
         while edge >= 0:
-            v = level.destinations[edge]
+            v = level.links[edge, DESTINATION]
             if via[v] < 0 and v != station:
                 via[v] = edge if u == station else via[u]
                 if v == goal:
                     return via[v]
                 queue[reached] = v
                 reached += 1
-            edge = level.following[edge]
+            edge = level.links[edge, FOLLOWING]
     return np.int16(-1)

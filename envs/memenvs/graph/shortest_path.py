@@ -5,10 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from memenvs.compilation import njit
-from memenvs.graph.level import best_exit, capacity, exit_labelled, mark_exits, sound_level
+from memenvs.graph.level import DESTINATION, LABEL, SOURCE, best_exit, capacity, exit_labelled, mark_exits, sound_level
 from memenvs.graph.phases import (
     BLANK,
-    DESCRIPTION,
     PLANNING,
     QUERY,
     TRAVEL,
@@ -54,7 +53,7 @@ def step(state, level, action):
     edge = exit_labelled(level, state.position, action)
     if edge < 0:
         return 0.0, True, False
-    destination = level.destinations[edge]
+    destination = level.links[edge, DESTINATION]
     state.right += level.to_goal[destination] < level.to_goal[state.position]
     state.position = destination
     state.last = edge
@@ -76,8 +75,8 @@ def observe(state, level, out):
         write_triple(out.observation, BLANK, BLANK, BLANK, TRAVEL)
     else:
         edge = state.last
-        source, destination = level.codes[level.sources[edge]], level.codes[level.destinations[edge]]
-        write_triple(out.observation, source, level.labels[edge], destination, TRAVEL)
+        source, destination = level.codes[level.links[edge, SOURCE]], level.codes[level.links[edge, DESTINATION]]
+        write_triple(out.observation, source, level.links[edge, LABEL], destination, TRAVEL)
 
 
 @njit

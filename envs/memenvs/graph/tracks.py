@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -92,7 +93,7 @@ def _exits() -> list[dict[tuple[int, int], tuple[int, int, int]]]:
     found: list[dict[tuple[int, int], tuple[int, int, int]]] = [{} for _ in tube.names]
     for line in range(len(tube.line_names)):
         for track in _tracks(tube, line):
-            for u, v in zip(track, track[1:], strict=False):
+            for u, v in pairwise(track):
                 for a, b, direction in ((u, v, 1), (v, u, -1)):
                     spare = sum(way[:2] == (line, direction) for way in found[a].values())
                     found[a][b, line] = (line, direction, spare)

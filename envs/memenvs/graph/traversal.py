@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from memenvs.compilation import njit
-from memenvs.graph.level import CODES, capacity, sound_level
+from memenvs.graph.level import CODES, DESTINATION, LABEL, capacity, sound_level
 from memenvs.graph.phases import (
     BLANK,
     PLANNING,
@@ -27,7 +27,7 @@ def state_dtype(steps: int) -> np.dtype:
             ("key", np.uint64),
             ("time", np.int32),
             ("right", np.int16),  # answers that were right
-            ("said", np.int16, (capacity(steps, 8),)),  # the answers
+            ("said", np.int16, (capacity(steps, 32),)),  # the answers
         ]
     )
 
@@ -56,7 +56,7 @@ def step(state, level, action):
 @njit
 def expected(level, answered):
     """The code of the station that a number of the path's edges lead to, and one more."""
-    return np.int64(level.codes[level.destinations[level.path[answered]]])
+    return np.int64(level.codes[level.links[level.path[answered], DESTINATION]])
 
 
 @njit
@@ -66,7 +66,7 @@ def observe(state, level, out):
         observe_description(state, level, out.observation)
     elif asked < level.asked:
         source = level.codes[level.start] if asked == 0 else BLANK
-        write_triple(out.observation, source, level.labels[level.path[asked]], BLANK, QUERY)
+        write_triple(out.observation, source, level.links[level.path[asked], LABEL], BLANK, QUERY)
     else:
         phase = TRAVEL if acting(state, level) else PLANNING
         write_triple(out.observation, BLANK, BLANK, BLANK, phase)
@@ -87,7 +87,7 @@ def measure(state, level, out):
 @njit
 def sound(params, state, level):
     answered = state.time - preparing(level)
-    if not (sound_level(params, level) and 0 <= state.time and answered <= level.asked <= state.said.size):
+    if not (sound_level(params, level) and state.time >= 0 and answered <= level.asked <= state.said.size):
         return False
     for i in range(answered):
         if not 0 <= state.said[i] < CODES:

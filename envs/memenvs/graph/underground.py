@@ -1,4 +1,4 @@
-"""The Underground tasks of Graves et al. (2016) on random graphs and on the real network, and two in which one travels."""
+"""Tasks on graphs, after Graves et al. (2016): random ones and the London Underground."""
 
 from __future__ import annotations
 
@@ -73,7 +73,9 @@ def define(
         name="Underground(" + ", ".join(f"{name}={value!r}" for name, value in asked.parameters.items()) + ")",
         params=asked.params,
         level=asked.level,
-        state=explore.state_dtype(asked.stations, asked.steps) if task == "explore" else module.state_dtype(asked.steps),
+        state=explore.state_dtype(asked.stations, asked.steps)
+        if task == "explore"
+        else module.state_dtype(asked.steps),
         out=np.dtype([("observation", np.uint8, (len(observation),))]),
         observation_space=MultiDiscrete(observation, dtype=np.uint8),
         action_space=MultiDiscrete([10, 10, 10]) if by_code else Discrete(asked.labels),
@@ -115,45 +117,106 @@ def split_of(asked: Task, task: str, map: str) -> dict[str, Any]:
 
 
 class Underground(SingleEnv):
-    """``memenvs/Underground-v0``: read the description of a graph, then travel in it.
+    """``memenvs/Underground-v0``: read the description of a graph, then travel in it or answer questions about it.
 
-    In every episode each station has a fresh random code of three digits and each exit of a station a label that no
-    other of its exits has. Three phases follow each other. *Description*: the directed edges, one a step, in random
-    order. *Query*: one step with start and goal; then ``planning`` blank steps. *Travel*: the agent sees where it is
-    and where it should go, and chooses the label of an exit.
+    The graph tasks of Graves et al. (2016, Nature 538), on random graphs as theirs and on the real London Underground,
+    and two in which an agent travels. Every station has a code of three digits and each exit of a station a label that
+    no other of its exits has, by default new ones in every episode. Up to four phases follow each other. *Description*:
+    the directed edges, one a step, in random order. *Query*: what is asked. *Planning*: blank steps. Then the agent
+    acts.
 
-    - Observation: ``MultiDiscrete([11, 11, 11, labels + 1, 11, 11, 11, 4])`` of bytes. Three digits of a source, a
-      label, three digits of a destination, the phase (0 description, 1 query, 2 planning, 3 travel). A digit d is given
-      as d + 1, a label l as l + 1, what is blank as 0. In the query the start, in travel the current station stands as
-      the source, the goal as the destination.
-    - Action: ``Discrete(labels)``, the exit to take; without effect before travel. A label that the station does not
-      have leaves the agent where it is, at the cost of a step.
-    - Reward: 0 before travel; each travel step costs ``step_cost``, and the one that arrives brings 1.
-    - End: terminated on arrival, and after ``slack`` travel steps more than the shortest way takes. That budget is part
-      of the task, so running out of it is an end and no truncation.
-    - ``info``: ``success`` (1 on arrival) and ``spl``, success weighted by the length of the shortest path over that of
-      the path taken (Anderson et al. 2018, arXiv:1807.06757).
+    - ``task="navigate"``: the query is a start and a goal. The agent travels, and sees at every step where it is.
+    - ``task="traversal"``: the query is a start and the labels of a path, one a step, the start with the first. The
+      agent names the stations that the path leads to, one a step. (The paper asks for whole triples; the other two
+      thirds of each are the answer before it and what the query said.)
+    - ``task="shortest_path"``: the query is a start and a goal. The agent names the exits of a shortest path, one a
+      step, and is shown after each the edge that it took.
+    - ``task="explore"``: there is no description. The agent travels from goal to goal, a new one where one is reached.
 
-    ``map="random"`` draws points uniformly in the unit square and gives each station edges to its K nearest, K uniform
-    within ``exits``, as Graves et al. (2016) do. ``map="underground"`` grows a connected neighbourhood of the London
-    Underground from a random station, adding uniformly drawn adjacent stations, with all connections between them. The
-    start and goal are a distance drawn uniformly from those within ``distance`` that occur, and then a pair of stations
-    that far apart. A graph without any such pair is drawn again.
+    Observation: bytes. A digit d is given as d + 1, a label l as l + 1, what is blank as 0.
 
-    The split of a random graph follows from the codes, labels, start and goal; that of a neighbourhood from the set of
-    its stations, so that a test neighbourhood is never seen in training, whatever its codes.
+    - ``MultiDiscrete([11, 11, 11, labels + 1, 11, 11, 11, 4])``: the code of a source, a label, the code of a
+      destination, the phase (0 description, 1 query, 2 planning, 3 action). With ``labels="codes"`` a label has three
+      digits too: ``MultiDiscrete([11] * 9 + [4])``. In the query the start stands as the source, the goal as the
+      destination. In phase 3, *navigate* has the current station as the source and the goal as the destination,
+      *traversal* is blank, and *shortest path* has the edge of the last answer (at the first answer it is blank).
+    - *explore*: ``MultiDiscrete([11, 11, 11, labels + 1, 11, 11, 11] + [2] * labels)``: the code of the current
+      station, the label that was chosen last, the code of the goal, and for every label whether there is such an exit.
 
-    :param map: ``"random"`` or ``"underground"``
-    :param stations: how many, as (low, high) or one number, from 2 to 500 (270 for the Underground)
+    Action: ``Discrete(labels)``, the exit to take; with ``labels="codes"`` ``MultiDiscrete([10, 10, 10])``, its digits.
+    In *traversal* always the digits of a station's code. Without effect before phase 3. A label that the station does
+    not have leaves a traveller where it is, at the cost of a step; in *shortest path* it ends the episode (the paper
+    excludes such answers, as ``random_walk`` does).
+
+    Reward, and end (always a termination: what an agent is given to do its task is part of the task):
+
+    - *navigate*, *explore*: every travel step costs ``step_cost``, and one that reaches a goal brings 1. The end comes
+      on arrival or after ``slack`` travel steps more than the shortest way takes; in *explore* after ``budget`` steps.
+    - *traversal*: a right answer brings 1 / length of the path. The end comes with the last answer.
+    - *shortest path*: arriving brings 1. The end comes on arrival, with a label that the station does not have, and
+      after as many answers as a shortest path has edges, so that no other arrives.
+
+    ``info``, when an episode ends:
+
+    - *navigate*: ``success`` (1 on arrival) and ``spl``, success weighted by the length of the shortest path over that
+      of the path taken (Anderson et al. 2018, arXiv:1807.06757).
+    - *traversal*: ``success`` (1 if all answers are right) and ``accuracy``, the share of right ones.
+    - *shortest path*: ``success`` (1 on arrival) and ``accuracy``, the share of a shortest path's edges that were
+      answered by one that leads nearer to the goal.
+    - *explore*: ``goals``, how many were reached; ``goals_later``, how many of these at stations that had been visited
+      before they became the goal; ``success``, 1 if any goal was reached; ``detour_first`` and ``detour_later``, the
+      steps to goals not visited and visited before over those of the shortest ways (1 is best, infinite where no such
+      goal was reached). Who remembers has the second near 1 and below the first.
+
+    Graphs:
+
+    - ``map="random"``: points uniform in the unit square, each station with edges to its K nearest, K uniform within
+      ``exits``, as in the paper.
+    - ``map="underground"``: a connected neighbourhood of the London Underground, grown from a random station by
+      uniformly drawn adjacent ones, with all connections between them.
+    - ``map="zone1"``: the 43 stations of Zone 1 on two lines or more, with a directed edge for each line and direction
+      between them, 212 in all: the size of the paper's test graph. ``map="network"``: all 270 stations, 752 edges.
+
+    *Navigate* and *shortest path* draw a distance uniformly from those within ``distance`` that occur, and then a start
+    and goal so far apart; a graph without any such pair is drawn again. *Traversal* draws the length of the path
+    uniformly, the start, and at each station one of its exits. *Explore* draws the start, and each goal from the other
+    stations that can be reached.
+
+    With ``labels_by="line"`` a label stands for a line and its direction, the same one at all stations of the line;
+    every episode draws which. North and east are one direction of a line, south and west the other. Where a line
+    branches, two exits can have the same line and direction; all but one of them then have a label that the line keeps
+    for this (see :mod:`memenvs.graph.tracks`). With ``labels_by="random"`` each station's labels are drawn by
+    themselves.
+
+    The split of a level follows, on a random graph, from all that is told and asked; on a neighbourhood, from the set
+    of its stations, whatever their codes; and where the graph is always the same one, from what is asked: start and
+    goal (in *explore* the first one only), or the path.
+
+    :param task: ``"navigate"``, ``"traversal"``, ``"shortest_path"`` or ``"explore"``
+    :param map: ``"random"``, ``"underground"``, ``"zone1"`` or ``"network"``
+    :param stations: how many, as (low, high) or one number, from 2 to 500 (270 for the Underground). ``"zone1"`` and
+        ``"network"`` have no use for this, ``exits`` and ``two_way``, and ignore them
     :param exits: how many edges leave a station, (low, high); at most all other stations. On the Underground only the
         upper bound counts: a neighbourhood in which a station has more is drawn again
-    :param distance: travel steps on a shortest way from start to goal, (low, high)
+    :param distance: *navigate*, *shortest path*: travel steps on a shortest way from start to goal, (low, high)
+    :param path: *traversal*: how many labels are asked, (low, high)
+    :param lesson: *traversal*: 1 to 14, *shortest path*: 1 to 15: the paper's ``stations``, ``exits``, and ``path`` or
+        ``distance`` of that lesson, and ``labels="codes"``; what is given beside it counts instead
     :param two_way: with each edge of a random graph also its reverse; a graph in which a station then has more exits
-        than there are labels is drawn again. The Underground has all its connections in both directions
-    :param labels: size of the alphabet of labels, from the most exits a station can have to 64
-    :param slack: travel steps beyond the shortest way before the episode ends
-    :param step_cost: what a travel step costs
-    :param planning: blank steps between query and travel
+        than there are labels is drawn again. By default only in *explore*. The Underground has all its connections in
+        both directions
+    :param labels: size of the alphabet of labels, from the most exits a station can have (or the number of lines and
+        directions) to 64; or ``"codes"``: labels are numbers of three digits, in every episode as many of the 1,000 as
+        there are stations, as in the paper (or lines and directions). By default 8, or as many as it takes
+    :param labels_by: ``"random"``, or on a real map ``"line"``, with parallel lines as edges of their own; the default
+        on ``"zone1"`` and ``"network"``
+    :param fixed: a number from which one graph is drawn with its codes and labels, the same in all episodes; only what
+        is asked changes, and the order of the description
+    :param description: whether there is a description; without one only a memory of earlier episodes helps
+    :param planning: blank steps between query and action, by default none and in *shortest path* 10
+    :param slack: *navigate*: travel steps beyond the shortest way before the episode ends
+    :param step_cost: *navigate*, *explore*: what a travel step costs
+    :param budget: *explore*: the steps of an episode
     :param split: ``"train"`` or ``"test"`` for levels that the other never has, ``None`` for all
     :param render_mode: ``"rgb_array"``, ``"human"`` or ``"ansi"``
     """
