@@ -45,8 +45,8 @@ def graph_once_drawn(generate: Callable[..., bool], params: np.ndarray, level: n
     :raises ValueError: if no level can be drawn
     """
     drawn = np.zeros(1, level)
-    key = fold(np.uint64(0), number)
-    if not any(generate(params[0], fold(key, attempt), drawn[0]) for attempt in range(ATTEMPTS)):
+    key = first_key(number)
+    if not any(generate(params[0], np.uint64(fold(key, attempt)), drawn[0]) for attempt in range(ATTEMPTS)):
         raise ValueError(
             f"no level of Underground can be drawn with fixed={number}: its parameters contradict each other"
         )
@@ -60,7 +60,12 @@ def graph_once_drawn(generate: Callable[..., bool], params: np.ndarray, level: n
 
 def name_once(graph: np.ndarray, params: np.ndarray, number: int) -> None:
     """Draw the names of a graph from a number."""
-    draw_names(params[0], fold(np.uint64(0), number), graph[0])
+    draw_names(params[0], first_key(number), graph[0])
+
+
+def first_key(number: int) -> np.uint64:
+    """The key of all that is drawn from a number; compiled functions take no Python integer beyond 63 bits for it."""
+    return np.uint64(fold(np.uint64(0), number))
 
 
 def params_of_graph(graph: np.ndarray, common: np.ndarray) -> np.ndarray:
