@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
+from gymnasium.spaces import MultiDiscrete
 
 from memenvs.compilation import njit
+from memenvs.engine.definition import Goals
 from memenvs.graph.level import DESTINATION, best_exit, capacity, exit_labelled, mark_exits, sound_level
 from memenvs.graph.phases import (
     BLANK,
@@ -14,6 +18,7 @@ from memenvs.graph.phases import (
     acting,
     observe_description,
     preparing,
+    write_code,
     write_triple,
 )
 
@@ -96,3 +101,35 @@ def sound(params, state, level):
         and 0 <= state.position < level.stations
         and 0 <= state.taken <= level.budget < state.route.size
     )
+
+
+# --- as a goal-conditioned task ---------------------------------------------------------------------------------------
+
+
+def goals(step_cost: float) -> Goals:
+    """Navigation as hindsight experience replay takes it."""
+    return Goals(MultiDiscrete([11] * 3, dtype=np.uint8), goals_of, partial(goal_reward, step_cost), hide_goal)
+
+
+def goals_of(state: np.void, level: np.void) -> tuple[np.ndarray, np.ndarray]:
+    """The code of the station to which the last travel step led, all 0 before the first; that of the goal."""
+    achieved, desired = np.zeros((2, 3), np.uint8)
+    if state["taken"] > 0:
+        write_code(achieved, 0, level["codes"][state["position"]])
+    write_code(desired, 0, level["codes"][level["goal"]])
+    return achieved, desired
+
+
+def goal_reward(step_cost: float, achieved: np.ndarray, desired: np.ndarray) -> np.ndarray:
+    """What the step brought after which a code was achieved; 0 where that step was no travel."""
+    travelled = np.any(achieved != 0, axis=-1)
+    arrived = travelled & np.all(achieved == desired, axis=-1)
+    return arrived * 1.0 - travelled * step_cost
+
+
+def hide_goal(observation: np.ndarray) -> np.ndarray:
+    """An observation without the code of the goal."""
+    hidden = observation.copy()
+    if hidden[-1] in (QUERY, TRAVEL):
+        hidden[-4:-1] = 0
+    return hidden

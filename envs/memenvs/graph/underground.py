@@ -91,6 +91,7 @@ def define(
         draw=draw,
         text=text,
         frames_per_second=2,
+        goals=navigate.goals(asked.parameters["step_cost"]) if task == "navigate" else None,
         **more,
         **split_of(asked, task, map),
     )
