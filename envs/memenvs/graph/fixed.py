@@ -52,7 +52,7 @@ def graph_once_drawn(generate: Callable[..., bool], params: np.ndarray, level: n
         )
     stations, edges, path = (drawn[name].shape[1] for name in ("codes", "links", "path"))
     graph = np.zeros(1, level_dtype(stations, edges, path, search=False))
-    for name in graph.dtype.names:
+    for name in graph.dtype.names or ():
         if name not in ("within", "fresh"):
             graph[name] = drawn[name]
     return graph
@@ -75,7 +75,7 @@ def params_of_graph(graph: np.ndarray, common: np.ndarray) -> np.ndarray:
     :param common: all other parameters, likewise
     """
     params = np.zeros(1, fixed_params(graph.dtype))
-    for name in common.dtype.names:
+    for name in common.dtype.names or ():
         params[name] = common[name]
     n, e = int(graph["stations"][0]), int(graph["edges"][0])
     steps = distances(n, graph["links"][0, :e, SOURCE], graph["links"][0, :e, DESTINATION])

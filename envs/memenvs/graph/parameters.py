@@ -164,7 +164,7 @@ def resolve(
         generate = generate_fixed
         layout = params.dtype["graph"]
 
-    parameters = {"task": task, "map": map}
+    parameters: dict[str, Any] = {"task": task, "map": map}
     if not whole:
         parameters |= {"stations": (low, high), "exits": exits, "two_way": two_way}
     parameters |= options | {"labels": labels, "labels_by": labels_by, "fixed": fixed}
