@@ -557,28 +557,26 @@ def test_damaged_snapshots_are_refused(record, field):
             envs.restore(snapshot | {"rows": rows.view(np.uint8).reshape(3, -1)})
 
 
-def test_constraints_and_orders_that_cannot_be():
+@pytest.mark.parametrize("damage", ["same block", "no relation", "twice", "missing", "hanging", "two of a block"])
+def test_goals_and_boards_that_cannot_be(damage):
     envs = make(2)
-    kept = envs.batch.rows.copy()
-    asked = int(kept[0]["level"]["asked"])
-    for damage in ("same block", "no relation", "twice", "hanging", "missing", "letter"):
-        rows = kept.copy()
-        level, state = rows[0]["level"], rows[0]["state"]
-        if damage == "same block":
-            level["constraints"][asked, 0, 0] = level["constraints"][asked, 0, 2]
-        elif damage == "no relation":
-            level["constraints"][asked, 0, 1] = 5
-        elif damage == "twice":
-            level["order"][0] = level["order"][1]
-        elif damage == "missing":
-            level["order"][0] = 6 * asked + 5
-            level["counts"][asked] = 5
-        elif damage == "hanging":
-            state["cells"][:] = [0, 1, 0, 2, 3, 0, 4, 5, 6]
-        else:
-            level["letters"][9] = 0
-        with pytest.raises(ValueError, match="damaged"):
-            envs.restore(envs.snapshot() | {"rows": rows.view(np.uint8).reshape(2, -1)})
+    rows = envs.batch.rows.copy()
+    level, state = rows[0]["level"], rows[0]["state"]
+    goal = int(np.argmin(level["counts"]))  # it has less than 6 constraints
+    if damage == "same block":
+        level["constraints"][goal, 0, 0] = level["constraints"][goal, 0, 2]
+    elif damage == "no relation":
+        level["constraints"][goal, 0, 1] = 5
+    elif damage == "twice":
+        level["order"][0] = level["order"][1]
+    elif damage == "missing":
+        level["order"][np.flatnonzero(level["order"] == 6 * goal)[0]] = 6 * goal + 5
+    else:
+        level["start"] = [0, 1, 0, 2, 3, 0, 4, 5, 6] if damage == "hanging" else [1, 1, 0, 2, 3, 0, 4, 5, 6]
+    assert level["counts"][goal] < 6
+    assert state["time"] == 0
+    with pytest.raises(ValueError, match="damaged"):
+        envs.restore(envs.snapshot() | {"rows": rows.view(np.uint8).reshape(2, -1)})
 
 
 def test_text_tells_all():
