@@ -188,6 +188,30 @@ def test_what_is_drawn_is_uniform():
         assert np.all(np.abs(np.bincount(drawn)[1:] / 4000 - 1) < 0.1)
 
 
+def test_goals_are_drawn_as_described():
+    """One move away: a random move, a random pair of blocks that then stand side by side, unless it did before."""
+    levels = levels_of({"lesson": 1}, n=6000)
+    drawn, chances = Counter(), {}
+    for level in levels:
+        board = board_of(level["start"])
+        if board not in chances:
+            nexts = [there for a in range(6) if (there := moved(board, a)) is not None]
+            pairs = [[c for c in product((1, 2, 3), (1, 3), (1, 2, 3)) if c[0] != c[2] and true(b, c)] for b in nexts]
+            weights = Counter()
+            for facts in pairs:
+                for fact in facts:
+                    weights[fact] += (not true(board, fact)) / len(facts)
+            chances[board] = {fact: weight / sum(weights.values()) for fact, weight in weights.items() if weight}
+        for ((first, relation, second),) in goals_of(level):
+            drawn[board, (first, relation, second) if relation % 2 else (second, relation - 1, first)] += 1
+    starts = Counter(board_of(level["start"]) for level in levels)
+    expected = {(b, f): 2 * starts[b] * chance for b, facts in chances.items() for f, chance in facts.items()}
+    assert drawn.keys() == expected.keys()
+    chi = sum((drawn[case] - mean) ** 2 / mean for case, mean in expected.items())
+    freedom = len(expected) - len(starts)
+    assert chi < freedom + 5 * np.sqrt(2 * freedom)
+
+
 def test_descriptions_are_interleaved():
     level = levels_of({"lesson": 25}, n=1)[0]
     letters = level["order"][:60] // 6
