@@ -83,8 +83,13 @@ def reset(state, level):
 
 
 @njit
+def out_of_time(state, level):
+    return state.time >= PATIENCE * level.trials
+
+
+@njit
 def over(state, level):
-    return (state.trial >= level.trials) | (state.time >= PATIENCE * level.trials)
+    return (state.trial >= level.trials) | out_of_time(state, level)
 
 
 @njit
@@ -108,8 +113,7 @@ def step(state, level, action):
     state.action = action
     state.reward = reward
     state.time += 1
-    finished = state.trial >= level.trials
-    return reward, finished, not finished and over(state, level)
+    return reward, state.trial >= level.trials, out_of_time(state, level)
 
 
 @njit
