@@ -54,7 +54,7 @@ def reset(state, level):
     state.direction = level.direction
     state.carried = 0
     state.steps = 0
-    state.success = False
+    state.success = 0
     if level.rule == OBSTACLES_RULE:
         state.obstacles[:] = level.obstacles
         state.random[:] = level.random
@@ -94,7 +94,7 @@ def step(state, level, action):
         if rule == OBSTACLES_RULE and ends:
             reward = -1.0
     if success:
-        state.success = True
+        state.success = 1
         reward = 1 - 0.9 * (state.steps / level.max_steps)
     return reward, terminated, state.steps >= level.max_steps
 
@@ -230,4 +230,4 @@ def legal(state, level, mask):
 
 @njit
 def measure(state, level, out):
-    out[0] = state.success
+    out[0] = state.success != 0

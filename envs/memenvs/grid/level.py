@@ -44,16 +44,15 @@ _GRID = [
     ("obstacles", np.int16, (MOST_OBSTACLES, 2)),  # x and y of what moves by itself
     ("random", np.uint64, (6,)),  # MiniGrid's generator of random numbers, where its dynamics draw from it
 ]
-STATE = np.dtype(
+STATE = np.dtype(  # without gaps: equal states have equal bytes
     [
         ("key", np.uint64),
         *_PLACE,
         ("carried", CELL),  # 0 for nothing
         ("steps", np.int32),
-        ("success", np.bool_),
+        ("success", np.int32),  # 1 for success
         *_GRID,
-    ],
-    align=True,
+    ]
 )
 LEVEL = np.dtype(
     [
