@@ -1,16 +1,20 @@
-"""The best action in MiniGrid's environments, where a search through few states finds it.
+"""The best action in MiniGrid's environments, where it is quickly found.
 
-The search goes breadth first over the agent's place and direction and over one thing more that changes: whether it
-carries the key, or whether the red door is open. That these are all that matters follows from the levels: they hold at
-most one thing that can be moved, a key; only what has to be passed is opened, right before it is passed; and since
-their doors lead to rooms of one door or stand in a row, every way to the key opens the same doors.
+Where nothing has to be moved but one key, the search goes breadth first over the agent's place and direction and over
+one thing more that changes: whether it carries the key, or whether the red door is open. That these are all that
+matters follows from the levels: they hold at most one thing that can be moved, a key; only what has to be passed is
+opened, right before it is passed; and since their doors lead to rooms of one door or stand in a row, every way to the
+key opens the same doors. Elsewhere :mod:`memenvs.grid.search` goes through all that can happen.
 """
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from memenvs.compilation import njit
+from memenvs.engine.definition import no_oracle
 from memenvs.grid.cells import (
     CLOSED,
     DOOR,
@@ -35,6 +39,7 @@ from memenvs.grid.level import (
     RED_BLUE_RULE,
 )
 from memenvs.grid.names import FAMILIES
+from memenvs.grid.search import search
 
 PLANNED = (
     "Memory",
@@ -52,12 +57,30 @@ PLANNED = (
     "Fetch",
     "LockedRoom",
 )
-WITH_ORACLE = frozenset(f"MiniGrid-{family}{variant}" for family in PLANNED for variant in FAMILIES[family].split())
+SEARCHED = (  # those in which a search takes about a millisecond or less
+    "GoToObject-6x6-N2-v0",
+    "GoToObject-8x8-N2-v0",
+    "KeyCorridorS3R1-v0",
+    "KeyCorridorS3R2-v0",
+    "KeyCorridorS3R3-v0",
+    "ObstructedMaze-1Dl-v0",
+    "ObstructedMaze-1Dlh-v0",
+    "PutNear-6x6-N2-v0",
+    "PutNear-8x8-N3-v0",
+    "UnlockPickup-v0",
+)
 
 # A node is (y, x, direction, phase, opened), from the highest bits. In phase 1 the agent has picked up the key, or has
 # opened the red door; ``opened`` says that the door before it, which was not open, now is.
 _LINE = 32
 _NODES = MOST_LINES * _LINE * 16
+
+
+def oracle_of(name: str) -> Any:
+    """The oracle of one of MiniGrid's environments, compiled; ``no_oracle`` where none is known."""
+    names = {f"{family}{variant}" for family in PLANNED for variant in FAMILIES[family].split()}
+    name = name.removeprefix("MiniGrid-")
+    return oracle if name in names else search if name in SEARCHED else no_oracle
 
 
 @njit
@@ -88,8 +111,6 @@ def oracle(state, level):
             opened or enters(state, level, to_x, to_y, there, phase) or (phase and passed[to_y] >> np.uint32(to_x) & 1)
         ):
             tail = reach(node(to_x, to_y, direction, phase, 0), here, parents, queue, tail)
-        if opened:
-            continue
         for turn in (-1, 1):
             tail = reach(node(x, y, (direction + turn) & 3, phase, 0), here, parents, queue, tail)
         if (rule == GOAL_RULE) | (rule == OPEN_RULE):
@@ -147,8 +168,6 @@ def ending(level, x, y, to_x, to_y, there, phase, key):
 @njit
 def enters(state, level, x, y, there, phase):
     """Whether the agent may go forward to a place and should not avoid it."""
-    if level.rule == MEMORY_RULE and x == level.other[0] and y == level.other[1]:
-        return False
     if lets_pass(there):
         return kind_of(there) != LAVA
     if level.rule == RED_BLUE_RULE:
