@@ -24,17 +24,20 @@ def begun(level):
     return state
 
 
+def named(state):
+    """What tells a state from others: all but padding, time and what follows from the cells."""
+    return int(state["x"]), int(state["y"]), int(state["direction"]), int(state["carried"]), state["cells"].tobytes()
+
+
 def explored(level, most):
-    """All that can happen in a level: its states by their bytes, with their distances from success.
+    """All that can happen in a level: its states, their numbers by name, their distances from success.
 
     Every action is tried in every state, by the rules alone.
     """
     level["max_steps"] = 2**30
     first = begun(level)
-    found, waiting, before, wins = {first.tobytes(): 0}, deque([first]), [[]], []
-    while waiting:
-        state = waiting.popleft()
-        number = found[state.tobytes()]
+    found, states, before, wins = {named(first): 0}, [first], [[]], []
+    for number, state in enumerate(states):  # which grow on the way
         for action in range(7):
             after = state.copy()
             reward, terminated, _ = dynamics.step(after, level, action)
@@ -43,11 +46,11 @@ def explored(level, most):
                     wins.append(number)
                 continue
             after["steps"] = 0
-            key = after.tobytes()
+            key = named(after)
             if key not in found:
                 found[key] = len(found)
                 before.append([])
-                waiting.append(after)
+                states.append(after)
                 assert len(found) <= most
             before[found[key]].append(number)
     distances, waiting = np.full(len(found), -1), deque(dict.fromkeys(wins))
@@ -58,15 +61,15 @@ def explored(level, most):
             if distances[earlier] < 0:
                 distances[earlier] = distances[number] + 1
                 waiting.append(earlier)
-    return found, distances
+    return states, found, distances
 
 
 def check_everywhere(level, oracle, every=1, most=40_000):
     """In each state the oracle's action comes one step nearer to success, as far as there is one."""
-    found, distances = explored(level, most)
+    states, found, distances = explored(level, most)
     assert distances[0] > 0
-    for key, number in list(found.items())[::every]:
-        state = np.frombuffer(bytearray(key), STATE)[0]
+    for number in range(0, len(states), every):
+        state = states[number]
         action = oracle(state, level)
         if distances[number] < 0:
             assert action == -1
@@ -78,7 +81,7 @@ def check_everywhere(level, oracle, every=1, most=40_000):
             assert terminated and reward > 0
         else:
             assert not terminated
-            assert distances[found[state.tobytes()]] == distances[number] - 1
+            assert distances[found[named(state)]] == distances[number] - 1
     return len(found)
 
 

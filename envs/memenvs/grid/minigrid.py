@@ -10,14 +10,14 @@ from gymnasium.spaces import Box, Discrete
 
 from memenvs.batched import BatchedEnv, Definition, SingleEnv
 from memenvs.checks import is_integer, positive, within
-from memenvs.engine.definition import always_decides, no_oracle
+from memenvs.engine.definition import always_decides
 from memenvs.grid.dynamics import ACTIONS, legal, measure, observe, observe_with_mission, reset, step
 from memenvs.grid.level import LEVEL, MOST_WORDS, STATE
 from memenvs.grid.levels import MOST_LEVELS, Pool, digest, digests, generate, params_dtype, pool
 from memenvs.grid.missions import observation_space
 from memenvs.grid.missions import text as mission_text
 from memenvs.grid.names import NAMES
-from memenvs.grid.oracle import WITH_ORACLE, oracle
+from memenvs.grid.oracle import oracle_of
 from memenvs.grid.sound import sound
 from memenvs.grid.view import MOST_VIEW, look
 
@@ -51,7 +51,7 @@ def define(
         reset=reset,
         step=step,
         observe=observe_with_mission if drawn.with_mission else observe,
-        oracle=oracle if level in WITH_ORACLE else no_oracle,
+        oracle=oracle_of(level),
         decides=always_decides,
         legal=legal,
         metrics=("success",),
@@ -141,7 +141,7 @@ class MiniGrid(SingleEnv):
     - End: terminated by success or failure, as the environment has it, truncated after ``max_steps``.
     - ``info``: ``success``, 1 if the reward was positive.
 
-    The oracle, where there is one, takes the fewest steps to success; ``memenvs.grid.oracle.WITH_ORACLE`` names the
+    The oracle, where there is one, takes the fewest steps to success; ``memenvs.grid.oracle`` names the
     environments that have one.
 
     The split of a level follows from its grid, the agent's place and the mission. Where there are few different levels
