@@ -342,7 +342,7 @@ def test_pictures(name):
 
 
 def test_only_some_have_an_oracle():
-    env, other = (MiniGrid(level=f"MiniGrid-{name}", levels=64) for name in ("MemoryS13-v0", "KeyCorridorS3R3-v0"))
+    env, other = (MiniGrid(level=f"MiniGrid-{name}", levels=64) for name in ("MemoryS13-v0", "KeyCorridorS6R3-v0"))
     env.reset(seed=0)
     other.reset(seed=0)
     rewards = []
