@@ -66,7 +66,9 @@ def test_docstrings_tell_every_parameter(cls):
     assert all(told.parameters.values())
     assert told.summary.endswith((".", "?"))
     for what in ("Observation", "Action", "Reward", "End", "``info``"):
-        assert f"- {what}: " in told.body, f"{cls.__name__} does not tell its {what}"
+        # A paragraph or an entry of a list that begins with the word, or with two of them: "Reward, and end: ...".
+        found = re.search(rf"^(- )?(\w+, and )?{what}\b", told.body, re.MULTILINE | re.IGNORECASE)
+        assert found, f"{cls.__name__} does not tell its {what}"
 
 
 def test_what_the_document_shows_runs(document):
