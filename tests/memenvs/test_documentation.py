@@ -67,7 +67,7 @@ def test_docstrings_tell_every_parameter(cls):
     assert told.summary.endswith((".", "?"))
     for what in ("Observation", "Action", "Reward", "End", "``info``"):
         # A paragraph or an entry of a list that begins with the word, or with two of them: "Reward, and end: ...".
-        found = re.search(rf"^(- )?(\w+, and )?{what}\b", told.body, re.MULTILINE | re.IGNORECASE)
+        found = re.search(rf"^(- )?(\w+, and )?{what}(?!\w)", told.body, re.MULTILINE | re.IGNORECASE)
         assert found, f"{cls.__name__} does not tell its {what}"
 
 
