@@ -135,6 +135,14 @@ def test_rooms_have_one_door_in_each_wall():
         assert min(sides) == 1
 
 
+def test_doors_stand_in_walls_whatever_the_loops():
+    for level in levels_of(20, size=21, algorithm="rooms", loops=0.5):
+        kinds = kind_of(cells_of(level))
+        for y, x in np.argwhere(kinds == DOOR):
+            beside = kinds[[y - 1, y + 1], x] if x % 2 == 0 else kinds[y, [x - 1, x + 1]]
+            assert (beside == WALL).all()
+
+
 def test_goals_lie_in_empty_cells_anywhere():
     levels = levels_of(20_000, size=7, algorithm="backtracker", loops=1, colours=False)
     places = levels["places"][:, 0]
