@@ -139,8 +139,8 @@ EXPERIMENTS = {
     "maze": Experiment(
         title="A goal found again",
         about="Recipe `maze` (PPO): a hidden goal stays where it is while the agent is put elsewhere each time it gets "
-        "there. How many times it got there, and the steps that the first way and the later ones took, in 500 episodes "
-        "of mazes not seen before.",
+        "there. How many times it got there, and how short its first way and the later ones were (the fewest possible "
+        "steps over those it took), in 500 episodes of mazes not seen before.",
         recipe="maze",
         rows={"gru": {}, "lstm": {}, "none": {}},
         tests={name: {"metric": name} for name in ("goals", "first", "later")},
