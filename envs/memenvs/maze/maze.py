@@ -31,6 +31,9 @@ def state_dtype(side: int) -> np.dtype:
     i2, i4 = np.int16, np.int32
     return np.dtype(
         [
+            # First what is long and seldom read, so that the rest lies beside the level, which is read in every step.
+            ("to_goal", i2, (4 * side * side,)),
+            ("places", i2, (side * side,)),  # from near to far
             ("key", np.uint64),
             ("x", i2),
             ("y", i2),
@@ -48,8 +51,6 @@ def state_dtype(side: int) -> np.dtype:
             ("far", i2),  # the first of those places from which a trial may begin
             ("free", i2),  # how many places there are
             ("trail", np.uint64, (side,)),  # bits: the cells where the agent has been in this trial
-            ("to_goal", i2, (4 * side * side,)),
-            ("places", i2, (side * side,)),  # from near to far
         ]
     )
 
