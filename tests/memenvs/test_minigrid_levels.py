@@ -87,6 +87,14 @@ def test_a_pool_is_drawn_once(folder, monkeypatch):
         pool("MiniGrid-Fetch-5x5-N2-v0", 50)
 
 
+@pytest.mark.parametrize("name", ["cells", "level", "missions", "pcg64", "view"])
+def test_pools_of_other_code_are_not_taken(name, tmp_path, monkeypatch):
+    before = module.stamp()
+    (tmp_path / "edited.py").write_text("other")
+    monkeypatch.setattr(f"memenvs.grid.{name}.__file__", str(tmp_path / "edited.py"))
+    assert module.stamp.__wrapped__() != before
+
+
 def damages(data):
     middle = len(data) // 2
     yield b""
@@ -110,6 +118,18 @@ def test_a_damaged_pool_is_drawn_again(folder, monkeypatch):
         assert same(pool("MiniGrid-DoorKey-5x5-v0", 50), first)
         assert len(draws) == number + 2
     assert set(folder.iterdir()) == {file, other}
+
+
+def test_a_wrong_bit_anywhere_is_noticed_or_harmless(folder):
+    first = pool("MiniGrid-DoorKey-5x5-v0", 50)
+    (file,) = folder.iterdir()
+    data, noticed = file.read_bytes(), 0
+    for place in range(0, len(data), 3):
+        file.write_bytes(data[:place] + bytes([data[place] ^ 16]) + data[place + 1 :])
+        loaded = module.load(file, 50)
+        noticed += loaded is None
+        assert loaded is None or same(loaded, first)
+    assert noticed > len(data) / 6
 
 
 def test_a_folder_that_cannot_be_written(tmp_path, monkeypatch):
@@ -197,6 +217,7 @@ def test_names_are_all_of_minigrids_own():
         ("agent_view_size", 17, "agent_view_size"),
         ("agent_view_size", 7.0, "agent_view_size"),
         ("max_steps", 0, "max_steps must be an integer of at least 1"),
+        ("max_steps", 2**31, "max_steps must be at most 2147483647"),
         ("levels", 0, "levels must be an integer from 1 to 65536"),
         ("levels", 65537, "levels"),
     ],
