@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+MOST = 2**31 - 1  # of what records keep in 32 bits
+
 
 def is_integer(value: Any) -> bool:
     """Whether a value is an integer, which a boolean is not meant to be."""
@@ -13,9 +15,11 @@ def is_integer(value: Any) -> bool:
 
 
 def positive(name: str, value: Any) -> int:
-    """An integer of at least 1."""
+    """An integer of at least 1 that fits into 32 bits."""
     if not is_integer(value) or value < 1:
         raise ValueError(f"{name} must be an integer of at least 1, not {value!r}")
+    if value > MOST:
+        raise ValueError(f"{name} must be at most {MOST}, not {value}")
     return int(value)
 
 
