@@ -16,9 +16,9 @@ LEAST_ONE_HOT = 256  # numbers in the one-hot code of a sentence; shorter ones a
 
 
 def is_grid(space: spaces.Space) -> bool:
-    """Whether a space is MiniGrid's view of a grid: bytes (n, m, 3), too small to be a picture."""
+    """Whether a space is MiniGrid's view of a grid: bytes (n, m, 3), n and m at least 3, too small to be a picture."""
     shape = space.shape or (0,)
-    return is_image_space(space) and shape[-1] == 3 and max(shape) < SMALLEST_PICTURE
+    return is_image_space(space) and shape[-1] == 3 and min(shape) >= 3 and max(shape) < SMALLEST_PICTURE
 
 
 def is_words(space: spaces.Space) -> bool:

@@ -27,6 +27,7 @@ def test_which_spaces_are_grids_and_sentences():
         spaces.Box(0, 255, (3, 20, 20), np.uint8),
         spaces.Box(0, 255, (7, 7, 1), np.uint8),
     ]
+    assert not any(is_grid(space) for space in (grid(1, 7), grid(7, 2)))
     others = [spaces.Box(0, 10, (7, 7, 3), np.uint8), spaces.Box(0, 255, (7, 7, 3)), spaces.Discrete(3)]
     assert not any(is_grid(space) for space in pictures + others)
     assert is_words(sentence()) and is_words(spaces.MultiDiscrete([128, 128]))
@@ -59,6 +60,7 @@ def test_codes_too_large_count_as_the_largest():
 def test_a_grid_too_small():
     with pytest.raises(ValueError, match="at least 3 by 3"):
         GridEncoder(grid(1, 7))
+    assert default_encoder(grid(1, 7))(grid(1, 7)).features_dim == 21
 
 
 def test_a_sentence_is_a_linear_layer_on_one_hot_words():
