@@ -423,7 +423,7 @@ class Maze(SingleEnv):
       next trial will lead, which can save a turn.
 
     The first trial begins, and with one goal each other one, in a cell drawn uniformly from those at least half the
-    side of the maze away, in steps to the goal from the best direction.
+    side of the maze away, rounded down, in steps to the goal from the best direction.
 
     ``algorithm="backtracker"`` gives long winding corridors, ``"kruskal"`` many short dead ends, ``"rooms"`` rooms of
     up to a third of the side, by recursive division, with one open door in each wall. The split follows from the walls
