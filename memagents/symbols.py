@@ -13,6 +13,7 @@ from torch.nn import functional as F
 SMALLEST_PICTURE = 36  # pixels a side that NatureCNN needs
 SIZES = (16, 8, 4)  # how many types, colours and states of a cell are told apart: MiniGrid has 11, 6 and 4
 LEAST_ONE_HOT = 256  # numbers in the one-hot code of a sentence; shorter ones are no burden
+LEAST_WORDS = 20  # of a language: fewer codes are digits or cards, and no sum of embeddings could keep many apart
 
 
 def is_grid(space: spaces.Space) -> bool:
@@ -28,6 +29,7 @@ def is_words(space: spaces.Space) -> bool:
         and space.nvec.ndim == 1
         and bool((space.nvec == space.nvec[0]).all())
         and not space.start.any()
+        and space.nvec[0] >= LEAST_WORDS
         and int(space.nvec.sum(dtype=np.int64)) >= LEAST_ONE_HOT
     )
 

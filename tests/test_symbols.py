@@ -31,7 +31,12 @@ def test_which_spaces_are_grids_and_sentences():
     others = [spaces.Box(0, 10, (7, 7, 3), np.uint8), spaces.Box(0, 255, (7, 7, 3)), spaces.Discrete(3)]
     assert not any(is_grid(space) for space in pictures + others)
     assert is_words(sentence()) and is_words(spaces.MultiDiscrete([128, 128]))
-    short = [sentence(40, 6), spaces.MultiDiscrete([300, 299]), spaces.MultiDiscrete([300, 300], start=[0, 1])]
+    short = [
+        sentence(40, 6),
+        sentence(14, 52),
+        spaces.MultiDiscrete([300, 299]),
+        spaces.MultiDiscrete([300, 300], start=[0, 1]),
+    ]
     assert not any(is_words(space) for space in [*short, spaces.MultiDiscrete([[300, 300]]), spaces.MultiBinary(300)])
 
 

@@ -17,7 +17,6 @@ OPEN, CLOSED, LOCKED = range(3)
 
 TYPES = ("unseen", "empty", "wall", "floor", "door", "key", "ball", "box", "goal", "lava")
 COLOURS = ("red", "green", "blue", "purple", "yellow", "grey")
-STATES = ("open", "closed", "locked")
 
 RIGHT, DOWN, LEFT, UP = range(4)  # directions
 

@@ -6,7 +6,8 @@ are type, colour and state; (0, 0, 0) is a cell that cannot be seen, and beyond 
 cell the agent sees what it carries.
 
 Sight needs to know of a row of cells, or a column, only which of them hide nothing. These bits are kept beside the
-cells, ``rows[y]`` with bit x and ``columns[x]`` with bit y, so that a look reads no cell but those that it shows.
+cells, ``rows[y]`` with bit x and ``columns[x]`` with bit y, so that a look reads no cell but those that it shows. For
+these bits and half of a view to fit into a word, a grid may have up to 48 cells a side.
 """
 
 from __future__ import annotations
@@ -23,7 +24,6 @@ from memenvs.grid.cells import DOWN, EMPTY, GREY, LEFT, RIGHT, WALL, cell, colou
 from memenvs.words import intrinsic, lowest
 
 MOST_VIEW = 15
-MOST_SIDE = 48  # of a grid: its bits and the half of a view fit into a word
 
 _ONE, _TWO, _FOUR, _EIGHT = (np.uint64(shift) for shift in (1, 2, 4, 8))
 
