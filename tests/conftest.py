@@ -1,18 +1,23 @@
 """How the tests are shared between processes."""
 
+import re
 from pathlib import Path
 
 import pytest
 
 WORLDS = Path(__file__).parent / "memenvs"
+KERNEL = re.compile(r"\b(dnc|ntm)\b")  # cores whose kernels take a minute to compile
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
-    """Tests of one environment stay in one process (``--dist loadgroup``), so that no two compile the same code."""
+    """What compiles the same code stays in one process (``--dist loadgroup``): an environment, and a core's kernel."""
     for item in items:
-        if item.path.parent == WORLDS:
-            parameters = item.callspec.params if hasattr(item, "callspec") else {}
-            name = parameters.get("name", "")
-            of_engine = isinstance(name, str) and item.path.name == "test_engine.py" and "/" in name
-            item.add_marker(pytest.mark.xdist_group(name if of_engine else item.path.stem))
+        parameters = item.callspec.params if hasattr(item, "callspec") else {}
+        name, kernel = parameters.get("name", ""), KERNEL.search(item.nodeid)
+        if item.path.name == "test_engine.py" and isinstance(name, str) and "/" in name:
+            item.add_marker(pytest.mark.xdist_group(name))
+        elif item.path.parent == WORLDS:
+            item.add_marker(pytest.mark.xdist_group(item.path.stem))
+        elif kernel:
+            item.add_marker(pytest.mark.xdist_group(kernel[1]))

@@ -58,7 +58,8 @@ class Answers:
             words = line.replace(",", " ").split()
             bits = isinstance(self.space, MultiBinary)
             numbers = _integers(list("".join(words)) if bits else words)
-            if len(numbers) == self.space.shape[0] and self.space.contains(np.array(numbers, self.space.dtype)):
+            sizes = [2] * self.space.shape[0] if bits else self.space.nvec.tolist()
+            if len(numbers) == len(sizes) and all(0 <= n < size for n, size in zip(numbers, sizes, strict=True)):
                 return np.array(numbers)
         raise WrongAnswer(f"{line!r} is no answer: type {self.wanted()}")
 

@@ -241,7 +241,7 @@ def test_the_list(capsys, monkeypatch):
     ("words", "message"),
     [
         (["TMase-v0"], "error: there is no environment 'TMase-v0'"),
-        (["memenvs/Maze"], "memenvs has: memenvs/TMaze-v0, memenvs/Underground-v0, "),
+        (["memenvs/Maize"], "memenvs has: memenvs/TMaze-v0, memenvs/Maze-v0, memenvs/Underground-v0, "),
         (["CartPole-v1"], "error: CartPole-v1 does not stand on memenvs.batched"),
         (["TMaze-v0", "--length", "0"], "error: length must be an integer of at least 1, not 0"),
         (["TMaze-v0", "--split", "test"], "error: split must be None"),

@@ -19,6 +19,7 @@ from memenvs.graph.family_level import (
     sound_level,
 )
 from memenvs.graph.level import CODES
+from memenvs.graph.phases import write_code
 from memenvs.graph.relations import LABELS, LONGEST, SHORTEST, relation_tree
 
 DESCRIPTION, QUERY, PLANNING = range(3)
@@ -104,9 +105,9 @@ def observe(state, level, out):
     query, since = query_at(state, level)
     if query < 0:
         edge = level.order[state.time]
-        write(observation, 0, level.codes[level.sources[edge]])
-        write(observation, 3, level.labels[edge])
-        write(observation, 6, level.codes[level.destinations[edge]])
+        write_code(observation, 0, level.codes[level.sources[edge]])
+        write_code(observation, 3, level.labels[edge])
+        write_code(observation, 6, level.codes[level.destinations[edge]])
         observation[PHASE] = DESCRIPTION
         observation[ANSWER] = False
         return
@@ -116,18 +117,9 @@ def observe(state, level, out):
     observation[PHASE] = PLANNING
     observation[ANSWER] = since == level.planning
     if since == 0:
-        write(observation, 0, level.codes[level.asked[query]])
-        write(observation, 3, level.relations[query])
+        write_code(observation, 0, level.codes[level.asked[query]])
+        write_code(observation, 3, level.relations[query])
         observation[PHASE] = QUERY
-
-
-@njit
-def write(observation, place, code):
-    """Write the three digits of a code, d as d + 1."""
-    code = np.uint32(code)
-    observation[place] = code // np.uint32(100) + 1
-    observation[place + 1] = code // np.uint32(10) % np.uint32(10) + 1
-    observation[place + 2] = code % np.uint32(10) + 1
 
 
 @njit
