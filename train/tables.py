@@ -136,6 +136,20 @@ EXPERIMENTS = {
         document="worlds.md",
         curves="minutes",
     ),
+    "minigrid_doorkey": Experiment(
+        title="MiniGrid's DoorKey, here and on MiniGrid",
+        about="The same recipe on either implementation of DoorKey-5x5, 300,000 steps; success in 1,000 episodes here.",
+        recipe="minigrid_memory",
+        rows={
+            name: {"core": "lstm", "env": f"{space}MiniGrid-DoorKey-5x5-v0", "total_timesteps": 300_000}
+            for name, space in (("memenvs", "memenvs/"), ("MiniGrid", ""))
+        },
+        tests={"success": {"env": "memenvs/MiniGrid-DoorKey-5x5-v0"}},
+        algorithm=RecurrentPPO,
+        episodes=1000,
+        document="worlds.md",
+        curves="minutes",
+    ),
     "maze": Experiment(
         title="A goal found again",
         about="Recipe `maze` (PPO): a hidden goal stays where it is while the agent is put elsewhere each time it gets "
