@@ -41,6 +41,13 @@ def bounds(name: str, value: Any, least: int, most: int) -> tuple[int, int]:
     return low, high
 
 
+def flag(name: str, value: Any) -> bool:
+    """A boolean."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise ValueError(f"{name} must be True or False, not {value!r}")
+    return bool(value)
+
+
 def number(name: str, value: Any, least: float, most: float) -> float:
     """A number of a range, both ends included."""
     if isinstance(value, bool) or not isinstance(value, (int, float, np.number)) or not least <= value <= most:

@@ -6,7 +6,7 @@ import numpy as np
 from gymnasium.spaces import Box, Discrete
 
 from memenvs.batched import BatchedEnv, Definition, SingleEnv
-from memenvs.checks import within
+from memenvs.checks import flag, within
 from memenvs.compilation import njit
 from memenvs.engine.loops import TEST_SHARE
 from memenvs.random import advance, fold, integer
@@ -189,8 +189,7 @@ def define(trials: int = 6, bits: int = 16, *, fixation: bool = True) -> Definit
     """The definition of a task; the parameters are those of :class:`Harlow`."""
     trials = within("trials", trials, 2, MOST_TRIALS)
     bits = within("bits", bits, 8, MOST_BITS)
-    if not isinstance(fixation, (bool, np.bool_)):
-        raise ValueError(f"fixation must be True or False, not {fixation!r}")
+    fixation = flag("fixation", fixation)
     size = 2 * bits + (6 if fixation else 4)
     return Definition(
         name=f"Harlow(trials={trials}, bits={bits}, fixation={fixation})",

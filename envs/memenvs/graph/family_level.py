@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from memenvs.compilation import njit
+from memenvs.graph.codes import draw_unused
 from memenvs.graph.level import CODES
 from memenvs.graph.relations import (
     BROTHERS,
@@ -255,15 +256,9 @@ def finish(params, key, level, work):
 
     :return: whether there is anything to ask
     """
+    used = np.zeros(CODES // 64 + 1, np.uint64)
     for u in range(level.nodes):
-        fresh = False
-        while not fresh:
-            key = advance(key)
-            code = integer(key, CODES)
-            fresh = True
-            for other in range(u):
-                fresh &= level.codes[other] != code
-        level.codes[u] = code
+        key, level.codes[u] = draw_unused(key, CODES, used)
     key = permute(key, level.order, level.edges)
     level.queries, level.planning = params.queries, params.planning
     lengths = count_relations(params, level, work)

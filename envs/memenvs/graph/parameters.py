@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from memenvs.checks import bounds, within
+from memenvs.checks import bounds, flag, within
 from memenvs.graph.fixed import graph_of_tracks, graph_once_drawn, name_once, params_of_graph
 from memenvs.graph.generate import (
     RANDOM_PARAMS,
@@ -203,13 +203,6 @@ def check_options(options: dict[str, Any], stations: int) -> None:
     step_cost = options.get("step_cost", 0.0)
     if isinstance(step_cost, bool) or not isinstance(step_cost, (int, float)) or not 0 <= step_cost < 1:
         raise ValueError(f"step_cost must be a number from 0 to below 1, not {step_cost!r}")
-
-
-def flag(name: str, value: Any) -> bool:
-    """A boolean."""
-    if not isinstance(value, (bool, np.bool_)):
-        raise ValueError(f"{name} must be True or False, not {value!r}")
-    return bool(value)
 
 
 def params_of_neighbourhoods(common: np.ndarray, by_line: bool) -> np.ndarray:

@@ -10,7 +10,7 @@ import numpy as np
 from gymnasium.spaces import Box, Dict, Discrete, MultiDiscrete
 
 from memenvs.batched import BatchedEnv, Definition, SingleEnv
-from memenvs.checks import bounds, number, positive, within
+from memenvs.checks import bounds, flag, number, positive, within
 from memenvs.compilation import njit
 from memenvs.engine.definition import Goals, always_decides
 from memenvs.grid.cells import COLOURS, ahead, lets_pass
@@ -292,8 +292,7 @@ def define(
     goals = within("goals", goals, 1, MOST_GOALS)
     trials = None if trials is None else positive("trials", trials)
     max_steps = None if max_steps is None else positive("max_steps", max_steps)
-    if not isinstance(colours, (bool, np.bool_)):
-        raise ValueError(f"colours must be True or False, not {colours!r}")
+    colours = flag("colours", colours)
     n = within("agent_view_size", agent_view_size, 3, MOST_VIEW)
     if n % 2 == 0:
         raise ValueError(f"agent_view_size must be odd, not {n}")
