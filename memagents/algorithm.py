@@ -1,7 +1,8 @@
-"""What every agent here shares: collecting windows, the learning loop, run folders, exact resume.
+"""What every agent here shares: the learning loop, the optimiser, logs, run folders, exact resume.
 
-An agent subclasses :class:`MemoryAlgorithm`, defines ``train`` (what is learned from a window) and, where it does not
-simply follow its policy, overrides ``choose``.
+An agent subclasses :class:`MemoryAlgorithm` and defines ``collect`` (some steps of the environments) and ``train``
+(what is learned after them), in turn. Those that learn from windows begin with
+:class:`memagents.window_algorithm.WindowAlgorithm`.
 """
 
 from __future__ import annotations
@@ -31,11 +32,10 @@ from torch import Tensor
 from memagents import run_folder
 from memagents.checks import in_range, positive_int
 from memagents.conditioning import check_conditions
-from memagents.cores.core import State, draw_keys, map_state
+from memagents.core_policy import CorePolicy
+from memagents.cores.core import State, draw_keys
 from memagents.encoding import is_picture
-from memagents.policy import Acted, MemoryPolicy
 from memagents.progress import ProgressBar, run_logger
-from memagents.rollout import CutEpisodes, Window, cut_episodes, observation_tensors
 from memagents.vector import as_vec_env, decision_mask
 
 
@@ -46,17 +46,11 @@ class MemoryAlgorithm(BaseAlgorithm):
     :param env: an SB3 VecEnv, a gymnasium VectorEnv or Env, the id of one, or None
     :param learning_rate: a number, or a function of the remaining progress (1 to 0)
     :param memory_learning_rate: the same for the parameters of the memory; by default ``learning_rate``
-    :param n_steps: length T of a window; it should hold two episodes or more where the task allows
-    :param n_minibatches: sets into which the environments are dealt; by default 4, or as many as there are environments
-    :param n_epochs: passes over a window
     :param gamma: discount
-    :param gae_lambda: λ of the generalised advantage estimation
-    :param ent_coef: weight of the entropy bonus
-    :param vf_coef: weight of the value loss
     :param max_grad_norm: the gradient's norm is clipped to it
     :param condition_on: ``"action"`` and/or ``"reward"``: what of the previous step the agent also sees
     :param run_dir: folder for logs and checkpoints, or None
-    :param checkpoint_interval: windows between two checkpoints in ``run_dir``
+    :param checkpoint_interval: iterations between two checkpoints in ``run_dir``
     :param policy_kwargs: parameters of the policy, among them ``core`` and ``core_kwargs``
     :param stats_window_size: episodes over which the logged means are taken
     :param tensorboard_log: folder for TensorBoard where there is no ``run_dir``
@@ -66,20 +60,14 @@ class MemoryAlgorithm(BaseAlgorithm):
     :raises ValueError: for a value that is not allowed, naming the argument
     """
 
-    policy_aliases: ClassVar[dict[str, type[BasePolicy]]] = {
-        "MlpPolicy": MemoryPolicy,
-        "CnnPolicy": MemoryPolicy,
-        "MultiInputPolicy": MemoryPolicy,
-    }
     # The constructor's arguments that are saved with a policy.
     hyperparameters: ClassVar[tuple[str, ...]] = (
-        *("learning_rate", "memory_learning_rate", "n_steps", "n_minibatches", "n_epochs", "gamma", "gae_lambda"),
-        *("ent_coef", "vf_coef", "max_grad_norm", "condition_on", "checkpoint_interval", "stats_window_size", "seed"),
+        *("learning_rate", "memory_learning_rate", "gamma", "max_grad_norm", "condition_on"),
+        *("checkpoint_interval", "stats_window_size", "seed"),
     )
     tells_accuracy: ClassVar[bool] = False  # whether ``recent_accuracies`` is filled
-    policy: MemoryPolicy
+    policy: CorePolicy
     env: VecEnv
-    _window: Window
 
     def __init__(
         self,
@@ -88,13 +76,7 @@ class MemoryAlgorithm(BaseAlgorithm):
         learning_rate: float | Schedule = 3e-4,
         *,
         memory_learning_rate: float | Schedule | None = None,
-        n_steps: int = 128,
-        n_minibatches: int | None = None,
-        n_epochs: int = 4,
         gamma: float = 0.99,
-        gae_lambda: float = 0.95,
-        ent_coef: float = 0.0,
-        vf_coef: float = 0.5,
         max_grad_norm: float = 0.5,
         condition_on: Sequence[str] = (),
         run_dir: str | Path | None = None,
@@ -108,12 +90,8 @@ class MemoryAlgorithm(BaseAlgorithm):
         _init_setup_model: bool = True,
     ):
         self.condition_on = check_conditions(condition_on)
-        self.n_steps = positive_int("n_steps", n_steps)
-        self.n_epochs = positive_int("n_epochs", n_epochs)
-        self.n_minibatches = n_minibatches if n_minibatches is None else positive_int("n_minibatches", n_minibatches)
         self.checkpoint_interval = positive_int("checkpoint_interval", checkpoint_interval)
-        self.gamma, self.gae_lambda = in_range("gamma", gamma, 0, 1), in_range("gae_lambda", gae_lambda, 0, 1)
-        self.ent_coef, self.vf_coef = in_range("ent_coef", ent_coef, 0), in_range("vf_coef", vf_coef, 0)
+        self.gamma = in_range("gamma", gamma, 0, 1)
         self.max_grad_norm = in_range("max_grad_norm", max_grad_norm, 0)
         self.memory_learning_rate = memory_learning_rate
         self.run_dir = None if run_dir is None else Path(run_dir)
@@ -163,8 +141,6 @@ class MemoryAlgorithm(BaseAlgorithm):
             raise ValueError(
                 f"actions must be Box, Discrete, MultiDiscrete or MultiBinary, not {type(self.action_space).__name__}"
             )
-        if self.env is not None and self.n_minibatches is not None and self.n_minibatches > self.n_envs:
-            raise ValueError(f"n_minibatches must be at most the number of environments ({self.n_envs})")
         self._setup_lr_schedule()
         memory_rate = self.learning_rate if self.memory_learning_rate is None else self.memory_learning_rate
         self.memory_lr_schedule = FloatSchedule(memory_rate)
@@ -185,7 +161,7 @@ class MemoryAlgorithm(BaseAlgorithm):
         self,
         total_timesteps: int,
         callback: MaybeCallback = None,
-        log_interval: int = 1,
+        log_interval: int | None = 1,
         tb_log_name: str = "run",
         reset_num_timesteps: bool = True,
         progress_bar: bool = False,
@@ -194,7 +170,7 @@ class MemoryAlgorithm(BaseAlgorithm):
 
         :param total_timesteps: a lower bound: the last window is finished
         :param callback: SB3 callbacks, called at every step of the environments
-        :param log_interval: windows between two rows of the log
+        :param log_interval: iterations (of ``collect`` and ``train``) between two rows of the log, None for none
         :param tb_log_name: name of the TensorBoard run
         :param reset_num_timesteps: false to go on counting; ``learn(model.remaining_timesteps,
             reset_num_timesteps=False)`` goes on with a resumed run
@@ -224,6 +200,17 @@ class MemoryAlgorithm(BaseAlgorithm):
         finally:
             callback.on_training_end()
         return self
+
+    def collect(self, callback: BaseCallback) -> bool:
+        """Make some steps in every environment.
+
+        :return: false if a callback asked to stop
+        """
+        raise NotImplementedError
+
+    def train(self) -> None:
+        """Learn from what was collected."""
+        raise NotImplementedError
 
     def stop(self) -> None:
         """Let ``learn`` return when it has learned from the present window; a run saved then can be resumed exactly."""
@@ -266,9 +253,6 @@ class MemoryAlgorithm(BaseAlgorithm):
             self._update_current_progress_remaining(self.num_timesteps, self._total_timesteps)
         if reset_num_timesteps:
             self.iteration = 0
-        self._window = Window(
-            self.n_steps, self.n_envs, self.observation_space, self.action_space, self.device, self.policy.dtype
-        )
         if fresh:
             self._state = self._fresh_state()
             self._decisions = decision_mask(self.env, None, None)
@@ -281,79 +265,16 @@ class MemoryAlgorithm(BaseAlgorithm):
             callback.init_callback(self)
         return callback
 
-    def collect(self, callback: BaseCallback) -> bool:
-        """Fill the window with ``n_steps`` steps of every environment.
-
-        :return: false if a callback asked to stop
-        """
-        window, env = self._window, self.env
-        self.policy.set_training_mode(False)
-        window.initial_state = self._state
-        window.bootstrap.zero_()
-        cut: list[CutEpisodes] = []
-        callback.on_rollout_start()
-        for t in range(self.n_steps):
-            window.starts[t].copy_(torch.as_tensor(self._last_episode_starts))
-            window.decisions[t].copy_(torch.as_tensor(self._decisions))
-            # As while learning, or what is dropped at random would differ; a callback may have called predict.
-            self.policy.core.train()
-            with torch.no_grad():
-                acted = self.choose(window.store_observation(t, self._last_obs), self._state, t)
-            window.actions[t], window.values[t], window.log_probs[t] = acted.actions, acted.values, acted.log_probs
-            new_obs, rewards, dones, infos = env.step(self.policy.to_env_actions(acted.actions))
-            window.rewards[t].copy_(torch.from_numpy(rewards))
-            window.ends[t].copy_(torch.from_numpy(dones))
-            if dones.any():
-                cut.extend(cut_episodes(t, dones, infos, acted.state))
-                self._update_info_buffer([infos[i] for i in np.flatnonzero(dones)])
-            self._last_obs = new_obs  # type: ignore[assignment]
-            self._last_episode_starts, self._state = dones, acted.state
-            self._decisions = decision_mask(env, infos, dones)
-            self.num_timesteps += env.num_envs
-            callback.update_locals(locals())
-            if not callback.on_step():
-                return False
-        self._bootstrap(window, cut)
-        callback.update_locals(locals())
-        callback.on_rollout_end()
-        return True
-
-    def choose(self, observations: Any, state: State, t: int) -> Acted:
-        """Act on step t of the window; the state is the core's before it, leaves (B, ...)."""
-        return self.policy(observations, state, self._window.starts[t])
-
-    def train(self) -> None:
-        """Learn from ``self._window``."""
-        raise NotImplementedError
-
-    @torch.no_grad()
-    def _bootstrap(self, window: Window, cut: list[CutEpisodes]) -> None:
-        """Values beyond the window's edges: after its last step, and where time limits cut episodes (in one pass)."""
-        if cut:
-            observations = observation_tensors([o for episodes in cut for o in episodes.observations], self.device)
-            state = map_state(lambda *leaves: torch.cat(leaves), *(episodes.state for episodes in cut))
-            rows = torch.from_numpy(np.concatenate([episodes.rows for episodes in cut])).to(self.device)
-            steps = torch.tensor([e.t for e in cut for _ in e.rows], device=self.device)
-            going_on = torch.zeros(len(rows), dtype=torch.bool, device=self.device)
-            window.bootstrap[steps, rows] = self.policy.predict_values(observations, state, going_on)
-        starts = torch.as_tensor(self._last_episode_starts, device=self.device)
-        last_values = self.policy.predict_values(observation_tensors(self._last_obs, self.device), self._state, starts)
-        window.compute_returns(last_values, self.gamma, self.gae_lambda)
-
     # --- the optimiser ----------------------------------------------------------------------------------------------
-
-    def minibatch_count(self) -> int:
-        """Into how many sets the environments are dealt."""
-        return min(4, self.n_envs) if self.n_minibatches is None else self.n_minibatches
 
     def step_optimizer(self, losses: dict[str, Tensor]) -> float:
         """One step down the weighted sum of the losses, unless one of them, or the gradient, is not finite.
 
-        :param losses: scalars; ``value_loss`` is weighted by ``vf_coef``, ``entropy_loss`` by ``ent_coef``
+        :param losses: scalars, weighted by :meth:`loss_weights`
         :return: the gradient's norm before clipping
         :raises FloatingPointError: naming the quantity; the weights stay as they were
         """
-        weights = {"value_loss": self.vf_coef, "entropy_loss": self.ent_coef}
+        weights = self.loss_weights()
         self.policy.optimizer.zero_grad()
         total = torch.stack([weights.get(name, 1.0) * loss for name, loss in losses.items()]).sum()
         total.backward()
@@ -367,6 +288,10 @@ class MemoryAlgorithm(BaseAlgorithm):
             )
         self.policy.optimizer.step()
         return norm
+
+    def loss_weights(self) -> dict[str, float]:
+        """Of those losses that are not simply added."""
+        return {}
 
     def _set_learning_rates(self) -> None:
         """Each group of parameters at the rate of its own schedule."""

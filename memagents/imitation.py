@@ -14,15 +14,15 @@ from stable_baselines3.common.type_aliases import Schedule
 from stable_baselines3.common.utils import FloatSchedule
 from torch import Tensor
 
-from memagents.algorithm import MemoryAlgorithm
 from memagents.checks import in_range
+from memagents.core_policy import Acted
 from memagents.cores.core import State, map_state
-from memagents.policy import Acted
 from memagents.rollout import CutEpisodes, Minibatch, Window, advantages
 from memagents.vector import oracle_actions
+from memagents.window_algorithm import WindowAlgorithm
 
 
-class Imitation(MemoryAlgorithm):
+class Imitation(WindowAlgorithm):
     """Cross-entropy on the oracle's actions, through the memory.
 
     The environment must offer ``oracle()``; where it says −1 the action does not matter and teaches nothing. The critic
@@ -37,10 +37,10 @@ class Imitation(MemoryAlgorithm):
         collecting, which saves a forward pass.
     :param whole_episodes: begin new episodes with every window, so that none is cut before its first end; a window
         should then be as long as the longest episode
-    :param kwargs: see :class:`memagents.algorithm.MemoryAlgorithm`; ``n_epochs`` is 1 here unless it is given
+    :param kwargs: see :class:`memagents.window_algorithm.WindowAlgorithm`; ``n_epochs`` is 1 here unless it is given
     """
 
-    hyperparameters: ClassVar[tuple[str, ...]] = (*MemoryAlgorithm.hyperparameters, "oracle_share", "whole_episodes")
+    hyperparameters: ClassVar[tuple[str, ...]] = (*WindowAlgorithm.hyperparameters, "oracle_share", "whole_episodes")
     tells_accuracy: ClassVar[bool] = True
 
     def __init__(
@@ -66,7 +66,7 @@ class Imitation(MemoryAlgorithm):
             raise ValueError("imitation needs Discrete, MultiDiscrete or MultiBinary actions, not Box")
 
     def collect(self, callback: BaseCallback) -> bool:
-        """As :meth:`MemoryAlgorithm.collect`, with the oracle's share as it is at the window's beginning."""
+        """As :meth:`WindowAlgorithm.collect`, with the oracle's share as it is at the window's beginning."""
         self._share = in_range("oracle_share", FloatSchedule(self.oracle_share)(self._current_progress_remaining), 0, 1)
         if self.whole_episodes:
             self.begin_episodes()

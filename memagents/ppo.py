@@ -10,13 +10,13 @@ from stable_baselines3.common.type_aliases import Schedule
 from stable_baselines3.common.utils import FloatSchedule, explained_variance
 from torch import Tensor
 
-from memagents.algorithm import MemoryAlgorithm
 from memagents.checks import in_range
 from memagents.policy import Evaluated
 from memagents.rollout import Minibatch
+from memagents.window_algorithm import WindowAlgorithm
 
 
-class RecurrentPPO(MemoryAlgorithm):
+class RecurrentPPO(WindowAlgorithm):
     """PPO with the clipped surrogate objective, over any memory core.
 
     A minibatch is a set of environments with their whole window, unrolled from the memory at the window's start, so
@@ -27,11 +27,11 @@ class RecurrentPPO(MemoryAlgorithm):
     :param clip_range_vf: the same around the old values, or None for no clipping
     :param normalize_advantage: advantages of the whole window to mean 0 and standard deviation 1
     :param target_kl: stop the epochs of a window beyond 1.5 times this approximate divergence, or None
-    :param kwargs: see :class:`memagents.algorithm.MemoryAlgorithm`
+    :param kwargs: see :class:`memagents.window_algorithm.WindowAlgorithm`
     """
 
     hyperparameters: ClassVar[tuple[str, ...]] = (
-        *MemoryAlgorithm.hyperparameters,
+        *WindowAlgorithm.hyperparameters,
         *("clip_range", "clip_range_vf", "normalize_advantage", "target_kl"),
     )
 

@@ -81,23 +81,17 @@ class Settings:
     :param init_from: begin with the weights of this run
     :param resume: go on exactly with this interrupted run; but for --device, nothing else may be said then
     :param total_timesteps: environment steps to learn from
-    :param n_steps: length of a window of experience; it should hold two episodes or more where the task allows
-    :param n_minibatches: sets into which the environments of a window are dealt; by default 4
-    :param n_epochs: passes over a window
     :param learning_rate: of the optimiser
     :param memory_learning_rate: of the memory's parameters; by default the same
     :param schedule: whether the learning rates stay, or fall linearly to zero
     :param gamma: discount of later rewards
-    :param gae_lambda: λ of the generalised advantage estimation
-    :param ent_coef: weight of the entropy bonus
-    :param vf_coef: weight of the value loss
     :param max_grad_norm: the gradient's norm is clipped to it
     :param seed: of everything random
     :param device: auto, cpu, cuda or cuda:N
     :param threads: of torch; by default one for each core (or OMP_NUM_THREADS)
     :param run_dir: folder of the run; by default a new one named runs/ENV-CORE-SEED
     :param overwrite: replace the run that is in --run-dir
-    :param checkpoint_interval: windows from one checkpoint to the next
+    :param checkpoint_interval: windows (of NEC: updates) from one checkpoint to the next
     :param eval_episodes: episodes of the evaluation that follows, on split=test where there is one; 0 for none
     :param imports: packages to import first, for cores and environments they register
     :param review: share of the environments that a lesson leaves to all earlier ones
@@ -117,16 +111,10 @@ class Settings:
     init_from: str | None = None
     resume: str | None = None
     total_timesteps: int = 1_000_000
-    n_steps: int = 128
-    n_minibatches: int | None = None
-    n_epochs: int = 4
     learning_rate: float = 3e-4
     memory_learning_rate: float | None = None
     schedule: Literal["constant", "linear"] = "constant"
     gamma: float = 0.99
-    gae_lambda: float = 0.95
-    ent_coef: float = 0.0
-    vf_coef: float = 0.5
     max_grad_norm: float = 0.5
     seed: int = 0
     device: str = "auto"
@@ -148,11 +136,11 @@ class Settings:
 
     def hyperparameters(self) -> dict[str, Any]:
         """What of the settings are arguments of the algorithm's constructor, by their names there."""
-        names = ("n_steps", "n_minibatches", "n_epochs", "gamma", "gae_lambda", "ent_coef", "vf_coef", "max_grad_norm")
+        names = ("gamma", "max_grad_norm", "condition_on", "checkpoint_interval", "seed", "device")
         rates = {name: self._scheduled(getattr(self, name)) for name in ("learning_rate", "memory_learning_rate")}
         return {
             **rates,
-            **{name: getattr(self, name) for name in (*names, "condition_on", "checkpoint_interval", "seed", "device")},
+            **{name: getattr(self, name) for name in names},
             "stats_window_size": max(200, 2 * self.n_envs) if self.lessons else 100,
             "policy_kwargs": {**self.policy_kwargs, "core": self.core, "core_kwargs": self.core_kwargs},
         }
@@ -162,7 +150,36 @@ class Settings:
 
 
 @dataclass(kw_only=True)
-class PPOSettings(Settings):
+class WindowSettings(Settings):
+    """What is told to the agents that learn from windows of experience.
+
+    :param n_steps: length of a window of experience; it should hold two episodes or more where the task allows
+    :param n_minibatches: sets into which the environments of a window are dealt; by default 4
+    :param n_epochs: passes over a window
+    :param gae_lambda: λ of the generalised advantage estimation
+    :param ent_coef: weight of the entropy bonus
+    :param final_ent_coef: what it becomes, linearly, by the end of the training; by default it stays
+    :param vf_coef: weight of the value loss
+    """
+
+    n_steps: int = 128
+    n_minibatches: int | None = None
+    n_epochs: int = 4
+    gae_lambda: float = 0.95
+    ent_coef: float = 0.0
+    final_ent_coef: float | None = None
+    vf_coef: float = 0.5
+
+    def hyperparameters(self) -> dict[str, Any]:
+        own = ("n_steps", "n_minibatches", "n_epochs", "gae_lambda", "ent_coef", "vf_coef")
+        told = {**super().hyperparameters(), **{name: getattr(self, name) for name in own}}
+        if self.final_ent_coef is not None:
+            told["ent_coef"] = LinearSchedule(self.ent_coef, self.final_ent_coef, 1.0)
+        return told
+
+
+@dataclass(kw_only=True)
+class PPOSettings(WindowSettings):
     """Proximal policy optimisation through a memory.
 
     :param clip_range: ε of the surrogate objective
@@ -184,7 +201,7 @@ class PPOSettings(Settings):
 
 
 @dataclass(kw_only=True)
-class ImitationSettings(Settings):
+class ImitationSettings(WindowSettings):
     """Imitation of the environment's oracle, through a memory.
 
     :param oracle_share: probability of doing what the oracle says rather than what the policy says: 1 is behaviour

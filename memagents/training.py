@@ -378,4 +378,5 @@ def load_agent(folder: Path, env: Any, device: str = "auto", slots: int | None =
     if algorithm not in kinds:
         raise CheckpointError(f"{folder} holds an agent of {algorithm!r}; known are {', '.join(kinds)}")
     # Minibatches are learned from, and there may be more of them than environments here.
-    return kinds[algorithm].load(folder, env, device, slots, n_minibatches=None)
+    changes = {"n_minibatches": None} if "n_minibatches" in kinds[algorithm].hyperparameters else {}
+    return kinds[algorithm].load(folder, env, device, slots, **changes)

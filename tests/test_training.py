@@ -23,7 +23,6 @@ from memagents.progress import read_progress
 from memagents.settings import (
     ImitationSettings,
     PPOSettings,
-    Settings,
     command_line,
     of_recipe,
     of_run,
@@ -45,6 +44,7 @@ from memagents.training import (
     scenes,
     take_weights,
 )
+from memagents.window_algorithm import WindowAlgorithm
 from tests.test_checkpoint import assert_equal
 
 RECIPES = Path(__file__).parent.parent / "train" / "recipes"
@@ -80,7 +80,7 @@ def trained(tmp_path, monkeypatch):
 @pytest.mark.parametrize(("settings", "algorithm"), [(PPOSettings, RecurrentPPO), (ImitationSettings, Imitation)])
 def test_settings_are_the_algorithms_own_arguments_and_defaults(settings, algorithm):
     defaults = {}
-    for cls in (MemoryAlgorithm, algorithm):
+    for cls in (MemoryAlgorithm, WindowAlgorithm, algorithm):
         defaults |= {p.name: p.default for p in inspect.signature(cls.__init__).parameters.values()}
     given = settings(seed=3).hyperparameters()
     assert set(algorithm.hyperparameters) <= given.keys() <= defaults.keys()
@@ -95,7 +95,7 @@ def test_every_setting_is_documented(capsys):
             command_line(cls, RECIPES, ["--help"])
         assert stop.value.code == 0
         text = capsys.readouterr().out
-        documented = (cls.__doc__ or "") + (Settings.__doc__ or "")
+        documented = "".join(kind.__doc__ or "" for kind in cls.__mro__)
         for one in fields(cls):
             assert f":param {one.name}:" in documented
             assert one.name == "lessons" or f"--{one.name.replace('_', '-')}" in text
