@@ -122,8 +122,9 @@ class Dictionary(nn.Module):
         if touch:
             self._see(flat.where(found, -1))
         # An unfilled row may hold anything, NaN included.
-        keys = self.keys.flatten(0, 1)[flat].masked_fill(~found.unsqueeze(2), 0).requires_grad_(learn)
-        stored = self.values.flatten()[flat].masked_fill(~found, 0).requires_grad_(learn)
+        keys = self.keys.flatten(0, 1).index_select(0, flat.flatten()).view(*flat.shape, self.width)
+        keys = keys.masked_fill_(~found.unsqueeze(2), 0).requires_grad_(learn)
+        stored = self.values.take(flat).masked_fill_(~found, 0).requires_grad_(learn)
         with full_precision(queries):
             weights = self._weights((keys - queries.unsqueeze(1)).square().sum(2), found)
             values = (weights * stored).sum(1)
@@ -201,13 +202,14 @@ class Dictionary(nn.Module):
         learning_rate = in_range("learning_rate", learning_rate, 0)
         if lookup.stored.grad is None:
             raise ValueError("lookup must be made with learn=True and have gradients: call backward() on its values")
-        found = lookup.rows >= 0
-        flat = (lookup.actions.unsqueeze(1) * self.capacity + lookup.rows)[found]
-        self.values.flatten().index_add_(0, flat, lookup.stored.grad[found], alpha=-learning_rate)
+        # Where there is no neighbour the gradient is 0, and does no harm to row 0.
+        flat = (lookup.actions.unsqueeze(1) * self.capacity + lookup.rows.clamp(min=0)).flatten()
+        self.values.flatten().index_add_(0, flat, lookup.stored.grad.flatten(), alpha=-learning_rate)
         if lookup.keys.grad is not None:  # a plain mean does not depend on the keys
             keys = self.keys.flatten(0, 1)
-            keys.index_add_(0, flat, lookup.keys.grad[found], alpha=-learning_rate)
-            self.half_norms.flatten()[flat] = exact.half_squared_norms(keys[flat])
+            keys.index_add_(0, flat, lookup.keys.grad.flatten(0, 1), alpha=-learning_rate)
+            half_norms = exact.half_squared_norms(keys.index_select(0, flat))
+            self.half_norms.flatten().index_copy_(0, flat, half_norms)
 
     @torch.no_grad()
     def write(self, keys: Tensor, actions: Tensor, values: Tensor, ids: Tensor) -> None:
