@@ -14,7 +14,7 @@ import torch
 import tyro
 
 HERE = Path(__file__).parent
-ON_THE_CPU = ("environments", "dnc", "sparse", "recurrent_ppo")
+ON_THE_CPU = ("environments", "dnc", "sparse", "nec", "recurrent_ppo")
 ON_A_DEVICE = ("agents",)
 
 

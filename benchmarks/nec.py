@@ -1,0 +1,176 @@
+"""What the differentiable neural dictionary costs: a look-up with its update, memory, writes when full, and FAISS.
+
+The yardstick of an update is the obvious search alone, one product of all keys with the queries and torch's topk.
+Contestants take turns and the fastest turn of each counts, so that what else runs on the machine disturbs all alike.
+Memory is what the process grew by (Linux).
+
+python benchmarks/nec.py
+"""
+
+from __future__ import annotations
+
+import os
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+import importlib.util
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import tyro
+from rich.console import Console
+from rich.table import Table
+
+from memagents.nec.dictionary import Dictionary
+
+LATENT = 16  # keys of a trained encoder lie near a surface of fewer dimensions, and so do these
+
+
+@dataclass
+class Settings:
+    """What to measure.
+
+    :param entries: numbers of entries
+    :param width: W
+    :param batch: queries of an update
+    :param neighbours: P
+    :param writes: to a dictionary that is full
+    :param seconds: time for the turns of one number of entries, for all contestants together
+    """
+
+    entries: tuple[int, ...] = (10_000, 100_000, 500_000)
+    width: int = 64
+    batch: int = 32
+    neighbours: int = 50
+    writes: int = 1_000_000
+    seconds: float = 15.0
+
+
+def keys_of(count: int, width: int) -> torch.Tensor:
+    """(count, W)."""
+    basis = torch.randn(LATENT, width, generator=torch.Generator().manual_seed(0))
+    return torch.randn(count, LATENT) @ basis / LATENT**0.5 + 0.1 * torch.randn(count, width)
+
+
+def write(dictionary: Dictionary, first: int, count: int, at_once: int) -> None:
+    """New situations."""
+    zeros = torch.zeros(at_once, dtype=torch.int64)
+    for begin in range(first, first + count, at_once):
+        ids = torch.arange(begin, begin + at_once)
+        dictionary.write(keys_of(at_once, dictionary.width), zeros, torch.randn(at_once), ids)
+
+
+def filled(entries: int, settings: Settings, search: str = "exact") -> Dictionary:
+    """A dictionary of one action that is full."""
+    torch.manual_seed(0)
+    dictionary = Dictionary(1, settings.width, entries, settings.neighbours, search=search)
+    write(dictionary, 0, entries, 1000)
+    return dictionary
+
+
+def fastest(runs: dict[str, Callable[[], object]], seconds: float) -> dict[str, float]:
+    """Milliseconds of each."""
+    best = dict.fromkeys(runs, float("inf"))
+    for run in runs.values():
+        run()
+    end = time.perf_counter() + seconds
+    while time.perf_counter() < end:
+        for name, run in runs.items():
+            begin = time.perf_counter()
+            run()
+            best[name] = min(best[name], 1e3 * (time.perf_counter() - begin))
+    return best
+
+
+def updates(settings: Settings, console: Console) -> None:
+    """A look-up, backward and a step of descent, beside the search alone."""
+    table = Table(title=f"An update of {settings.batch} queries, width {settings.width}, one thread: ms")
+    for name in ("entries", "matmul + topk", "look-up + update", "of it the search", "ratio"):
+        table.add_column(name, justify="right")
+    actions = torch.zeros(settings.batch, dtype=torch.int64)
+    for entries in settings.entries:
+        dictionary = filled(entries, settings)
+        asked = keys_of(settings.batch, settings.width)
+        queries = asked.clone().requires_grad_()
+
+        def update(dictionary=dictionary, queries=queries) -> None:
+            lookup = dictionary.lookup(queries, actions, learn=True)
+            lookup.values.square().sum().backward()
+            dictionary.descend(lookup, 1e-6)
+
+        runs = {
+            "plain": lambda d=dictionary, q=asked: (q @ d.keys[0].T).topk(settings.neighbours),
+            "update": update,
+            "search": lambda d=dictionary, q=asked: d._nearest(0, q),
+        }
+        best = fastest(runs, settings.seconds)
+        cells = [f"{best[name]:.2f}" for name in ("plain", "update", "search")]
+        table.add_row(f"{entries:,}", *cells, f"{best['update'] / best['plain']:.2f}×")
+    console.print(table)
+
+
+def resident() -> int:
+    """Bytes that this process has in memory."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def memory_and_writes(settings: Settings, console: Console) -> None:
+    """What a full dictionary takes, and many writes to it."""
+    entries = max(settings.entries)
+    filled(1000, settings)  # what is loaded and compiled once
+    before = resident()
+    dictionary = filled(entries, settings)
+    taken, least = resident() - before, 4 * entries * (settings.width + 1)
+    part, rates = settings.writes // 10, []
+    begin = resident()
+    for number in range(10):
+        start = time.perf_counter()
+        write(dictionary, entries + number * part, part, 100)
+        rates.append(part / (time.perf_counter() - start))
+    table = Table(title=f"A dictionary of {entries:,} entries, width {settings.width}")
+    table.add_column("what")
+    table.add_column("measured", justify="right")
+    table.add_row("memory", f"{taken / 2**20:.0f} MiB")
+    table.add_row("of it keys and values", f"{least / 2**20:.0f} MiB ({taken / least:.2f}×)")
+    table.add_row(f"writes a second, the first {part:,} when full", f"{rates[0]:,.0f}")
+    table.add_row(f"the last {part:,} of {settings.writes:,}", f"{rates[-1]:,.0f} ({rates[-1] / rates[0]:.2f}×)")
+    table.add_row("memory that they took", f"{(resident() - begin) / 2**20:.0f} MiB")
+    console.print(table)
+
+
+def approximate(settings: Settings, console: Console) -> None:
+    """FAISS beside the exact search, for keys that never move."""
+    entries = max(settings.entries)
+    exact, faiss = (filled(entries, settings, search) for search in ("exact", "faiss"))
+    table = Table(title=f"The search of {entries:,} keys that never move, width {settings.width}: ms")
+    for name in ("queries", "exact", "faiss", "ratio", "found"):
+        table.add_column(name, justify="right")
+    for batch in (1, 8, settings.batch):
+        queries = keys_of(batch, settings.width)
+        runs = {"exact": lambda q=queries: exact._nearest(0, q), "faiss": lambda q=queries: faiss._nearest(0, q)}
+        best = fastest(runs, settings.seconds / 3)
+        pairs = zip(exact._nearest(0, queries)[1].tolist(), faiss._nearest(0, queries)[1].tolist(), strict=True)
+        found = sum(len(set(a) & set(b)) for a, b in pairs) / (batch * settings.neighbours)
+        ratio = f"{best['faiss'] / best['exact']:.2f}×"
+        table.add_row(str(batch), f"{best['exact']:.2f}", f"{best['faiss']:.2f}", ratio, f"{100 * found:.0f} %")
+    console.print(table)
+
+
+def main(settings: Settings) -> None:
+    """Measure and print."""
+    torch.set_num_threads(1)
+    console = Console()
+    memory_and_writes(settings, console)  # first: what others leave to be used again would not be seen
+    updates(settings, console)
+    if importlib.util.find_spec("faiss") is None:
+        console.print("faiss-cpu is not installed: not measured")
+    else:
+        approximate(settings, console)
+    print(f"torch {torch.__version__}; {settings.neighbours} neighbours")
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Settings))
