@@ -46,7 +46,7 @@ class SumTree:
         nodes = self._base + np.asarray(rows, np.int64)
         self._nodes[nodes] = weights
         while len(nodes) and nodes[0] > 1:
-            nodes = np.unique(nodes >> 1)
+            nodes = nodes >> 1
             self._nodes[nodes] = self._nodes[2 * nodes] + self._nodes[2 * nodes + 1]
 
     def sample(self, count: int, rng: np.random.Generator) -> np.ndarray:
