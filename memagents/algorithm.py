@@ -386,6 +386,13 @@ class MemoryAlgorithm(BaseAlgorithm):
         """
         return run_folder.resume(cls, path, env, device, **kwargs)
 
+    def own_state(self) -> dict[str, Any] | None:
+        """What an interrupted training of this kind of agent needs beside what all need, as a tree of plain values."""
+        return None
+
+    def restore_own_state(self, tree: Any) -> None:
+        """Put back what :meth:`own_state` gave; the environments may begin anew."""
+
     def set_parameters(self, load_path_or_dict: Any, exact_match: bool = True, device: Any = "auto") -> None:
         """Weights from a run folder, or from what ``get_parameters`` gave.
 

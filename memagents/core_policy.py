@@ -135,7 +135,7 @@ class CorePolicy(BasePolicy):
 
         :raises ValueError: for what does not fit
         """
-        raise ValueError(f"{type(self).__name__} remembers nothing beyond episodes")
+        raise ValueError(f"a {type(self).__name__} remembers nothing beyond episodes")
 
     # --- SB3's interface --------------------------------------------------------------------------------------------
 

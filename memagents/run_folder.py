@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from memagents.algorithm import MemoryAlgorithm
 
 POLICY_FILE, WEIGHTS_FILE, STATE_FILE = "policy.json", "policy.safetensors", Path("checkpoint/state.safetensors")
+MEMORY_FILE = "memory.safetensors"  # what a policy remembers beyond episodes, where it does
 # What can go wrong in using a file that ``save`` has not written.
 BROKEN = (
     *(ArithmeticError, AssertionError, AttributeError, LookupError),
@@ -51,10 +52,12 @@ def save(agent: MemoryAlgorithm, path: str | Path) -> None:
     """Write ``agent`` to the folder ``path``; see :meth:`MemoryAlgorithm.save`."""
     folder = folder_of(path)
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in agent.policy.state_dict().items()}
-    state = training_state(agent)
+    state, memory = training_state(agent), agent.policy.lasting_memory()
     checkpoint.write_json(folder / POLICY_FILE, describe(agent))
     checkpoint.write_bytes(folder / WEIGHTS_FILE, safetensors_bytes(weights))
-    checkpoint.write_tree(folder / STATE_FILE, {**state, "weights": weights})
+    if memory is not None:
+        checkpoint.write_tree(folder / MEMORY_FILE, memory)
+    checkpoint.write_tree(folder / STATE_FILE, {**state, "weights": weights, "memory": memory})
 
 
 def describe(agent: MemoryAlgorithm) -> dict[str, Any]:
@@ -92,6 +95,7 @@ def training_state(agent: MemoryAlgorithm) -> dict[str, Any]:
         "episodes": list(agent.ep_info_buffer or []),
         "successes": list(agent.ep_success_buffer or []),
         "accuracies": list(agent.recent_accuracies),
+        "own": agent.own_state(),
     }
 
 
@@ -119,6 +123,8 @@ def load(
         _change_slots(description["policy_kwargs"], slots, folder)
     agent = _build(cls, folder, description, env, device, kwargs)
     agent.policy.load_state_dict(read_weights(agent, folder, resized=slots is not None))
+    if agent.policy.lasting_memory() is not None:
+        read_memory(agent, folder)
     agent.num_timesteps = description["num_timesteps"]
     return agent
 
@@ -137,6 +143,8 @@ def resume(cls: type[MemoryAlgorithm], path: str | Path, env: Any, device: Any, 
     try:
         check_weights(agent, state["weights"], file)
         agent.policy.load_state_dict(state["weights"])
+        if state["memory"] is not None:
+            agent.policy.restore_lasting_memory(state["memory"])
         _restore_training(agent, state)
     except CheckpointError:
         raise
@@ -200,6 +208,19 @@ def read_weights(agent: MemoryAlgorithm, path: str | Path, resized: bool = False
         weights |= {f"core.{name}": tensor for name, tensor in agent.policy.core.with_more_slots(own).items()}
     check_weights(agent, weights, file)
     return weights
+
+
+def read_memory(agent: MemoryAlgorithm, path: str | Path) -> None:
+    """Let an agent's policy remember what that of a run folder does beyond episodes.
+
+    :raises CheckpointError: if the file is missing or damaged, or is of another kind of policy
+    """
+    file = folder_of(path) / MEMORY_FILE
+    tree = checkpoint.read_tree(file)
+    try:
+        agent.policy.restore_lasting_memory(tree)
+    except BROKEN as error:
+        raise CheckpointError(f"{file} does not fit the policy: {error}") from error
 
 
 def check_weights(agent: MemoryAlgorithm, weights: dict[str, Tensor], file: Path) -> None:
@@ -276,6 +297,7 @@ def _restore_training(agent: MemoryAlgorithm, state: dict[str, Any]) -> None:
             agent._last_episode_starts, agent._state = state["last_episode_starts"], core_state
         elif agent.seed is not None:  # not the same episodes again
             agent.env.seed(agent.seed + agent.num_timesteps)
+    agent.restore_own_state(state["own"])
     checkpoint.set_random_states(state["random"])
     torch.set_num_threads(state["threads"])
 

@@ -24,15 +24,18 @@ from memagents import checkpoint, run_folder
 from memagents.algorithm import MemoryAlgorithm
 from memagents.checkpoint import CheckpointError
 from memagents.checks import positive_int
+from memagents.configuration import CONFIG_FILE, of_run, write_config
 from memagents.curriculum import Curriculum, Lesson
 from memagents.environments import has_split, make_env, make_single_env
 from memagents.evaluation import Scores, baselines, compare, evaluate, scores_json, scores_table
 from memagents.figures import learning_curve
 from memagents.imitation import Imitation
 from memagents.joined import JoinedVecEnv
+from memagents.nec.mfec import MFEC
+from memagents.nec.nec import NEC
 from memagents.ppo import RecurrentPPO
 from memagents.progress import PROGRESS_FILE
-from memagents.settings import CONFIG_FILE, Settings, of_run, write_config
+from memagents.settings import Settings
 from memagents.spaces import space_from_json
 
 LEARNING_CURVE, EVALUATION_FILE = "learning_curve.png", "evaluation.json"
@@ -161,7 +164,7 @@ def take_weights(agent: MemoryAlgorithm, folder: Path) -> None:
         theirs, ours = space_from_json(saved[name]), getattr(agent, name)
         if theirs != ours:
             raise CheckpointError(f"init_from {folder}: its {name} is {theirs}, this run's is {ours}")
-    core, own = saved["policy_kwargs"].get("core"), agent.policy_kwargs["core"]
+    core, own = (kwargs.get("core") for kwargs in (saved["policy_kwargs"], agent.policy_kwargs))
     if core != own:
         raise CheckpointError(f"init_from {folder}: its core is {core}, this run's is {own}")
     agent.set_parameters(folder)
@@ -173,7 +176,7 @@ def new_run_folder(settings: Settings) -> Path:
     :raises ValueError: if there is something in the folder asked for, and it is not a run to overwrite
     """
     if settings.run_dir is None:
-        name = re.sub(r"[^\w.-]+", "-", f"{settings.env.rpartition('/')[2]}-{settings.core}-{settings.seed}")
+        name = re.sub(r"[^\w.-]+", "-", f"{settings.env.rpartition('/')[2]}-{settings.agent}-{settings.seed}")
         return _first_new(Path("runs") / name)
     folder = Path(settings.run_dir)
     if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
@@ -220,7 +223,7 @@ def learn(agent: MemoryAlgorithm, settings: Settings, curriculum: Curriculum) ->
     assert folder is not None
     weights = sum(p.numel() for p in agent.policy.parameters())
     print(
-        f"{folder}: {settings.algorithm} with the core {settings.core} ({weights:,} weights) on {settings.env}, "
+        f"{folder}: {settings.algorithm} ({settings.agent}, {weights:,} weights) on {settings.env}, "
         f"{agent.n_envs} environments, {agent.device}"
     )
     steps = agent.remaining_timesteps if resumed else settings.total_timesteps
@@ -373,7 +376,7 @@ def load_agent(folder: Path, env: Any, device: str = "auto", slots: int | None =
     :param slots: of its memory; by default as many as it was trained with
     :raises CheckpointError: if the run cannot be loaded, or its spaces are not the environment's
     """
-    kinds: dict[str, type[MemoryAlgorithm]] = {kind.__name__: kind for kind in (RecurrentPPO, Imitation)}
+    kinds: dict[str, type[MemoryAlgorithm]] = {kind.__name__: kind for kind in (RecurrentPPO, Imitation, NEC, MFEC)}
     algorithm = run_folder.read_description(folder)["algorithm"]
     if algorithm not in kinds:
         raise CheckpointError(f"{folder} holds an agent of {algorithm!r}; known are {', '.join(kinds)}")

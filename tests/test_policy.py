@@ -6,8 +6,7 @@ import torch
 from gymnasium import spaces
 from torch import nn
 
-from memagents import MemoryCore, MemoryPolicy, RecurrentPPO, core_names
-from memagents import policy as policy_module
+from memagents import MemoryCore, MemoryPolicy, RecurrentPPO, core_names, core_policy
 from memagents.cores.core import state_leaves
 from tests.cores.test_catalogue import SMALL
 from tests.toys import ACTIONS, OBSERVATIONS, dummy
@@ -321,8 +320,8 @@ def test_a_core_that_wants_to_is_told_what_is_condition(monkeypatch):
             super().__init__(input_size, 1)
             self.condition_size = condition_size
 
-    monkeypatch.setattr(policy_module, "make_core", lambda name, size, **kwargs: Asks(size, **kwargs))
-    monkeypatch.setattr(policy_module, "core_class", lambda name: Asks)
+    monkeypatch.setattr(core_policy, "make_core", lambda name, size, **kwargs: Asks(size, **kwargs))
+    monkeypatch.setattr(core_policy, "core_class", lambda name: Asks)
     space = spaces.Dict(
         {
             "observation": spaces.Box(-1, 1, (2,)),

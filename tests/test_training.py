@@ -14,21 +14,14 @@ import torch
 import yaml
 from stable_baselines3.common.callbacks import BaseCallback
 
-from memagents import CheckpointError, Imitation, RecurrentPPO, checkpoint, run_folder
+from memagents import MFEC, NEC, CheckpointError, Imitation, RecurrentPPO, checkpoint, run_folder
 from memagents.algorithm import MemoryAlgorithm
+from memagents.configuration import command_line, of_recipe, of_run, write_config
 from memagents.curriculum import Curriculum, Lesson
 from memagents.environments import make_env
 from memagents.evaluation import ORACLE, RANDOM, WALK, evaluate
 from memagents.progress import read_progress
-from memagents.settings import (
-    ImitationSettings,
-    PPOSettings,
-    command_line,
-    of_recipe,
-    of_run,
-    parse_pairs,
-    write_config,
-)
+from memagents.settings import ImitationSettings, MFECSettings, NECSettings, PPOSettings, parse_pairs
 from memagents.training import (
     env_kwargs,
     evaluate_run,
@@ -44,7 +37,6 @@ from memagents.training import (
     scenes,
     take_weights,
 )
-from memagents.window_algorithm import WindowAlgorithm
 from tests.test_checkpoint import assert_equal
 
 RECIPES = Path(__file__).parent.parent / "train" / "recipes"
@@ -77,20 +69,30 @@ def trained(tmp_path, monkeypatch):
 # --- settings ---------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("settings", "algorithm"), [(PPOSettings, RecurrentPPO), (ImitationSettings, Imitation)])
-def test_settings_are_the_algorithms_own_arguments_and_defaults(settings, algorithm):
-    defaults = {}
-    for cls in (MemoryAlgorithm, WindowAlgorithm, algorithm):
-        defaults |= {p.name: p.default for p in inspect.signature(cls.__init__).parameters.values()}
+KINDS = {
+    PPOSettings: (RecurrentPPO, "ppo.py"),
+    ImitationSettings: (Imitation, "imitate.py"),
+    NECSettings: (NEC, "/nec.py"),
+    MFECSettings: (MFEC, "/mfec.py"),
+}
+
+
+@pytest.mark.parametrize("settings", KINDS)
+def test_settings_are_the_algorithms_own_arguments_and_defaults(settings):
+    defaults, algorithm = {}, KINDS[settings][0]
+    for cls in algorithm.__mro__[::-1]:
+        if issubclass(cls, MemoryAlgorithm):
+            defaults |= {p.name: p.default for p in inspect.signature(cls.__init__).parameters.values()}
     given = settings(seed=3).hyperparameters()
     assert set(algorithm.hyperparameters) <= given.keys() <= defaults.keys()
     plain = given.keys() - {"seed", "policy_kwargs"}
     assert {name: given[name] for name in plain} == {name: defaults[name] for name in plain}
-    assert given["policy_kwargs"] == {"core": "lstm", "core_kwargs": {}}
+    core = {"core": settings().core, "core_kwargs": {}} if hasattr(settings(), "core") else {}
+    assert given["policy_kwargs"] == core
 
 
 def test_every_setting_is_documented(capsys):
-    for cls in (PPOSettings, ImitationSettings):
+    for cls in KINDS:
         with pytest.raises(SystemExit) as stop:
             command_line(cls, RECIPES, ["--help"])
         assert stop.value.code == 0
@@ -172,9 +174,7 @@ def test_an_unknown_recipe_lists_those_there_are(recipe):
 def test_the_recipes_that_come_along_can_begin(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for path in RECIPES.glob("*.yaml"):
-        kind, algorithm = (
-            (ImitationSettings, Imitation) if "imitate.py" in path.read_text() else (PPOSettings, RecurrentPPO)
-        )
+        kind, algorithm = next((kind, agent) for kind, (agent, script) in KINDS.items() if script in path.read_text())
         settings = of_recipe(kind, path.stem, RECIPES)
         agent = make_agent(algorithm, settings, make_curriculum(settings))
         assert agent.n_envs == settings.n_envs and agent.run_dir.is_dir()
@@ -202,7 +202,9 @@ def test_what_is_wrong_with_a_resumed_run_is_named(tmp_path):
     with pytest.raises(CheckpointError, match="there is no run folder"):
         command_line(PPOSettings, RECIPES, ["--resume", str(tmp_path / "no")])
     (tmp_path / "config.yaml").write_text("algorithm: Sarsa\n")
-    with pytest.raises(CheckpointError, match="algorithm must be RecurrentPPO or Imitation, not 'Sarsa'"):
+    with pytest.raises(
+        CheckpointError, match="algorithm must be one of RecurrentPPO, Imitation, NEC, MFEC, not 'Sarsa'"
+    ):
         command_line(PPOSettings, RECIPES, resume)
     (tmp_path / "config.yaml").unlink()
     with pytest.raises(CheckpointError, match=r"is no run of the training scripts: it has no config\.yaml"):

@@ -15,9 +15,10 @@ os.environ["OMP_WAIT_POLICY"] = "PASSIVE"  # before torch loads: spinning thread
 import tyro
 from rich.console import Console
 
+from memagents.configuration import imports_of_run
 from memagents.evaluation import scores_table
 from memagents.figures import write_gif
-from memagents.settings import Pairs, imports_of_run
+from memagents.settings import Pairs
 from memagents.training import EVALUATION_SEED, evaluate_run, plain_errors, prepare, scenes
 
 

@@ -13,7 +13,8 @@ from pathlib import Path
 os.environ["OMP_WAIT_POLICY"] = "PASSIVE"  # before torch loads: spinning threads starve the environments
 
 from memagents import Imitation
-from memagents.settings import ImitationSettings, command_line
+from memagents.configuration import command_line
+from memagents.settings import ImitationSettings
 from memagents.training import learn, make_agent, make_curriculum, plain_errors, prepare, show_evaluation
 
 RECIPES = Path(__file__).parent / "recipes"

@@ -23,10 +23,11 @@ from rich.table import Table
 
 from memagents import Imitation, RecurrentPPO
 from memagents.checkpoint import write_json
+from memagents.configuration import of_recipe
 from memagents.environments import make_env
 from memagents.evaluation import Scores, baselines, compare, scores_json
 from memagents.figures import comparison, learning_curve, write_png
-from memagents.settings import ImitationSettings, PPOSettings, of_recipe
+from memagents.settings import ImitationSettings, PPOSettings
 from memagents.training import learn, load_agent, make_agent, make_curriculum, plain_errors, prepare, scenes
 
 RECIPES = Path(__file__).parent / "recipes"

@@ -13,7 +13,8 @@ from pathlib import Path
 os.environ["OMP_WAIT_POLICY"] = "PASSIVE"  # before torch loads: spinning threads starve the environments
 
 from memagents import RecurrentPPO
-from memagents.settings import PPOSettings, command_line
+from memagents.configuration import command_line
+from memagents.settings import PPOSettings
 from memagents.training import learn, make_agent, make_curriculum, plain_errors, prepare, show_evaluation
 
 RECIPES = Path(__file__).parent / "recipes"

@@ -21,10 +21,11 @@ import tyro
 
 from memagents import Imitation, RecurrentPPO, core_names
 from memagents.checkpoint import read_json, write_bytes, write_json
+from memagents.configuration import of_recipe
 from memagents.environments import make_env
 from memagents.evaluation import evaluate, mean_interval
 from memagents.figures import learning_curve
-from memagents.settings import ImitationSettings, PPOSettings, of_recipe
+from memagents.settings import ImitationSettings, PPOSettings
 from memagents.training import (
     EVALUATION_SEED,
     evaluation_env,

@@ -1,0 +1,362 @@
+"""Neural Episodic Control (Pritzel et al. 2017, algorithm 1), also over a memory within the episode."""
+
+from __future__ import annotations
+
+from operator import itemgetter
+from typing import Any, ClassVar, NamedTuple, Self
+
+import numpy as np
+import torch
+from gymnasium import spaces
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.policies import BasePolicy
+from stable_baselines3.common.type_aliases import MaybeCallback, Schedule
+from stable_baselines3.common.utils import FloatSchedule, LinearSchedule
+from torch import Tensor
+
+from memagents.algorithm import MemoryAlgorithm
+from memagents.checks import in_range, positive_int
+from memagents.cores.core import State
+from memagents.encoding import map_observations
+from memagents.nec.dictionary import Lookup
+from memagents.nec.policy import EpisodicPolicy
+from memagents.nec.replay import EpisodeReplay, Replay
+from memagents.nec.situations import situation_numbers
+from memagents.nec.trail import Finished, Trail
+from memagents.rollout import cut_episodes, observation_tensors
+from memagents.vector import decision_mask
+
+
+class Replayed(NamedTuple):
+    """M steps from the replay: keys (M, W), actions, returns and importance weights (M,); the core's own losses.
+
+    ``columns`` (M,) tells of each which of ``rows`` it is of, the rows of the replay that were drawn.
+    """
+
+    keys: Tensor
+    actions: Tensor
+    returns: Tensor
+    weights: Tensor
+    losses: dict[str, Tensor]
+    columns: np.ndarray
+    rows: np.ndarray
+
+
+class NEC(MemoryAlgorithm):
+    """Episodic control: what was done in situations like this one, and what it brought.
+
+    Every N-step return is written into the dictionary of its action, at once, and replayed: gradients of the squared
+    error reach the encoder, and the keys and values of the neighbours. With a recurrent core the key is of the
+    episode's history, and whole episodes are replayed. Steps at which the action does not matter (``info["decision"]``
+    false) are neither written nor learned from.
+
+    :param policy: ``"MlpPolicy"``, ``"CnnPolicy"`` or ``"MultiInputPolicy"`` (one class serves all), or a policy class
+    :param env: an SB3 VecEnv, a gymnasium VectorEnv or Env, the id of one, or None; actions Discrete
+    :param learning_rate: of the encoder and the core; a number, or a function of the remaining progress (1 to 0)
+    :param dictionary_learning_rate: of the keys and values, by plain stochastic gradient descent; likewise
+    :param n_steps: N of the N-step returns, or None for returns of whole episodes
+    :param buffer_size: steps that the replay holds
+    :param learning_starts: environment steps before the first update
+    :param batch_size: steps of an update
+    :param batch_episodes: episodes among which they are, where the core is recurrent
+    :param train_freq: steps of every environment between updates
+    :param gradient_steps: updates each time
+    :param exploration_fraction: share of the training over which the exploration falls, linearly
+    :param exploration_initial_eps: probability ε of a random action at the beginning
+    :param exploration_final_eps: what it falls to
+    :param priority_exponent: α of prioritised replay (Schaul et al. 2016, equation 1); 0 for uniform replay
+    :param importance_exponent: β of its importance weights
+    :param max_grad_norm: the gradients of the weights, and those of the keys, are clipped to this norm
+    :param kwargs: see :class:`memagents.algorithm.MemoryAlgorithm`; an iteration is ``train_freq`` steps here
+    :raises ValueError: for a value that is not allowed, naming the argument
+    """
+
+    policy_aliases: ClassVar[dict[str, type[BasePolicy]]] = dict.fromkeys(
+        ("MlpPolicy", "CnnPolicy", "MultiInputPolicy"), EpisodicPolicy
+    )
+    hyperparameters: ClassVar[tuple[str, ...]] = (
+        *MemoryAlgorithm.hyperparameters,
+        *("dictionary_learning_rate", "n_steps", "buffer_size", "learning_starts", "batch_size", "batch_episodes"),
+        *("train_freq", "gradient_steps", "exploration_fraction", "exploration_initial_eps", "exploration_final_eps"),
+        *("priority_exponent", "importance_exponent"),
+    )
+    policy: EpisodicPolicy
+
+    def __init__(
+        self,
+        policy: str | type[BasePolicy],
+        env: Any,
+        learning_rate: float | Schedule = 3e-4,
+        *,
+        dictionary_learning_rate: float | Schedule = 0.01,
+        n_steps: int | None = 100,
+        buffer_size: int = 100_000,
+        learning_starts: int = 1000,
+        batch_size: int = 32,
+        batch_episodes: int = 8,
+        train_freq: int = 4,
+        gradient_steps: int = 1,
+        exploration_fraction: float = 0.1,
+        exploration_initial_eps: float = 1.0,
+        exploration_final_eps: float = 0.01,
+        priority_exponent: float = 0.0,
+        importance_exponent: float = 0.4,
+        max_grad_norm: float = 10.0,
+        checkpoint_interval: int = 5000,
+        **kwargs: Any,
+    ):
+        self.dictionary_learning_rate = dictionary_learning_rate
+        self.n_steps = n_steps if n_steps is None else positive_int("n_steps", n_steps)
+        self.buffer_size, self.batch_size = (
+            positive_int("buffer_size", buffer_size),
+            positive_int("batch_size", batch_size),
+        )
+        self.learning_starts = int(in_range("learning_starts", learning_starts, 0))
+        self.batch_episodes = positive_int("batch_episodes", batch_episodes)
+        self.train_freq = positive_int("train_freq", train_freq)
+        self.gradient_steps = positive_int("gradient_steps", gradient_steps)
+        self.exploration_fraction = in_range("exploration_fraction", exploration_fraction, 0, 1)
+        self.exploration_initial_eps = in_range("exploration_initial_eps", exploration_initial_eps, 0, 1)
+        self.exploration_final_eps = in_range("exploration_final_eps", exploration_final_eps, 0, 1)
+        self.priority_exponent = in_range("priority_exponent", priority_exponent, 0)
+        self.importance_exponent = in_range("importance_exponent", importance_exponent, 0)
+        super().__init__(
+            policy,
+            env,
+            learning_rate,
+            max_grad_norm=max_grad_norm,
+            checkpoint_interval=checkpoint_interval,
+            **kwargs,
+        )
+
+    def _setup_model(self) -> None:
+        if hasattr(self, "action_space") and not isinstance(self.action_space, spaces.Discrete):
+            raise ValueError(f"episodic control needs Discrete actions, not {type(self.action_space).__name__}")
+        super()._setup_model()
+        self.rng = np.random.default_rng(self.seed)
+        self.replay = self.make_replay()
+        self._trails: list[Trail] = []
+        self._histories = np.zeros(0, dtype=np.int64)  # numbers of the situations that the rows are in, (B,)
+
+    def make_replay(self) -> Replay | EpisodeReplay | None:
+        """Of single steps, or of whole episodes where the core is recurrent."""
+        kind = EpisodeReplay if self.recurrent else Replay
+        return kind(self.buffer_size, self.observation_space, self.priority_exponent)
+
+    @property
+    def recurrent(self) -> bool:
+        """Whether a situation is the history of its episode, and not the observation alone."""
+        return self.policy_kwargs.get("core", "none") != "none"
+
+    @property
+    def exploration_rate(self) -> float:
+        """The present probability ε of a random action."""
+        start, end = self.exploration_initial_eps, self.exploration_final_eps
+        if self.exploration_fraction == 0:
+            return end
+        return LinearSchedule(start, end, self.exploration_fraction)(self._current_progress_remaining)
+
+    # --- collecting -------------------------------------------------------------------------------------------------
+
+    def learn(
+        self,
+        total_timesteps: int,
+        callback: MaybeCallback = None,
+        log_interval: int | None = 250,
+        tb_log_name: str = "run",
+        reset_num_timesteps: bool = True,
+        progress_bar: bool = False,
+    ) -> Self:
+        """As :meth:`MemoryAlgorithm.learn`.
+
+        :param log_interval: iterations, of ``train_freq`` steps each, between two rows of the log
+        """
+        return super().learn(total_timesteps, callback, log_interval, tb_log_name, reset_num_timesteps, progress_bar)
+
+    def _setup_learn(self, *args: Any, **kwargs: Any) -> tuple[int, BaseCallback]:
+        result = super()._setup_learn(*args, **kwargs)
+        if self._last_episode_starts.all() or len(self._trails) != self.n_envs:  # type: ignore[union-attr]
+            self._forget_running_episodes()
+        return result
+
+    def begin_episodes(self) -> None:
+        super().begin_episodes()
+        self._forget_running_episodes()
+
+    def _forget_running_episodes(self) -> None:
+        self._trails = [Trail(self.n_steps, self.gamma, whole=self.recurrent) for _ in range(self.n_envs)]
+        self._histories = np.zeros(self.n_envs, dtype=np.int64)
+
+    def collect(self, callback: BaseCallback) -> bool:
+        """``train_freq`` steps in every environment; returns that become known are written and go into the replay."""
+        self.policy.set_training_mode(False)
+        callback.on_rollout_start()
+        for _ in range(self.train_freq):
+            # As while learning, or what is dropped at random would differ; a callback may have called predict.
+            self.policy.core.train()
+            dones, infos = self._step()
+            self.num_timesteps += self.n_envs
+            callback.update_locals(locals())
+            if not callback.on_step():
+                return False
+        callback.on_rollout_end()
+        return True
+
+    def _step(self) -> tuple[np.ndarray, list[dict[str, Any]]]:
+        """One step of every environment, and what it makes known; its ends (B,) and infos."""
+        observations, starts = self._last_obs, np.asarray(self._last_episode_starts)
+        self._histories = self._situations(observations, np.where(starts, 0, self._histories))
+        estimated = self.policy.estimate(
+            observation_tensors(observations, self.device),
+            self._state,
+            torch.as_tensor(starts, device=self.device),
+            torch.from_numpy(self._histories),
+        )
+        values, keys = estimated.values.cpu().numpy(), estimated.keys.cpu().numpy()
+        explored = self.rng.integers(values.shape[1], size=self.n_envs)
+        actions = np.where(self.rng.random(self.n_envs) < self.exploration_rate, explored, values.argmax(1))
+        for b, trail in enumerate(self._trails):
+            trail.value(float(values[b].max()))
+            one = map_observations(itemgetter(b), observations)
+            trail.add(one, int(actions[b]), keys[b], int(self._histories[b]), bool(self._decisions[b]))  # type: ignore[index]
+        new_obs, rewards, dones, infos = self.env.step(self.policy.to_env_actions(torch.from_numpy(actions)))
+        finals = self._final_values(dones, infos, estimated.state)
+        for b, trail in enumerate(self._trails):
+            trail.reward(float(rewards[b]))
+            if dones[b]:
+                trail.end(finals[b])
+        self._remember(dones)
+        if dones.any():
+            self._update_info_buffer([infos[i] for i in np.flatnonzero(dones)])
+        self._last_obs = new_obs  # type: ignore[assignment]
+        self._last_episode_starts, self._state = dones, estimated.state
+        self._decisions = decision_mask(self.env, infos, dones)
+        return dones, infos
+
+    def _situations(self, observations: Any, histories: np.ndarray) -> np.ndarray:
+        """Numbers (B,) of the situations that observations (B, ...) lead to from those before."""
+        return situation_numbers(observations, histories if self.recurrent else None)
+
+    def _final_values(self, dones: np.ndarray, infos: list[dict[str, Any]], state: State) -> list[float]:
+        """max_a Q of the final observations (B,) of episodes that a time limit cut; 0 elsewhere."""
+        values = np.zeros(self.n_envs)
+        for cut in cut_episodes(0, dones, infos, state):
+            observations = observation_tensors(cut.observations, self.device)
+            arrays = map_observations(lambda values: values.cpu().numpy(), observations)
+            situations = torch.from_numpy(self._situations(arrays, self._histories[cut.rows]))
+            going_on = torch.zeros(len(cut.rows), dtype=torch.bool, device=self.device)
+            estimated = self.policy.estimate(observations, cut.state, going_on, situations)
+            values[cut.rows] = estimated.values.max(1).values.cpu().numpy()
+        return values.tolist()
+
+    def _remember(self, dones: np.ndarray) -> None:
+        """Write and keep the steps whose return has become known."""
+        for trail, done in zip(self._trails, dones, strict=True):
+            finished = trail.take()
+            if finished is not None:
+                self._write(finished)
+            if done:
+                if isinstance(self.replay, EpisodeReplay):
+                    episode = trail.episode()
+                    self.replay.add(episode.observations, episode.actions, episode.returns, episode.asked)
+                trail.clear()
+
+    def _write(self, finished: Finished) -> None:
+        asked = finished.asked
+        if not asked.any():
+            return
+        actions, returns = finished.actions[asked], finished.returns[asked]
+        keys, situations = torch.from_numpy(finished.keys[asked]), finished.situations[asked]
+        self.policy.dictionary.write(
+            keys.to(self.device), torch.from_numpy(actions), torch.from_numpy(returns), torch.from_numpy(situations)
+        )
+        if isinstance(self.replay, Replay):
+            self.replay.add(map_observations(lambda values: values[asked], finished.observations), actions, returns)
+
+    # --- learning ---------------------------------------------------------------------------------------------------
+
+    def train(self) -> None:
+        """``gradient_steps`` updates from the replay."""
+        self.logger.record("rollout/exploration_rate", self.exploration_rate)
+        self.logger.record("train/entries", len(self.policy.dictionary))
+        if not self.replay or self.num_timesteps < self.learning_starts:
+            return
+        log: dict[str, list[float]] = {"value_loss": [], "gradient_norm": []}
+        for _ in range(self.gradient_steps):
+            self._update(log)
+            self._n_updates += 1
+        self.record_means(log)
+        self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
+
+    def _update(self, log: dict[str, list[float]]) -> None:
+        """One step down the squared error of the estimates: of the weights, the keys and the values."""
+        replayed = self._replayed()
+        lookup = self.policy.dictionary.lookup(replayed.keys, replayed.actions, learn=True)
+        errors = lookup.values - replayed.returns
+        losses = {"value_loss": (replayed.weights * errors.square()).mean(), **replayed.losses}
+        log["gradient_norm"].append(self.step_optimizer(losses))
+        log["value_loss"].append(losses["value_loss"].item())
+        self._move_entries(lookup)
+        sizes = errors.detach().abs().cpu().numpy()
+        counts = np.bincount(replayed.columns, minlength=len(replayed.rows))
+        sums = np.bincount(replayed.columns, sizes, minlength=len(replayed.rows))
+        told = counts > 0
+        assert self.replay is not None
+        self.replay.update(replayed.rows[told], sums[told] / counts[told])
+
+    def _replayed(self) -> Replayed:
+        """Steps from the replay, with the keys that they have by now."""
+        how = (self.rng, self.importance_exponent, self.device)
+        if isinstance(self.replay, Replay):
+            batch: Any = self.replay.sample(self.batch_size, *how)
+            window = map_observations(lambda values: values[None], batch.observations)
+            starts = torch.ones(1, self.batch_size, dtype=torch.bool, device=self.device)
+            keys, _, losses = self.policy.keys(window, self.policy.initial_state(self.batch_size), starts)
+            asked, columns = starts, np.arange(self.batch_size)
+            told = (batch.actions, batch.returns, batch.weights)
+        else:
+            assert self.replay is not None
+            batch = self.replay.sample(self.batch_episodes, self.batch_size, *how)
+            state = self.policy.initial_state(self.batch_episodes)
+            keys, _, losses = self.policy.keys(batch.observations, state, batch.starts)
+            asked, columns = batch.asked, batch.asked.nonzero()[:, 1].cpu().numpy()
+            told = (batch.actions[asked], batch.returns[asked], batch.weights.expand(asked.shape)[asked])
+        own = {f"{name}_loss": loss[asked].mean() for name, loss in losses.items()}
+        return Replayed(keys[asked], *told, own, columns, batch.rows)
+
+    def _move_entries(self, lookup: Lookup) -> None:
+        if self.max_grad_norm > 0:
+            torch.nn.utils.clip_grad_norm_([lookup.keys], self.max_grad_norm)
+        rate = FloatSchedule(self.dictionary_learning_rate)(self._current_progress_remaining)
+        self.policy.dictionary.descend(lookup, rate)
+
+    # --- files ------------------------------------------------------------------------------------------------------
+
+    def own_state(self) -> dict[str, Any]:
+        return {
+            "replay": None if self.replay is None else self.replay.tree(),
+            "trails": [trail.tree() for trail in self._trails],
+            "histories": self._histories,
+            "rng": self.rng.bit_generator.state,
+        }
+
+    def restore_own_state(self, tree: dict[str, Any]) -> None:
+        if self.replay is not None:
+            self.replay.restore(tree["replay"])
+        self._forget_running_episodes()
+        for trail, saved in zip(self._trails, tree["trails"], strict=True):
+            trail.restore(saved)
+        self._histories = tree["histories"]
+        self.rng.bit_generator.state = tree["rng"]
+
+    def predict(
+        self, observation: Any, state: Any = None, episode_start: Any = None, deterministic: bool = False
+    ) -> tuple[np.ndarray, Any]:
+        """Actions for observations; random ones with probability ε unless ``deterministic``, as of SB3's DQN."""
+        actions, state = self.policy.predict(observation, state, episode_start, deterministic)
+        if not deterministic:
+            explore = self.rng.random(np.shape(actions)) < self.exploration_rate
+            start = int(self.action_space.start)  # type: ignore[attr-defined]
+            explored = start + self.rng.integers(self.action_space.n, size=np.shape(actions))  # type: ignore[attr-defined]
+            actions = np.where(explore, explored, actions)
+        return actions, state

@@ -1,0 +1,217 @@
+"""The policies of episodic control: a key for each situation, and what a dictionary remembers of those alike.
+
+Letters in shapes: T steps, B batch rows, W width of a key, A actions.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import torch
+from gymnasium import spaces
+from stable_baselines3.common.torch_layers import BaseFeaturesExtractor, create_mlp
+from stable_baselines3.common.type_aliases import Schedule
+from torch import Tensor, nn
+
+from memagents.checks import positive_int
+from memagents.core_policy import Acted, CorePolicy
+from memagents.cores.core import State
+from memagents.encoding import Observations, encoded_size, map_observations
+from memagents.nec.dictionary import Dictionary
+
+
+class Estimated(NamedTuple):
+    """One step: the value of every action (B, A), the key of the situation (B, W), the core's state after it."""
+
+    values: Tensor
+    keys: Tensor
+    state: State
+
+
+class EpisodicPolicy(CorePolicy):
+    """Encoder → core → key → the dictionaries of all actions (Pritzel et al. 2017, figure 1).
+
+    With ``core="none"`` this is the paper's agent, for which a situation is an observation; with another core it is
+    the episode's history.
+
+    :param observation_space: Box, Discrete, MultiDiscrete, MultiBinary, or a Dict of these
+    :param action_space: Discrete
+    :param lr_schedule: learning rate as a function of the remaining progress
+    :param core: name of the memory within an episode, see :func:`memagents.core_names`
+    :param core_kwargs: its parameters
+    :param key_size: width W of a key
+    :param capacity: entries that the dictionary of an action can have
+    :param neighbours: p, how many entries an estimate is made of
+    :param delta: δ of the kernel, what is added to squared distances
+    :param write_rate: α, by how much a value moves when its situation is written again
+    :param net_arch: hidden layers between the core and the key
+    :param activation_fn: of these
+    :param features_extractor_class: SB3 extractor used as the encoder; by default by the space
+    :param features_extractor_kwargs: its parameters
+    :param normalize_images: divide images by 255
+    :param optimizer_class: of the encoder and the core; Adam unless another is given
+    :param optimizer_kwargs: its parameters, without the learning rate
+    :raises ValueError: for actions that are not Discrete, or a value that is not allowed
+    """
+
+    def __init__(
+        self,
+        observation_space: spaces.Space,
+        action_space: spaces.Space,
+        lr_schedule: Schedule,
+        core: str = "none",
+        core_kwargs: dict[str, Any] | None = None,
+        key_size: int = 64,
+        capacity: int = 100_000,
+        neighbours: int = 50,
+        delta: float = 1e-3,
+        write_rate: float = 0.1,
+        net_arch: list[int] | None = None,
+        activation_fn: type[nn.Module] = nn.ReLU,
+        features_extractor_class: type[BaseFeaturesExtractor] | None = None,
+        features_extractor_kwargs: dict[str, Any] | None = None,
+        normalize_images: bool = True,
+        optimizer_class: type[torch.optim.Optimizer] = torch.optim.Adam,
+        optimizer_kwargs: dict[str, Any] | None = None,
+    ):
+        if not isinstance(action_space, spaces.Discrete):
+            raise ValueError(f"episodic control needs Discrete actions, not {type(action_space).__name__}")
+        super().__init__(
+            observation_space,
+            action_space,
+            core,
+            core_kwargs,
+            features_extractor_class,
+            features_extractor_kwargs,
+            normalize_images,
+            optimizer_class,
+            optimizer_kwargs,
+        )
+        key_size, hidden = positive_int("key_size", key_size), [64] if net_arch is None else net_arch
+        self.key_net = self.make_key_net(key_size, hidden, activation_fn)
+        how = {"capacity": capacity, "neighbours": neighbours, "delta": delta, "rate": write_rate}
+        self.dictionary = self.make_dictionary(int(action_space.n), key_size, **how)
+        self.optimizer = self._make_optimizer(lr_schedule(1))
+
+    def make_key_net(self, key_size: int, net_arch: list[int], activation_fn: type[nn.Module]) -> nn.Module:
+        """What makes keys (..., W) of the core's outputs."""
+        return nn.Sequential(*create_mlp(self.core.output_size, key_size, net_arch, activation_fn))
+
+    def make_dictionary(self, n_actions: int, key_size: int, **kwargs: Any) -> Dictionary:
+        """The dictionaries of all actions."""
+        return Dictionary(n_actions, key_size, **kwargs)
+
+    def keys(self, observations: Observations, state: State, starts: Tensor) -> tuple[Tensor, State, dict[str, Tensor]]:
+        """The situations of a window.
+
+        :param observations: (T, B, ...)
+        :param state: before the window, leaves (B, ...)
+        :param starts: (T, B) booleans, true where the observation begins an episode
+        :return: keys (T, B, W), the state after the window, the core's own losses
+        """
+        outputs, state, losses = self.unroll(observations, state, starts)
+        return self.key_net(outputs), state, losses
+
+    @torch.no_grad()
+    def estimate(
+        self,
+        observations: Observations,
+        state: State,
+        starts: Tensor,
+        situations: Tensor | None = None,
+        touch: bool = True,
+    ) -> Estimated:
+        """The values of all actions for one step of observations (B, ...).
+
+        :param starts: (B,) booleans
+        :param situations: numbers that tell them apart, int64 (B,), where they are known
+        :param touch: whether the neighbours count as used, and so stay for longer
+        """
+        window = map_observations(lambda values: values[None], observations)
+        keys, state, _ = self.keys(window, state, starts[None])
+        return Estimated(self.dictionary.lookup_all(keys[0], ids=self.known(situations), touch=touch), keys[0], state)
+
+    def known(self, situations: Tensor | None) -> Tensor | None:
+        """The situations that answer for themselves: none, since an estimate is always made of the neighbours."""
+        return None
+
+    def forward(self, observations: Observations, state: State, starts: Tensor, deterministic: bool = True) -> Acted:
+        """The best action by what is remembered, for one step of observations (B, ...); nothing counts as used."""
+        values, _, state = self.estimate(observations, state, starts, touch=False)
+        best, actions = values.max(1)
+        return Acted(actions, best, torch.zeros_like(best), state)
+
+    def lasting_memory(self) -> dict[str, Any]:
+        return self.dictionary.tree()
+
+    def restore_lasting_memory(self, tree: dict[str, Any]) -> None:
+        self.dictionary.restore(tree)
+
+
+class RawEncoder(BaseFeaturesExtractor):
+    """All numbers of an observation in a row: codes one-hot, images in [0, 1].
+
+    :param observation_space: anything that the agents know
+    """
+
+    def __init__(self, observation_space: spaces.Space):
+        entries = (
+            observation_space.spaces.values() if isinstance(observation_space, spaces.Dict) else [observation_space]
+        )
+        super().__init__(observation_space, sum(encoded_size(entry) for entry in entries))
+
+    def forward(self, observations: Observations) -> Tensor:
+        """(B, ...), or a dict of these, to (B, features)."""
+        entries = observations.values() if isinstance(observations, dict) else [observations]
+        return torch.cat([entry.flatten(1) for entry in entries], 1)
+
+
+class ProjectionPolicy(EpisodicPolicy):
+    """Nothing but the dictionaries: keys are random projections of the observations (Blundell et al. 2016, section 3).
+
+    :param observation_space: Box, Discrete, MultiDiscrete, MultiBinary, or a Dict of these
+    :param action_space: Discrete
+    :param lr_schedule: not used: nothing is learned by gradients
+    :param key_size: width W of a key
+    :param capacity: entries that the dictionary of an action can have
+    :param neighbours: k, how many entries the estimate of an unknown situation is the mean of
+    :param search: ``"exact"``, or ``"faiss"`` (needs the package faiss-cpu)
+    :param normalize_images: divide images by 255
+    :raises ValueError: for actions that are not Discrete, or a value that is not allowed
+    """
+
+    def __init__(
+        self,
+        observation_space: spaces.Space,
+        action_space: spaces.Space,
+        lr_schedule: Schedule,
+        key_size: int = 64,
+        capacity: int = 100_000,
+        neighbours: int = 11,
+        search: str = "exact",
+        normalize_images: bool = True,
+    ):
+        self.search = search
+        super().__init__(
+            observation_space,
+            action_space,
+            lr_schedule,
+            key_size=key_size,
+            capacity=capacity,
+            neighbours=neighbours,
+            net_arch=[],
+            features_extractor_class=RawEncoder,
+            normalize_images=normalize_images,
+        )
+
+    def make_key_net(self, key_size: int, net_arch: list[int], activation_fn: type[nn.Module]) -> nn.Module:
+        projection = nn.Linear(self.core.output_size, key_size, bias=False)
+        nn.init.normal_(projection.weight, std=key_size**-0.5)  # distances stay what they were, on average
+        return projection.requires_grad_(False)
+
+    def make_dictionary(self, n_actions: int, key_size: int, **kwargs: Any) -> Dictionary:
+        return Dictionary(n_actions, key_size, kernel="mean", rule="max", search=self.search, **kwargs)
+
+    def known(self, situations: Tensor | None) -> Tensor | None:
+        """All that are there (Blundell et al. 2016, equation 2)."""
+        return situations
