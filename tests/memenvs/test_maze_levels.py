@@ -216,3 +216,18 @@ def test_levels_are_held_out_where_there_are_enough():
     assert not seen["train"] & seen["test"]
     assert len(seen["train"] | seen["test"]) > 0.7 * 88 * 17
     assert len(seen["test"]) > 0.08 * 88 * 17
+
+
+def test_a_fixed_maze_is_the_same_in_all_episodes_and_others_are_others():
+    parts = ("rows", "columns", "cells", "places")
+    first, again, other = (levels_of(8, seed, size=(7, 11), fixed=fixed) for seed, fixed in ((0, 5), (1, 5), (0, 6)))
+    for part in parts:
+        assert (first[part] == first[part][:1]).all()
+        np.testing.assert_array_equal(first[part], again[part])
+    assert any((first[part] != other[part]).any() for part in parts)
+    envs = make(64, size=7, fixed=5)
+    assert len(np.unique(envs.batch.rows["state"][["x", "y"]])) > 1  # where the agent begins is drawn anew
+    with pytest.raises(ValueError, match="fixed must be"):
+        make(fixed=-1)
+    with pytest.raises(ValueError, match="split must be None"):
+        make(fixed=0, split="test")

@@ -31,6 +31,8 @@ PARAMS = np.dtype(
         ("trials", np.int32),  # 0 for no limit
         ("max_steps", np.int32),  # 0 for what suits the size
         ("colours", np.bool_),
+        ("stays", np.bool_),  # whether every episode has the maze of this key
+        ("fixed", np.uint64),
     ]
 )
 
@@ -53,7 +55,7 @@ def level_dtype(side: int) -> np.dtype:
 
 @njit
 def generate(params, key, level):
-    key = advance(key)
+    key = advance(params.fixed if params.stays else key)
     size = np.int64(params.low + 2 * integer(key, (params.high - params.low) // 2 + 1))
     level.size = size
     level.goals, level.trials = params.goals, params.trials

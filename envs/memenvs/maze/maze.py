@@ -281,6 +281,7 @@ def define(
     *,
     colours: bool = True,
     agent_view_size: int = 7,
+    fixed: int | None = None,
 ) -> Definition:
     """The definition of a task in mazes; the parameters are those of :class:`Maze`."""
     low, high = bounds("size", size, LEAST_SIDE, SIDES[-1])
@@ -296,13 +297,24 @@ def define(
     n = within("agent_view_size", agent_view_size, 3, MOST_VIEW)
     if n % 2 == 0:
         raise ValueError(f"agent_view_size must be odd, not {n}")
+    fixed = None if fixed is None else within("fixed", fixed, 0, 2**63 - 1)
     side = next(side for side in SIDES if side >= high)
     told, values = ("found", 2) if goals == 1 else ("wanted", goals)
-    params = (low, high, ALGORITHMS.index(algorithm), loops, goals, trials or 0, max_steps or 0, colours)
+    params = (
+        low,
+        high,
+        ALGORITHMS.index(algorithm),
+        loops,
+        goals,
+        trials or 0,
+        max_steps or 0,
+        colours,
+        fixed is not None,
+    )
     return Definition(
         name=f"Maze(size={(low, high)}, algorithm={algorithm!r}, loops={loops}, goals={goals}, trials={trials}, "
-        f"max_steps={max_steps}, colours={colours}, agent_view_size={n})",
-        params=np.array([params], PARAMS),
+        f"max_steps={max_steps}, colours={colours}, agent_view_size={n}, fixed={fixed})",
+        params=np.array([(*params, fixed or 0)], PARAMS),
         level=level_dtype(side),
         state=state_dtype(side),
         out=np.dtype([("direction", np.int64), (told, np.int64), ("image", np.uint8, (n, n, 3))], align=True),
@@ -321,7 +333,9 @@ def define(
         metrics=("success", "goals", "first", "later"),
         measure=measure,
         digest=digest,
-        distinct_levels=sum(distinct(size, algorithm, loops, goals) for size in range(low, high + 1, 2)),
+        distinct_levels=1
+        if fixed is not None
+        else sum(distinct(size, algorithm, loops, goals) for size in range(low, high + 1, 2)),
         sound=sound,
         draw=partial(draw, n),
         text=partial(text, n),
@@ -401,7 +415,7 @@ def trodden(trail: np.ndarray) -> list[tuple[int, int]]:
 class Maze(SingleEnv):
     """``memenvs/Maze-v0``: find a goal once, and then know where it is.
 
-    Every episode has a maze of its own. With one goal (``goals=1``) it is **hidden**, as the platform in a water maze
+    Every episode has a maze of its own, unless it is ``fixed``. With one goal (``goals=1``) it is **hidden**, as the platform in a water maze
     (Morris 1984): the agent finds it by stepping on it, is put somewhere else and has to come back, until its steps are
     spent. With several they are seen, each in a colour of its own, and are asked for in random order, the agent staying
     where it is, as in the Memory Maze (Pasukonis et al. 2022, arXiv:2210.13383).
@@ -438,6 +452,8 @@ class Maze(SingleEnv):
     :param colours: lay coloured floors in some cells, one of eight or more, and paint doors in colours, so that places
         can be told apart
     :param agent_view_size: the side of the view, odd, from 3 to 15
+    :param fixed: a number from which one maze is drawn with its goals, the same in all episodes; only where the agent
+        begins changes, and which goal is asked for
     :param split: ``"train"`` or ``"test"`` for levels that the other never has, ``None`` for all
     :param render_mode: ``"rgb_array"``, ``"human"`` or ``"ansi"``
     """
