@@ -74,6 +74,9 @@ class SlowDictionary:
 
 def assert_equal(dictionary, slow):
     tree = dictionary.tree()
+    for action, count in enumerate(dictionary.counts):
+        norms = dictionary.keys[action, :count].square().sum(1) / 2
+        torch.testing.assert_close(dictionary.half_norms[action, :count], norms)
     for one, part in zip(slow, tree["actions"], strict=True):
         assert part["ids"].tolist() == [entry.name for entry in one.entries]
         assert part["order"].tolist() == sorted(range(len(one.entries)), key=lambda r: (one.entries[r].seen, r))
@@ -297,6 +300,14 @@ def test_all_actions_are_looked_up_as_each_alone():
     queries = torch.randn(5, W)
     each = [dictionary.lookup(queries, torch.full((5,), action)).values for action in range(3)]
     torch.testing.assert_close(dictionary.lookup_all(queries), torch.stack(each, dim=1))
+
+
+def test_autocast_changes_nothing():
+    dictionary = filled(1000, capacity=1000)
+    queries = torch.randn(5, W)
+    expected = dictionary.lookup(queries, zeros(5)).values
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert torch.equal(dictionary.lookup(queries, zeros(5)).values, expected)
 
 
 # --- what is evicted ------------------------------------------------------------------------------------------------
