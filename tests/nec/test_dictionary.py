@@ -108,16 +108,16 @@ def test_any_sequence_of_look_ups_steps_and_writes_is_that_of_the_slow_dictionar
     rng = np.random.default_rng(capacity)
     dictionary = Dictionary(A, W, capacity, P, **options).to(device)
     slow = [SlowDictionary(capacity, **options) for _ in range(A)]
-    for turn in range(60):
+    for turn in range(40):
         size = int(rng.integers(1, 12))
         keys, values = rng.normal(size=(size, W)).astype(np.float32), rng.normal(size=size).astype(np.float32)
         actions, names = rng.integers(0, A, size), rng.integers(0, 2 * capacity, size)
         dictionary.write(*(torch.from_numpy(a).to(device) for a in (keys, actions, values, names)))
         for key, action, value, name in zip(keys.astype(float), actions, values.tolist(), names, strict=True):
             slow[action].write(key, value, name)
-        queries, asked = rng.normal(size=(6, W)).astype(np.float32), rng.integers(0, A, 6)
+        queries, asked = rng.normal(size=(4, W)).astype(np.float32), rng.integers(0, A, 4)
         look_up(dictionary, slow, queries, asked, device)
-        look_up_all(dictionary, slow, queries, rng.integers(0, 2 * capacity, 6) if turn % 2 else None, device)
+        look_up_all(dictionary, slow, queries, rng.integers(0, 2 * capacity, 4) if turn % 2 else None, device)
         if turn % 10 == 0:
             assert_equal(dictionary, slow)
     assert_equal(dictionary, slow)
