@@ -16,7 +16,6 @@ import torch
 from torch import Tensor, nn
 
 from memagents.checks import in_range, positive_int
-from memagents.cores.core import full_precision
 from memagents.nec import search as exact
 from memagents.nec.faiss_search import FaissSearch
 from memagents.nec.index import Index, check, settle
@@ -125,10 +124,8 @@ class Dictionary(nn.Module):
         keys = self.keys.flatten(0, 1).index_select(0, flat.flatten()).view(*flat.shape, self.width)
         keys = keys.masked_fill_(~found.unsqueeze(2), 0).requires_grad_(learn)
         stored = self.values.take(flat).masked_fill_(~found, 0).requires_grad_(learn)
-        with full_precision(queries):
-            weights = self._weights((keys - queries.unsqueeze(1)).square().sum(2), found)
-            values = (weights * stored).sum(1)
-        return Lookup(values, rows, weights, keys, stored, actions)
+        weights = self._weights((keys - queries.unsqueeze(1)).square().sum(2), found)
+        return Lookup((weights * stored).sum(1), rows, weights, keys, stored, actions)
 
     @torch.no_grad()
     def lookup_all(self, queries: Tensor, *, ids: Tensor | None = None, touch: bool = True) -> Tensor:

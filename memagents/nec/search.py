@@ -15,8 +15,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from memagents.cores.core import full_precision
-
 SPARE = 14  # candidates beyond the neighbours: so many may be put in a wrong order by the rounding of the scores
 _BLOCK = 16  # keys; fewer give more minima to choose from, more give more scores to choose from after that
 _QUERIES = 64  # searched for at once
@@ -43,8 +41,7 @@ def nearest(keys: Tensor, half_norms: Tensor, queries: Tensor, count: int) -> tu
     :return: squared distances (B, P) in ascending order, never negative, and rows of the keys, int64 (B, P); among
         equal distances the lower row first. Where N < P both are (B, N).
     """
-    with full_precision(keys):
-        found = [_nearest(keys, half_norms, some, min(count, len(keys))) for some in queries.split(_QUERIES)]
+    found = [_nearest(keys, half_norms, some, min(count, len(keys))) for some in queries.split(_QUERIES)]
     distances, rows = zip(*found, strict=True)
     return torch.cat(distances), torch.cat(rows)
 
@@ -78,7 +75,7 @@ def _scores(keys: Tensor, half_norms: Tensor, transposed: Tensor, at_once: int) 
     """|k|²/2 − q·k: (N, B)."""
     scores = keys.new_empty(len(keys), transposed.shape[1])
     for some, norms, result in zip(keys.split(at_once), half_norms.split(at_once), scores.split(at_once), strict=True):
-        torch.mm(some, transposed, out=result)
+        torch.mm(some, transposed, out=result)  # with ``out`` autocast leaves it in float32
         torch.sub(norms.unsqueeze(1), result, out=result)
     return scores
 

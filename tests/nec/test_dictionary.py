@@ -74,6 +74,9 @@ class SlowDictionary:
 
 def assert_equal(dictionary, slow):
     tree = dictionary.tree()
+    for action, count in enumerate(dictionary.counts):
+        norms = dictionary.keys[action, :count].square().sum(1) / 2
+        torch.testing.assert_close(dictionary.half_norms[action, :count], norms)
     for one, part in zip(slow, tree["actions"], strict=True):
         assert part["ids"].tolist() == [entry.name for entry in one.entries]
         assert part["order"].tolist() == sorted(range(len(one.entries)), key=lambda r: (one.entries[r].seen, r))
@@ -105,16 +108,16 @@ def test_any_sequence_of_look_ups_steps_and_writes_is_that_of_the_slow_dictionar
     rng = np.random.default_rng(capacity)
     dictionary = Dictionary(A, W, capacity, P, **options).to(device)
     slow = [SlowDictionary(capacity, **options) for _ in range(A)]
-    for turn in range(60):
+    for turn in range(40):
         size = int(rng.integers(1, 12))
         keys, values = rng.normal(size=(size, W)).astype(np.float32), rng.normal(size=size).astype(np.float32)
         actions, names = rng.integers(0, A, size), rng.integers(0, 2 * capacity, size)
         dictionary.write(*(torch.from_numpy(a).to(device) for a in (keys, actions, values, names)))
         for key, action, value, name in zip(keys.astype(float), actions, values.tolist(), names, strict=True):
             slow[action].write(key, value, name)
-        queries, asked = rng.normal(size=(6, W)).astype(np.float32), rng.integers(0, A, 6)
+        queries, asked = rng.normal(size=(4, W)).astype(np.float32), rng.integers(0, A, 4)
         look_up(dictionary, slow, queries, asked, device)
-        look_up_all(dictionary, slow, queries, rng.integers(0, 2 * capacity, 6) if turn % 2 else None, device)
+        look_up_all(dictionary, slow, queries, rng.integers(0, 2 * capacity, 4) if turn % 2 else None, device)
         if turn % 10 == 0:
             assert_equal(dictionary, slow)
     assert_equal(dictionary, slow)
@@ -297,6 +300,14 @@ def test_all_actions_are_looked_up_as_each_alone():
     queries = torch.randn(5, W)
     each = [dictionary.lookup(queries, torch.full((5,), action)).values for action in range(3)]
     torch.testing.assert_close(dictionary.lookup_all(queries), torch.stack(each, dim=1))
+
+
+def test_autocast_changes_nothing():
+    dictionary = filled(1000, capacity=1000)
+    queries = torch.randn(5, W)
+    expected = dictionary.lookup(queries, zeros(5)).values
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert torch.equal(dictionary.lookup(queries, zeros(5)).values, expected)
 
 
 # --- what is evicted ------------------------------------------------------------------------------------------------
