@@ -63,6 +63,32 @@ def learning_curve(run_dirs: Sequence[Path], path: Path, over: str = "steps") ->
     _write(figure, path)
 
 
+def curves_over_seeds(
+    panels: Mapping[str, Mapping[str, tuple[np.ndarray, np.ndarray]]], path: Path, wanted: Mapping[str, float]
+) -> None:
+    """Returns over steps: the mean of several runs, and from the worst to the best of them.
+
+    :param panels: ``{task: {agent: (steps (N,), returns (runs, N))}}``; steps are drawn by their logarithms
+    :param path: of the PNG
+    :param wanted: the return that a task asks for, a dotted line
+    """
+    agents = list(dict.fromkeys(agent for panel in panels.values() for agent in panel))
+    colours = dict(zip(agents, _cycle(len(agents)), strict=True))
+    figure = Figure((4.2 * len(panels), 3.6), dpi=130, layout="constrained", facecolor=PAPER)
+    for ax, (task, panel) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels.items(), strict=True):
+        for agent, (steps, returns) in panel.items():
+            ax.fill_between(steps, returns.min(0), returns.max(0), color=colours[agent], alpha=0.15, linewidth=0)
+            ax.plot(steps, returns.mean(0), color=colours[agent], linewidth=2, solid_capstyle="round")
+        ax.axhline(wanted[task], color=INK, linewidth=1, linestyle=":")
+        ax.set_xscale("log")
+        ax.xaxis.set_major_formatter(FuncFormatter(lambda steps, _: short_number(steps)))
+        ax.set_title(task, loc="left", color=INK, weight="bold")
+        _dress(ax, "return")
+        ax.set_xlabel("environment steps", color=INK)
+    _legend(figure, agents)
+    _write(figure, path)
+
+
 def comparison(scores: Mapping[str, Mapping[str, Interval]], path: Path, measure: str = "success") -> None:
     """Bars with 95% intervals: groups side by side, in each a bar an agent.
 

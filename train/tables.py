@@ -20,8 +20,9 @@ import numpy as np
 import tyro
 
 from memagents import Imitation, RecurrentPPO, core_names
-from memagents.checkpoint import read_json, write_bytes, write_json
+from memagents.checkpoint import read_json, write_json
 from memagents.configuration import of_recipe
+from memagents.documents import write_between_marks
 from memagents.environments import make_env
 from memagents.evaluation import evaluate, mean_interval
 from memagents.figures import learning_curve
@@ -279,24 +280,14 @@ def figure(values: list[float]) -> str:
 
 def write_table(name: str, experiment: Experiment, settings: Settings) -> None:
     """Put a table into its document, in place of what stands between its two marks, and a picture beside it."""
-    document, begin, end = settings.documents / experiment.document, *marks(name)
-    text = document.read_text()
-    before, _, rest = text.partition(begin)
-    _, mark, after = rest.partition(end)
-    if not mark:
-        raise ValueError(f"documents: {document} lacks the lines {begin} and {end}, between which the table goes")
+    document = settings.documents / experiment.document
     lines = table(experiment, settings.folder / name)
     if experiment.curves:
         runs = sorted((settings.folder / name).glob(f"*-{settings.seeds[0]}/{RESULT_FILE}"))
         picture = document.with_name(f"{document.stem}_{name}.png")
         learning_curve([path.parent for path in runs], picture, experiment.curves)
         lines += [f"![{experiment.title}: learning curves of seed {settings.seeds[0]}]({picture.name})", ""]
-    write_bytes(document, "\n".join([before + begin, "", *lines, end + after]).encode())
-
-
-def marks(name: str) -> tuple[str, str]:
-    """What a document has before and after a table."""
-    return f"<!-- table {name} -->", f"<!-- end of {name} -->"
+    write_between_marks(document, name, lines)
 
 
 def main(settings: Settings) -> None:

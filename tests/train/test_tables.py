@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from memagents.checkpoint import read_json, write_json
+from memagents.documents import marks
 from memagents.evaluation import mean_interval
 
 ROOT = Path(__file__).parent.parent.parent
@@ -62,4 +63,4 @@ def test_mistakes_are_told(run):
 def test_the_documents_have_their_marks():
     for name, experiment in {**SCRIPT["EXPERIMENTS"], **SCRIPT["small_runs"]()}.items():
         text = (ROOT / "docs" / experiment.document).read_text()
-        assert all(mark in text for mark in SCRIPT["marks"](name))
+        assert all(mark in text for mark in marks(name))

@@ -415,10 +415,10 @@ def trodden(trail: np.ndarray) -> list[tuple[int, int]]:
 class Maze(SingleEnv):
     """``memenvs/Maze-v0``: find a goal once, and then know where it is.
 
-    Every episode has a maze of its own, unless it is ``fixed``. With one goal (``goals=1``) it is **hidden**, as the platform in a water maze
-    (Morris 1984): the agent finds it by stepping on it, is put somewhere else and has to come back, until its steps are
-    spent. With several they are seen, each in a colour of its own, and are asked for in random order, the agent staying
-    where it is, as in the Memory Maze (Pasukonis et al. 2022, arXiv:2210.13383).
+    Every episode has a maze of its own, unless it is ``fixed``. With one goal (``goals=1``) it is **hidden**, as the
+    platform in a water maze (Morris 1984): the agent finds it by stepping on it, is put somewhere else and has to come
+    back, until its steps are spent. With several they are seen, each in a colour of its own, and are asked for in
+    random order, the agent staying where it is, as in the Memory Maze (Pasukonis et al. 2022, arXiv:2210.13383).
 
     - Observation: ``Dict`` of ``image``, ``Box`` of bytes (n, n, 3), the square before the agent as MiniGrid shows it
       (type, colour and state of each cell; walls hide what is behind them); ``direction``, ``Discrete(4)``: right,

@@ -1,0 +1,278 @@
+"""How many steps it takes to get good: NEC and MFEC beside Stable-Baselines3's DQN and RecurrentPPO.
+
+    python train/sample_efficiency.py                                     # all of it: an hour and more on two cores
+    python train/sample_efficiency.py --tasks underground --agents nec --seeds 0
+    python train/sample_efficiency.py --agents ""                         # table and figure, from the runs there are
+
+Every agent is evaluated, greedily, every so many steps. The figure is how many steps it had made when it first reached
+the return that the task asks for. A run that is finished is not made again, so parts may run side by side in processes
+of their own. The table and the figure are those of docs/nec.md.
+"""
+
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+os.environ["OMP_WAIT_POLICY"] = "PASSIVE"  # before torch loads: spinning threads starve the environments
+
+import numpy as np
+import tyro
+from gymnasium import spaces
+from stable_baselines3 import DQN
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.vec_env import VecEnv
+
+from memagents import MFEC, RecurrentPPO
+from memagents.checkpoint import read_json, write_json
+from memagents.configuration import of_recipe
+from memagents.documents import write_between_marks
+from memagents.encoding import default_encoder
+from memagents.environments import make_env
+from memagents.evaluation import evaluate, mean_interval
+from memagents.figures import curves_over_seeds
+from memagents.nec.nec import NEC
+from memagents.settings import NECSettings
+from memagents.training import EVALUATION_SEED, plain_errors, prepare
+from memagents.vector import as_vec_env
+
+RECIPES = Path(__file__).parent / "recipes"
+
+
+class SymbolsDQN(DQN):
+    """Stable-Baselines3's DQN without its guess that bytes (7, 7, 3) are a picture whose channels come last."""
+
+    @staticmethod
+    def _wrap_env(env: Any, verbose: int = 0, monitor_wrapper: bool = True) -> VecEnv:
+        return as_vec_env(env)
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is to be learned.
+
+    :param title: of its column
+    :param recipe: of NEC, which also says what the environment is
+    :param wanted: the return that is asked for
+    :param steps: that an agent may take, by agent
+    :param kwargs: of the agents, on top of those below
+    """
+
+    title: str
+    recipe: str
+    wanted: float
+    steps: dict[str, int]
+    kwargs: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+
+SHORT = {"nec": 15_000, "mfec": 15_000}
+TASKS = {
+    "cartpole": Task("CartPole-v1", "nec_cartpole", 195.0, {**SHORT, "dqn": 60_000, "ppo": 150_000}),
+    "maze": Task("Maze 7×7, fixed", "nec_maze", 5.0, {**SHORT, "dqn": 60_000, "ppo": 300_000}),
+    "underground": Task("Underground, fixed", "nec_underground", 0.8, {**SHORT, "dqn": 60_000, "ppo": 300_000}),
+}
+
+
+def make_nec(settings: NECSettings, seed: int, **kwargs: Any) -> BaseAlgorithm:
+    """By the task's recipe."""
+    env = make_env(settings.env, settings.n_envs, seed=seed, **settings.env_kwargs)
+    return NEC("MlpPolicy", env, **{**settings.hyperparameters(), "seed": seed, **kwargs})
+
+
+def make_mfec(settings: NECSettings, seed: int, **kwargs: Any) -> BaseAlgorithm:
+    """With the exploration and the discount of NEC's recipe."""
+    own = settings.hyperparameters()
+    same = {name: own[name] for name in ("gamma", "exploration_fraction", "exploration_final_eps", "device")}
+    env = make_env(settings.env, 1, seed=seed, **settings.env_kwargs)
+    return MFEC("MlpPolicy", env, **{**same, "seed": seed, **kwargs})
+
+
+def make_dqn(settings: NECSettings, seed: int, **kwargs: Any) -> BaseAlgorithm:
+    """With the settings that are known to suit it on small tasks, and the encoder and the discount of NEC."""
+    env = make_env(settings.env, 1, seed=seed, **settings.env_kwargs)
+    symbols = isinstance(env.observation_space, spaces.Dict)
+    encoder = {"features_extractor_class": default_encoder(env.observation_space), "normalize_images": False}
+    usual = {
+        "learning_rate": 1e-3,
+        "gamma": settings.gamma,
+        "batch_size": 64,
+        "learning_starts": 1000,
+        "train_freq": 4,
+        "target_update_interval": 500,
+        "exploration_fraction": 0.1,
+        "exploration_final_eps": 0.04,
+        "policy_kwargs": {"net_arch": [64, 64], **(encoder if symbols else {})},
+    }
+    policy = "MultiInputPolicy" if symbols else "MlpPolicy"
+    return SymbolsDQN(policy, env, seed=seed, device=settings.device, **{**usual, **kwargs})
+
+
+def make_ppo(settings: NECSettings, seed: int, **kwargs: Any) -> BaseAlgorithm:
+    """With an LSTM of 64 in 8 environments."""
+    env = make_env(settings.env, 8, seed=seed, **settings.env_kwargs)
+    usual = {
+        "learning_rate": 1e-3,
+        "gamma": settings.gamma,
+        "n_steps": 64,
+        "ent_coef": 0.01,
+        "policy_kwargs": {"core": "lstm", "core_kwargs": {"hidden_size": 64}},
+    }
+    return RecurrentPPO("MlpPolicy", env, seed=seed, device=settings.device, **{**usual, **kwargs})
+
+
+AGENTS: dict[str, tuple[str, Callable[..., BaseAlgorithm]]] = {
+    "nec": ("NEC", make_nec),
+    "mfec": ("MFEC", make_mfec),
+    "dqn": ("DQN (Stable-Baselines3)", make_dqn),
+    "ppo": ("RecurrentPPO, LSTM", make_ppo),
+}
+
+
+@dataclass
+class Settings:
+    """What to train and where.
+
+    :param tasks: by default all
+    :param agents: by default all; nothing is trained with an empty word
+    :param seeds: of the trainings
+    :param every: steps between two evaluations
+    :param episodes: of an evaluation
+    :param folder: of the runs
+    :param document: where table and figure go; nowhere with an empty path
+    :param share: of the environment steps, for a quick look
+    """
+
+    tasks: tuple[str, ...] = tuple(TASKS)
+    agents: tuple[str, ...] = tuple(AGENTS)
+    seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
+    every: int = 500
+    episodes: int = 20
+    folder: Path = Path("runs/sample_efficiency")
+    document: Path = Path("docs/nec.md")
+    share: float = 1.0
+
+
+class Evaluations(BaseCallback):
+    """The mean return of greedy episodes, every so many steps; learning ends when it is well past what is wanted.
+
+    :param env: where the agent is evaluated
+    :param settings: how often, and in how many episodes
+    :param wanted: a return; after three evaluations in a row that reach it, there is nothing more to see
+    """
+
+    def __init__(self, env: VecEnv, settings: Settings, wanted: float):
+        super().__init__()
+        self.env, self.settings, self.wanted = env, settings, wanted
+        self.steps: list[int] = []
+        self.returns: list[float] = []
+
+    def _on_step(self) -> bool:
+        if self.num_timesteps >= self.settings.every * (len(self.steps) + 1):
+            played = evaluate(self.model, self.env, self.settings.episodes, seed=EVALUATION_SEED)
+            self.steps.append(self.num_timesteps)
+            self.returns.append(float(played.returns.mean()))
+        last = self.returns[-3:]
+        return len(last) < 3 or min(last) < self.wanted
+
+
+def train(name: str, agent: str, seed: int, settings: Settings) -> dict[str, Any]:
+    """One run: the evaluations, and the steps to the return that is wanted (None if it was not reached)."""
+    task = TASKS[name]
+    told = of_recipe(NECSettings, task.recipe, RECIPES)
+    model = AGENTS[agent][1](told, seed, **task.kwargs.get(agent, {}))
+    env = make_env(told.env, settings.episodes, **told.env_kwargs)
+    evaluations = Evaluations(env, settings, task.wanted)
+    begin = time.perf_counter()
+    model.learn(int(settings.share * task.steps[agent]), evaluations)
+    reached = [s for s, value in zip(evaluations.steps, evaluations.returns, strict=True) if value >= task.wanted]
+    return {
+        "reached": reached[0] if reached else None,
+        "steps": evaluations.steps,
+        "returns": evaluations.returns,
+        "minutes": (time.perf_counter() - begin) / 60,
+    }
+
+
+# --- the table ------------------------------------------------------------------------------------------------------
+
+
+def results_of(name: str, agent: str, settings: Settings) -> list[dict[str, Any]]:
+    """Of all runs there are."""
+    return [read_json(path) for path in sorted(settings.folder.glob(f"{name}-{agent}-*.json"))]
+
+
+def steps_of(results: list[dict[str, Any]], most: int) -> np.ndarray:
+    """The steps to what is wanted, (N,); where that was not reached, as many as there were."""
+    return np.array([most if result["reached"] is None else result["reached"] for result in results], dtype=np.float64)
+
+
+def cell(results: list[dict[str, Any]], most: int) -> str:
+    """The mean number of steps and its interval; a lower bound if some runs did not get there."""
+    if not results:
+        return "not run"
+    there = sum(result["reached"] is not None for result in results)
+    if not there:
+        return f"not in {most:,} (0 of {len(results)})"
+    mean, low, high = mean_interval(steps_of(results, most))
+    interval = f" ({max(low, 0):,.0f} to {high:,.0f})" if len(results) > 1 else ""
+    short = f", {there} of {len(results)}" if there < len(results) else ""
+    return f"{'> ' if short else ''}{mean:,.0f}{interval}{short}"
+
+
+def table(settings: Settings) -> list[str]:
+    """The lines of the table: an agent a row, a task a column, and the steps of NEC as a share of DQN's."""
+    tasks = {name: {agent: results_of(name, agent, settings) for agent in AGENTS} for name in TASKS}
+    lines = ["| steps to a return of | " + " | ".join(f"{t.title}: {t.wanted:g}" for t in TASKS.values()) + " |"]
+    lines += ["|---" * (1 + len(TASKS)) + "|"]
+    for agent, (title, _) in AGENTS.items():
+        cells = [cell(tasks[name][agent], task.steps[agent]) for name, task in TASKS.items()]
+        lines.append(f"| {title} | " + " | ".join(cells) + " |")
+    shares = []
+    for name, task in TASKS.items():
+        ours, theirs = (steps_of(tasks[name][agent], task.steps[agent]) for agent in ("nec", "dqn"))
+        shares.append(f"{ours.mean() / theirs.mean():.2f}" if len(ours) and len(theirs) else "")
+    return [*lines, "| NEC's share of DQN's steps | " + " | ".join(shares) + " |", ""]
+
+
+def draw(settings: Settings, path: Path) -> None:
+    """The returns in the course of the training; a run that ended early stays at its last."""
+    panels: dict[str, dict[str, tuple[np.ndarray, np.ndarray]]] = {}
+    for name, task in TASKS.items():
+        panels[task.title] = {}
+        for agent, (title, _) in AGENTS.items():
+            results = results_of(name, agent, settings)
+            if results:
+                longest = max((result["steps"] for result in results), key=len)
+                rows = [r["returns"] + [r["returns"][-1]] * (len(longest) - len(r["returns"])) for r in results]
+                panels[task.title][title] = np.array(longest), np.array(rows)
+    curves_over_seeds(panels, path, wanted={task.title: task.wanted for task in TASKS.values()})
+
+
+def main(settings: Settings) -> None:
+    for asked, there in ((settings.tasks, TASKS), (settings.agents, AGENTS)):
+        for name in asked:
+            if name and name not in there:
+                raise ValueError(f"there is no {name!r}; there are: {', '.join(there)}")
+    prepare(threads=1)
+    for seed in settings.seeds:
+        for name in settings.tasks:
+            for agent in filter(None, settings.agents):
+                path = settings.folder / f"{name}-{agent}-{seed}.json"
+                if not path.is_file():
+                    write_json(path, train(name, agent, seed, settings))
+                    print(path.stem, read_json(path)["reached"], flush=True)
+    lines = table(settings)
+    print("\n".join(lines))
+    if settings.document.name:
+        picture = settings.document.with_suffix(".png")
+        draw(settings, picture)
+        lines += [f"![Returns over steps, all seeds]({picture.name})", ""]
+        write_between_marks(settings.document, "sample_efficiency", lines)
+
+
+if __name__ == "__main__":
+    with plain_errors(ValueError, FloatingPointError, KeyboardInterrupt):
+        main(tyro.cli(Settings, description=__doc__))
