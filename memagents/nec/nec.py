@@ -213,8 +213,10 @@ class NEC(MemoryAlgorithm):
             torch.from_numpy(self._histories),
         )
         values, keys = estimated.values.cpu().numpy(), estimated.keys.cpu().numpy()
-        explored = self.rng.integers(values.shape[1], size=self.n_envs)
-        actions = np.where(self.rng.random(self.n_envs) < self.exploration_rate, explored, values.argmax(1))
+        # Any of the best where there are several: before the first reward, nothing is better than anything else.
+        wanted = values == values.max(1, keepdims=True)
+        explore = self.rng.random(self.n_envs) < self.exploration_rate
+        actions = (self.rng.random(values.shape) * (wanted | explore[:, None])).argmax(1)
         for b, trail in enumerate(self._trails):
             trail.value(float(values[b].max()))
             one = map_observations(itemgetter(b), observations)
