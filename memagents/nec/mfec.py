@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+import numpy as np
 from stable_baselines3.common.policies import BasePolicy
 
+from memagents.cores.core import State
 from memagents.nec.nec import NEC
 from memagents.nec.policy import ProjectionPolicy
 
@@ -13,8 +15,8 @@ from memagents.nec.policy import ProjectionPolicy
 class MFEC(NEC):
     """The best return that followed what was done in a situation; of unknown situations, the mean of their neighbours.
 
-    Keys are random projections of the observations. The return of a whole episode is written when it ends, and is
-    never replaced by a lower one (equation 1). Nothing is replayed, and there is no recurrent core.
+    Keys are random projections of the observations. What was observed of an episode's return is written when it ends,
+    and is never replaced by a lower one (equation 1). Nothing is replayed, and there is no recurrent core.
 
     :param policy: ``"MlpPolicy"``, ``"CnnPolicy"`` or ``"MultiInputPolicy"`` (one class serves all), or a policy class
     :param env: an SB3 VecEnv, a gymnasium VectorEnv or Env, the id of one, or None; actions Discrete
@@ -61,3 +63,7 @@ class MFEC(NEC):
 
     def make_replay(self) -> None:
         """There is none: everything is learned by writing it down."""
+
+    def _final_values(self, dones: np.ndarray, infos: list[dict[str, Any]], state: State) -> list[float]:
+        """Zero, also where a time limit cut an episode: an estimate that is too high would stay the best for ever."""
+        return [0.0] * self.n_envs
