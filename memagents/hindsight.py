@@ -13,8 +13,7 @@ class HindsightReplay(HerReplayBuffer):
 
     What is replayed with another goal ends where that goal is achieved, and nowhere else. The class above leaves the
     ends where they were: there a value goes on after the new goal is reached (and grows, where one can stay at it),
-    but not after the old one, so that the same arrival has two values; and a step is the last one because the budget
-    of the episode was spent, which nothing in its observation tells.
+    but not after the goal that was meant, so that the same arrival has two values.
 
     For goals that are codes, achieved when ``achieved_goal`` equals ``desired_goal``. Everything else, the parameters
     among it, is as above::
