@@ -1,0 +1,152 @@
+"""Does hindsight help? DQN in a graph that stays the same, with and without it: the table of docs/hindsight.md.
+
+    python train/her.py                                      # all of it: a quarter of an hour on one core
+    python train/her.py --replays none --seeds 0 --steps 2000 --run-dir runs/look --document ""
+
+A training that is finished is not made again.
+"""
+
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+os.environ["OMP_WAIT_POLICY"] = "PASSIVE"  # before torch loads: spinning threads starve the environments
+
+import gymnasium as gym
+import numpy as np
+import tyro
+from stable_baselines3 import DQN, HerReplayBuffer
+from stable_baselines3.common.env_util import make_vec_env
+
+import memenvs  # noqa: F401 — registers the environments
+from memagents.checkpoint import read_json, write_bytes, write_json
+from memagents.evaluation import evaluate, mean_interval
+from memagents.hindsight import HindsightReplay
+from memagents.training import EVALUATION_SEED, plain_errors, prepare
+from memenvs.goals import GoalView
+
+ENV = "memenvs/Underground-v0"
+# One graph for all episodes, which nobody describes: 32 stations with 2 or 3 exits, goals 4 to 8 of them away. No other
+# reward than that of arriving, in at most 4 steps more than the shortest way takes.
+GRAPH: dict[str, Any] = {
+    "fixed": 0,
+    "description": False,
+    "stations": 32,
+    "exits": (2, 3),
+    "distance": (4, 8),
+    "slack": 4,
+    "step_cost": 0,
+}
+DQN_SETTINGS: dict[str, Any] = {
+    "learning_rate": 1e-3,
+    "buffer_size": 50_000,
+    "learning_starts": 1_000,
+    "batch_size": 256,
+    "gamma": 0.9,
+    "train_freq": 1,
+    "gradient_steps": 2,
+    "target_update_interval": 200,
+    "exploration_fraction": 0.4,
+}
+REPLAYS = {"HindsightReplay": HindsightReplay, "HerReplayBuffer": HerReplayBuffer, "none": None}
+ABOUT = {
+    "HindsightReplay": "hindsight, ends on arrival (`memagents.hindsight`)",
+    "HerReplayBuffer": "hindsight as in Stable-Baselines3",
+    "none": "no hindsight: the goals as they were",
+}
+MARKS = "<!-- table her -->", "<!-- end of her -->"
+
+
+@dataclass
+class Settings:
+    """What to train and where.
+
+    :param replays: ``HindsightReplay``, ``HerReplayBuffer`` (with hindsight) and ``none`` (without)
+    :param seeds: of the trainings
+    :param steps: of the environments, for each training
+    :param episodes: of each evaluation
+    :param run_dir: where the results lie
+    :param document: what the table is written into; nothing with an empty path
+    :param threads: of torch
+    """
+
+    replays: tuple[str, ...] = ("HindsightReplay", "none")
+    seeds: tuple[int, ...] = (0, 1, 2)
+    steps: int = 30_000
+    episodes: int = 500
+    run_dir: Path = Path("runs/her")
+    document: Path = Path("docs/hindsight.md")
+    threads: int = 1
+
+
+def make_envs(seed: int) -> Any:
+    """Eight environments, in one process."""
+    return make_vec_env(lambda: GoalView(gym.make(ENV, **GRAPH)), n_envs=8, seed=seed)
+
+
+def make_learner(replay: str, seed: int) -> DQN:
+    """DQN, not yet trained."""
+    kind = REPLAYS[replay]
+    return DQN("MultiInputPolicy", make_envs(seed), replay_buffer_class=kind, seed=seed, device="cpu", **DQN_SETTINGS)
+
+
+def train(replay: str, seed: int, settings: Settings) -> dict[str, Any]:
+    """Train with one seed; the success rate of the greedy policy afterwards."""
+    learner, begin = make_learner(replay, seed), time.perf_counter()
+    learner.learn(settings.steps)
+    minutes = (time.perf_counter() - begin) / 60
+    success = evaluate(learner, make_envs(0), settings.episodes, seed=EVALUATION_SEED).success
+    assert success is not None
+    return {"steps": settings.steps, "minutes": minutes, "success": float(success.mean())}
+
+
+def table(settings: Settings) -> list[str]:
+    """The lines of the table, from the runs there are: for each replay the mean over seeds with its 95% interval."""
+    lines = ["| replay | | success | each seed | steps | minutes |", f"|{'---|' * 6}"]
+    for replay, about in ABOUT.items():
+        results = [read_json(path) for path in sorted(settings.run_dir.glob(f"{replay}-*.json"))]
+        for result in results:
+            if result["steps"] != settings.steps:
+                raise ValueError(f"steps must be those of the runs that are there already, {result['steps']}")
+        if results:
+            rates = [result["success"] for result in results]
+            mean, low, high = mean_interval(np.array(rates))
+            cells = [f"{mean:.2f} ({low:.2f} to {high:.2f})" if len(rates) > 1 else f"{mean:.2f}"]
+            cells += [", ".join(f"{rate:.2f}" for rate in rates), f"{settings.steps:,}"]
+            cells += [f"{np.mean([result['minutes'] for result in results]):.1f}"]
+            lines.append(f"| `{replay}` | {about} | {' | '.join(cells)} |")
+    return lines
+
+
+def write_table(settings: Settings) -> None:
+    """Put the table into the document, in place of what stands between its two marks."""
+    begin, end = MARKS
+    before, _, rest = settings.document.read_text().partition(begin)
+    _, mark, after = rest.partition(end)
+    if not mark:
+        raise ValueError(f"document: {settings.document} lacks the lines {begin} and {end}, for the table")
+    write_bytes(settings.document, "\n".join([before + begin, "", *table(settings), "", end + after]).encode())
+
+
+def main(settings: Settings) -> None:
+    for replay in settings.replays:
+        if replay not in REPLAYS:
+            raise ValueError(f"replays must be of {', '.join(REPLAYS)}, not {replay!r}")
+    prepare(threads=settings.threads)
+    for seed in settings.seeds:
+        for replay in settings.replays:
+            path = settings.run_dir / f"{replay}-{seed}.json"
+            if not path.is_file():
+                write_json(path, train(replay, seed, settings))
+                print(f"{path}: {read_json(path)}")
+    if settings.document.name:
+        write_table(settings)
+    else:
+        print("\n".join(table(settings)))
+
+
+if __name__ == "__main__":
+    with plain_errors(ValueError, FloatingPointError, KeyboardInterrupt):
+        main(tyro.cli(Settings, description=__doc__))
