@@ -11,6 +11,7 @@ from stable_baselines3 import DQN, HerReplayBuffer
 from stable_baselines3.common.env_util import make_vec_env
 
 from memagents.checkpoint import read_json, write_json
+from memagents.documents import marks
 from memagents.evaluation import mean_interval
 from memagents.hindsight import HindsightReplay
 from memenvs.goals import GoalView
@@ -108,5 +109,5 @@ def test_mistakes_are_told(tmp_path):
 
 
 def test_the_page_has_the_marks_and_a_table():
-    begin, end = SCRIPT["MARKS"]
+    begin, end = marks("her")
     assert "| `HindsightReplay`" in PAGE.partition(begin)[2].partition(end)[0]

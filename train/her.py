@@ -21,7 +21,8 @@ from stable_baselines3 import DQN, HerReplayBuffer
 from stable_baselines3.common.env_util import make_vec_env
 
 import memenvs  # noqa: F401 — registers the environments
-from memagents.checkpoint import read_json, write_bytes, write_json
+from memagents.checkpoint import read_json, write_json
+from memagents.documents import write_between_marks
 from memagents.evaluation import evaluate, mean_interval
 from memagents.hindsight import HindsightReplay
 from memagents.training import EVALUATION_SEED, plain_errors, prepare
@@ -56,7 +57,6 @@ ABOUT = {
     "HerReplayBuffer": "hindsight as in Stable-Baselines3",
     "none": "no hindsight: the goals as they were",
 }
-MARKS = "<!-- table her -->", "<!-- end of her -->"
 
 
 @dataclass
@@ -120,16 +120,6 @@ def table(settings: Settings) -> list[str]:
     return lines
 
 
-def write_table(settings: Settings) -> None:
-    """Put the table into the document, in place of what stands between its two marks."""
-    begin, end = MARKS
-    before, _, rest = settings.document.read_text().partition(begin)
-    _, mark, after = rest.partition(end)
-    if not mark:
-        raise ValueError(f"document: {settings.document} lacks the lines {begin} and {end}, for the table")
-    write_bytes(settings.document, "\n".join([before + begin, "", *table(settings), "", end + after]).encode())
-
-
 def main(settings: Settings) -> None:
     for replay in settings.replays:
         if replay not in REPLAYS:
@@ -142,7 +132,7 @@ def main(settings: Settings) -> None:
                 write_json(path, train(replay, seed, settings))
                 print(f"{path}: {read_json(path)}")
     if settings.document.name:
-        write_table(settings)
+        write_between_marks(settings.document, "her", [*table(settings), ""])
     else:
         print("\n".join(table(settings)))
 
