@@ -18,6 +18,7 @@ from memagents.core_policy import Acted, CorePolicy
 from memagents.cores.core import State
 from memagents.encoding import Observations, encoded_size, map_observations
 from memagents.nec.dictionary import Dictionary
+from memagents.nec.situations import situation_numbers
 
 
 class Estimated(NamedTuple):
@@ -118,21 +119,24 @@ class EpisodicPolicy(CorePolicy):
         observations: Observations,
         state: State,
         starts: Tensor,
-        situations: Tensor | None = None,
         touch: bool = True,
     ) -> Estimated:
         """The values of all actions for one step of observations (B, ...).
 
         :param starts: (B,) booleans
-        :param situations: numbers that tell them apart, int64 (B,), where they are known
         :param touch: whether the neighbours count as used, and so stay for longer
         """
         window = map_observations(lambda values: values[None], observations)
         keys, state, _ = self.keys(window, state, starts[None])
-        return Estimated(self.dictionary.lookup_all(keys[0], ids=self.known(situations), touch=touch), keys[0], state)
+        return Estimated(
+            self.dictionary.lookup_all(keys[0], ids=self.own_ids(observations), touch=touch), keys[0], state
+        )
 
-    def known(self, situations: Tensor | None) -> Tensor | None:
-        """The situations that answer for themselves: none, since an estimate is always made of the neighbours."""
+    def own_ids(self, observations: Observations) -> Tensor | None:
+        """Ids, int64 (B,), of observations (B, ...) that answer for themselves where they are remembered.
+
+        None: here an estimate is always made of the neighbours.
+        """
         return None
 
     def forward(self, observations: Observations, state: State, starts: Tensor, deterministic: bool = True) -> Acted:
@@ -199,19 +203,27 @@ class ProjectionPolicy(EpisodicPolicy):
             key_size=key_size,
             capacity=capacity,
             neighbours=neighbours,
-            net_arch=[],
+            core_kwargs={"hidden_size": 1},  # has no part in it
             features_extractor_class=RawEncoder,
             normalize_images=normalize_images,
         )
+        self.requires_grad_(False)
 
     def make_key_net(self, key_size: int, net_arch: list[int], activation_fn: type[nn.Module]) -> nn.Module:
-        projection = nn.Linear(self.core.output_size, key_size, bias=False)
+        projection = nn.Linear(self.features_extractor.features_dim, key_size, bias=False)
         nn.init.normal_(projection.weight, std=key_size**-0.5)  # distances stay what they were, on average
-        return projection.requires_grad_(False)
+        return projection
+
+    def unroll(
+        self, observations: Observations, state: State, starts: Tensor
+    ) -> tuple[Tensor, State, dict[str, Tensor]]:
+        """Past the core, whose layer would bend the projections: the encoded observations (T, B, I) as they are."""
+        return self.encode(observations), state, {}
 
     def make_dictionary(self, n_actions: int, key_size: int, **kwargs: Any) -> Dictionary:
         return Dictionary(n_actions, key_size, kernel="mean", rule="max", search=self.search, **kwargs)
 
-    def known(self, situations: Tensor | None) -> Tensor | None:
-        """All that are there (Blundell et al. 2016, equation 2)."""
-        return situations
+    def own_ids(self, observations: Observations) -> Tensor:
+        """All do (Blundell et al. 2016, equation 2)."""
+        arrays = map_observations(lambda values: values.cpu().numpy(), observations)
+        return torch.from_numpy(situation_numbers(arrays, self.observation_space))
