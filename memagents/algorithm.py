@@ -282,12 +282,14 @@ class MemoryAlgorithm(BaseAlgorithm):
         loss, norm = torch.stack([total.detach(), clipped]).tolist()
         if not (math.isfinite(loss) and math.isfinite(norm)):
             wrong = [name for name, value in losses.items() if not math.isfinite(value.item())]
-            kept = f"; the last good checkpoint is in {self.run_dir}" if self.run_dir is not None else ""
-            raise FloatingPointError(
-                f"{' and '.join(wrong) or 'the norm of the gradient'} is not finite at step {self.num_timesteps}{kept}"
-            )
+            raise self.not_finite(wrong or ["the norm of the gradient"])
         self.policy.optimizer.step()
         return norm
+
+    def not_finite(self, names: Sequence[str]) -> FloatingPointError:
+        """The error that ends ``learn``, with the names of what is not finite."""
+        kept = f"; the last good checkpoint is in {self.run_dir}" if self.run_dir is not None else ""
+        return FloatingPointError(f"{' and '.join(names)} is not finite at step {self.num_timesteps}{kept}")
 
     def loss_weights(self) -> dict[str, float]:
         """Of those losses that are not simply added."""

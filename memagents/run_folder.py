@@ -66,6 +66,7 @@ def describe(agent: MemoryAlgorithm) -> dict[str, Any]:
         "format": checkpoint.FORMAT_VERSION,
         "algorithm": type(agent).__name__,
         "num_timesteps": agent.num_timesteps,
+        "progress_remaining": agent._current_progress_remaining,
         "n_envs": agent.n_envs,
         "policy_class": _encode(agent.policy_class, "policy"),
         "policy_kwargs": _encode(agent.policy_kwargs, "policy_kwargs"),
@@ -126,6 +127,7 @@ def load(
     if agent.policy.lasting_memory() is not None:
         read_memory(agent, folder)
     agent.num_timesteps = description["num_timesteps"]
+    agent._current_progress_remaining = description["progress_remaining"]  # how much it still explores
     return agent
 
 
@@ -163,6 +165,7 @@ def read_description(folder: Path) -> dict[str, Any]:
     path = folder / POLICY_FILE
     description = checkpoint.read_json(path)
     checkpoint.check_version(path, description)
+    description.setdefault("progress_remaining", 1.0)  # which the first runs did not tell
     for part, kind in _PARTS.items():
         if type(description.get(part)) is not kind:
             raise CheckpointError(f"{path} lacks {part!r}, or it is no {kind.__name__}")
@@ -172,6 +175,7 @@ def read_description(folder: Path) -> dict[str, Any]:
 _PARTS = {
     "algorithm": str,
     "num_timesteps": int,
+    "progress_remaining": float,
     "n_envs": int,
     "policy_class": dict,
     "policy_kwargs": dict,
@@ -257,6 +261,7 @@ def _build(
         arguments = {k: _decode(v, k, path) for k, v in saved.items() if k in allowed}
         _check_core(arguments.get("policy_kwargs", {}).get("core"), path)
         policy = _decode(description["policy_class"], "policy", path)
+        _check_policy(cls, policy, path)
         agent = cls(policy, env, device=device, _init_setup_model=False, **{**arguments, **changes})
         for name, space in spaces.items():
             if env is None:
@@ -278,6 +283,14 @@ def _check_core(name: Any, path: Path) -> None:
     module = name.rpartition(":")[0] if isinstance(name, str) else ""
     if module and module not in sys.modules:
         raise CheckpointError(f"{path}: the core is {name!r}; import {module} first")
+
+
+def _check_policy(cls: type[MemoryAlgorithm], policy: Any, path: Path) -> None:
+    """Agents that learn alike, such as PPO and imitation, have policies of one kind; others cannot use them."""
+    kinds = tuple(dict.fromkeys(cls.policy_aliases.values()))
+    if isinstance(policy, type) and not issubclass(policy, kinds):
+        names = " or ".join(kind.__name__ for kind in kinds)
+        raise CheckpointError(f"{path}: the policy is a {policy.__name__}; {cls.__name__} needs a {names}")
 
 
 def _restore_training(agent: MemoryAlgorithm, state: dict[str, Any]) -> None:

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from memagents.algorithm import MemoryAlgorithm
 from memagents.checks import in_range, positive_int
-from memagents.cores.core import State
+from memagents.cores.core import State, draw_keys
 from memagents.encoding import map_observations
 from memagents.nec.dictionary import Lookup
 from memagents.nec.policy import EpisodicPolicy
@@ -105,7 +105,8 @@ class NEC(MemoryAlgorithm):
         checkpoint_interval: int = 5000,
         **kwargs: Any,
     ):
-        self.dictionary_learning_rate = dictionary_learning_rate
+        rate = dictionary_learning_rate
+        self.dictionary_learning_rate = rate if callable(rate) else in_range("dictionary_learning_rate", rate, 0)
         self.n_steps = n_steps if n_steps is None else positive_int("n_steps", n_steps)
         self.buffer_size, self.batch_size = (
             positive_int("buffer_size", buffer_size),
@@ -118,8 +119,8 @@ class NEC(MemoryAlgorithm):
         self.exploration_fraction = in_range("exploration_fraction", exploration_fraction, 0, 1)
         self.exploration_initial_eps = in_range("exploration_initial_eps", exploration_initial_eps, 0, 1)
         self.exploration_final_eps = in_range("exploration_final_eps", exploration_final_eps, 0, 1)
-        self.priority_exponent = in_range("priority_exponent", priority_exponent, 0)
-        self.importance_exponent = in_range("importance_exponent", importance_exponent, 0)
+        self.priority_exponent = in_range("priority_exponent", priority_exponent, 0, 1)
+        self.importance_exponent = in_range("importance_exponent", importance_exponent, 0, 1)
         super().__init__(
             policy,
             env,
@@ -135,6 +136,8 @@ class NEC(MemoryAlgorithm):
         super()._setup_model()
         self.rng = np.random.default_rng(self.seed)
         self.replay = self.make_replay()
+        if self.replay is not None and not any(p.requires_grad for p in self.policy.parameters()):
+            raise ValueError(f"policy must have something to learn, unlike a {type(self.policy).__name__}")
         self._trails: list[Trail] = []
         self._histories = np.zeros(0, dtype=np.int64)  # numbers of the situations that the rows are in, (B,)
 
@@ -184,8 +187,11 @@ class NEC(MemoryAlgorithm):
         self._forget_running_episodes()
 
     def _forget_running_episodes(self) -> None:
-        self._trails = [Trail(self.n_steps, self.gamma, whole=self.recurrent) for _ in range(self.n_envs)]
+        self._trails = [self._new_trail() for _ in range(self.n_envs)]
         self._histories = np.zeros(self.n_envs, dtype=np.int64)
+
+    def _new_trail(self) -> Trail:
+        return Trail(self.n_steps, self.gamma, whole=self.recurrent)
 
     def collect(self, callback: BaseCallback) -> bool:
         """``train_freq`` steps in every environment; returns that become known are written and go into the replay."""
@@ -205,12 +211,12 @@ class NEC(MemoryAlgorithm):
     def _step(self) -> tuple[np.ndarray, list[dict[str, Any]]]:
         """One step of every environment, and what it makes known; its ends (B,) and infos."""
         observations, starts = self._last_obs, np.asarray(self._last_episode_starts)
-        self._histories = self._situations(observations, np.where(starts, 0, self._histories))
+        before = np.where(starts, 0, self._histories) if self.recurrent else None
+        self._histories = situation_numbers(observations, self.observation_space, before)
         estimated = self.policy.estimate(
             observation_tensors(observations, self.device),
             self._state,
             torch.as_tensor(starts, device=self.device),
-            torch.from_numpy(self._histories),
         )
         values, keys = estimated.values.cpu().numpy(), estimated.keys.cpu().numpy()
         # Any of the best where there are several: before the first reward, nothing is better than anything else.
@@ -235,19 +241,13 @@ class NEC(MemoryAlgorithm):
         self._decisions = decision_mask(self.env, infos, dones)
         return dones, infos
 
-    def _situations(self, observations: Any, histories: np.ndarray) -> np.ndarray:
-        """Numbers (B,) of the situations that observations (B, ...) lead to from those before."""
-        return situation_numbers(observations, histories if self.recurrent else None)
-
     def _final_values(self, dones: np.ndarray, infos: list[dict[str, Any]], state: State) -> list[float]:
         """max_a Q of the final observations (B,) of episodes that a time limit cut; 0 elsewhere."""
         values = np.zeros(self.n_envs)
         for cut in cut_episodes(0, dones, infos, state):
             observations = observation_tensors(cut.observations, self.device)
-            arrays = map_observations(lambda values: values.cpu().numpy(), observations)
-            situations = torch.from_numpy(self._situations(arrays, self._histories[cut.rows]))
             going_on = torch.zeros(len(cut.rows), dtype=torch.bool, device=self.device)
-            estimated = self.policy.estimate(observations, cut.state, going_on, situations)
+            estimated = self.policy.estimate(observations, cut.state, going_on)
             values[cut.rows] = estimated.values.max(1).values.cpu().numpy()
         return values.tolist()
 
@@ -260,7 +260,8 @@ class NEC(MemoryAlgorithm):
             if done:
                 if isinstance(self.replay, EpisodeReplay):
                     episode = trail.episode()
-                    self.replay.add(episode.observations, episode.actions, episode.returns, episode.asked)
+                    if episode.asked.any():
+                        self.replay.add(episode.observations, episode.actions, episode.returns, episode.asked)
                 trail.clear()
 
     def _write(self, finished: Finished) -> None:
@@ -268,10 +269,12 @@ class NEC(MemoryAlgorithm):
         if not asked.any():
             return
         actions, returns = finished.actions[asked], finished.returns[asked]
-        keys, situations = torch.from_numpy(finished.keys[asked]), finished.situations[asked]
-        self.policy.dictionary.write(
-            keys.to(self.device), torch.from_numpy(actions), torch.from_numpy(returns), torch.from_numpy(situations)
-        )
+        keys, situations = finished.keys[asked], finished.situations[asked]
+        wrong = [name for name, given in (("a return", returns), ("a key", keys)) if not np.isfinite(given).all()]
+        if wrong:
+            raise self.not_finite(wrong)
+        entries = (torch.from_numpy(values) for values in (keys, actions, returns, situations))
+        self.policy.dictionary.write(*entries)
         if isinstance(self.replay, Replay):
             self.replay.add(map_observations(lambda values: values[asked], finished.observations), actions, returns)
 
@@ -313,22 +316,25 @@ class NEC(MemoryAlgorithm):
             batch: Any = self.replay.sample(self.batch_size, *how)
             window = map_observations(lambda values: values[None], batch.observations)
             starts = torch.ones(1, self.batch_size, dtype=torch.bool, device=self.device)
-            keys, _, losses = self.policy.keys(window, self.policy.initial_state(self.batch_size), starts)
+            keys, _, losses = self.policy.keys(window, self._replay_state(self.batch_size), starts)
             asked, columns = starts, np.arange(self.batch_size)
             told = (batch.actions, batch.returns, batch.weights)
         else:
             assert self.replay is not None
             batch = self.replay.sample(self.batch_episodes, self.batch_size, *how)
-            state = self.policy.initial_state(self.batch_episodes)
+            state = self._replay_state(self.batch_episodes)
             keys, _, losses = self.policy.keys(batch.observations, state, batch.starts)
             asked, columns = batch.asked, batch.asked.nonzero()[:, 1].cpu().numpy()
             told = (batch.actions[asked], batch.returns[asked], batch.weights.expand(asked.shape)[asked])
         own = {f"{name}_loss": loss[asked].mean() for name, loss in losses.items()}
         return Replayed(keys[asked], *told, own, columns, batch.rows)
 
+    def _replay_state(self, rows: int) -> State:
+        """As episodes begin, leaves (rows, ...), with keys of their own: else the same would always be dropped."""
+        return draw_keys(self.policy.initial_state(rows))
+
     def _move_entries(self, lookup: Lookup) -> None:
-        if self.max_grad_norm > 0:
-            torch.nn.utils.clip_grad_norm_([lookup.keys], self.max_grad_norm)
+        torch.nn.utils.clip_grad_norm_([lookup.keys], self.max_grad_norm)
         rate = FloatSchedule(self.dictionary_learning_rate)(self._current_progress_remaining)
         self.policy.dictionary.descend(lookup, rate)
 
@@ -345,7 +351,7 @@ class NEC(MemoryAlgorithm):
     def restore_own_state(self, tree: dict[str, Any]) -> None:
         if self.replay is not None:
             self.replay.restore(tree["replay"])
-        self._forget_running_episodes()
+        self._trails = [self._new_trail() for _ in tree["trails"]]  # none, if it was saved before it learned
         for trail, saved in zip(self._trails, tree["trails"], strict=True):
             trail.restore(saved)
         self._histories = tree["histories"]
@@ -357,8 +363,8 @@ class NEC(MemoryAlgorithm):
         """Actions for observations; random ones with probability ε unless ``deterministic``, as of SB3's DQN."""
         actions, state = self.policy.predict(observation, state, episode_start, deterministic)
         if not deterministic:
-            explore = self.rng.random(np.shape(actions)) < self.exploration_rate
-            start = int(self.action_space.start)  # type: ignore[attr-defined]
-            explored = start + self.rng.integers(self.action_space.n, size=np.shape(actions))  # type: ignore[attr-defined]
-            actions = np.where(explore, explored, actions)
+            # By torch's generator, not the agent's own: an evaluation must not change the training around it.
+            explore = torch.rand(np.shape(actions)) < self.exploration_rate
+            explored = self.policy.to_env_actions(torch.randint(self.policy.dictionary.n_actions, np.shape(actions)))
+            actions = np.where(explore.numpy(), explored, actions)
         return actions, state
