@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from PIL import Image, ImageSequence
 
-from memagents import RecurrentPPO, checkpoint
+from memagents import MFEC, NEC, RecurrentPPO, checkpoint
 from memagents.progress import read_progress
 
 TRAIN = Path(__file__).parent.parent.parent / "train"
@@ -215,3 +215,40 @@ def test_mistakes_are_named(here, words, message):
     told, errors, code = here(*words)
     assert code == 2 and told == "" and errors.startswith("error: " + message) and errors.count("\n") == 1
     assert not list(Path().iterdir())
+
+
+@pytest.mark.parametrize("script", ["nec.py", "mfec.py"])
+def test_episodic_control_from_training_to_evaluation_and_on(here, script):
+    """A short run, its evaluation, and the same in two parts, stopped by the last of its checkpoints."""
+    small = ("--env", "memenvs/TMaze-v0", "--env-kwargs", "length=2", "--n-envs", "4", "--total-timesteps", "400")
+    small += ("--checkpoint-interval", "5", "--eval-episodes", "20", "--exploration-fraction", "0.5")
+    small += ("--policy-kwargs", "key_size=8", "capacity=50", "--device", "cpu")
+    if script == "nec.py":
+        small += ("--core", "gru", "--core-kwargs", "hidden_size=8", "--learning-starts", "50", "--schedule", "linear")
+    told, errors, code = here(script, *small, "--run-dir", "whole")
+    assert code == 0, errors
+    assert "all of it is in whole" in told and "random walk" in told
+    names = {path.name for path in Path("whole").iterdir()}
+    assert names >= {"policy.json", "policy.safetensors", "memory.safetensors", "evaluation.json", "learning_curve.png"}
+    told = here("evaluate.py", "whole", "--episodes", "20", "--json")[0]
+    assert (
+        json.loads(told)["scores"]["agent"] == json.loads(Path("whole/evaluation.json").read_text())["scores"]["agent"]
+    )
+
+    kind = MFEC if script == "mfec.py" else NEC
+    collect, steps = kind.collect, []
+
+    def interrupted(agent, callback):
+        steps.append(agent.num_timesteps)
+        if agent.num_timesteps == 208 and len(steps) < 20:
+            raise KeyboardInterrupt("stopped")
+        return collect(agent, callback)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(kind, "collect", interrupted)
+        assert here(script, *small, "--run-dir", "parts")[2] == 130
+    assert here(script, "--resume", "parts")[2] == 0
+    states = [checkpoint.read_tree(Path(run, "checkpoint/state.safetensors")) for run in ("whole", "parts")]
+    for name in ("weights", "memory", "own", "counters", "optimizer"):
+        assert equal(states[0][name], states[1][name]), name
+    assert states[0]["counters"]["num_timesteps"] == 400
