@@ -12,7 +12,7 @@ of their own. The table and the figure are those of docs/nec.md.
 import os
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -58,14 +58,12 @@ class Task:
     :param recipe: of NEC, which also says what the environment is
     :param wanted: the return that is asked for
     :param steps: that an agent may take, by agent
-    :param kwargs: of the agents, on top of those below
     """
 
     title: str
     recipe: str
     wanted: float
     steps: dict[str, int]
-    kwargs: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
 SHORT = {"nec": 15_000, "mfec": 15_000}
@@ -76,22 +74,22 @@ TASKS = {
 }
 
 
-def make_nec(settings: NECSettings, seed: int, **kwargs: Any) -> BaseAlgorithm:
+def make_nec(settings: NECSettings, seed: int, steps: int) -> BaseAlgorithm:
     """By the task's recipe."""
     env = make_env(settings.env, settings.n_envs, seed=seed, **settings.env_kwargs)
-    return NEC("MlpPolicy", env, **{**settings.hyperparameters(), "seed": seed, **kwargs})
+    return NEC("MlpPolicy", env, **{**settings.hyperparameters(), "seed": seed})
 
 
-def make_mfec(settings: NECSettings, seed: int, **kwargs: Any) -> BaseAlgorithm:
+def make_mfec(settings: NECSettings, seed: int, steps: int) -> BaseAlgorithm:
     """With the exploration and the discount of NEC's recipe."""
     own = settings.hyperparameters()
     same = {name: own[name] for name in ("gamma", "exploration_fraction", "exploration_final_eps", "device")}
     env = make_env(settings.env, 1, seed=seed, **settings.env_kwargs)
-    return MFEC("MlpPolicy", env, **{**same, "seed": seed, **kwargs})
+    return MFEC("MlpPolicy", env, seed=seed, **same)
 
 
-def make_dqn(settings: NECSettings, seed: int, **kwargs: Any) -> BaseAlgorithm:
-    """With the settings that are known to suit it on small tasks, and the encoder and the discount of NEC."""
+def make_dqn(settings: NECSettings, seed: int, steps: int) -> BaseAlgorithm:
+    """With the encoder, the discount, the exploration and the number of updates of NEC, and a network of its own."""
     ours = settings.env.startswith("memenvs/")
     env = make_env(settings.env, 1, seed=seed, **settings.env_kwargs, **({"copy": True} if ours else {}))
     symbols = isinstance(env.observation_space, spaces.Dict)
@@ -100,18 +98,18 @@ def make_dqn(settings: NECSettings, seed: int, **kwargs: Any) -> BaseAlgorithm:
         "learning_rate": 1e-3,
         "gamma": settings.gamma,
         "batch_size": 64,
-        "learning_starts": 1000,
-        "train_freq": 4,
+        "learning_starts": settings.learning_starts,
+        "train_freq": settings.train_freq,
         "target_update_interval": 500,
-        "exploration_fraction": 0.1,
-        "exploration_final_eps": 0.04,
+        "exploration_fraction": settings.exploration_fraction * settings.total_timesteps / steps,
+        "exploration_final_eps": settings.exploration_final_eps,
         "policy_kwargs": {"net_arch": [64, 64], **(encoder if symbols else {})},
     }
     policy = "MultiInputPolicy" if symbols else "MlpPolicy"
-    return SymbolsDQN(policy, env, seed=seed, device=settings.device, **{**usual, **kwargs})
+    return SymbolsDQN(policy, env, seed=seed, device=settings.device, **usual)
 
 
-def make_ppo(settings: NECSettings, seed: int, **kwargs: Any) -> BaseAlgorithm:
+def make_ppo(settings: NECSettings, seed: int, steps: int) -> BaseAlgorithm:
     """With an LSTM of 64 in 8 environments."""
     env = make_env(settings.env, 8, seed=seed, **settings.env_kwargs)
     usual = {
@@ -121,7 +119,7 @@ def make_ppo(settings: NECSettings, seed: int, **kwargs: Any) -> BaseAlgorithm:
         "ent_coef": 0.01,
         "policy_kwargs": {"core": "lstm", "core_kwargs": {"hidden_size": 64}},
     }
-    return RecurrentPPO("MlpPolicy", env, seed=seed, device=settings.device, **{**usual, **kwargs})
+    return RecurrentPPO("MlpPolicy", env, seed=seed, device=settings.device, **usual)
 
 
 AGENTS: dict[str, tuple[str, Callable[..., BaseAlgorithm]]] = {
@@ -183,7 +181,7 @@ def train(name: str, agent: str, seed: int, settings: Settings) -> dict[str, Any
     """One run: the evaluations, and the steps to the return that is wanted (None if it was not reached)."""
     task = TASKS[name]
     told = of_recipe(NECSettings, task.recipe, RECIPES)
-    model = AGENTS[agent][1](told, seed, **task.kwargs.get(agent, {}))
+    model = AGENTS[agent][1](told, seed, task.steps[agent])
     env = make_env(told.env, settings.episodes, **told.env_kwargs)
     evaluations = Evaluations(env, settings, task.wanted)
     begin = time.perf_counter()

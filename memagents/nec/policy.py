@@ -5,6 +5,7 @@ Letters in shapes: T steps, B batch rows, W width of a key, A actions.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -19,6 +20,8 @@ from memagents.cores.core import State
 from memagents.encoding import Observations, encoded_size, map_observations
 from memagents.nec.dictionary import Dictionary
 from memagents.nec.situations import situation_numbers
+
+KEY_GAIN = 4.0  # of every layer that makes keys, orthogonal at first
 
 
 class Estimated(NamedTuple):
@@ -95,8 +98,12 @@ class EpisodicPolicy(CorePolicy):
         self.optimizer = self._make_optimizer(lr_schedule(1))
 
     def make_key_net(self, key_size: int, net_arch: list[int], activation_fn: type[nn.Module]) -> nn.Module:
-        """What makes keys (..., W) of the core's outputs."""
-        return nn.Sequential(*create_mlp(self.core.output_size, key_size, net_arch, activation_fn))
+        """What makes keys (..., W) of the core's outputs.
+
+        It begins with keys far apart beside √δ, so that a stored key that is a little out of date is still the nearest.
+        """
+        layers = nn.Sequential(*create_mlp(self.core.output_size, key_size, net_arch, activation_fn))
+        return layers.apply(partial(self.init_weights, gain=KEY_GAIN))
 
     def make_dictionary(self, n_actions: int, key_size: int, **kwargs: Any) -> Dictionary:
         """The dictionaries of all actions."""
