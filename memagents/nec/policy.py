@@ -14,14 +14,12 @@ from stable_baselines3.common.torch_layers import BaseFeaturesExtractor, create_
 from stable_baselines3.common.type_aliases import Schedule
 from torch import Tensor, nn
 
-from memagents.checks import positive_int
+from memagents.checks import in_range, positive_int
 from memagents.core_policy import Acted, CorePolicy
 from memagents.cores.core import State
 from memagents.encoding import Observations, encoded_size, map_observations
 from memagents.nec.dictionary import Dictionary
 from memagents.nec.situations import situation_numbers
-
-KEY_GAIN = 4.0  # of every layer that makes keys, orthogonal at first
 
 
 class Estimated(NamedTuple):
@@ -50,6 +48,9 @@ class EpisodicPolicy(CorePolicy):
     :param write_rate: α, by how much a value moves when its situation is written again
     :param net_arch: hidden layers between the core and the key
     :param activation_fn: of these
+    :param key_gain: of the orthogonal initial weights of these and of the key's layer; the farther apart keys begin,
+        beside √δ, the more a situation counts for itself, also where its stored key is a little out of date; the
+        nearer, the more its neighbours count
     :param features_extractor_class: SB3 extractor used as the encoder; by default by the space
     :param features_extractor_kwargs: its parameters
     :param normalize_images: divide images by 255
@@ -72,6 +73,7 @@ class EpisodicPolicy(CorePolicy):
         write_rate: float = 0.1,
         net_arch: list[int] | None = None,
         activation_fn: type[nn.Module] = nn.ReLU,
+        key_gain: float = 4.0,
         features_extractor_class: type[BaseFeaturesExtractor] | None = None,
         features_extractor_kwargs: dict[str, Any] | None = None,
         normalize_images: bool = True,
@@ -92,18 +94,16 @@ class EpisodicPolicy(CorePolicy):
             optimizer_kwargs,
         )
         key_size, hidden = positive_int("key_size", key_size), [64] if net_arch is None else net_arch
+        self.key_gain = in_range("key_gain", key_gain, 0)
         self.key_net = self.make_key_net(key_size, hidden, activation_fn)
         how = {"capacity": capacity, "neighbours": neighbours, "delta": delta, "rate": write_rate}
         self.dictionary = self.make_dictionary(int(action_space.n), key_size, **how)
         self.optimizer = self._make_optimizer(lr_schedule(1))
 
     def make_key_net(self, key_size: int, net_arch: list[int], activation_fn: type[nn.Module]) -> nn.Module:
-        """What makes keys (..., W) of the core's outputs.
-
-        It begins with keys far apart beside √δ, so that a stored key that is a little out of date is still the nearest.
-        """
+        """What makes keys (..., W) of the core's outputs."""
         layers = nn.Sequential(*create_mlp(self.core.output_size, key_size, net_arch, activation_fn))
-        return layers.apply(partial(self.init_weights, gain=KEY_GAIN))
+        return layers.apply(partial(self.init_weights, gain=self.key_gain))
 
     def make_dictionary(self, n_actions: int, key_size: int, **kwargs: Any) -> Dictionary:
         """The dictionaries of all actions."""
