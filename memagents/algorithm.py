@@ -396,10 +396,12 @@ class MemoryAlgorithm(BaseAlgorithm):
         """Put back what :meth:`own_state` gave; the environments may begin anew."""
 
     def set_parameters(self, load_path_or_dict: Any, exact_match: bool = True, device: Any = "auto") -> None:
-        """Weights from a run folder, or from what ``get_parameters`` gave.
+        """Weights, and what a policy remembers beyond episodes, from a run folder; or what ``get_parameters`` gave.
 
         :raises CheckpointError: if the folder cannot be used; the weights stay as they were
         """
         if not isinstance(load_path_or_dict, dict):
-            load_path_or_dict = {"policy": run_folder.read_weights(self, load_path_or_dict)}
+            folder, load_path_or_dict = load_path_or_dict, {"policy": run_folder.read_weights(self, load_path_or_dict)}
+            if self.policy.lasting_memory() is not None:
+                run_folder.read_memory(self, folder)
         super().set_parameters(load_path_or_dict, exact_match, device)

@@ -17,6 +17,7 @@ from torch import Tensor
 from memagents.algorithm import MemoryAlgorithm
 from memagents.checks import in_range, positive_int
 from memagents.cores.core import State, draw_keys
+from memagents.cores.none import Memoryless
 from memagents.encoding import map_observations
 from memagents.nec.dictionary import Lookup
 from memagents.nec.policy import EpisodicPolicy
@@ -47,8 +48,8 @@ class NEC(MemoryAlgorithm):
 
     Every N-step return is written into the dictionary of its action, at once, and replayed: gradients of the squared
     error reach the encoder, and the keys and values of the neighbours. With a recurrent core the key is of the
-    episode's history, and whole episodes are replayed. Steps at which the action does not matter (``info["decision"]``
-    false) are neither written nor learned from.
+    episode's history, whole episodes are replayed, and a time limit is an end like any other. Steps at which the action
+    does not matter (``info["decision"]`` false) are neither written nor learned from.
 
     :param policy: ``"MlpPolicy"``, ``"CnnPolicy"`` or ``"MultiInputPolicy"`` (one class serves all), or a policy class
     :param env: an SB3 VecEnv, a gymnasium VectorEnv or Env, the id of one, or None; actions Discrete
@@ -149,7 +150,7 @@ class NEC(MemoryAlgorithm):
     @property
     def recurrent(self) -> bool:
         """Whether a situation is the history of its episode, and not the observation alone."""
-        return self.policy_kwargs.get("core", "none") != "none"
+        return not isinstance(self.policy.core, Memoryless)
 
     @property
     def exploration_rate(self) -> float:
@@ -242,8 +243,14 @@ class NEC(MemoryAlgorithm):
         return dones, infos
 
     def _final_values(self, dones: np.ndarray, infos: list[dict[str, Any]], state: State) -> list[float]:
-        """max_a Q of the final observations (B,) of episodes that a time limit cut; 0 elsewhere."""
+        """max_a Q of the final observations (B,) of episodes that a time limit cut; 0 elsewhere.
+
+        Also 0 over a recurrent core: no episode goes on from a history that is as long as the limit allows, so that
+        what is guessed about it would never be corrected, but believed by all that leads there.
+        """
         values = np.zeros(self.n_envs)
+        if self.recurrent:
+            return values.tolist()
         for cut in cut_episodes(0, dones, infos, state):
             observations = observation_tensors(cut.observations, self.device)
             going_on = torch.zeros(len(cut.rows), dtype=torch.bool, device=self.device)
@@ -260,6 +267,8 @@ class NEC(MemoryAlgorithm):
             if done:
                 if isinstance(self.replay, EpisodeReplay):
                     episode = trail.episode()
+                    if len(episode.actions) > self.buffer_size:
+                        raise ValueError(f"buffer_size must hold an episode, here of {len(episode.actions)} steps")
                     if episode.asked.any():
                         self.replay.add(episode.observations, episode.actions, episode.returns, episode.asked)
                 trail.clear()
