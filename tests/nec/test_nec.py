@@ -489,12 +489,9 @@ class Recall(gym.Env):
 
 TASKS = {
     "bandit": (Codes, 200, "none", {"n_steps": 1}),
-    "chain by one step": (Chain, 500, "none", {"n_steps": 1, "policy_kwargs": {"write_rate": 0.5, "key_gain": 1}}),
-    "chain by episodes": (
-        Chain,
-        300,
-        "none",
-        {"n_steps": None, "priority_exponent": 0.6, "policy_kwargs": {"key_gain": 1}},
+    "chain": (
+        *(Chain, 1000, "none"),
+        {"n_steps": 3, "priority_exponent": 0.6, "policy_kwargs": {"write_rate": 0.5, "key_gain": 1}},
     ),
     "recall": (
         *(lambda: DummyVecEnv([lambda: Monitor(Recall())] * 4), 600, "gru"),
