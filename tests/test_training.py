@@ -110,6 +110,19 @@ def test_rates_fall_linearly_if_asked():
     assert PPOSettings(schedule="linear").hyperparameters()["memory_learning_rate"] is None
 
 
+def test_the_entropy_bonus_falls_linearly_if_asked():
+    told = PPOSettings(**SMALL, ent_coef=0.5, final_ent_coef=0.1, run_dir=None)
+    bonus = told.hyperparameters()["ent_coef"]
+    assert [bonus(p) for p in (1, 0.5, 0)] == pytest.approx([0.5, 0.3, 0.1])
+    assert PPOSettings(ent_coef=0.5).hyperparameters()["ent_coef"] == 0.5
+    agent = RecurrentPPO("MlpPolicy", make_env(told.env, 8, **told.env_kwargs), **told.hyperparameters())
+    weights = []
+    for progress in (1, 0.25):
+        agent._current_progress_remaining = progress
+        weights.append(agent.loss_weights()["entropy_loss"])
+    assert weights == pytest.approx([0.5, 0.2])
+
+
 def test_pairs_are_yaml():
     assert parse_pairs(["length=5", "stations=[4, 6]", "map=random", "rate=3e-4"]) == {
         "length": 5,

@@ -137,7 +137,7 @@ class Settings:
     :param tasks: by default all
     :param agents: by default all; nothing is trained with an empty word
     :param seeds: of the trainings
-    :param every: steps between two evaluations
+    :param every: steps between two evaluations; later on a twentieth of those made
     :param episodes: of an evaluation
     :param folder: of the runs
     :param document: where table and figure go; nowhere with an empty path
@@ -169,12 +169,13 @@ class Evaluations(BaseCallback):
         self.returns: list[float] = []
 
     def _on_step(self) -> bool:
-        if self.num_timesteps >= self.settings.every * (len(self.steps) + 1):
+        last = self.steps[-1] if self.steps else 0
+        if self.num_timesteps >= last - last % self.settings.every + max(self.settings.every, last // 20):
             played = evaluate(self.model, self.env, self.settings.episodes, seed=EVALUATION_SEED)
             self.steps.append(self.num_timesteps)
             self.returns.append(float(played.returns.mean()))
-        last = self.returns[-3:]
-        return len(last) < 3 or min(last) < self.wanted
+        recent = self.returns[-3:]
+        return len(recent) < 3 or min(recent) < self.wanted
 
 
 def train(name: str, agent: str, seed: int, settings: Settings) -> dict[str, Any]:

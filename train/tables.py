@@ -141,9 +141,9 @@ EXPERIMENTS = {
     "minigrid_doorkey": Experiment(
         title="MiniGrid's DoorKey, here and on MiniGrid",
         about="The same recipe on either implementation of DoorKey-5x5, 300,000 steps; success in 1,000 episodes here.",
-        recipe="minigrid_memory",
+        recipe="minigrid_doorkey",
         rows={
-            name: {"core": "lstm", "env": f"{space}MiniGrid-DoorKey-5x5-v0", "total_timesteps": 300_000}
+            name: {"core": "lstm", "env": f"{space}MiniGrid-DoorKey-5x5-v0"}
             for name, space in (("memenvs", "memenvs/"), ("MiniGrid", ""))
         },
         tests={"success": {"env": "memenvs/MiniGrid-DoorKey-5x5-v0"}},
