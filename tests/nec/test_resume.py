@@ -7,7 +7,7 @@ import torch
 from stable_baselines3.common.utils import LinearSchedule
 
 from memagents import MFEC, NEC, CheckpointError, run_folder
-from tests.nec.test_nec import agent_for
+from tests.nec.agents import agent_for
 from tests.test_checkpoint import assert_equal
 from tests.test_run_folder import Interrupted, assert_same_weights, interrupt_at, weights_of
 from tests.toys import tmaze, underground
