@@ -402,6 +402,6 @@ class MemoryAlgorithm(BaseAlgorithm):
         """
         if not isinstance(load_path_or_dict, dict):
             folder, load_path_or_dict = load_path_or_dict, {"policy": run_folder.read_weights(self, load_path_or_dict)}
-            if self.policy.lasting_memory() is not None:
+            if self.policy.remembers:
                 run_folder.read_memory(self, folder)
         super().set_parameters(load_path_or_dict, exact_match, device)

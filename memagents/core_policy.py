@@ -6,7 +6,7 @@ Letters in shapes: T steps, B batch rows, O the core's output size.
 from __future__ import annotations
 
 import inspect
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import torch
@@ -125,6 +125,8 @@ class CorePolicy(BasePolicy):
         :param starts: (B,) booleans
         """
         raise NotImplementedError
+
+    remembers: ClassVar[bool] = False  # whether there is anything that is remembered beyond episodes
 
     def lasting_memory(self) -> dict[str, Any] | None:
         """What is remembered beyond episodes, as a tree that :mod:`memagents.checkpoint` writes; None if nothing is."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -24,6 +24,13 @@ def map_observations(function: Callable[[Any], Any], observations: Any) -> Any:
     if isinstance(observations, dict):
         return {name: function(values) for name, values in observations.items()}
     return function(observations)
+
+
+def stack_observations(observations: Sequence[Any]) -> Any:
+    """N single observations as arrays (N, ...), entry by entry where they are dicts."""
+    if isinstance(observations[0], dict):
+        return {name: np.stack([one[name] for one in observations]) for name in observations[0]}
+    return np.stack(observations)
 
 
 def any_entry(observations: Observations) -> Tensor:

@@ -14,7 +14,7 @@ from gymnasium import spaces
 from torch import Tensor
 
 from memagents.cores.core import State, select_rows
-from memagents.encoding import Observations, map_observations
+from memagents.encoding import Observations, map_observations, stack_observations
 
 
 class Window:
@@ -165,10 +165,7 @@ def cut_episodes(t: int, dones: np.ndarray, infos: list[dict[str, Any]], state: 
 def observation_tensors(observations: Any, device: torch.device) -> Observations:
     """A batch of observations, or a list of single ones, as tensors on the device."""
     if isinstance(observations, list):
-        if isinstance(observations[0], dict):
-            observations = {name: np.stack([o[name] for o in observations]) for name in observations[0]}
-        else:
-            observations = np.stack(observations)
+        observations = stack_observations(observations)
     return map_observations(lambda values: torch.as_tensor(values, device=device), observations)
 
 

@@ -124,7 +124,7 @@ def load(
         _change_slots(description["policy_kwargs"], slots, folder)
     agent = _build(cls, folder, description, env, device, kwargs)
     agent.policy.load_state_dict(read_weights(agent, folder, resized=slots is not None))
-    if agent.policy.lasting_memory() is not None:
+    if agent.policy.remembers:
         read_memory(agent, folder)
     agent.num_timesteps = description["num_timesteps"]
     agent._current_progress_remaining = description["progress_remaining"]  # how much it still explores

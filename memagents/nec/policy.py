@@ -6,7 +6,7 @@ Letters in shapes: T steps, B batch rows, W width of a key, A actions.
 from __future__ import annotations
 
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from gymnasium import spaces
@@ -151,6 +151,8 @@ class EpisodicPolicy(CorePolicy):
         values, _, state = self.estimate(observations, state, starts, touch=False)
         best, actions = values.max(1)
         return Acted(actions, best, torch.zeros_like(best), state)
+
+    remembers: ClassVar[bool] = True
 
     def lasting_memory(self) -> dict[str, Any]:
         return self.dictionary.tree()

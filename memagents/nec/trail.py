@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from memagents.encoding import map_observations
+from memagents.encoding import map_observations, stack_observations
 
 
 class Finished(NamedTuple):
@@ -113,12 +113,8 @@ def discounted(rewards: Sequence[float], last: float, gamma: float) -> float:
 def gather(steps: Sequence[tuple[Any, ...]], returns: Sequence[float]) -> Finished:
     """One step after another as arrays."""
     observations, actions, keys, situations, asked = zip(*steps, strict=True)
-    if isinstance(observations[0], dict):
-        stacked: Any = {name: np.stack([one[name] for one in observations]) for name in observations[0]}
-    else:
-        stacked = np.stack(observations)
     return Finished(
-        stacked,
+        stack_observations(observations),
         np.array(actions, dtype=np.int64),
         np.stack(keys),
         np.array(situations, dtype=np.int64),

@@ -54,8 +54,8 @@ def test_the_table_tells_intervals_and_what_was_not_reached(tmp_path):
     assert f"| NEC's share of DQN's steps |  | < {2000 / ((most + 8000) / 2):.2f} |  |" in lines
 
 
-def test_learning_ends_when_the_return_has_been_reached():
-    evaluations = SCRIPT["Evaluations"](None, settings(Path("."), document=Path("")), wanted=5)
+def test_learning_ends_when_the_return_has_been_reached(tmp_path):
+    evaluations = SCRIPT["Evaluations"](None, settings(tmp_path), wanted=5)
     for returns, goes_on in (((), True), ((4, 4.9), True), ((1, 5), False)):
         evaluations.steps, evaluations.returns = list(range(1000, 1000 + len(returns))), list(returns)
         evaluations.num_timesteps = 0
