@@ -18,13 +18,19 @@ from tests.memenvs.switches import BatchedSwitches, Switches
 gym.register("tests/Drifting-v0", entry_point=Drifting, vector_entry_point=BatchedDrifting)
 gym.register("tests/Switches-v0", entry_point=Switches, vector_entry_point=BatchedSwitches)
 
+
+def again(name, parameters):
+    """A case whose records have another layout, all compiled anew, and otherwise repeats one before it."""
+    return pytest.param(name, parameters, marks=pytest.mark.slow)
+
+
 NUMBERS = [
     ("memenvs/TMaze-v0", {"length": 3}),
     ("memenvs/Maze-v0", {"max_steps": 25, "trials": 1}),
-    ("memenvs/Maze-v0", {"goals": 3, "max_steps": 25, "algorithm": "rooms"}),
+    again("memenvs/Maze-v0", {"goals": 3, "max_steps": 25, "algorithm": "rooms"}),
     ("memenvs/Underground-v0", {}),
-    ("memenvs/Underground-v0", {"map": "underground", "planning": 1}),
-    ("memenvs/Underground-v0", {"map": "zone1", "fixed": 1, "description": False, "distance": (2, 6)}),
+    again("memenvs/Underground-v0", {"map": "underground", "planning": 1}),
+    again("memenvs/Underground-v0", {"map": "zone1", "fixed": 1, "description": False, "distance": (2, 6)}),
     ("memenvs/Underground-v0", {"task": "shortest_path", "planning": 1}),
     ("memenvs/Underground-v0", {"task": "explore", "budget": 12}),
     ("memenvs/NthFarthest-v0", {"vectors": 8, "width": 3}),
@@ -34,7 +40,7 @@ NUMBERS = [
     ("memenvs/MiniGrid-Fetch-8x8-N3-v0", {"max_steps": 20}),
     ("memenvs/MiniGrid-Dynamic-Obstacles-Random-6x6-v0", {}),
     ("memenvs/Bandit-v0", {"arms": 5, "trials": 8, "volatility": 0.2}),
-    ("memenvs/Bandit-v0", {"kind": "gaussian", "arms": 17, "trials": 8}),
+    again("memenvs/Bandit-v0", {"kind": "gaussian", "arms": 17, "trials": 8}),
     ("memenvs/Harlow-v0", {"trials": 3}),
     ("memenvs/MiniShrdlu-v0", {"goals": (1, 2), "blocks": 4, "constraints": (1, 2), "moves": (1, 2), "slack": 2}),
     ("tests/Drifting-v0", {}),
@@ -49,7 +55,7 @@ BITS = [
 DIGITS = [
     ("tests/Switches-v0", {"dials": (3, 10, 2)}),
     ("memenvs/FamilyTree-v0", {"lesson": 1, "planning": 1}),
-    ("memenvs/FamilyTree-v0", {"graph": "family", "nodes": (5, 7), "queries": 2}),
+    again("memenvs/FamilyTree-v0", {"graph": "family", "nodes": (5, 7), "queries": 2}),
     ("memenvs/Underground-v0", {"task": "traversal"}),
 ]
 SPLIT = NUMBERS[1:] + BITS[1:] + DIGITS[1:]  # there are levels enough to hold some out
