@@ -19,11 +19,11 @@ from memagents.cores import core_class, make_core
 from memagents.cores.core import State, state_leaves
 from memagents.encoding import (
     Observations,
+    Preprocessor,
     any_entry,
     condition_size,
     default_encoder,
     map_observations,
-    preprocess,
 )
 
 
@@ -74,6 +74,8 @@ class CorePolicy(BasePolicy):
             optimizer_kwargs=optimizer_kwargs,
         )
         self.features_extractor = self.make_features_extractor()
+        codes = getattr(self.features_extractor, "takes_codes", False)
+        self._preprocess = Preprocessor(observation_space, normalize_images, codes)
         core_kwargs = dict(core_kwargs or {})
         if "condition_size" in inspect.signature(core_class(core)).parameters and features_extractor_class is None:
             core_kwargs.setdefault("condition_size", condition_size(observation_space))
@@ -102,9 +104,7 @@ class CorePolicy(BasePolicy):
         """Observations (T, B, ...) to what the core takes (T, B, I); all T×B at once."""
         steps, rows = any_entry(observations).shape[:2]
         flat = map_observations(lambda values: values.flatten(0, 1), observations)
-        codes = getattr(self.features_extractor, "takes_codes", False)
-        numbers = preprocess(flat, self.observation_space, self.normalize_images, self.dtype, codes)
-        return self.features_extractor(numbers).view(steps, rows, -1)
+        return self.features_extractor(self._preprocess(flat, self.dtype)).view(steps, rows, -1)
 
     def unroll(
         self, observations: Observations, state: State, starts: Tensor

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
@@ -38,47 +40,53 @@ def any_entry(observations: Observations) -> Tensor:
     return next(iter(observations.values())) if isinstance(observations, dict) else observations
 
 
-def preprocess(
-    observations: Observations,
-    space: spaces.Space,
-    normalize_images: bool = True,
-    dtype: torch.dtype = torch.float32,
-    codes: bool = False,
-) -> Observations:
+class Preprocessor:
     """What SB3's ``preprocess_obs`` gives: one-hot codes, images in [0, 1], floats.
 
-    Unlike it, codes may begin elsewhere than at 0, and those of a MultiDiscrete space are made in one pass.
+    Unlike it, codes may begin elsewhere than at 0, those of a MultiDiscrete space are made in one pass, and what the
+    space wants is found out once and not in every step.
 
-    :param observations: (B, ...) as the space gives them, or a dict of such
+    :param space: of the observations
     :param normalize_images: divide images by 255
-    :param dtype: of the result
     :param codes: leave the cells of grids and the words of sentences as they are, as encoders with ``takes_codes`` want
     """
-    if isinstance(observations, dict):
-        entries = space.spaces if isinstance(space, spaces.Dict) else {}
-        return {
-            name: _numbers(observations[name], entry, normalize_images, dtype, codes) for name, entry in entries.items()
-        }
-    return _numbers(observations, space, normalize_images, dtype, codes)
+
+    def __init__(self, space: spaces.Space, normalize_images: bool = True, codes: bool = False):
+        entries: dict[str, spaces.Space] = space.spaces if isinstance(space, spaces.Dict) else {"": space}
+        self._single = not isinstance(space, spaces.Dict)
+        self._entries = {name: _numbers_of(entry, normalize_images, codes) for name, entry in entries.items()}
+
+    def __call__(self, observations: Observations, dtype: torch.dtype = torch.float32) -> Observations:
+        """(B, ...) as the space gives them, or a dict of such, as numbers of ``dtype``."""
+        if self._single:
+            return self._entries[""](observations, dtype)
+        assert isinstance(observations, dict)
+        return {name: numbers(observations[name], dtype) for name, numbers in self._entries.items()}
 
 
-def _numbers(values: Tensor, space: spaces.Space, normalize_images: bool, dtype: torch.dtype, codes: bool) -> Tensor:
+def _numbers_of(space: spaces.Space, normalize_images: bool, codes: bool) -> Callable[[Any, torch.dtype], Tensor]:
     if codes and (is_grid(space) or is_words(space)):
-        return values
-    if isinstance(space, spaces.MultiDiscrete):
-        entries = values.flatten(1).long() - torch.as_tensor(space.start.reshape(-1), device=values.device)
-        return one_hot_codes(entries, space.nvec.reshape(-1).tolist(), dtype)
-    if isinstance(space, spaces.Discrete):
-        return one_hot_codes(values.reshape(-1, 1).long() - int(space.start), [int(space.n)], dtype)
-    numbers = values.to(dtype)
-    return numbers / 255 if normalize_images and is_image_space(space) else numbers
+        return _as_they_are
+    if isinstance(space, spaces.Discrete | spaces.MultiDiscrete):
+        counts = space.n if isinstance(space, spaces.Discrete) else space.nvec
+        starts, sizes = (np.ravel(values).tolist() for values in (space.start, counts))
+        return partial(_one_hot, starts, sizes)
+    return partial(_floats, 255 if normalize_images and is_image_space(space) else 1)
 
 
-def one_hot_codes(codes: Tensor, sizes: list[int], dtype: torch.dtype = torch.float32) -> Tensor:
-    """(B, K) integers, the k-th below ``sizes[k]``, as (B, sum(sizes)) concatenated one-hot vectors."""
-    offsets = torch.tensor([0, *sizes[:-1]], device=codes.device).cumsum(0)
-    hot = torch.zeros(len(codes), sum(sizes), dtype=dtype, device=codes.device)
-    return hot.scatter_(1, codes + offsets, 1.0)
+def _as_they_are(values: Tensor, dtype: torch.dtype) -> Tensor:
+    return values
+
+
+def _floats(divisor: int, values: Tensor, dtype: torch.dtype) -> Tensor:
+    return values.to(dtype) if divisor == 1 else values.to(dtype) / divisor
+
+
+def _one_hot(starts: list[int], sizes: list[int], values: Tensor, dtype: torch.dtype) -> Tensor:
+    """(B, ...) integers of a discrete space, the k-th from ``starts[k]``, as (B, sum(sizes)) joined one-hot vectors."""
+    offsets = [place - start for place, start in zip(accumulate([0, *sizes[:-1]]), starts, strict=True)]
+    places = values.reshape(len(values), -1).long() + torch.tensor(offsets, device=values.device)
+    return torch.zeros(len(values), sum(sizes), dtype=dtype, device=values.device).scatter_(1, places, 1.0)
 
 
 class FlatEncoder(BaseFeaturesExtractor):
@@ -126,7 +134,7 @@ def default_encoder(space: spaces.Space) -> type[BaseFeaturesExtractor]:
 
 
 def encoded_size(space: spaces.Space) -> int:
-    """How many numbers :func:`preprocess` makes of one observation."""
+    """How many numbers :class:`Preprocessor` makes of one observation."""
     if isinstance(space, spaces.MultiDiscrete):
         return int(space.nvec.sum(dtype=np.int64))
     return int(space.n) if isinstance(space, spaces.Discrete) else math.prod(space.shape or ())

@@ -14,6 +14,7 @@ from stable_baselines3.common.distributions import Distribution, make_proba_dist
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor, create_mlp
 from stable_baselines3.common.type_aliases import Schedule
 from torch import Tensor, nn
+from torch.distributions import Categorical
 
 from memagents.checks import in_range, positive_int
 from memagents.core_policy import Acted, CorePolicy
@@ -143,6 +144,10 @@ class MemoryPolicy(CorePolicy):
         mean = self.action_net(self.actor(outputs))
         if isinstance(self.action_space, spaces.Box):
             return self.action_dist.proba_distribution(mean, self.log_std)
+        if isinstance(self.action_space, spaces.Discrete):
+            # As SB3's, but for its check that probabilities are some, which takes longer than making them.
+            self.action_dist.distribution = Categorical(logits=mean, validate_args=False)
+            return self.action_dist
         return self.action_dist.proba_distribution(mean)
 
     def values(self, outputs: Tensor) -> Tensor:

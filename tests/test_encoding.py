@@ -7,7 +7,7 @@ from gymnasium import spaces
 from stable_baselines3.common.preprocessing import preprocess_obs
 from stable_baselines3.common.torch_layers import NatureCNN
 
-from memagents.encoding import DictEncoder, FlatEncoder, default_encoder, encoded_size, is_picture, preprocess
+from memagents.encoding import DictEncoder, FlatEncoder, Preprocessor, default_encoder, encoded_size, is_picture
 from memagents.symbols import GridEncoder
 from tests.toys import OBSERVATIONS
 
@@ -26,7 +26,7 @@ def samples(space, count=5):
 @pytest.mark.parametrize("space", [*OBSERVATIONS.values(), PICTURE], ids=[*OBSERVATIONS, "picture"])
 def test_the_same_numbers_as_sb3(space, normalize):
     observations = samples(space)
-    ours = preprocess(observations, space, normalize)
+    ours = Preprocessor(space, normalize)(observations)
     theirs = preprocess_obs(observations, space, normalize_images=normalize)
     if isinstance(space, spaces.Dict):
         assert list(ours) == list(space.spaces)
@@ -38,16 +38,16 @@ def test_the_same_numbers_as_sb3(space, normalize):
 
 def test_codes_that_do_not_begin_at_zero():
     place = spaces.Discrete(3, start=-1)
-    torch.testing.assert_close(preprocess(torch.tensor([-1, 1, 0]), place), torch.eye(3)[[0, 2, 1]])
+    torch.testing.assert_close(Preprocessor(place)(torch.tensor([-1, 1, 0])), torch.eye(3)[[0, 2, 1]])
     codes = spaces.MultiDiscrete([2, 3], start=[4, -1])
     expected = torch.tensor([[1.0, 0, 0, 0, 1], [0, 1, 1, 0, 0]])
-    torch.testing.assert_close(preprocess(torch.tensor([[4, 1], [5, -1]]), codes), expected)
+    torch.testing.assert_close(Preprocessor(codes)(torch.tensor([[4, 1], [5, -1]])), expected)
 
 
 def test_bytes_as_codes():
     """Sums of byte-sized codes may exceed a byte."""
     space = spaces.MultiDiscrete([200, 200], dtype=np.uint8)
-    codes = preprocess(torch.tensor([[199, 199]], dtype=torch.uint8), space)
+    codes = Preprocessor(space)(torch.tensor([[199, 199]], dtype=torch.uint8))
     assert codes.shape == (1, 400)
     assert codes.nonzero()[:, 1].tolist() == [199, 399]
     assert encoded_size(space) == 400
@@ -55,7 +55,7 @@ def test_bytes_as_codes():
 
 def test_the_wanted_precision():
     for space in OBSERVATIONS.values():
-        numbers = preprocess(samples(space), space, dtype=torch.float64)
+        numbers = Preprocessor(space)(samples(space), torch.float64)
         for values in numbers.values() if isinstance(numbers, dict) else [numbers]:
             assert values.dtype == torch.float64
 
@@ -63,7 +63,7 @@ def test_the_wanted_precision():
 @pytest.mark.parametrize(("name", "space"), OBSERVATIONS.items(), ids=OBSERVATIONS)
 def test_encoders_know_their_width(name, space):
     encoder = default_encoder(space)(space)
-    encoded = encoder(preprocess(samples(space), space, codes=True))
+    encoded = encoder(Preprocessor(space, codes=True)(samples(space)))
     assert encoded.shape == (5, encoder.features_dim)
     assert isinstance(encoder, {"dict": DictEncoder, "symbols": GridEncoder}.get(name, FlatEncoder))
 
@@ -77,4 +77,4 @@ def test_pictures_and_symbols_are_told_apart():
     encoder = default_encoder(both)(both)
     assert isinstance(encoder.encoders["view"], NatureCNN)
     assert isinstance(encoder.encoders["mission"], FlatEncoder)
-    assert encoder(preprocess(samples(both), both)).shape == (5, encoder.features_dim)
+    assert encoder(Preprocessor(both)(samples(both))).shape == (5, encoder.features_dim)
