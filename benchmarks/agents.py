@@ -15,8 +15,7 @@ from dataclasses import dataclass
 import gymnasium as gym
 import torch
 import tyro
-from rich.console import Console
-from rich.table import Table
+from report import show, table
 
 import memenvs  # noqa: F401 — registers the environments
 from memagents import RecurrentPPO, as_vec_env, core_names
@@ -64,17 +63,12 @@ def main(settings: Settings) -> None:
     """Measure every core on the CPU and, if it is another, on the device."""
     torch.set_num_threads(settings.threads)
     devices = ["cpu"] if settings.device == "cpu" else ["cpu", settings.device]
-    table = Table(
-        title=f"RecurrentPPO on memenvs/Underground-v0, {settings.envs} environments, {settings.threads} threads"
-    )
-    table.add_column("core")
-    for device in devices:
-        table.add_column(f"steps/s, {device}", justify="right")
-    table.add_column("against lstm on the CPU", justify="right")
+    title = f"RecurrentPPO on memenvs/Underground-v0, {settings.envs} environments, {settings.threads} thread(s)"
+    shown = table(title, "core", *(f"steps/s, {device}" for device in devices), "against lstm on the CPU")
     results = {core: [steps_per_second(core, device, settings) for device in devices] for core in core_names()}
     for core, rates in results.items():
-        table.add_row(core, *(f"{rate:,.0f}" for rate in rates), f"{rates[0] / results['lstm'][0]:.2f}")
-    Console().print(table)
+        shown.add_row(core, *(f"{rate:,.0f}" for rate in rates), f"{rates[0] / results['lstm'][0]:.2f}")
+    show(shown)
 
 
 if __name__ == "__main__":

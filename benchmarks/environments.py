@@ -24,8 +24,7 @@ import gymnasium
 import minigrid  # noqa: F401  (registers the peer)
 import numpy as np
 import tyro
-from rich.console import Console
-from rich.table import Table
+from report import show, table
 
 import memenvs  # noqa: F401  (registers the environments)
 
@@ -164,45 +163,30 @@ def seconds_to_first_step(case: Case, cache: str) -> float:
     return float(subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout)
 
 
-def table_of(title: str, *headings: str) -> Table:
-    """An empty table whose first column are names and the others numbers."""
-    table = Table(title=title)
-    for heading in headings:
-        table.add_column(heading, justify="left" if heading == headings[0] else "right", no_wrap=True)
-    return table
-
-
 def main(settings: Settings) -> None:
     """Measure all environments and print the tables."""
-    console = Console(width=max(120, Console().width))
-
-    def show(table: Table) -> None:
-        if table.rows:
-            console.print(table)
-
     title = f"Millions of steps a second: {settings.num_envs} environments, {settings.threads} thread(s)"
-    table = table_of(title, "environment", "engine", "with copies", f"one by one ({PEER_ENVS})", "ratio", "wanted")
+    shown = table(title, "environment", "engine", "with copies", f"one by one ({PEER_ENVS})", "ratio", "wanted")
     for case in (case for case in CASES if settings.only in case.label):
         engine, fresh, peer = measure_batch(case, settings)
         figures = (f"{engine / 1e6:.1f}", f"{fresh / 1e6:.1f}", f"{peer / 1e6:.4f}", f"{engine / peer:,.0f}×")
-        table.add_row(case.label, *figures, case.wanted)
-    show(table)
+        shown.add_row(case.label, *figures, case.wanted)
+    show(shown)
 
-    table = table_of("Thousands of steps a second: one environment through gym.make", "environment", "ours", "MiniGrid")
-    for heading in ("ratio", "wanted"):
-        table.add_column(heading, justify="right")
+    title = "Thousands of steps a second: one environment through gym.make"
+    shown = table(title, "environment", "ours", "MiniGrid", "ratio", "wanted")
     for case in (case for case in SINGLE if settings.only in case.label):
         ours, peer = measure_single(case, settings)
-        table.add_row(case.label, f"{ours / 1e3:.1f}", f"{peer / 1e3:.1f}", f"{ours / peer:.1f}×", case.wanted)
-    show(table)
+        shown.add_row(case.label, f"{ours / 1e3:.1f}", f"{peer / 1e3:.1f}", f"{ours / peer:.1f}×", case.wanted)
+    show(shown)
 
     if settings.startup:
-        table = table_of("Seconds from gym.make_vec to the first step", "environment", "nothing compiled", "compiled")
+        shown = table("Seconds from gym.make_vec to the first step", "environment", "nothing compiled", "compiled")
         for case in (case for case in STARTED if settings.only in case.label):
             with tempfile.TemporaryDirectory() as cache:
                 first, *later = (seconds_to_first_step(case, cache) for _ in range(4))
-            table.add_row(case.label, f"{first:.1f}", f"{min(later):.2f}")
-        show(table)
+            shown.add_row(case.label, f"{first:.1f}", f"{min(later):.2f}")
+        show(shown)
 
 
 if __name__ == "__main__":

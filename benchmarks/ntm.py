@@ -1,7 +1,7 @@
 """The NTM forward and backward over a window: the fused CPU kernel, the plain loop it equals, and a public design.
 
 The last is how public implementations do it, written here in eager PyTorch: one step after another, a module for each
-head, and the shift of a weighting convolved row by row of the batch. "Batched" is the same with one convolution for all.
+head, and the shift of a weighting convolved row by row of the batch. "Batched" has one convolution for all rows.
 
 python benchmarks/ntm.py
 """
@@ -77,7 +77,8 @@ class Head(nn.Module):
     def shifted(self, weights: Tensor, shift: Tensor) -> Tensor:
         around = torch.cat([weights[:, -1:], weights, weights[:, :1]], dim=1)
         if self.row_by_row:
-            return torch.stack([F.conv1d(w.view(1, 1, -1), s.view(1, 1, -1)).view(-1) for w, s in zip(around, shift)])
+            rows = zip(around, shift, strict=True)
+            return torch.stack([F.conv1d(w.view(1, 1, -1), s.view(1, 1, -1)).view(-1) for w, s in rows])
         return F.conv1d(around.unsqueeze(0), shift.unsqueeze(1), groups=len(shift)).squeeze(0)
 
 

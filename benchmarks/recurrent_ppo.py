@@ -13,6 +13,7 @@ import os
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ import numpy as np
 import torch
 import tyro
 from gymnasium.wrappers import TransformObservation
+from report import show, table
 from sb3_contrib import RecurrentPPO as TheirPPO
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.utils import LinearSchedule
@@ -137,13 +139,15 @@ def main(settings: Settings) -> None:
             curve, took = train(make, seed, settings.steps)
             curves[name].append(curve)
             seconds[name].append(took)
-            print(f"seed {seed} {name:12s} return {curve[-len(curve) // 10 :].mean():6.1f}  {took:6.1f} s", flush=True)
+            end = curve[-len(curve) // 10 :].mean()
+            print(f"seed {seed} {name:12s} return {end:6.1f}  {took:6.1f} s", file=sys.stderr, flush=True)
+    title = f"CartPole without velocities, {settings.steps:,} steps, {settings.seeds} seeds: return (95% interval)"
+    shown = table(title, "", "last tenth", "whole training", "steps/s", "ratio")
     for name, runs in curves.items():
-        ends = [run[-len(run) // 10 :].mean() for run in runs]
-        means = [run.mean() for run in runs]
-        rate = settings.steps / min(seconds[name])
-        print(f"{name:12s} last tenth {interval(ends)}, whole training {interval(means)}, {rate:.0f} steps/s")
-    print(f"ratio of steps/s: {min(seconds['sb3-contrib']) / min(seconds['memagents']):.2f}")
+        ends, means = [run[-len(run) // 10 :].mean() for run in runs], [run.mean() for run in runs]
+        rate, ratio = settings.steps / min(seconds[name]), min(seconds["sb3-contrib"]) / min(seconds[name])
+        shown.add_row(name, interval(ends), interval(means), f"{rate:,.0f}", f"{ratio:.1f}×")
+    show(shown)
     if settings.figure is not None:
         draw(curves, settings.steps, settings.figure)
 

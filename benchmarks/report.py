@@ -16,7 +16,9 @@ def table(title: str, *heads: str) -> Table:
 
 
 def show(made: Table) -> None:
-    """Print a table below its title, in lines as long as they are."""
+    """Print a table below its title, in lines as long as they are; nothing where it has no rows."""
+    if not made.rows:
+        return
     title, made.title = made.title, None
     console = Console(width=1000, highlight=False)
     console.print(f"{title}\n", markup=False)

@@ -1,45 +1,105 @@
-"""Every benchmark in turn, each in a process of its own; what they print is the result.
+"""Every benchmark in turn, each in a process of its own, and what they print written into docs/benchmarks.md.
 
-python benchmarks/run_all.py --device cuda
+python benchmarks/run_all.py                        # all of them: half an hour
+python benchmarks/run_all.py --only dnc ntm         # some; what the document says of the others stays
+python benchmarks/run_all.py --device cuda          # those that run on a GPU
 """
 
 from __future__ import annotations
 
+import platform
 import subprocess
 import sys
 from dataclasses import dataclass
+from datetime import date
+from importlib.metadata import version
 from pathlib import Path
 
 import torch
 import tyro
 
+from memagents.documents import write_between_marks
+
 HERE = Path(__file__).parent
-ON_THE_CPU = ("environments", "dnc", "sparse", "nec", "recurrent_ppo")
-ON_A_DEVICE = ("agents",)
+DOCUMENT = HERE.parent / "docs" / "benchmarks.md"
+PACKAGES = ("torch", "numba", "gymnasium", "minigrid", "stable-baselines3")
+CPU = {
+    "environments": (),
+    "ppo_speed": (),
+    "growth": (),
+    "agents": ("--envs", "64", "--windows", "1", "--repeats", "2", "--threads", "1"),
+    "dnc": (),
+    "ntm": (),
+    "rmc": (),
+    "recurrent_cores": (),
+    "sparse": (),
+    "nec": ("--seconds", "6", "--writes", "300000"),
+    "recurrent_ppo": ("--seeds", "3", "--steps", "60000", "--figure", str(DOCUMENT.with_name("cartpole.png"))),
+}
+GPU = {
+    "agents": ("--envs", "4096", "--device", "cuda"),
+    "dnc_gpu": (),
+}
 
 
 @dataclass
 class Settings:
-    """Where to run.
+    """What to run.
 
-    :param device: given to the benchmarks that can run elsewhere than on the CPU
+    :param device: ``cpu`` or ``cuda``
+    :param only: names of benchmarks; by default all of the device
+    :param document: the Markdown file that the figures go into
     """
 
     device: str = "cpu"
+    only: tuple[str, ...] = ()
+    document: Path = DOCUMENT
+
+
+def hardware(device: str) -> str:
+    """The processor or the GPU, and the versions of what was measured."""
+    name = torch.cuda.get_device_name() if device == "cuda" else processor()
+    versions = ", ".join(f"{package} {version(package)}" for package in PACKAGES)
+    return f"{date.today()}, {name}, Python {platform.python_version()}, {versions}"
+
+
+def processor() -> str:
+    """As Linux calls it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return f"{names[0] if names else platform.processor()}, {len(names)} cores"
+
+
+def run(name: str, arguments: tuple[str, ...]) -> list[str] | None:
+    """The lines that a benchmark prints, or None if it fails."""
+    command = [sys.executable, str(HERE / f"{name}.py"), *arguments]
+    process = subprocess.run(command, stdout=subprocess.PIPE, text=True)
+    print(process.stdout, flush=True)
+    return None if process.returncode else [line.rstrip() for line in process.stdout.strip().splitlines()]
 
 
 def main(settings: Settings) -> int:
-    """Run them all; the exit status is the number of those that failed."""
-    if settings.device.startswith("cuda") and not torch.cuda.is_available():
-        print(f"torch finds no {settings.device} here: nothing is measured")
+    """Run them; the exit status is the number of those that failed, of which the document keeps what it had."""
+    benchmarks = GPU if settings.device == "cuda" else CPU
+    unknown = set(settings.only) - set(benchmarks)
+    if unknown:
+        raise ValueError(f"only must be of {', '.join(benchmarks)}, not {', '.join(sorted(unknown))}")
+    if settings.device == "cuda" and not torch.cuda.is_available():
+        print("torch finds no CUDA device here: nothing is measured")
         return 0
     failed = 0
-    for name in (*ON_A_DEVICE, *(ON_THE_CPU if settings.device == "cpu" else ())):
-        print(f"\n== {name}", flush=True)
-        arguments = ["--device", settings.device] if name in ON_A_DEVICE else []
-        failed += subprocess.run([sys.executable, str(HERE / f"{name}.py"), *arguments]).returncode != 0
+    for name in settings.only or benchmarks:
+        print(f"\n== {name}\n", flush=True)
+        lines = run(name, benchmarks[name])
+        failed += lines is None
+        if lines is not None:
+            mark = name if settings.device == "cpu" else f"{name} on a GPU"
+            write_between_marks(settings.document, mark, [f"*{hardware(settings.device)}*", "", *lines, ""])
     return failed
 
 
 if __name__ == "__main__":
-    sys.exit(main(tyro.cli(Settings)))
+    sys.exit(main(tyro.cli(Settings, description=__doc__)))

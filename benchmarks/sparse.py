@@ -27,8 +27,7 @@ import torch
 import tyro
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from rich.console import Console
-from rich.table import Table
+from report import show, table
 
 from memagents import make_core
 from memagents.cores.core import map_state
@@ -141,22 +140,19 @@ def fastest(slots: int, settings: Settings) -> dict[str, Times]:
 def report(times: dict[int, dict[str, Times]], settings: Settings) -> None:
     """A table of milliseconds, and how many times more the largest memory costs than one of 256."""
     base = 256 if 256 in times else min(times)
-    table = Table(title=f"A step forward + backward, batch {settings.batch}, T {settings.steps}, one thread: ms")
-    table.add_column("slots")
-    for slots in times:
-        table.add_column(f"{slots:,}", justify="right")
-    table.add_column(f"most / {base:,}", justify="right")
+    title = f"A step forward + backward, batch {settings.batch}, T {settings.steps}, one thread: ms"
+    shown = table(title, "slots", *(f"{slots:,}" for slots in times), f"most / {base:,}")
     for name, (kind, _) in CORES.items():
         rows = [(name, "whole")]
         if kind != "dnc":
-            rows += [("  of it the search", "search"), ("  but for the search", "rest")]
-        for number, (label, part) in enumerate(rows, start=1):
+            rows += [("of it the search", "search"), ("but for the search", "rest")]
+        for label, part in rows:
             values = {slots: getattr(found[name], part) for slots, found in times.items() if name in found}
             cells = [f"{1e3 * values[slots]:.3f}" if slots in values else "" for slots in times]
             most = max(values)
             ratio = f"{values[most] / values[base]:.2f}× ({most:,})"
-            table.add_row(label, *cells, ratio, end_section=number == len(rows))
-    Console().print(table)
+            shown.add_row(label, *cells, ratio)
+    show(shown)
     print(f"torch {torch.__version__}; width {WIDTH}, {HEADS} read heads, controller {HIDDEN}, 4 reads of a head")
 
 

@@ -19,6 +19,7 @@ from torch.distributions import Categorical
 from memagents.checks import in_range, positive_int
 from memagents.core_policy import Acted, CorePolicy
 from memagents.cores.core import State
+from memagents.cores.recompute import unroll_in_chunks
 from memagents.encoding import Observations, map_observations
 
 
@@ -43,6 +44,11 @@ class MemoryPolicy(CorePolicy):
     :param recall_lag: a linear layer predicts, from what the memory gives, the encoded observation of so many steps
         before, so that a memory which the task does not yet reward is used; None for no such loss
     :param recall_weight: of that squared error among the losses
+    :param recompute_steps: learn from a window in chunks of so many steps, of which backward computes the inside once
+        more, so that a long window or a large memory needs less of the machine's memory; see
+        :func:`memagents.cores.recompute.unroll_in_chunks`. None: the window at once
+    :param mixed_precision: matrix products in bfloat16, where the device is faster with them; the memory, the
+        probabilities and the losses stay as precise as the weights
     :param net_arch: hidden layers of the heads: a list for both, or ``{"pi": [...], "vf": [...]}``
     :param activation_fn: activation of the heads
     :param ortho_init: orthogonal initialisation of the heads, the last layer of the actor by 0.01
@@ -63,6 +69,8 @@ class MemoryPolicy(CorePolicy):
         core_kwargs: dict[str, Any] | None = None,
         recall_lag: int | None = None,
         recall_weight: float = 1.0,
+        recompute_steps: int | None = None,
+        mixed_precision: bool = False,
         net_arch: list[int] | dict[str, list[int]] | None = None,
         activation_fn: type[nn.Module] = nn.Tanh,
         ortho_init: bool = True,
@@ -86,6 +94,8 @@ class MemoryPolicy(CorePolicy):
         )
         self.recall_lag = recall_lag if recall_lag is None else positive_int("recall_lag", recall_lag)
         self.recall_weight = in_range("recall_weight", recall_weight, 0)
+        self.recompute_steps = None if recompute_steps is None else positive_int("recompute_steps", recompute_steps)
+        self.mixed_precision = bool(mixed_precision)
         self.recall_net = None if recall_lag is None else nn.Linear(self.core.output_size, self.core.input_size)
         hidden = net_arch if isinstance(net_arch, dict) else {"pi": net_arch or [], "vf": net_arch or []}
         distribution: Any = make_proba_distribution(action_space)
@@ -116,11 +126,18 @@ class MemoryPolicy(CorePolicy):
         self, observations: Observations, state: State, starts: Tensor
     ) -> tuple[Tensor, State, dict[str, Tensor]]:
         """As :meth:`CorePolicy.unroll`, with the loss of recall among those of the core."""
-        encoded = self.encode(observations)
-        outputs, state, losses, _ = self.core.unroll(encoded, state, starts)
-        if self.recall_net is not None and torch.is_grad_enabled():
-            losses = {**losses, "recall": self.recall_weight * self.recall_error(encoded, outputs, starts)}
+        with self._precision():
+            encoded = self.encode(observations)
+            outputs, state, losses, _ = unroll_in_chunks(
+                self.core, encoded, state, starts, self.recompute_steps or len(starts)
+            )
+            if self.recall_net is not None and torch.is_grad_enabled():
+                losses = {**losses, "recall": self.recall_weight * self.recall_error(encoded, outputs, starts)}
         return outputs, state, losses
+
+    def _precision(self) -> torch.autocast:
+        """The context of everything that ``mixed_precision`` makes faster."""
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.mixed_precision)
 
     def recall_error(self, encoded: Tensor, outputs: Tensor, starts: Tensor) -> Tensor:
         """How wrong the observation of ``recall_lag`` steps before is told: mean squared errors (T, B).
@@ -141,7 +158,8 @@ class MemoryPolicy(CorePolicy):
 
     def distribution(self, outputs: Tensor) -> Distribution:
         """The distribution of actions for (N, O) outputs of the core."""
-        mean = self.action_net(self.actor(outputs))
+        with self._precision():
+            mean = self.action_net(self.actor(outputs)).to(self.dtype)
         if isinstance(self.action_space, spaces.Box):
             return self.action_dist.proba_distribution(mean, self.log_std)
         if isinstance(self.action_space, spaces.Discrete):
@@ -152,7 +170,8 @@ class MemoryPolicy(CorePolicy):
 
     def values(self, outputs: Tensor) -> Tensor:
         """The critic's estimate for outputs of the core, (..., O) to (...)."""
-        return self.value_net(self.critic(outputs)).squeeze(-1)
+        with self._precision():
+            return self.value_net(self.critic(outputs)).squeeze(-1).to(self.dtype)
 
     def forward(self, observations: Observations, state: State, starts: Tensor, deterministic: bool = False) -> Acted:
         """Act on one step of observations (B, ...), through the same code as learning, with T = 1.

@@ -279,6 +279,38 @@ def test_recall_is_the_error_of_what_is_told_of_the_past():
             make(core="gru", **wrong)
 
 
+@pytest.mark.parametrize("actions", ["discrete", "box"])
+def test_mixed_precision_rounds_the_products_alone(actions):
+    exact, mixed = make(actions=actions), make(actions=actions, mixed_precision=True)
+    observations = tensors(observe(exact, rows=BATCH))
+    starts = torch.zeros(BATCH, dtype=torch.bool)
+    results = []
+    for policy in (exact, mixed):
+        window = (observations[None], torch.zeros(1, BATCH, *(policy.action_space.shape or ())))
+        results.append(policy.evaluate_actions(*window, policy.initial_state(BATCH), starts[None]))
+        leaves = [results[-1].values, results[-1].log_probs, *state_leaves(results[-1].state)]
+        assert {leaf.dtype for leaf in leaves} == {torch.float32}
+    assert not torch.equal(results[0].values, results[1].values)
+    torch.testing.assert_close(results[0][:3], results[1][:3], rtol=0.05, atol=0.05)
+    acted = mixed(observations, mixed.initial_state(BATCH), starts, deterministic=True)
+    torch.testing.assert_close(acted.values, results[1].values[0], rtol=0, atol=0)
+
+
+def test_a_window_in_chunks_trains_alike():
+    results = []
+    for steps in (None, 2):
+        policy, lengths = make(recompute_steps=steps, recall_lag=1), []
+        unroll = policy.core.unroll
+        policy.core.unroll = lambda x, *rest, _=(lengths, unroll): _[0].append(len(x)) or _[1](x, *rest)
+        observations = torch.stack([tensors(observe(policy, seed)) for seed in range(5)])
+        starts = torch.zeros(5, BATCH, dtype=torch.bool)
+        evaluated = policy.evaluate_actions(observations, starts.long(), policy.initial_state(BATCH), starts)
+        sum(leaf.sum() for leaf in [evaluated.values, evaluated.log_probs, *evaluated.losses.values()]).backward()
+        results.append([parameter.grad for parameter in policy.parameters()])
+        assert lengths == ([5] if steps is None else [2, 2, 1, 1, 2, 2])  # the last three in backward
+    torch.testing.assert_close(*results)
+
+
 def test_a_parameter_that_no_policy_has_is_named():
     with pytest.raises(ValueError, match=r"policy_kwargs: .* no parameter 'recall'; it has: core, .*recall_lag"):
         RecurrentPPO("MlpPolicy", dummy(2), policy_kwargs={"recall": 2}, device="cpu")

@@ -15,6 +15,7 @@ from torch.func import functional_call
 from memagents import MemoryCore, core_names, make_core
 from memagents.cores import core_class
 from memagents.cores.core import detach_state, map_state, restart_state, select_rows, state_leaves, where_state
+from memagents.cores.recompute import unroll_in_chunks
 
 # Three slots for the DNC: of more, some are alike to the last bit after a start, and it is rounding that decides which
 # of them is written next. The state is then the same but for the order of its slots, and the outputs are the same.
@@ -232,6 +233,18 @@ def test_a_window_in_two_halves_is_the_window(name):
     second = core.unroll(inputs[4:], first.state, starts[4:])
     torch.testing.assert_close(torch.cat([first.outputs, second.outputs]), whole.outputs, rtol=1e-10, atol=1e-12)
     torch.testing.assert_close(state_leaves(second.state), state_leaves(whole.state), rtol=1e-10, atol=1e-12)
+
+
+@every_core
+def test_a_window_in_chunks_that_are_computed_again_is_the_window(name):
+    core, starts = make(name), torch.rand(T, B, generator=torch.Generator().manual_seed(6)) < 0.2
+    results = []
+    for unroll in (core.unroll, lambda *a: unroll_in_chunks(core, *a, steps=4)):
+        inputs, state = random_inputs(T, B, SIZE).requires_grad_(), with_gradients(generic_state(core))
+        outputs, after, losses = unroll(inputs, state, starts)[:3]
+        leaves = [outputs, *state_leaves(after), *losses.values()]
+        results.append((leaves, gradients(core, inputs, state, (outputs, after, losses))))
+    torch.testing.assert_close(*results, rtol=1e-9, atol=1e-11)
 
 
 @every_core

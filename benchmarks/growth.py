@@ -1,0 +1,185 @@
+"""How the speed changes with the number of environments, the slots of a memory, and the length of a window.
+
+python benchmarks/growth.py
+"""
+
+from __future__ import annotations
+
+import os
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import gymnasium as gym
+import torch
+import tyro
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from report import show, table
+from turns import fastest, peak_memory
+
+import memenvs  # noqa: F401 — registers the environments
+from memagents import RecurrentPPO, as_vec_env, make_core
+from memagents.cores.recompute import unroll_in_chunks
+from memagents.figures import COLOURS, FAINT, INK, PAPER
+
+INPUT_SIZE, BATCH, STEPS = 32, 16, 32
+CORES = {
+    "LSTM": ("lstm", {"hidden_size": 64}),
+    "DNC": ("dnc", {"slots": 64, "width": 32, "read_heads": 4, "controller_size": 64}),
+    "NTM": ("ntm", {"slots": 64, "width": 32, "controller_size": 64}),
+    "SAM": ("sam", {"slots": 64, "width": 32, "read_heads": 4, "controller_size": 64}),
+}
+
+Series = dict[str, dict[int, float]]
+
+
+@dataclass
+class Settings:
+    """What to measure.
+
+    :param envs: numbers of environments
+    :param slots: sizes of a memory
+    :param windows: lengths of a window
+    :param seconds: for each point
+    :param threads: of torch
+    :param figure: PNG of the three
+    """
+
+    envs: tuple[int, ...] = (1, 4, 16, 64, 256, 1024, 4096)
+    slots: tuple[int, ...] = (16, 32, 64, 128, 256, 512, 1024)
+    windows: tuple[int, ...] = (16, 32, 64, 128, 256, 512, 1024)
+    seconds: float = 4.0
+    threads: int = 1
+    figure: Path = Path(__file__).parent.parent / "docs" / "growth.png"
+
+
+def agent(core: str, n_envs: int) -> Callable[[], object]:
+    """A window of RecurrentPPO on the Underground, collected and learned from once."""
+    kind, parameters = CORES[core]
+    ppo = RecurrentPPO(
+        "MlpPolicy",
+        as_vec_env(gym.make_vec("memenvs/Underground-v0", num_envs=n_envs, copy=False, stations=5)),
+        n_steps=STEPS,
+        n_minibatches=min(4, n_envs),
+        n_epochs=1,
+        policy_kwargs={"core": kind, "core_kwargs": parameters},
+        device="cpu",
+    )
+    return lambda: ppo.learn(STEPS * n_envs, reset_num_timesteps=False)
+
+
+def window(core: str, steps: int, slots: int | None, chunk: int | None) -> Callable[[], object]:
+    """Forward and backward of a bare core, at once or in chunks of so many steps."""
+    kind, parameters = CORES[core]
+    made = make_core(kind, INPUT_SIZE, **parameters | ({} if slots is None else {"slots": slots}))
+    inputs, starts = torch.randn(steps, BATCH, INPUT_SIZE), torch.zeros(steps, BATCH, dtype=torch.bool)
+
+    def run() -> None:
+        made.zero_grad()
+        unroll_in_chunks(made, inputs, made.initial_state(BATCH), starts, chunk or steps).outputs.sum().backward()
+
+    return run
+
+
+def by_environments(settings: Settings) -> Series:
+    """Steps a second of an agent."""
+    found: Series = {core: {} for core in ("LSTM", "DNC")}
+    for n in settings.envs:
+        for core, best in fastest({core: agent(core, n) for core in found}, settings.seconds).items():
+            found[core][n] = n * STEPS / best
+    return found
+
+
+def by_slots(settings: Settings) -> Series:
+    """Steps a second of bare cores."""
+    found: Series = {core: {} for core in ("DNC", "NTM", "SAM")}
+    for n in settings.slots:
+        for core, best in fastest({core: window(core, STEPS, n, None) for core in found}, settings.seconds).items():
+            found[core][n] = BATCH * STEPS / best
+    return found
+
+
+def chunk_of(steps: int) -> int:
+    """About √T."""
+    return 1 << (steps.bit_length() // 2)
+
+
+def by_windows(settings: Settings) -> tuple[Series, Series]:
+    """Steps a second of bare cores, and the MiB that a window takes; in chunks and at once."""
+    kinds = {"LSTM": ("LSTM", False), "DNC": ("DNC", False), "DNC in chunks": ("DNC", True)}
+    speeds: Series = {name: {} for name in kinds}
+    memory: Series = {name: {} for name in kinds}
+    small = ("DNC", 2, None, None)
+    for steps in settings.windows:
+        told = {name: (core, steps, None, chunk_of(steps) if cut else None) for name, (core, cut) in kinds.items()}
+        best = fastest({name: window(*arguments) for name, arguments in told.items()}, settings.seconds)
+        for name, arguments in told.items():
+            speeds[name][steps] = BATCH * steps / best[name]
+            memory[name][steps] = peak_memory(window, arguments, small)
+    return speeds, memory
+
+
+def tell(title: str, head: str, series: Series, digits: int = 0) -> None:
+    """A table, a row for each series."""
+    shown = table(title, head, *(f"{n:,}" for n in next(iter(series.values()))))
+    for name, values in series.items():
+        shown.add_row(name, *(f"{value:,.{digits}f}" for value in values.values()))
+    show(shown)
+
+
+def draw(panels: dict[str, Series], path: Path) -> None:
+    """All of it over what grows, both logarithmic."""
+    figure = Figure((11, 3.6), dpi=130, layout="constrained", facecolor=PAPER)
+    colours = dict(zip(["LSTM", "DNC", "NTM", "SAM", "DNC in chunks"], COLOURS, strict=False))
+    for ax, (label, series) in zip(figure.subplots(1, len(panels)), panels.items(), strict=True):
+        for name, values in series.items():
+            ax.plot(list(values), list(values.values()), color=colours[name], linewidth=2, marker="o", markersize=3)
+            ax.annotate(
+                name,
+                (max(values), values[max(values)]),
+                xytext=(4, 0),
+                textcoords="offset points",
+                va="center",
+                fontsize=8,
+                color=colours[name],
+            )
+        ax.set_xscale("log", base=2)
+        ax.set_yscale("log")
+        ax.set_xlabel(label, color=INK)
+        ax.set_facecolor(PAPER)
+        ax.grid(color=FAINT, linewidth=0.6)
+        ax.tick_params(colors=INK, length=0, labelsize=8)
+        ax.spines[["top", "right", "left"]].set_visible(False)
+        ax.spines["bottom"].set_color(FAINT)
+        ax.margins(x=0.16)
+    FigureCanvasAgg(figure).print_png(path)
+
+
+def main(settings: Settings) -> None:
+    """Measure, print, draw."""
+    torch.set_num_threads(settings.threads)
+    torch.manual_seed(0)
+    begin = time.perf_counter()
+    environments, slots = by_environments(settings), by_slots(settings)
+    speeds, memory = by_windows(settings)
+    tell(f"RecurrentPPO on the Underground, windows of {STEPS}, one epoch: steps/s", "environments", environments)
+    tell(f"Forward + backward, batch {BATCH}, windows of {STEPS}: steps/s", "slots", slots)
+    tell(f"Forward + backward, batch {BATCH}: steps/s", "window", speeds)
+    tell(f"The same: peak MiB (chunks of about √T steps, {chunk_of(1024)} of 1,024)", "window", memory, digits=1)
+    panels = {
+        "environments: steps/s of an agent": environments,
+        "slots: steps/s of a core": slots,
+        "window: steps/s of a core": speeds,
+        "window: peak MiB": memory,
+    }
+    draw(panels, settings.figure)
+    print(f"{settings.threads} thread(s), {time.perf_counter() - begin:.0f} s")
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Settings, description=__doc__))

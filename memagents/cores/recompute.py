@@ -1,0 +1,33 @@
+"""Less memory for more time: a window in chunks, of which backward computes the inside once more (Chen et al. 2016)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.utils.checkpoint import checkpoint
+
+from memagents.cores.core import MemoryCore, State, Unrolled
+
+
+def unroll_in_chunks(core: MemoryCore, inputs: Tensor, state: State, starts: Tensor, steps: int) -> Unrolled:
+    """As ``core.unroll``, values and gradients, but what backward needs of a step is kept for one chunk at a time.
+
+    Between, only the states at the beginnings of chunks are kept. Best are about √T steps: then the memory grows as √T
+    instead of T, for one more forward pass.
+
+    :param inputs: (T, B, I)
+    :param state: before the window, leaves (B, ...)
+    :param starts: (T, B) booleans, true where an episode begins
+    :param steps: of a chunk
+    :return: as ``core.unroll``, without a trace
+    """
+    if not torch.is_grad_enabled() or steps >= len(inputs):
+        return core.unroll(inputs, state, starts)
+    core.check_window(inputs, starts)
+    chunks = []
+    for x, begins in zip(inputs.split(steps), starts.split(steps), strict=True):
+        chunk = checkpoint(core.unroll, x, state, begins, use_reentrant=False)
+        state = chunk.state
+        chunks.append(chunk)
+    losses = {name: torch.cat([chunk.losses[name] for chunk in chunks]) for name in chunks[0].losses}
+    return Unrolled(torch.cat([chunk.outputs for chunk in chunks]), state, losses, {})
