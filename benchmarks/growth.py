@@ -114,13 +114,13 @@ def by_windows(settings: Settings) -> tuple[Series, Series]:
     kinds = {"LSTM": ("LSTM", False), "DNC": ("DNC", False), "DNC in chunks": ("DNC", True)}
     speeds: Series = {name: {} for name in kinds}
     memory: Series = {name: {} for name in kinds}
-    small = ("DNC", 2, None, None)
     for steps in settings.windows:
         told = {name: (core, steps, None, chunk_of(steps) if cut else None) for name, (core, cut) in kinds.items()}
         best = fastest({name: window(*arguments) for name, arguments in told.items()}, settings.seconds)
         for name, arguments in told.items():
             speeds[name][steps] = BATCH * steps / best[name]
-            memory[name][steps] = peak_memory(window, arguments, small)
+            core, cut = kinds[name]
+            memory[name][steps] = peak_memory(window, arguments, (core, 4, None, 2 if cut else None))
     return speeds, memory
 
 
