@@ -59,6 +59,8 @@ class GridEncoder(BaseFeaturesExtractor):
         if min(height, width) < 3:
             raise ValueError(f"a grid must be at least 3 by 3 cells, not {observation_space.shape}")
         self.embeddings = nn.ParameterList(nn.Parameter(0.5 * torch.randn(n, embedding_size)) for n in SIZES)
+        self.register_buffer("largest", torch.tensor(SIZES, dtype=torch.uint8) - 1, persistent=False)
+        self.largest: Tensor
         self.convolution = nn.Linear(9 * embedding_size, channels)
         self.linear = nn.Linear(height // 2 * (width // 2) * channels, features_dim)
         for layer in (self.convolution, self.linear):
@@ -67,8 +69,8 @@ class GridEncoder(BaseFeaturesExtractor):
 
     def forward(self, cells: Tensor) -> Tensor:
         """(B, n, m, 3) codes to (B, features_dim)."""
-        kinds, colours, states = (part.clamp(max=n - 1) for part, n in zip(cells.long().unbind(-1), SIZES, strict=True))
-        codes = (kinds * SIZES[1] + colours) * SIZES[2] + states  # (B, n, m)
+        kinds, colours, states = torch.minimum(cells, self.largest).long().unbind(-1)
+        codes = states.add(colours, alpha=SIZES[2]).add_(kinds, alpha=SIZES[1] * SIZES[2])  # (B, n, m)
         if len(codes) < MANY_GRIDS or codes.device.type != "cpu":
             return self._encode(codes)
         some, places = distinct(codes)
