@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import torch
 from torch import Tensor, nn
 
 from memagents.checks import positive_int
@@ -46,12 +47,12 @@ class GRU(MemoryCore):
         return self.input_gates(inputs)
 
     def unroll(self, inputs: Tensor, state: GRUState, starts: Tensor, trace: bool = False) -> Unrolled:
-        """As :meth:`MemoryCore.unroll`: on the CPU by the fused kernel, but not under autocast. The kernel cannot be
-        differentiated twice.
+        """As :meth:`MemoryCore.unroll`: on the CPU by the fused kernel, but not under autocast, nor for a single step to
+        learn from, which is faster plain. The kernel cannot be differentiated twice.
         """
         self.check_window(inputs, starts)
         x, gates = self.project(inputs), self.recurrent_gates
-        if not supported([x, gates.weight, *state]):
+        if (len(x) == 1 and torch.is_grad_enabled()) or not supported([x, gates.weight, *state]):
             return super().unroll(inputs, state, starts, trace)
         hidden, after = gru_window(x, starts, gates.weight, gates.bias, state.hidden)
         return Unrolled(self.readout(hidden), GRUState(after), {}, {})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import torch
 from torch import Tensor, nn
 
 from memagents.checks import positive_int
@@ -68,12 +69,12 @@ class LSTM(MemoryCore):
         return Step(state.hidden, state, {}, {})
 
     def unroll(self, inputs: Tensor, state: LSTMState, starts: Tensor, trace: bool = False) -> Unrolled:
-        """As :meth:`MemoryCore.unroll`: on the CPU by the fused kernel, but not under autocast. The kernel cannot be
-        differentiated twice.
+        """As :meth:`MemoryCore.unroll`: on the CPU by the fused kernel, but not under autocast, nor for a single step to
+        learn from, which is faster plain. The kernel cannot be differentiated twice.
         """
         self.check_window(inputs, starts)
         x, weight = self.project(inputs), self.recurrent_gates.weight
-        if not supported([x, weight, *state]):
+        if (len(x) == 1 and torch.is_grad_enabled()) or not supported([x, weight, *state]):
             return super().unroll(inputs, state, starts, trace)
         hidden, *after = lstm_window(x, starts, weight, *state)
         return Unrolled(self.readout(hidden), LSTMState(*after), {}, {})

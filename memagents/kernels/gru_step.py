@@ -39,14 +39,15 @@ def expose(tape, at, then, hidden, out, units):
 
 
 @part
-def forward(first, last, units, starts, x, packed, bias, before, after, hidden, tape, records):
-    """Rows ``first`` to before ``last`` through the window, on a tape of T + 1 records a row, or only one."""
+def forward(first, last, units, starts, x, packed, bias, before, after, hidden, tape, width):
+    """Rows ``first`` to before ``last`` through the window; the tape is as that of an LSTM."""
     (steps, batch), size, count = starts.shape, RECORD * units, last - first
-    for b in range(first, last):
-        copy_entries(before, b * units, tape, b * size, units)
+    records, place = tape.shape[0] // (width * size), first % width
+    for r in range(count):
+        copy_entries(before, (first + r) * units, tape, (place + r) * size, units)
     for t in range(steps):
         row = t * batch + first
-        now, then = (t % records * batch + first) * size, ((t + 1) % records * batch + first) * size
+        now, then = (t % records * width + place) * size, ((t + 1) % records * width + place) * size
         for r in range(count):
             if starts[t, first + r]:
                 clear_entries(tape, now + r * size, units)
@@ -56,9 +57,9 @@ def forward(first, last, units, starts, x, packed, bias, before, after, hidden, 
             squash(tape, now + r * size, x, (row + r) * GATES * units, units)
         for r in range(count):
             expose(tape, now + r * size, then + r * size, hidden, (row + r) * units, units)
-    end = steps % records * batch * size
-    for b in range(first, last):
-        copy_entries(tape, end + b * size, after, b * units, units)
+    end = (steps % records * width + place) * size
+    for r in range(count):
+        copy_entries(tape, end + r * size, after, (first + r) * units, units)
 
 
 @part

@@ -1,8 +1,9 @@
 """The LSTM over a window for some rows of the batch, forward and backward: :class:`memagents.cores.lstm.LSTM`.
 
-Lanes are units here. All arrays but ``starts`` are (entries, lanes): the numbers of a (T, B, ·) array in their order.
-The tape has a record of :data:`RECORD` entries a unit for every step and row: the hidden state and the cell before the
-step, the gates (input, forget, candidate, output) and the tanh of the new cell.
+Lanes are units here, H of them ``units`` vectors. All arrays but ``starts`` are those of the batch, (T, B, ·) or (B, ·),
+and are addressed by vectors from their beginning. The tape has a record of :data:`RECORD` times ``units`` vectors for
+every step and row: the hidden state and the cell before the step, the gates (input, forget, candidate, output) and the
+tanh of the new cell.
 """
 
 from __future__ import annotations
@@ -47,15 +48,20 @@ def expose(tape, at, then, hidden, out, units):
 
 
 @part
-def forward(first, last, units, starts, x, packed, before, after, hidden, tape, records):
-    """Rows ``first`` to before ``last`` through the window, on a tape of T + 1 records a row, or only one."""
+def forward(first, last, units, starts, x, packed, before, after, hidden, tape, width):
+    """Rows ``first`` to before ``last`` through the window.
+
+    :param tape: T + 1 records for each row of the batch, or one for each row of a tile
+    :param width: the rows that the tape is for
+    """
     (steps, batch), size, count = starts.shape, RECORD * units, last - first
-    for b in range(first, last):
-        copy_entries(before[0], b * units, tape, b * size, units)
-        copy_entries(before[1], b * units, tape, b * size + units, units)
+    records, place = tape.shape[0] // (width * size), first % width
+    for r in range(count):
+        copy_entries(before[0], (first + r) * units, tape, (place + r) * size, units)
+        copy_entries(before[1], (first + r) * units, tape, (place + r) * size + units, units)
     for t in range(steps):
         row = t * batch + first
-        now, then = (t % records * batch + first) * size, ((t + 1) % records * batch + first) * size
+        now, then = (t % records * width + place) * size, ((t + 1) % records * width + place) * size
         for r in range(count):
             if starts[t, first + r]:
                 clear_entries(tape, now + r * size, 2 * units)
@@ -66,10 +72,10 @@ def forward(first, last, units, starts, x, packed, before, after, hidden, tape, 
             squash(tape, now + r * size, units)
         for r in range(count):
             expose(tape, now + r * size, then + r * size, hidden, (row + r) * units, units)
-    end = steps % records * batch * size
-    for b in range(first, last):
-        copy_entries(tape, end + b * size, after[0], b * units, units)
-        copy_entries(tape, end + b * size + units, after[1], b * units, units)
+    end = (steps % records * width + place) * size
+    for r in range(count):
+        copy_entries(tape, end + r * size, after[0], (first + r) * units, units)
+        copy_entries(tape, end + r * size + units, after[1], (first + r) * units, units)
 
 
 @part

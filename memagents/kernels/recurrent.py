@@ -22,66 +22,81 @@ from torch.nn import functional
 
 from memagents.kernels import gru_step, lstm_step
 from memagents.kernels.row_products import ROWS, pack, pack_columns
-from memagents.kernels.simd import next_ticket
+from memagents.kernels.simd import array_at, next_ticket, part
 from memagents.kernels.threads import run, thread_count
-from memagents.kernels.wide import wide_lanes
+from memagents.kernels.wide import lanes_of, wide_lanes
 from memagents.kernels.window import SOURCES, array, check_shapes, learning, scratch
 
 _MOST_ROWS = 16  # of a tile: more would take their records out of the second cache
 _STEP = 1 << 19  # multiplications that are worth as much as a step of a tile to thread_count
 
 
+@part
+def _numbers(address, entries, work):
+    """So many vectors at an address: a tensor goes to compiled code ten times faster as one than as an array."""
+    return array_at(address, entries, lanes_of(work), work)
+
+
 @njit(nogil=True, cache=True)
-def _lstm_forward(
-    units, rows, starts, x, weights, before, after, hidden, tape, records, work, tickets, thread, sources=SOURCES
-):
-    pack(weights[0], work[thread])
+def _lstm_forward(units, rows, starts, shared, before, after, tape, width, work, tickets, thread, sources=SOURCES):
+    (steps, batch), gates = starts.shape, lstm_step.GATES * units
+    x, hidden = _numbers(shared[0], steps * batch * gates, work), _numbers(shared[1], steps * batch * units, work)
+    hidden_before, hidden_after = _numbers(before[0], batch * units, work), _numbers(after[0], batch * units, work)
+    cell_before, cell_after = _numbers(before[1], batch * units, work), _numbers(after[1], batch * units, work)
+    packed, own_tape = work[thread], tape[thread % len(tape)]
+    pack(_numbers(shared[2], gates * packed.shape[1] * units, work), units, packed)
     first = rows * next_ticket(tickets)
-    while first < starts.shape[1]:
-        last = min(first + rows, starts.shape[1])
-        lstm_step.forward(first, last, units, starts, x, work[thread], before, after, hidden, tape, records)
+    while first < batch:
+        lstm_step.forward(
+            first, min(first + rows, batch), units, starts, x, packed, (hidden_before, cell_before),
+            (hidden_after, cell_after), hidden, own_tape, width,
+        )  # fmt: skip
         first = rows * next_ticket(tickets)
 
 
 @njit(nogil=True, cache=True)
-def _lstm_backward(
-    units, rows, starts, weight, grad_hidden, d_state, d_gates, tape, work, tickets, thread, sources=SOURCES
-):
-    pack_columns(weight, units, work[thread])
+def _gru_forward(units, rows, starts, shared, before, after, tape, width, work, tickets, thread, sources=SOURCES):
+    (steps, batch), gates = starts.shape, gru_step.GATES * units
+    x, hidden = _numbers(shared[0], steps * batch * gates, work), _numbers(shared[1], steps * batch * units, work)
+    own, then = _numbers(before[0], batch * units, work), _numbers(after[0], batch * units, work)
+    packed, own_tape = work[thread], tape[thread % len(tape)]
+    pack(_numbers(shared[2], gates * packed.shape[1] * units, work), units, packed)
+    bias = _numbers(shared[3], gates, work)
     first = rows * next_ticket(tickets)
-    while first < starts.shape[1]:
-        last = min(first + rows, starts.shape[1])
-        lstm_step.backward(
-            first, last, units, starts, work[thread], grad_hidden, d_state[0], d_state[1], d_gates[0], tape
-        )
+    while first < batch:
+        last = min(first + rows, batch)
+        gru_step.forward(first, last, units, starts, x, packed, bias, own, then, hidden, own_tape, width)
         first = rows * next_ticket(tickets)
 
 
 @njit(nogil=True, cache=True)
-def _gru_forward(
-    units, rows, starts, x, weights, before, after, hidden, tape, records, work, tickets, thread, sources=SOURCES
-):
-    pack(weights[0], work[thread])
+def _lstm_backward(units, rows, starts, weight, grads, d_state, d_gates, tape, work, tickets, thread, sources=SOURCES):
+    (steps, batch), gates = starts.shape, lstm_step.GATES * units
+    d_hidden, d_cell = _numbers(d_state[0], batch * units, work), _numbers(d_state[1], batch * units, work)
+    grad_hidden, d_x = _numbers(grads, steps * batch * units, work), _numbers(d_gates[0], steps * batch * gates, work)
+    packed = work[thread]
+    pack_columns(_numbers(weight, gates * packed.shape[1] * units, work), units, packed)
     first = rows * next_ticket(tickets)
-    while first < starts.shape[1]:
-        last = min(first + rows, starts.shape[1])
-        gru_step.forward(
-            first, last, units, starts, x, work[thread], weights[1], before[0], after[0], hidden, tape, records
-        )
+    while first < batch:
+        last = min(first + rows, batch)
+        lstm_step.backward(first, last, units, starts, packed, grad_hidden, d_hidden, d_cell, d_x, tape)
         first = rows * next_ticket(tickets)
 
 
 @njit(nogil=True, cache=True)
-def _gru_backward(
-    units, rows, starts, weight, grad_hidden, d_state, d_gates, tape, work, tickets, thread, sources=SOURCES
-):
-    pack_columns(weight, units, work[thread])
+def _gru_backward(units, rows, starts, weight, grads, d_state, d_gates, tape, work, tickets, thread, sources=SOURCES):
+    (steps, batch), gates = starts.shape, gru_step.GATES * units
+    d_hidden, grad_hidden = _numbers(d_state[0], batch * units, work), _numbers(grads, steps * batch * units, work)
+    d_x, d_products = (
+        _numbers(d_gates[0], steps * batch * gates, work),
+        _numbers(d_gates[1], steps * batch * gates, work),
+    )
+    packed = work[thread]
+    pack_columns(_numbers(weight, gates * packed.shape[1] * units, work), units, packed)
     first = rows * next_ticket(tickets)
-    while first < starts.shape[1]:
-        last = min(first + rows, starts.shape[1])
-        gru_step.backward(
-            first, last, units, starts, work[thread], grad_hidden, d_state[0], d_gates[0], d_gates[1], tape
-        )
+    while first < batch:
+        last = min(first + rows, batch)
+        gru_step.backward(first, last, units, starts, packed, grad_hidden, d_hidden, d_x, d_products, tape)
         first = rows * next_ticket(tickets)
 
 
@@ -178,24 +193,23 @@ class _Window(torch.autograd.Function):
 def _run_forward(
     kind: _Kind, starts: Tensor, x: Tensor, weight: Tensor, *others: Tensor, keep: bool
 ) -> tuple[list[Tensor], np.ndarray]:
-    biases, before = others[: kind.biases], others[kind.biases :]
     (steps, batch), size, lanes = starts.shape, weight.shape[1], wide_lanes(x.dtype)
     units, (threads, rows) = size // lanes, _shares(starts, weight)
     hidden = x.new_empty(steps, batch, size)
-    after = [torch.empty_like(leaf, memory_format=torch.contiguous_format) for leaf in before]
-    records = steps + 1 if keep else 1
-    tape = scratch(x, records * batch * kind.record * units, lanes)
+    shared = [operand.contiguous() for operand in (x, hidden, weight, *others[: kind.biases])]
+    before = [leaf.contiguous() for leaf in others[kind.biases :]]
+    after = [torch.empty_like(leaf) for leaf in before]
+    blocks, records, width = (1, max(1, steps) + 1, batch) if keep else (threads, 1, rows)
+    tape = scratch(x, blocks, records * width * kind.record * units, lanes)
     arguments = (
         units,
         rows,
         array(starts),
-        _entries(x, lanes),
-        (array(weight), *(_entries(bias, lanes) for bias in biases)),
-        tuple(_entries(leaf, lanes) for leaf in before),
-        tuple(_entries(leaf, lanes) for leaf in after),
-        _entries(hidden, lanes),
+        tuple(operand.data_ptr() for operand in shared),
+        tuple(leaf.data_ptr() for leaf in before),
+        tuple(leaf.data_ptr() for leaf in after),
         tape,
-        records,
+        width,
         scratch(x, threads, kind.gates * units * size, lanes),
     )
     run(partial(kind.forward, *arguments), threads)
@@ -205,30 +219,27 @@ def _run_forward(
 def _run_backward(
     kind: _Kind, starts: Tensor, weight: Tensor, tape: np.ndarray, grad_hidden: Tensor, *grad_after: Tensor
 ) -> tuple[Tensor, ...]:
-    (steps, batch), size, lanes = starts.shape, weight.shape[1], tape.shape[1]
+    (steps, batch), size, lanes = starts.shape, weight.shape[1], tape.shape[-1]
     units, (threads, rows) = size // lanes, _shares(starts, weight)
+    weight, grad_hidden = weight.contiguous(), grad_hidden.contiguous()
     d_state = [grad.clone(memory_format=torch.contiguous_format) for grad in grad_after]
     d_gates = [grad_hidden.new_empty(steps, batch, kind.gates * size) for _ in range(1 + kind.biases)]
     arguments = (
         units,
         rows,
         array(starts),
-        _entries(weight, lanes),
-        _entries(grad_hidden, lanes),
-        tuple(_entries(leaf, lanes) for leaf in d_state),
-        tuple(_entries(gates, lanes) for gates in d_gates),
-        tape,
+        weight.data_ptr(),
+        grad_hidden.data_ptr(),
+        tuple(leaf.data_ptr() for leaf in d_state),
+        tuple(gates.data_ptr() for gates in d_gates),
+        tape[0],
         scratch(weight, threads, kind.gates * units * size, lanes),
     )
     run(partial(kind.backward, *arguments), threads)
     d_products = d_gates[-1].flatten(0, 1)
-    previous = torch.from_numpy(tape).view((steps + 1) * batch, kind.record * size)[: steps * batch, :size]
+    previous = torch.from_numpy(tape).view(-1, kind.record * size)[: steps * batch, :size]
     d_biases = [d_products.sum(0)] * kind.biases
     return d_gates[0], d_products.t() @ previous, *d_biases, *d_state
-
-
-def _entries(tensor: Tensor, lanes: int) -> np.ndarray:
-    return array(tensor).reshape(-1, lanes)
 
 
 def _shares(starts: Tensor, weight: Tensor) -> tuple[int, int]:

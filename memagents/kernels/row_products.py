@@ -28,18 +28,22 @@ class Rows(NamedTuple):
 
 
 @part
-def pack(weight, packed):
-    """An (outputs, inputs) matrix in the order in which :func:`set_products` needs it; both multiples of the lanes."""
-    outputs, inputs = weight.shape
+def pack(weight, inputs, packed):
+    """A matrix in the order in which :func:`set_products` needs it.
+
+    :param weight: (outputs, inputs) as it lies, in entries; both are multiples of the lanes
+    :param inputs: entries of one of its rows
+    """
     lanes = lanes_of(packed)
-    for row in range(0, outputs, lanes):
-        for k in range(0, inputs, lanes):
-            transpose(weight, row * inputs + k, inputs, packed, row // lanes * inputs + k)
+    for block in range(weight.shape[0] // (inputs * lanes)):
+        for k in range(inputs):
+            at = (block * inputs * lanes + k) * lanes
+            transpose(weight, at, inputs * lanes, packed, (block * inputs + k) * lanes)
 
 
 @part
 def pack_columns(weight, outputs, packed):
-    """The same for the transpose of a weight that lies as (entries, lanes), ``outputs`` entries for every input."""
+    """The same for the transpose of (inputs, outputs), ``outputs`` entries in a row."""
     inputs = weight.shape[0] // outputs
     for column in range(outputs):
         for k in range(inputs):
