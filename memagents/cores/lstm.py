@@ -69,8 +69,8 @@ class LSTM(MemoryCore):
         return Step(state.hidden, state, {}, {})
 
     def unroll(self, inputs: Tensor, state: LSTMState, starts: Tensor, trace: bool = False) -> Unrolled:
-        """As :meth:`MemoryCore.unroll`: on the CPU by the fused kernel, but not under autocast, nor for a single step to
-        learn from, which is faster plain. The kernel cannot be differentiated twice.
+        """As :meth:`MemoryCore.unroll`: on the CPU by the fused kernel, but not under autocast, nor for a single step
+        that is learned from, which is faster plain. The kernel cannot be differentiated twice.
         """
         self.check_window(inputs, starts)
         x, weight = self.project(inputs), self.recurrent_gates.weight

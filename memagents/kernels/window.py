@@ -64,3 +64,11 @@ def check_shapes(names: Sequence[str], operands: Sequence[Tensor], shapes: Seque
     for name, operand, shape in zip(names, operands, shapes, strict=True):
         if operand.shape != shape:
             raise ValueError(f"{name} must be {tuple(shape)} beside the others, not {tuple(operand.shape)}")
+
+
+def gradients_or_zeros(gradients: Sequence[Tensor | None], shapes: Sequence[torch.Size], like: Tensor) -> list[Tensor]:
+    """The gradients, contiguous, with zeros for those that are None; nothing if all are."""
+    if all(gradient is None for gradient in gradients):
+        return []
+    pairs = zip(gradients, shapes, strict=True)
+    return [like.new_zeros(shape) if gradient is None else gradient.contiguous() for gradient, shape in pairs]

@@ -111,7 +111,7 @@ def test_without_gradients_it_is_the_same(name, hidden):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_number_of_threads_does_not_matter(name, monkeypatch):
-    window, x, starts, weights, leaves = operands(name, 16, 48, 64)
+    window, x, starts, weights, leaves = operands(name, 24, 64, 64)
     run, used = recurrent.run, []
     monkeypatch.setattr(recurrent, "run", lambda function, threads: used.append(threads) or run(function, threads))
     before, results = torch.get_num_threads(), []
