@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import torch
 from torch import Tensor, nn
 
 from memagents.checks import positive_int
 from memagents.cores import register_core
-from memagents.cores.core import MemoryCore, Step
+from memagents.cores.core import MemoryCore, Step, Unrolled
 from memagents.cores.lstm import as_torch_begins
+from memagents.kernels.recurrent import gru_window
+from memagents.kernels.window import supported
 
 
 class GRUState(NamedTuple):
@@ -42,6 +45,17 @@ class GRU(MemoryCore):
     def project(self, inputs: Tensor) -> Tensor:
         """The inputs' share of the gates, in the order reset, update, candidate: (..., I) to (..., 3H)."""
         return self.input_gates(inputs)
+
+    def unroll(self, inputs: Tensor, state: GRUState, starts: Tensor, trace: bool = False) -> Unrolled:
+        """As :meth:`MemoryCore.unroll`: on the CPU by the fused kernel, but not under autocast, nor for a single step
+        that is learned from, which is faster plain. The kernel cannot be differentiated twice.
+        """
+        self.check_window(inputs, starts)
+        x, gates = self.project(inputs), self.recurrent_gates
+        if (len(x) == 1 and torch.is_grad_enabled()) or not supported([x, gates.weight, *state]):
+            return super().unroll(inputs, state, starts, trace)
+        hidden, after = gru_window(x, starts, gates.weight, gates.bias, state.hidden)
+        return Unrolled(self.readout(hidden), GRUState(after), {}, {})
 
     def step(self, x: Tensor, state: GRUState) -> Step:
         hidden = state.hidden

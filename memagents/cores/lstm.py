@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
 from typing import NamedTuple
 
 import torch
@@ -10,7 +9,9 @@ from torch import Tensor, nn
 
 from memagents.checks import positive_int
 from memagents.cores import register_core
-from memagents.cores.core import MemoryCore, Step, Unrolled, reset_steps, where_state
+from memagents.cores.core import MemoryCore, Step, Unrolled
+from memagents.kernels.recurrent import lstm_window
+from memagents.kernels.window import supported
 
 
 class LSTMState(NamedTuple):
@@ -68,30 +69,12 @@ class LSTM(MemoryCore):
         return Step(state.hidden, state, {}, {})
 
     def unroll(self, inputs: Tensor, state: LSTMState, starts: Tensor, trace: bool = False) -> Unrolled:
-        """As :meth:`MemoryCore.unroll`, by torch's fused LSTM from each reset to the next where that is worth it.
-
-        It is on the CPU, where resets can be looked at, if four steps or more lie between two of them. Not under
-        autocast, where the fused LSTM would leave a state of low precision.
+        """As :meth:`MemoryCore.unroll`: on the CPU by the fused kernel, but not under autocast, nor for a single step
+        that is learned from, which is faster plain. The kernel cannot be differentiated twice.
         """
         self.check_window(inputs, starts)
-        if inputs.device.type != "cpu" or torch.is_autocast_enabled("cpu"):
+        x, weight = self.project(inputs), self.recurrent_gates.weight
+        if (len(x) == 1 and torch.is_grad_enabled()) or not supported([x, weight, *state]):
             return super().unroll(inputs, state, starts, trace)
-        resets = reset_steps(starts)
-        if 4 * sum(resets) > len(resets):
-            return super().unroll(inputs, state, starts, trace)
-        cuts = [t for t, reset in enumerate(resets) if reset or t == 0]
-        stretches = []
-        for begin, end in pairwise([*cuts, len(resets)]):
-            if resets[begin]:
-                state = where_state(starts[begin], self.initial_state(inputs.shape[1]), state)
-            hidden, state = self._fused(inputs[begin:end], state)
-            stretches.append(hidden)
-        return Unrolled(self.readout(torch.cat(stretches)), state, {}, {})
-
-    def _fused(self, inputs: Tensor, state: LSTMState) -> tuple[Tensor, LSTMState]:
-        """Hidden states (t, B, H) of some steps without a reset inside, and the state after them."""
-        bias = self.input_gates.bias
-        weights = (self.input_gates.weight, self.recurrent_gates.weight, bias, torch.zeros_like(bias))
-        before = (state.hidden.unsqueeze(0), state.cell.unsqueeze(0))
-        hidden, last, cell = torch.lstm(inputs, before, weights, True, 1, 0.0, self.training, False, False)
-        return hidden, LSTMState(last.squeeze(0), cell.squeeze(0))
+        hidden, *after = lstm_window(x, starts, weight, *state)
+        return Unrolled(self.readout(hidden), LSTMState(*after), {}, {})

@@ -26,7 +26,7 @@ from memagents.kernels import dnc_backward, dnc_forward
 from memagents.kernels.dnc_tape import Sizes, interface_rows, matrix_rows, record_rows
 from memagents.kernels.simd import lanes, next_ticket
 from memagents.kernels.threads import run, thread_count
-from memagents.kernels.window import SOURCES, array, scratch
+from memagents.kernels.window import SOURCES, array, check_shapes, gradients_or_zeros, learning, scratch
 
 _OPERANDS = (
     *("x", "recurrent_weight", "weight", "bias"),
@@ -85,7 +85,7 @@ def dnc_window(
     """
     operands = (x, recurrent_weight, weight, bias, *leaves)
     _check_shapes(starts, *operands)
-    if torch.is_grad_enabled() and any(operand.requires_grad for operand in operands):
+    if learning(operands):
         features, *after = _Window.apply(starts, *operands)
     else:
         features, after, _ = _run_forward(starts, *operands, keep=False)
@@ -168,10 +168,7 @@ def _run_backward(
     wanted = ctx.needs_input_grad[5:]
     if grad_features is None:
         grad_features = torch.zeros_like(features)
-    grad_after = []
-    if any(grad is not None for grad in grad_leaves):
-        pairs = zip(grad_leaves, ctx.shapes, strict=True)
-        grad_after = [features.new_zeros(shape) if grad is None else grad.contiguous() for grad, shape in pairs]
+    grad_after = gradients_or_zeros(grad_leaves, ctx.shapes, features)
     grad_before = [features.new_empty(shape) for shape in ctx.shapes] if any(wanted) else []
     d_gates = features.new_empty(steps, batch, 4 * sizes.hidden)
     d_interface = features.new_empty(steps, batch, interface_rows(sizes))
@@ -202,16 +199,13 @@ def _run_backward(
 
 
 def _check_shapes(starts: Tensor, *operands: Tensor) -> None:
-    """The kernels trust the shapes; a wrong one would have them read and write anywhere."""
     steps, batch = starts.shape
     n, w, r, h = _sizes([operand.shape for operand in operands[4:]])
     interface = interface_rows(Sizes(n, w, r, h))
     weights = [(4 * h, h + r * w), (interface, h), (interface,)]
     state = [(n, w), (n,), (n, n), (n,), (n,), (r, n), (r, w), (h,), (h,)]
     expected = [(steps, batch, 4 * h), *weights, *((batch, *shape) for shape in state)]
-    for name, operand, shape in zip(_OPERANDS, operands, expected, strict=True):
-        if operand.shape != shape:
-            raise ValueError(f"{name} must be {shape} beside the others, not {tuple(operand.shape)}")
+    check_shapes(_OPERANDS, operands, expected)
 
 
 def _sizes(shapes: Sequence[torch.Size]) -> Sizes:

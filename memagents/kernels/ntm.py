@@ -22,7 +22,7 @@ from memagents.kernels import ntm_backward, ntm_step
 from memagents.kernels.ntm_step import Sizes, feature_rows, initial_rows, interface_rows, record_rows
 from memagents.kernels.simd import lanes, next_ticket
 from memagents.kernels.threads import run, thread_count
-from memagents.kernels.window import SOURCES, array, scratch
+from memagents.kernels.window import SOURCES, array, check_shapes, gradients_or_zeros, learning, scratch
 
 _OPERANDS = ("x", "recurrent_weight", "weight", "bias", "initial_memory", "initial_weights", "initial_read_vectors")
 _STATE = ("memory", "weights", "read_vectors", "hidden", "cell")
@@ -89,7 +89,7 @@ def ntm_window(
     operands = (x, recurrent_weight, weight, bias, *initial, *leaves)
     sizes = _check_shapes(starts, *operands)
     bound = float(torch.finfo(x.dtype).max) if clip is None else min(clip, torch.finfo(x.dtype).max)
-    if torch.is_grad_enabled() and any(operand.requires_grad for operand in operands):
+    if learning(operands):
         features, *after = _Window.apply(starts, sizes, bound, *operands)
     else:
         features, after, _ = _run_forward(starts, sizes, bound, *operands, keep=False)
@@ -156,10 +156,7 @@ def _run_backward(
     begins, shapes = ctx.shapes[:3], ctx.shapes[3:]
     if grad_features is None:
         grad_features = torch.zeros_like(features)
-    grad_after = []
-    if any(grad is not None for grad in grad_leaves):
-        pairs = zip(grad_leaves, shapes, strict=True)
-        grad_after = [features.new_zeros(shape) if grad is None else grad.contiguous() for grad, shape in pairs]
+    grad_after = gradients_or_zeros(grad_leaves, shapes, features)
     wanted = ctx.needs_input_grad[-len(shapes) :]
     grad_before = [features.new_empty(shape) for shape in shapes] if any(wanted) else []
     d_gates = features.new_empty(*starts.shape, 4 * sizes.hidden)
@@ -194,7 +191,6 @@ def _run_backward(
 
 
 def _check_shapes(starts: Tensor, *operands: Tensor) -> Sizes:
-    """The kernels trust the shapes; a wrong one would have them read and write anywhere."""
     steps, batch = starts.shape
     (n, w), (k, _), hidden = operands[4].shape, operands[5].shape, operands[1].shape[0] // 4
     sizes = Sizes(n, w, k - 1, hidden, 0)
@@ -203,7 +199,5 @@ def _check_shapes(starts: Tensor, *operands: Tensor) -> Sizes:
     weights = [(4 * hidden, feature_rows(sizes)), (interface_rows(sizes), hidden), (interface_rows(sizes),)]
     own = [(batch, *shape) for shape in [*state, (hidden,), (hidden,)]]
     expected = [(steps, batch, 4 * hidden), *weights, *state, *own]
-    for name, operand, shape in zip((*_OPERANDS, *_STATE), operands, expected, strict=True):
-        if operand.shape != shape:
-            raise ValueError(f"{name} must be {shape} beside the others, not {tuple(operand.shape)}")
+    check_shapes((*_OPERANDS, *_STATE), operands, expected)
     return sizes

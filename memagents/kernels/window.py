@@ -1,4 +1,4 @@
-"""What the kernels of a window share on the side of Python: their sources' hash, and arrays for them."""
+"""What the kernels of a window share on the side of Python: their sources' hash, checks, and arrays for them."""
 
 from __future__ import annotations
 
@@ -49,3 +49,26 @@ def scratch(like: Tensor, *shape: int) -> np.ndarray:
 def array(tensor: Tensor) -> Any:
     """A tensor's numbers, C-contiguous."""
     return tensor.detach().contiguous().numpy()
+
+
+def learning(operands: Sequence[Tensor]) -> bool:
+    """Whether a gradient may be asked for, so that the forward has to keep what the backward needs."""
+    return torch.is_grad_enabled() and any(operand.requires_grad for operand in operands)
+
+
+def check_shapes(names: Sequence[str], operands: Sequence[Tensor], shapes: Sequence[Sequence[int]]) -> None:
+    """Kernels trust the shapes; a wrong one would have them read and write anywhere.
+
+    :raises ValueError: naming the first operand that does not fit
+    """
+    for name, operand, shape in zip(names, operands, shapes, strict=True):
+        if operand.shape != shape:
+            raise ValueError(f"{name} must be {tuple(shape)} beside the others, not {tuple(operand.shape)}")
+
+
+def gradients_or_zeros(gradients: Sequence[Tensor | None], shapes: Sequence[torch.Size], like: Tensor) -> list[Tensor]:
+    """The gradients, contiguous, with zeros for those that are None; nothing if all are."""
+    if all(gradient is None for gradient in gradients):
+        return []
+    pairs = zip(gradients, shapes, strict=True)
+    return [like.new_zeros(shape) if gradient is None else gradient.contiguous() for gradient, shape in pairs]

@@ -1,10 +1,10 @@
-"""GRU and LSTM against torch's own, the LSTM's fused windows, and the memoryless control."""
+"""GRU and LSTM against torch's own, and the memoryless control."""
 
 import pytest
 import torch
 
 from memagents import MemoryCore, make_core
-from memagents.cores.core import detach_state, reset_steps, state_leaves
+from memagents.cores.core import state_leaves
 
 T, B, INPUTS, HIDDEN = 16, 3, 4, 5
 
@@ -33,38 +33,6 @@ def test_equations_are_torchs(name):
     expected, last = theirs(window())
     torch.testing.assert_close(outputs, expected)
     torch.testing.assert_close(state_leaves(state), [x[0] for x in (last if name == "lstm" else (last,))])
-
-
-@pytest.mark.parametrize("resets", [[], [0], [15], [0, 1], [3, 4, 5], [1, 7, 8, 14]])
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_fused_windows_equal_the_default(resets, dtype, monkeypatch):
-    """Up to four resets in sixteen steps: the fused LSTM, without a single plain step."""
-    torch.manual_seed(0)
-    core = make_core("lstm", INPUTS, hidden_size=HIDDEN).to(dtype)
-    inputs, starts = window(dtype), no_starts()
-    for number, t in enumerate(resets):
-        starts[t, number % B] = True
-    state = detach_state(core.unroll(inputs, core.initial_state(B), starts).state)
-    expected = MemoryCore.unroll(core, inputs, state, starts)
-    expected_grads = torch.autograd.grad(expected.outputs.square().sum(), core.parameters())
-    monkeypatch.setattr(core, "step", None)
-    got = core.unroll(inputs, state, starts)
-    grads = torch.autograd.grad(got.outputs.square().sum(), core.parameters())
-    torch.testing.assert_close(got.outputs, expected.outputs)
-    torch.testing.assert_close(state_leaves(got.state), state_leaves(expected.state))
-    torch.testing.assert_close(grads, expected_grads, rtol=1e-4, atol=1e-4 if dtype == torch.float32 else 1e-10)
-
-
-def test_many_resets_and_autocast_take_the_default(monkeypatch):
-    core = make_core("lstm", INPUTS, hidden_size=HIDDEN)
-    monkeypatch.setattr(core, "_fused", None)
-    starts = no_starts()
-    starts[:5, 0] = True
-    assert sum(reset_steps(starts)) == 5
-    core.unroll(window(torch.float32), core.initial_state(B), starts)
-    with torch.autocast("cpu", torch.bfloat16):
-        state = core.unroll(window(torch.float32), core.initial_state(B), no_starts()).state
-    assert state.cell.dtype == torch.float32
 
 
 def test_the_memoryless_core_remembers_nothing():
