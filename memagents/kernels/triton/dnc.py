@@ -132,7 +132,8 @@ class Workspace:
         # √T steps a chunk: then what is kept of all chunks and what is computed again of one are least together.
         self._every = max(1, round(math.sqrt(steps)))
         chunks = -(-steps // self._every) if key.keep else 0
-        self._starts = torch.zeros(steps + 1, batch, dtype=torch.uint8, device=key.device)
+        self._starts = self._empty(steps + 1, batch, dtype=torch.uint8)
+        self._starts[-1].zero_()
         self._recurrent_weight = self._empty(4 * h, features)
         self._weight, self._bias = self._empty(interface, h), self._empty(interface)
         self._tape = self._empty(steps + 1, batch, record_rows(n, r))
@@ -143,15 +144,15 @@ class Workspace:
         self._memory_checkpoints = self._empty(chunks, batch, n, w)
         self._link_checkpoints = self._empty(chunks, batch, n, n)
         self._gradients: _Gradients | None = None
-        self._forward = Captured(self._forward_steps, key.device)
-        self._backward = Captured(self._backward_steps, key.device)
+        self._forward = Captured(key.device)
+        self._backward = Captured(key.device)
         self.constants = self._choose_constants()
         # Compiled for sm_90, the kernels for 64 slots of 32 numbers keep to their registers with 8 warps, not with 4.
         self._warps = 4 if max(n * n, n * w) <= 1 << 10 else 8
 
-    def _empty(self, *shape: int) -> Tensor:
-        with torch.inference_mode(False):  # such a tensor could not be written outside of it
-            return torch.empty(shape, dtype=self._key.dtype, device=self._key.device)
+    def _empty(self, *shape: int, dtype: torch.dtype | None = None) -> Tensor:
+        with torch.inference_mode(False):  # a tensor that is made inside cannot be written outside
+            return torch.empty(shape, dtype=dtype or self._key.dtype, device=self._key.device)
 
     def _choose_constants(self) -> dict[str, int]:
         """What the kernels are compiled for, by the names of their arguments."""
@@ -180,7 +181,7 @@ class Workspace:
         for own, leaf in zip(self._leaves(0), leaves, strict=True):
             own.copy_(leaf)
         self._previous[0].masked_fill_(starts[0].unsqueeze(1), 0.0)
-        self._forward()
+        self._forward(self._forward_steps)
         return self._features.clone(), [leaf.clone() for leaf in self._leaves(self._key.steps)]
 
     def _leaves(self, t: int) -> list[Tensor]:
@@ -232,7 +233,7 @@ class Workspace:
                 own.zero_()
             else:
                 own.copy_(grad)
-        self._backward()
+        self._backward(self._backward_steps)
         gates, interface = d.gates.flatten(0, 1), d.interface.flatten(0, 1)
         d_recurrent = gates.t() @ self._previous[:-1].flatten(0, 1)
         d_weight = interface.t() @ self._features[:, :, :hidden].flatten(0, 1)

@@ -6,6 +6,7 @@ once, the window is one launch.
 
 from __future__ import annotations
 
+import functools
 import threading
 import warnings
 import weakref
@@ -19,38 +20,47 @@ from torch import Tensor
 S = TypeVar("S")
 
 
+@functools.cache
+def _capture_stream(device: torch.device) -> torch.cuda.Stream:
+    """One for all captures: cuBLAS keeps its working memory for every stream that it has seen."""
+    return torch.cuda.Stream(device)
+
+
 class Captured:
-    """A function of no arguments that only launches work on buffers that stay where they are.
+    """A piece of work that launches kernels on buffers that stay where they are, and does nothing else.
 
-    The first call launches piece by piece, which also compiles what there is to compile. On CUDA the second captures
-    the work, and from then on it is one launch; a shape that comes only once is never captured. Inside somebody else's
-    capture, on other devices, and where capturing failed (which is said once) every call goes piece by piece.
+    The first call launches one by one, which also compiles what there is to compile. On CUDA the second captures the
+    work, and from then on it is one launch; a shape that comes only once is never captured. Inside somebody else's
+    capture, on other devices, and where capturing failed (which is said once) every call launches one by one.
 
-    :param work: what to do; it must not look at the data, nor wait for the device
-    :param device: where its buffers are
+    :param device: where the buffers are
     """
 
-    def __init__(self, work: Callable[[], None], device: torch.device):
-        self._work = work
-        self._graph: torch.cuda.CUDAGraph | None = None
+    def __init__(self, device: torch.device):
+        self._device = device
         self._may_capture = device.type == "cuda"
         self._warm = False
+        self._graph: torch.cuda.CUDAGraph | None = None
 
-    def __call__(self) -> None:
-        if self._warm and self._graph is None and self._may_capture and not torch.cuda.is_current_stream_capturing():
-            self._capture()
+    def __call__(self, work: Callable[[], None]) -> None:
+        """Do the work.
+
+        :param work: the same in every call; it must not look at the data, nor wait for the device
+        """
+        if self._warm and self._may_capture and self._graph is None and not torch.cuda.is_current_stream_capturing():
+            self._capture(work)
         if self._graph is None:
-            self._work()
+            work()
             self._warm = True
         else:
             self._graph.replay()
 
-    def _capture(self) -> None:
+    def _capture(self, work: Callable[[], None]) -> None:
         try:
             graph = torch.cuda.CUDAGraph()
-            # Only this thread's calls are refused meanwhile: others may load data.
-            with torch.cuda.graph(graph, capture_error_mode="thread_local"):
-                self._work()
+            # Of this thread alone the calls that a capture forbids are refused: another may be loading data.
+            with torch.cuda.graph(graph, stream=_capture_stream(self._device), capture_error_mode="thread_local"):
+                work()
         except RuntimeError as error:
             self._may_capture = False
             warnings.warn(f"no CUDA graph, a window is launched kernel by kernel: {error}", stacklevel=2)
