@@ -23,12 +23,12 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from memagents.kernels.dnc import _check_shapes
-from memagents.kernels.dnc_tape import Sizes
+from memagents.kernels.dnc_tape import Sizes, interface_rows
 from memagents.kernels.triton.dnc_backward import access_backward, scratch_rows
 from memagents.kernels.triton.dnc_forward import access, rebuild
 from memagents.kernels.triton.graph import Captured, Workspaces
 from memagents.kernels.triton.lstm import lstm, lstm_backward
-from memagents.kernels.triton.parts import carry_rows, interface_rows, record_rows
+from memagents.kernels.triton.parts import carry_rows, record_rows
 
 _LARGEST_MEMORY = 1 << 14  # numbers of a row's memory, padded: a program holds it whole
 _LARGEST_SLOTS = 1 << 10
@@ -116,7 +116,7 @@ class _Gradients(NamedTuple):
     hidden: Tensor  # (B, H), of the hidden state as the interface got it
     gates: Tensor  # (T, B, 4H)
     interface: Tensor  # (T, B, I)
-    scratch: Tensor
+    scratch: Tensor  # (B, (2 + 2R) N)
 
 
 class Workspace:
@@ -128,7 +128,7 @@ class Workspace:
     def __init__(self, key: Key):
         self._key = key
         (n, w, r, h), steps, batch = key.sizes, key.steps, key.batch
-        features, interface = h + r * w, interface_rows(w, r)
+        features, interface = h + r * w, interface_rows(key.sizes)
         # √T steps a chunk: then what is kept of all chunks and what is computed again of one are least together.
         self._every = max(1, round(math.sqrt(steps)))
         chunks = -(-steps // self._every) if key.keep else 0
@@ -159,7 +159,7 @@ class Workspace:
         n, w, r, h = self._key.sizes
         slots, width = triton.next_power_of_2(n), triton.next_power_of_2(w)
         rows = max(1, min(slots, _TILE // slots))
-        sizes = {"N": n, "W": w, "R": r, "H": h, "FEATURES": h + r * w, "INTERFACE": interface_rows(w, r)}
+        sizes = {"N": n, "W": w, "R": r, "H": h, "FEATURES": h + r * w, "INTERFACE": interface_rows(self._key.sizes)}
         records = {"RECORD": record_rows(n, r), "CARRY": carry_rows(n, r), "SCRATCH": scratch_rows(n, r)}
         blocks = {"PN": slots, "PW": width, "PR": triton.next_power_of_2(r), "ROWS": rows, "BLOCK": _UNITS}
         return sizes | records | blocks
@@ -256,7 +256,7 @@ class Workspace:
             recurrent=self._empty(batch, features),
             hidden=self._empty(batch, h),
             gates=self._empty(steps, batch, 4 * h),
-            interface=self._empty(steps, batch, interface_rows(w, r)),
+            interface=self._empty(steps, batch, interface_rows(self._key.sizes)),
             scratch=self._empty(batch, scratch_rows(n, r)),
         )
 

@@ -29,11 +29,6 @@ def carry_rows(slots: int, heads: int) -> int:
     return (3 + heads) * slots
 
 
-def interface_rows(width: int, heads: int) -> int:
-    """Entries of an interface vector."""
-    return (heads + 3) * width + 5 * heads + 3
-
-
 @triton.jit
 def interface_of(face, R: tl.constexpr, W: tl.constexpr):
     """Where the parts of an interface vector (or of its gradient) begin, behind the read keys."""
