@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import warnings
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -126,17 +128,30 @@ class DNC(MemoryCore):
         return self.output(features)
 
     def unroll(self, inputs: Tensor, state: DNCState, starts: Tensor, trace: bool = False) -> Unrolled:
-        """A window of steps: on the CPU by the fused kernel, which equals the default loop; by that loop if a trace or
-        a write penalty is asked for, under autocast and on other devices. The kernel cannot be differentiated twice.
+        """A window of steps: on the CPU and on CUDA by the fused kernels, which equal the default loop; by that loop if
+        a trace or a write penalty is asked for, under autocast, on other devices, and where a GPU's kernels cannot run,
+        which is said once. The kernels cannot be differentiated twice.
         """
         self.check_window(inputs, starts)
         x, leaves = self.project(inputs), state_leaves(state)
-        if trace or self.write_penalty or not supported([x, *leaves]):
+        window = None if trace or self.write_penalty else self._fused_window([x, *leaves])
+        if window is None:
             return super().unroll(inputs, state, starts, trace)
-        features, leaves = dnc_window(
+        features, leaves = window(
             x, starts, self.recurrent_gates.weight, self.interface.weight, self.interface.bias, leaves
         )
         return Unrolled(self.readout(features), DNCState._make([*leaves[:7], LSTMState(*leaves[7:])]), {}, {})
+
+    def _fused_window(self, tensors: Sequence[Tensor]) -> Callable | None:
+        """The kernel that can take these tensors, if there is one."""
+        if supported(tensors):
+            return dnc_window
+        x = tensors[0]
+        if not x.is_cuda or torch.is_autocast_enabled("cuda") or x.dtype not in (torch.float32, torch.float64):
+            return None
+        if any(tensor.device != x.device or tensor.dtype != x.dtype for tensor in tensors):
+            return None
+        return _triton_window(self.slots, self.width)
 
     def step(self, x: Tensor, state: DNCState) -> Step:
         recurrent = torch.cat([state.controller.hidden, state.read_vectors.flatten(1)], dim=1)
@@ -192,3 +207,17 @@ class DNC(MemoryCore):
             write_gate=parts[8].sigmoid(),
             read_modes=parts[9].reshape(-1, self.read_heads, 3).softmax(dim=-1),
         )
+
+
+@functools.cache  # says once what is missing
+def _triton_window(slots: int, width: int) -> Callable | None:
+    """The fused window of a GPU for a memory of this size, if Triton is there and the memory not too large for it."""
+    try:
+        from memagents.kernels.triton import dnc as kernel
+    except ImportError:
+        warnings.warn("without Triton (pip install triton) a DNC on a GPU runs step by step, slowly", stacklevel=4)
+        return None
+    if not kernel.fits(slots, width):
+        warnings.warn(f"{slots} slots of {width} numbers are too many for the DNC's GPU kernels", stacklevel=4)
+        return None
+    return kernel.dnc_window

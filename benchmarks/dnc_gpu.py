@@ -1,0 +1,196 @@
+"""The DNC forward and backward over a window on a GPU: its Triton kernels, and the plain loop that they equal.
+
+Contestants take turns and the fastest turn of each counts, measured between events on the device, gaps included.
+Beside each time stands the share of the roofline: the least time in which the device could move the bytes and do the
+operations counted here, over the time measured. What is counted is what the kernels' algorithm needs, each number read
+or written once a kernel, nothing kept in a cache between two of them; what the plain loop moves beyond is its loss.
+Then the memory that a contestant takes, and last the largest difference between the outputs of the two.
+
+python benchmarks/dnc_gpu.py --bandwidth 4.8e12 --flops 67e12
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+import tyro
+from rich.console import Console
+from rich.table import Table
+
+from memagents.cores.core import MemoryCore
+from memagents.cores.dnc import DNC
+from memagents.kernels.dnc_tape import Sizes, interface_rows
+
+INPUT_SIZE = 32
+CONTESTANTS: dict[str, Callable] = {"Triton": DNC.unroll, "plain loop": MemoryCore.unroll}
+
+
+class Size(NamedTuple):
+    """One row of the table."""
+
+    batch: int
+    steps: int
+    slots: int
+    width: int
+    heads: int
+    hidden: int
+
+
+SIZES = [
+    Size(16, 32, 64, 32, 4, 64),
+    Size(64, 128, 64, 32, 4, 64),
+    Size(256, 20, 32, 24, 2, 64),
+    Size(1024, 64, 64, 32, 4, 64),
+    Size(128, 64, 128, 64, 4, 256),
+]
+
+
+@dataclass
+class Settings:
+    """What to measure, and of which device.
+
+    :param device: a CUDA device
+    :param bandwidth: bytes a second of its memory; by default an H200's
+    :param flops: float32 operations a second without its matrix units; by default an H200's
+    :param seconds: time for the turns of one row, for all contestants together
+    """
+
+    device: str = "cuda"
+    bandwidth: float = 4.8e12
+    flops: float = 67e12
+    seconds: float = 20.0
+
+
+def window_bytes(size: Size) -> int:
+    """Bytes that a window's forward and backward move at least, in float32."""
+    n, w, r, h = size.slots, size.width, size.heads, size.hidden
+    features, interface = h + r * w, interface_rows(Sizes(n, w, r, h))
+    matrices = n * (w + n)
+    moved = {
+        "memory and links, forward": 2 * matrices,
+        "memory and links computed again": matrices,
+        "backward: memory and links, their gradients in and out": 3 * matrices,
+        "tape written, its carry read; all read again": (4 + 3 * r) * n + (3 + r) * n + (7 + 4 * r) * n,
+        "gradients of the carry in and out": 2 * (3 + r) * n,
+        "gates: x, sum, LSTM, again; their gradients": 4 * h * (1 + 2 + 1 + 1 + 2),
+        "interface: written, read twice; its gradient": interface * (3 + 2),
+        "features and their gradients": features * (3 + 4),
+    }
+    weights = features * 4 * h + h * interface
+    return 4 * size.steps * (size.batch * sum(moved.values()) + 2 * weights)
+
+
+def window_flops(size: Size) -> int:
+    """Floating-point operations of a window's forward and backward; an exponential counts as one."""
+    n, w, r, h = size.slots, size.width, size.heads, size.hidden
+    features, interface = h + r * w, interface_rows(Sizes(n, w, r, h))
+    products = 2 * (4 * h * features + interface * h)
+    operations = {
+        "inputs and outputs: forward, to weights, outputs also back": 2 * (2 * 4 * h * INPUT_SIZE + 3 * h * features),
+        "controller and interface: forward, back, to weights": 3 * products,
+        "erase and add: forward, again, again in the backward": 3 * 5 * n * w,
+        "norms and write's match, forward and again": 2 * (2 + 2 + 2) * n * w,
+        "write, backward: weighting, erase, write, memory, key": 16 * n * w,
+        "allocation, forward and backward: compare, multiply or add": 2 * 3 * n * n,
+        "links: forward, again, again in the backward": 3 * 5 * n * n,
+        "links followed both ways, forward and backward": r * (4 + 8) * n * n,
+        "links, backward of their update": 8 * n * n,
+        "read match and vector": r * 4 * n * w,
+        "reads, backward: weighting, match again, key, memory, norms": (10 * r + 2) * n * w,
+    }
+    return size.steps * size.batch * sum(operations.values())
+
+
+def contestant(size: Size, unroll: Callable, device: torch.device) -> Callable[[], torch.Tensor]:
+    """Forward and backward of a core by ``unroll``, in the middle of an episode; gives the outputs."""
+    torch.manual_seed(0)
+    core = DNC(INPUT_SIZE, size.slots, size.width, size.heads, size.hidden).to(device)
+    inputs = torch.randn(size.steps, size.batch, INPUT_SIZE, device=device)
+    starts = torch.zeros(size.steps, size.batch, dtype=torch.bool, device=device)
+    with torch.no_grad():
+        state = MemoryCore.unroll(core, inputs, core.initial_state(size.batch), starts).state
+
+    def run() -> torch.Tensor:
+        core.zero_grad()
+        outputs = unroll(core, inputs, state, starts).outputs
+        outputs.sum().backward()
+        return outputs.detach()
+
+    return run
+
+
+def milliseconds(run: Callable[[], object]) -> float:
+    """Of one turn, on the device."""
+    begin, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
+    torch.cuda.synchronize()
+    begin.record()
+    run()
+    end.record()
+    torch.cuda.synchronize()
+    return begin.elapsed_time(end)
+
+
+def fastest(runs: dict[str, Callable[[], object]], seconds: float) -> dict[str, float]:
+    """Milliseconds of the fastest turn of each; they are warm."""
+    best = dict.fromkeys(runs, float("inf"))
+    end = time.perf_counter() + seconds
+    while time.perf_counter() < end:
+        for name, run in runs.items():
+            best[name] = min(best[name], milliseconds(run))
+    return best
+
+
+def prepare(size: Size, unroll: Callable, device: torch.device) -> tuple[Callable, torch.Tensor, float]:
+    """A contestant, warm (compiled and, where it is, captured), its outputs, and its MiB of the device's memory."""
+    torch.cuda.reset_peak_memory_stats()
+    before = torch.cuda.memory_allocated()
+    run = contestant(size, unroll, device)
+    for _ in range(3):
+        outputs = run()
+    torch.cuda.synchronize()
+    return run, outputs, (torch.cuda.max_memory_allocated() - before) / 2**20
+
+
+def row(size: Size, settings: Settings, device: torch.device) -> list[str]:
+    """One row of the table."""
+    prepared = {name: prepare(size, unroll, device) for name, unroll in CONTESTANTS.items()}
+    best = fastest({name: run for name, (run, _, _) in prepared.items()}, settings.seconds)
+    ours, loop = (outputs for _, outputs, _ in prepared.values())
+    moved, operations = window_bytes(size), window_flops(size)
+    least = 1e3 * max(moved / settings.bandwidth, operations / settings.flops)
+    return [
+        f"{size.batch} × {size.steps}",
+        f"{size.slots} × {size.width}",
+        str(size.heads),
+        str(size.hidden),
+        *(f"{best[name]:.2f} ms, {least / best[name]:.1%}, {prepared[name][2]:.0f} MiB" for name in CONTESTANTS),
+        f"{best['plain loop'] / best['Triton']:.1f}×",
+        f"{moved / 1e9:.2f}",
+        f"{operations / 1e9:.1f}",
+        f"{(ours - loop).abs().max().item():.0e}",
+    ]
+
+
+def main(settings: Settings) -> None:
+    """Print one table."""
+    if not torch.cuda.is_available():
+        print("no GPU: not measured")
+        return
+    device = torch.device(settings.device)
+    table = Table(title=f"DNC on {torch.cuda.get_device_name(device)}, forward + backward: time, share of the roofline")
+    columns = ("batch × steps", "memory", "reads", "controller", *CONTESTANTS, "faster", "GB", "GFLOP", "difference")
+    for column in columns:
+        table.add_column(column, justify="right")
+    with torch.cuda.device(device):
+        for size in SIZES:
+            table.add_row(*row(size, settings, device))
+    Console(width=160).print(table)
+    print(f"roofline: {settings.bandwidth / 1e12:g} TB/s, {settings.flops / 1e12:g} TFLOP/s; torch {torch.__version__}")
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Settings))
