@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from memagents.kernels import rmc_step
-from memagents.kernels.rmc_step import Gradients, Norms, Sizes, Tape
+from memagents.kernels.rmc_step import Gradients, Norms, Room, Sizes, Tape, padded
 from memagents.kernels.simd import lanes
 from memagents.kernels.window import array, scratch
 
@@ -41,6 +41,7 @@ class Operands(NamedTuple):
 
 
 _COUNT = len(Operands._fields)
+_CHUNK = 512  # rows whose gradients are kept for one product: enough for its speed, few enough for the cache
 
 
 def fits(dtype: torch.dtype, key_size: int, value_size: int) -> bool:
@@ -92,26 +93,27 @@ def _run_forward(
 ) -> tuple[Tensor, Tape, list[Tensor]]:
     """The memory after every step, the tape, and the perceptron's hidden layers, (T, B N, W) each."""
     operands, weights, biases = _parts(tensors)
-    steps, like = len(starts), operands.memory
+    steps, like, numbers = len(starts), operands.memory, tuple(sizes)
     tape, hidden = _new_tape(like, sizes, steps if keep else 1, len(weights) - 1)
     after = like.new_empty(steps, *like.shape)
-    flat, norms, room, scores = _flat(tape), _norms(operands, biases), _room(like, sizes, 1), _scores(like, sizes)
+    flat, norms, room = _flat(tape), _norms(operands, biases), _flat(_new_room(like, sizes))
     x_qkv, x_gates, first, flat_after = (_flat_array(t) for t in (operands.x_qkv, operands.x_gates, initial, after))
-    resets, rows = array(starts), sizes.batch * sizes.slots
-    vectors = rows * sizes.heads * sizes.value // lanes(like.dtype)
-    rmc_step.begin(tuple(sizes), _flat_array(like), resets, first, flat)
+    # A product with a transposed view is up to twice as slow.
+    of_qkv, of_gates, *columns = (w.t().contiguous() for w in (operands.qkv_weight, operands.gate_weight, *weights))
+    resets = array(starts)
+    rmc_step.begin(numbers, _flat_array(like), resets, first, flat)
     for t in range(steps):
         now, following = (t, t + 1) if keep else (0, 0)
-        torch.mm(tape.memory[now], operands.qkv_weight.t(), out=tape.qkv[now])
-        torch.mm(tape.squashed[now], operands.gate_weight.t(), out=tape.gates[now])
-        rmc_step.attend(tuple(sizes), flat, norms, x_qkv, t, now, *room, scores)
+        torch.mm(tape.memory[now], of_qkv, out=tape.qkv[now])
+        torch.mm(tape.squashed[now], of_gates, out=tape.gates[now])
+        rmc_step.attend(numbers, flat, norms, x_qkv, t, now, room)
         x = tape.rows[now]
-        for layer, made in enumerate(hidden):
-            torch.mm(x, weights[layer].t(), out=made[now])
-            rmc_step.rectify(_flat_array(made), biases[layer].numpy(), now * vectors, rows)
-            x = made[now]
-        torch.mm(x, weights[-1].t(), out=tape.update[now])
-        rmc_step.finish(tuple(sizes), flat, norms, x_gates, resets, first, t, now, following, flat_after)
+        for of_layer, bias, layer in zip(columns, biases, hidden, strict=False):
+            torch.mm(x, of_layer, out=layer[now])
+            x = layer[now]
+            rmc_step.rectify(_flat_array(x), bias.numpy())
+        torch.mm(x, columns[-1], out=tape.update[now])
+        rmc_step.finish(numbers, flat, norms, x_gates, resets, first, t, now, following, flat_after)
     return after, tape, hidden
 
 
@@ -119,48 +121,38 @@ def _run_backward(ctx: Any, grad_after: Tensor) -> list[Tensor | None]:
     starts, *tensors = ctx.saved_tensors
     operands, weights, biases = _parts(tensors)
     sizes, tape, hidden = ctx.sizes, ctx.tape, ctx.hidden
-    steps, like, rows = len(starts), operands.memory, sizes.batch * sizes.slots
-    grads, d_hidden = _new_gradients(like, sizes, steps, len(hidden))
-    numbers, flat, flat_grads, norms = tuple(sizes), _flat(tape), _flat(grads), _norms(operands, biases)
-    room, d_room, scores = *_room(like, sizes, 2), _scores(like, sizes)
-    d_row = scratch(like, sizes.slots * sizes.heads * sizes.value)
-    x_qkv, flat_after, resets = _flat_array(operands.x_qkv), _flat_array(grad_after), array(starts)
-    vectors = rows * sizes.heads * sizes.value // lanes(like.dtype)
+    steps, like, numbers = len(starts), operands.memory, tuple(sizes)
+    chunk = min(steps, -(-_CHUNK // (sizes.batch * sizes.slots)))
+    grads, d_hidden, d_biases = _new_gradients(like, sizes, steps, chunk, len(hidden))
+    flat, flat_grads, norms = _flat(tape), _flat(grads), _norms(operands, biases)
+    room, x_qkv, flat_after = _flat(_new_room(like, sizes)), _flat_array(operands.x_qkv), _flat_array(grad_after)
+    resets = array(starts)
+    made, given = [grads.qkv, grads.gates, *d_hidden, grads.update], [tape.memory, tape.squashed, tape.rows, *hidden]
+    d_weights = [torch.zeros_like(w) for w in (operands.qkv_weight, operands.gate_weight, *weights)]
     for t in range(steps - 1, -1, -1):
-        rmc_step.finish_back(numbers, flat, norms, resets, t, flat_after, flat_grads)
-        d_x = grads.update[t]
+        now = t % chunk
+        rmc_step.finish_back(numbers, flat, norms, resets, t, now, flat_after, flat_grads)
+        d_x = grads.update[now]
         for layer in range(len(hidden) - 1, -1, -1):
-            torch.mm(d_x, weights[layer + 1], out=d_hidden[layer][t])
-            rmc_step.rectify_back(_flat_array(hidden[layer]), _flat_array(d_hidden[layer]), t * vectors, vectors)
-            d_x = d_hidden[layer][t]
+            d_x = torch.mm(d_x, weights[layer + 1], out=d_hidden[layer][now])
+            rmc_step.rectify_back(_flat_array(hidden[layer][t]), _flat_array(d_x), d_biases[layer][t].numpy())
         torch.mm(d_x, weights[0], out=grads.rows)
-        torch.mm(grads.gates[t], operands.gate_weight, out=grads.squashed)
-        rmc_step.attend_back(numbers, flat, norms, x_qkv, t, flat_grads, room, d_room, scores, d_row)
-        grads.memory.addmm_(grads.qkv[t], operands.qkv_weight)
+        torch.mm(grads.gates[now], operands.gate_weight, out=grads.squashed)
+        rmc_step.attend_back(numbers, flat, norms, x_qkv, t, now, flat_grads, room)
+        grads.memory.addmm_(grads.qkv[now], operands.qkv_weight)
+        if now == 0:
+            for d_weight, d_y, x in zip(d_weights, made, given, strict=True):
+                steps_of_chunk = x[t : t + chunk].flatten(0, 1)
+                d_weight.addmm_(d_y.flatten(0, 1)[: len(steps_of_chunk)].t(), steps_of_chunk)
     d_memory = grads.memory.view_as(like).masked_fill_(starts[0].view(-1, 1, 1), 0)
-    return _of_operands(sizes, tape, hidden, grads, d_hidden, d_memory)
-
-
-def _of_operands(
-    sizes: Sizes, tape: Tape, hidden: Sequence[Tensor], grads: Gradients, d_hidden: Sequence[Tensor], d_memory: Tensor
-) -> list[Tensor | None]:
-    """The gradients of a window's tensors, from those of its steps."""
-    steps = len(grads.qkv)
-    d_qkv, d_gates = grads.qkv.flatten(0, 1), grads.gates.flatten(0, 1)
-    d_x_gates = grads.gates.view(steps, sizes.batch, sizes.slots, -1).sum(2)
-    made = [*d_hidden, grads.update]
-    given = [tape.rows, *hidden]
-    return [
-        grads.x_qkv.view(steps, sizes.batch, -1),
-        d_x_gates,
-        d_memory,
-        d_qkv.t() @ tape.memory.flatten(0, 1),
-        d_qkv.sum(0),
-        *(grad.sum(0) for grad in grads[-6:]),
-        d_gates.t() @ tape.squashed.flatten(0, 1),
-        *(d.flatten(0, 1).t() @ x.flatten(0, 1) for d, x in zip(made, given, strict=True)),
-        *(d.sum((0, 1)) for d in made),
-    ]
+    of_x = (grads.x_qkv.view(steps, sizes.batch, -1), grads.x_gates.view(steps, sizes.batch, -1))
+    sums = Norms(*(grad.sum(0) for grad in grads[-len(Norms._fields) :]))
+    d_qkv_weight, d_gate_weight, *d_layers = d_weights
+    own = (sums.attention_gain, sums.attention_shift, sums.update_gain, sums.update_shift)
+    d_operands = Operands(
+        *of_x, d_memory, d_qkv_weight, sums.qkv_bias, sums.qkv_gain, sums.qkv_shift, *own, d_gate_weight
+    )
+    return [*d_operands, *d_layers, *(d_bias.sum(0) for d_bias in d_biases), sums.update_bias]
 
 
 # --- rooms ----------------------------------------------------------------------------------------------------------
@@ -193,37 +185,41 @@ def _carve(like: Tensor, *shapes: tuple[int, ...]) -> list[Tensor]:
 def _new_tape(like: Tensor, sizes: Sizes, steps: int, layers: int) -> tuple[Tape, list[Tensor]]:
     """The tape, and the perceptron's hidden layers."""
     rows, width = sizes.batch * sizes.slots, sizes.heads * sizes.value
-    row, scale = (steps, rows, width), (steps, rows)
-    qkv, gates = (steps, rows, _packed(sizes)), (steps, rows, 2 * width)
-    weights = (steps, rows * sizes.heads, sizes.slots + 1)
+    row, scale, qkv = (steps, rows, width), (steps, rows), (steps, rows, _packed(sizes))
+    weights = (steps, rows * sizes.heads, padded(sizes.slots, lanes(like.dtype)))
+    gates = (steps, rows, 2 * width)
     shapes = Tape(row, row, qkv, scale, weights, row, scale, row, row, scale, row, gates)
     made = _carve(like, *shapes, *[row] * layers)
     return Tape(*made[: len(shapes)]), made[len(shapes) :]
 
 
-def _new_gradients(like: Tensor, sizes: Sizes, steps: int, layers: int) -> tuple[Gradients, list[Tensor]]:
-    """Of the steps, zero where they are added to, and of the perceptron's hidden layers."""
+def _new_gradients(
+    like: Tensor, sizes: Sizes, steps: int, chunk: int, layers: int
+) -> tuple[Gradients, list[Tensor], list[Tensor]]:
+    """Those of the steps, and of the perceptron's hidden layers and their biases; zero where they are added to."""
     rows, width, packed = sizes.batch * sizes.slots, sizes.heads * sizes.value, _packed(sizes)
-    row, now = (steps, rows, width), (rows, width)
-    vectors = [(steps, size) for size in (packed, packed, width, width, width, width)]
-    of_x, qkv, gates = (steps, sizes.batch, packed), (steps, rows, packed), (steps, rows, 2 * width)
-    made = _carve(like, now, now, now, qkv, row, gates, of_x, *vectors, *[row] * layers)
-    count = len(Gradients._fields)
-    for grad in (made[0], *made[6:count]):
+    row, now, bias = (chunk, rows, width), (rows, width), (steps, width)
+    kept = [(chunk, rows, packed), row, (chunk, rows, 2 * width)]
+    of_x = [(steps, sizes.batch, packed), (steps, sizes.batch, 2 * width)]
+    vectors = [(steps, packed)] * 3 + [bias] * 5
+    shapes = Gradients(now, now, now, *kept, *of_x, *vectors)
+    made = _carve(like, *shapes, *[row] * layers, *[bias] * layers)
+    grads, of_layers = Gradients(*made[: len(shapes)]), made[len(shapes) :]
+    for grad in (grads.memory, *grads[len(kept) + 3 :], *of_layers[layers:]):
         grad.zero_()
-    return Gradients(*made[:count]), made[count:]
+    return grads, of_layers[:layers], of_layers[layers:]
 
 
-def _room(like: Tensor, sizes: Sizes, count: int) -> list[np.ndarray]:
-    """For queries, keys and values of a batch row's slots and its input."""
-    return [scratch(like, (sizes.slots + 1) * _packed(sizes)) for _ in range(count)]
-
-
-def _scores(like: Tensor, sizes: Sizes) -> np.ndarray:
-    """For a batch row's scores; what fills the last vector must be numbers."""
-    scores = scratch(like, sizes.heads * sizes.slots * (sizes.slots + 1) + lanes(like.dtype))
-    scores.fill(0)
-    return scores
+def _new_room(like: Tensor, sizes: Sizes) -> Room:
+    """All zero but for ``valid``."""
+    lines, packed = padded(sizes.slots, lanes(like.dtype)), _packed(sizes)
+    columns = (max(sizes.key, sizes.value), lines)
+    square, rows = (lines, lines), (lines, sizes.heads * sizes.value)
+    room = Room(*_carve(like, (lines, packed), (lines, packed), columns, square, square, rows, (lines,)))
+    for tensor in room:
+        tensor.zero_()
+    room.valid[: sizes.slots + 1] = 1
+    return room
 
 
 def _packed(sizes: Sizes) -> int:

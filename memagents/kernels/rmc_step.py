@@ -1,8 +1,9 @@
-"""One step of the RMC between its matrix products, forward and backward: LayerNorms, attention, gates.
+"""One step of the RMC between its matrix products, forward and backward: attention, LayerNorms, gates.
 
-Arrays are flat and C-contiguous, their shapes are (T, B, N, ·) unless said; T steps, B batch rows, N slots, W width, H
-heads, Q = H (2 K + W / H) the queries, keys and values of all heads. A :class:`~memagents.kernels.simd.Vector` holds
-neighbours in a row here, not a number of each batch row, so W / H and K must be multiples of :func:`lanes_of`.
+Arrays are flat and C-contiguous, and (T, B, N, ·) unless said: T steps, B batch rows, N slots, W width, H heads,
+Q = H (2 K + W / H) the queries, keys and values of all heads, P the N + 1 rows that a slot looks at, padded to whole
+vectors. A :class:`~memagents.kernels.simd.Vector` holds neighbours in a row here, not a number of each batch row, so K
+and W / H must be multiples of its lanes.
 """
 
 from __future__ import annotations
@@ -10,29 +11,21 @@ from __future__ import annotations
 import math
 from typing import Any, NamedTuple
 
-from llvmlite import ir
 from numba import njit
-from numba.core import cgutils
 
-from memagents.kernels.simd import (
-    Vector,
-    exp,
-    fma,
-    full,
-    intrinsic,
-    lanes_of,
-    load,
-    part,
-    select_less,
-    sigmoid,
-    splat,
-    store,
-    tanh,
+from memagents.kernels.rmc_rows import (
+    add_row,
+    mix,
+    normalise,
+    normalise_back,
+    products,
+    scale_row,
+    softmax,
+    softmax_back,
+    transpose,
 )
+from memagents.kernels.simd import fma, full, lanes_of, load, part, select_less, sigmoid, store, tanh
 from memagents.kernels.window import SOURCES
-
-EPSILON = 1e-5
-"""The constant of torch's LayerNorm."""
 
 
 class Sizes(NamedTuple):
@@ -43,6 +36,11 @@ class Sizes(NamedTuple):
     heads: int
     key: int  # K
     value: int  # W / H
+
+
+def padded(slots: int, lanes: int) -> int:
+    """P."""
+    return -(-(slots + 1) // lanes) * lanes
 
 
 class Norms(NamedTuple):
@@ -65,7 +63,7 @@ class Tape(NamedTuple):
     squashed: Any  # N W, tanh of it
     qkv: Any  # N Q, normalised, before gain and shift
     qkv_scale: Any  # N, 1 / σ of the LayerNorm
-    weights: Any  # (T, B, H, N, N + 1), of the attention
+    weights: Any  # (T, B, H, N, P), of the attention
     attended: Any  # N W, normalised
     attended_scale: Any  # N
     rows: Any  # N W, what the perceptron is given
@@ -76,132 +74,39 @@ class Tape(NamedTuple):
 
 
 class Gradients(NamedTuple):
-    """What the backward of every step leaves, and what it carries from step to step."""
+    """What the backward of a step leaves, and what it carries from step to step."""
 
     memory: Any  # (B, N, W): of the memory after a step, then before it
     squashed: Any  # (B, N, W), of one step
     rows: Any  # (B, N, W), of one step, by way of the perceptron
-    qkv: Any  # N Q, of the linear layer's result
-    update: Any  # N W, of the perceptron's result
-    gates: Any  # N 2W, of the gates' sums
-    x_qkv: Any  # (T, B, Q)
-    qkv_gain: Any  # (T, Q), as the next
+    qkv: Any  # (C, B, N, Q), of the linear layer's result; C steps, as the next
+    update: Any  # (C, B, N, W), of the perceptron's result
+    gates: Any  # (C, B, N, 2W), of the gates' sums
+    x_qkv: Any  # (T, B, Q), added to, as all that follow
+    x_gates: Any  # (T, B, 2W)
+    qkv_bias: Any  # (T, Q), as the next
+    qkv_gain: Any
     qkv_shift: Any
     attention_gain: Any  # (T, W), as the others
     attention_shift: Any
+    update_bias: Any
     update_gain: Any
     update_shift: Any
 
 
-@intrinsic
-def sum_lanes(typingctx, vector):
-    """The sum of a vector's lanes."""
-    if not isinstance(vector, Vector):
-        return None
+class Room(NamedTuple):
+    """What one batch row needs in passing; all of it begins as zero."""
 
-    def codegen(context, builder, signature, args):
-        shape = args[0].type
-        suffix = f"v{shape.count}f{32 if isinstance(shape.element, ir.FloatType) else 64}"
-        kind = ir.FunctionType(shape.element, [shape.element, shape])
-        function = cgutils.get_or_insert_function(builder.module, kind, f"llvm.vector.reduce.fadd.{suffix}")
-        return builder.call(function, [ir.Constant(shape.element, -0.0), args[0]], fastmath=("reassoc",))
-
-    return vector.dtype(vector), codegen
-
-
-# --- LayerNorm ------------------------------------------------------------------------------------------------------
-
-
-@part
-def normalise(values, at, count):
-    """A row of ``count`` vectors from x to (x − mean) / σ, in place; 1 / σ."""
-    size = count * lanes_of(values)
-    total = full(values, 0.0)
-    for k in range(at, at + count):
-        total = total + load(values, k)
-    mean = full(values, sum_lanes(total) / size)
-    squares = full(values, 0.0)
-    for k in range(at, at + count):
-        centred = load(values, k) - mean
-        squares = fma(centred, centred, squares)
-    scale = 1.0 / math.sqrt(sum_lanes(squares) / size + EPSILON)
-    factor = full(values, scale)
-    for k in range(at, at + count):
-        store(values, k, (load(values, k) - mean) * factor)
-    return scale
-
-
-@part
-def normalise_back(normal, at, count, scale, gain, grads, grads_at, d_gain, d_shift, d_at):
-    """A row of gradients from those of gain ∘ (x − mean) / σ + shift to those of x, in place.
-
-    Adds those of gain and shift to ``d_gain`` and ``d_shift``, from ``d_at`` on.
-    """
-    size = count * lanes_of(normal)
-    mean, along = full(normal, 0.0), full(normal, 0.0)
-    for k in range(count):
-        grad, x = load(grads, grads_at + k), load(normal, at + k)
-        store(d_gain, d_at + k, fma(grad, x, load(d_gain, d_at + k)))
-        store(d_shift, d_at + k, load(d_shift, d_at + k) + grad)
-        grad = grad * load(gain, k)
-        store(grads, grads_at + k, grad)
-        mean = mean + grad
-        along = fma(grad, x, along)
-    factor = full(normal, scale)
-    mean, along = full(normal, sum_lanes(mean) / size), full(normal, sum_lanes(along) / size)
-    for k in range(count):
-        grad = load(grads, grads_at + k) - fma(load(normal, at + k), along, mean)
-        store(grads, grads_at + k, grad * factor)
-
-
-@part
-def scale_row(normal, at, count, gain, shift, out, out_at):
-    """gain ∘ x + shift."""
-    for k in range(count):
-        store(out, out_at + k, fma(load(normal, at + k), load(gain, k), load(shift, k)))
+    qkv: Any  # (P, Q): queries, keys and values of its slots and, after them, of its input
+    d_qkv: Any  # (P, Q)
+    columns: Any  # the greater of K and W / H, times P: keys or values of a head, P columns
+    weights: Any  # (P, P): a head's attention
+    scores: Any  # (P, P): a head's scores, or the gradients of its weights, then of its scores
+    rows: Any  # (P, W): what is found, or its gradients
+    valid: Any  # P: one for the N + 1 that there are
 
 
 # --- attention ------------------------------------------------------------------------------------------------------
-
-
-@part
-def dot(a, a_at, b, b_at, count):
-    """The scalar product of two rows of ``count`` vectors."""
-    total = full(a, 0.0)
-    for k in range(count):
-        total = fma(load(a, a_at + k), load(b, b_at + k), total)
-    return sum_lanes(total)
-
-
-@part
-def mix(weights, first, stride, count, rows, at, apart, k):
-    """Vector k of Σ_j w_j row_j: w_j every ``stride`` numbers, the rows every ``apart`` vectors."""
-    total = full(rows, 0.0)
-    for j in range(count):
-        total = fma(splat(weights, first + j * stride), load(rows, at + j * apart + k), total)
-    return total
-
-
-@part
-def softmax_lines(scores, lines, count, weights, first):
-    """The softmax of so many lines of scores, which begin ``scores`` and may be overwritten."""
-    lanes = lanes_of(scores)
-    for line in range(lines):
-        at = line * count
-        most = scores[at]
-        for j in range(at + 1, at + count):
-            most = max(most, scores[j])
-        for j in range(at, at + count):
-            scores[j] -= most
-    for k in range((lines * count + lanes - 1) // lanes):
-        store(scores, k, exp(load(scores, k)))
-    for line in range(lines):
-        at = line * count
-        total = scores[at]
-        for j in range(at + 1, at + count):
-            total += scores[j]
-        for j in range(at, at + count):
-            weights[first + j] = scores[j] / total
 
 
 @part
@@ -217,116 +122,109 @@ def unpack(sizes, tape, norms, x_qkv, t, slot, b, out):
 
 
 @njit(nogil=True, cache=True)
-def attend(sizes, tape, norms, x_qkv, t, slot, qkv, scores, sources=SOURCES):
+def attend(sizes, tape, norms, x_qkv, t, slot, room, sources=SOURCES):
     """From the memory's share of queries, keys and values, ``tape.qkv``, to the perceptron's rows.
 
     :param x_qkv: queries, keys and values of the inputs, (T, B, Q)
     :param slot: the step's place on the tape
-    :param qkv: room for (N + 1, Q)
-    :param scores: room for (H, N, N + 1) and a vector
     """
     sizes = Sizes(sizes[0], sizes[1], sizes[2], sizes[3], sizes[4])
-    lanes, n, heads = lanes_of(qkv), sizes.slots, sizes.heads
-    key, value = sizes.key // lanes, sizes.value // lanes
-    apart, width, head = heads * (2 * key + value), heads * value, 2 * key + value
-    factor = 1.0 / math.sqrt(sizes.key)
+    lanes, n = lanes_of(room.qkv), sizes.slots
+    apart, width = sizes.heads * (2 * sizes.key + sizes.value) // lanes, sizes.heads * sizes.value // lanes
     for b in range(sizes.batch):
         row = (slot * sizes.batch + b) * n
         for i in range(row, row + n):
-            for k in range(apart):
-                store(tape.qkv, i * apart + k, load(tape.qkv, i * apart + k) + load(norms.qkv_bias, k))
+            add_row(norms.qkv_bias, 0, apart, tape.qkv, i * apart)
             tape.qkv_scale[i] = normalise(tape.qkv, i * apart, apart)
-        unpack(sizes, tape, norms, x_qkv, t, slot, b, qkv)
-        for h in range(heads):
-            for i in range(n):
-                for j in range(n + 1):
-                    product = dot(qkv, i * apart + h * head, qkv, j * apart + h * head + key, key)
-                    scores[(h * n + i) * (n + 1) + j] = product * factor
-        first = row * heads * (n + 1)
-        softmax_lines(scores, heads * n, n + 1, tape.weights, first)
+        unpack(sizes, tape, norms, x_qkv, t, slot, b, room.qkv)
+        for h in range(sizes.heads):
+            head(sizes, tape, h, row, room)
         for i in range(n):
             at = (row + i) * width
-            for h in range(heads):
-                line = first + (h * n + i) * (n + 1)
-                for k in range(value):
-                    found = mix(tape.weights, line, 1, n + 1, qkv, h * head + 2 * key, apart, k)
-                    store(tape.attended, at + h * value + k, found + load(tape.memory, at + h * value + k))
+            for k in range(width):
+                store(tape.attended, at + k, load(room.rows, i * width + k) + load(tape.memory, at + k))
             tape.attended_scale[row + i] = normalise(tape.attended, at, width)
             scale_row(tape.attended, at, width, norms.attention_gain, norms.attention_shift, tape.rows, at)
 
 
+@part
+def head(sizes, tape, h, row, room):
+    """What one head finds, ``room.rows``, by queries, keys and values, ``room.qkv``."""
+    lanes, n = lanes_of(room.qkv), sizes.slots
+    key, value, across = sizes.key // lanes, sizes.value // lanes, sizes.slots // lanes + 1
+    line, at = across * lanes, h * (2 * key + value)
+    apart, width = sizes.heads * (2 * key + value), sizes.heads * value
+    transpose(room.qkv, at + key, apart, sizes.key, line, room.columns)
+    products(room.qkv, at, apart, n, sizes.key, room.columns, line, room.scores)
+    for i in range(n):
+        softmax(room.scores, room.valid, i * across, across, 1.0 / math.sqrt(sizes.key), room.weights)
+    first = (row * sizes.heads + h * n) * across
+    for k in range(n * across):
+        store(tape.weights, first + k, load(room.weights, k))
+    mix(room.weights, line, 1, n, n + 1, room.qkv, at + 2 * key, apart, value, room.rows, h * value, width)
+
+
 @njit(nogil=True, cache=True)
-def attend_back(sizes, tape, norms, x_qkv, t, grads, qkv, d_qkv, d_weights, d_row, sources=SOURCES):
+def attend_back(sizes, tape, norms, x_qkv, t, chunk, grads, room, sources=SOURCES):
     """Backward of :func:`attend` and of tanh(M).
 
     To ``grads.memory`` comes what reaches the memory before the step but for its queries, keys and values.
 
-    :param qkv, d_qkv: room for (N + 1, Q)
-    :param d_weights: room for (H, N, N + 1)
-    :param d_row: room for (N, W)
+    :param chunk: the step's place in the chunk of gradients
     """
     sizes = Sizes(sizes[0], sizes[1], sizes[2], sizes[3], sizes[4])
-    lanes, n, heads = lanes_of(qkv), sizes.slots, sizes.heads
-    key, value = sizes.key // lanes, sizes.value // lanes
-    apart, width, head = heads * (2 * key + value), heads * value, 2 * key + value
-    factor = 1.0 / math.sqrt(sizes.key)
+    lanes, n, heads = lanes_of(room.qkv), sizes.slots, sizes.heads
+    apart, width = heads * (2 * sizes.key + sizes.value) // lanes, heads * sizes.value // lanes
     for b in range(sizes.batch):
-        row = (t * sizes.batch + b) * n
-        first = row * heads * (n + 1)
-        unpack(sizes, tape, norms, x_qkv, t, t, b, qkv)
+        row, kept = (t * sizes.batch + b) * n, (chunk * sizes.batch + b) * n
+        unpack(sizes, tape, norms, x_qkv, t, t, b, room.qkv)
         for i in range(n):
-            at, now = (row + i) * width, (b * n + i) * width
+            at, now, own = (row + i) * width, (b * n + i) * width, i * width
             for k in range(width):
-                store(d_row, i * width + k, load(grads.update, at + k) + load(grads.rows, now + k))
+                store(room.rows, own + k, load(grads.update, (kept + i) * width + k) + load(grads.rows, now + k))
             normalise_back(
-                tape.attended, at, width, tape.attended_scale[row + i], norms.attention_gain, d_row, i * width,
+                tape.attended, at, width, tape.attended_scale[row + i], norms.attention_gain, room.rows, own,
                 grads.attention_gain, grads.attention_shift, t * width,
             )  # fmt: skip
             for k in range(width):
                 squashed = load(tape.squashed, at + k)
-                more = fma(load(grads.squashed, now + k), 1.0 - squashed * squashed, load(d_row, i * width + k))
+                more = fma(load(grads.squashed, now + k), 1.0 - squashed * squashed, load(room.rows, own + k))
                 store(grads.memory, now + k, load(grads.memory, now + k) + more)
         for h in range(heads):
-            scores_back(sizes, tape.weights, first + h * n * (n + 1), qkv, h, d_row, d_weights)
-            for i in range(n + 1):
-                to = i * apart + h * head
-                for k in range(key):
-                    if i < n:
-                        found = mix(d_weights, i * (n + 1), 1, n + 1, qkv, h * head + key, apart, k)
-                        store(d_qkv, to + k, found * factor)
-                    found = mix(d_weights, i, n + 1, n, qkv, h * head, apart, k)
-                    store(d_qkv, to + key + k, found * factor)
-                for k in range(value):
-                    line = first + h * n * (n + 1) + i
-                    store(d_qkv, to + 2 * key + k, mix(tape.weights, line, n + 1, n, d_row, h * value, width, k))
+            head_back(sizes, tape, h, row, room)
         for i in range(n):
             normalise_back(
-                tape.qkv, (row + i) * apart, apart, tape.qkv_scale[row + i], norms.qkv_gain, d_qkv, i * apart,
+                tape.qkv, (row + i) * apart, apart, tape.qkv_scale[row + i], norms.qkv_gain, room.d_qkv, i * apart,
                 grads.qkv_gain, grads.qkv_shift, t * apart,
             )  # fmt: skip
+            add_row(room.d_qkv, i * apart, apart, grads.qkv_bias, t * apart)
             for k in range(apart):
-                store(grads.qkv, (row + i) * apart + k, load(d_qkv, i * apart + k))
-        for h in range(heads):
-            for k in range(h * head + key, (h + 1) * head):  # no one asks the input's queries
-                store(grads.x_qkv, (t * sizes.batch + b) * apart + k, load(d_qkv, n * apart + k))
+                store(grads.qkv, (kept + i) * apart + k, load(room.d_qkv, i * apart + k))
+        inputs = (t * sizes.batch + b) * apart
+        for k in range(apart):
+            store(grads.x_qkv, inputs + k, load(room.d_qkv, n * apart + k))
 
 
 @part
-def scores_back(sizes, weights, first, qkv, h, d_row, d_scores):
-    """One head's gradients of its scores before the softmax, (N, N + 1)."""
-    lanes, n = lanes_of(qkv), sizes.slots
-    key, value = sizes.key // lanes, sizes.value // lanes
-    head, width = 2 * key + value, sizes.heads * value
-    apart = sizes.heads * head
+def head_back(sizes, tape, h, row, room):
+    """One head's gradients of queries, keys and values, ``room.d_qkv``, from those of what it finds, ``room.rows``."""
+    lanes, n = lanes_of(room.qkv), sizes.slots
+    key, value, across = sizes.key // lanes, sizes.value // lanes, sizes.slots // lanes + 1
+    line, at = across * lanes, h * (2 * key + value)
+    apart, width = sizes.heads * (2 * key + value), sizes.heads * value
+    first = (row * sizes.heads + h * n) * across
+    for k in range(n * across):
+        store(room.weights, k, load(tape.weights, first + k))
+    mix(room.weights, 1, line, n + 1, n, room.rows, h * value, width, value, room.d_qkv, at + 2 * key, apart)
+    transpose(room.qkv, at + 2 * key, apart, sizes.value, line, room.columns)
+    products(room.rows, h * value, width, n, sizes.value, room.columns, line, room.scores)
     for i in range(n):
-        line = i * (n + 1)
-        mean = 0.0
-        for j in range(n + 1):
-            grad = dot(d_row, i * width + h * value, qkv, j * apart + h * head + 2 * key, value)
-            d_scores[line + j] = grad
-            mean += grad * weights[first + line + j]
-        for j in range(n + 1):
-            d_scores[line + j] = (d_scores[line + j] - mean) * weights[first + line + j]
+        softmax_back(room.weights, i * across, across, 1.0 / math.sqrt(sizes.key), room.scores)
+    mix(room.scores, 1, line, n + 1, n, room.qkv, at, apart, key, room.d_qkv, at + key, apart)
+    mix(room.scores, line, 1, n, n + 1, room.qkv, at + key, apart, key, room.d_qkv, at, apart)
+    zero = full(room.qkv, 0.0)
+    for k in range(key):  # the input asks nothing
+        store(room.d_qkv, n * apart + at + k, zero)
 
 
 # --- gates ----------------------------------------------------------------------------------------------------------
@@ -387,21 +285,23 @@ def finish(sizes, tape, norms, x_gates, starts, initial, t, slot, following, aft
 
 
 @njit(nogil=True, cache=True)
-def finish_back(sizes, tape, norms, starts, t, grad_after, grads, sources=SOURCES):
+def finish_back(sizes, tape, norms, starts, t, chunk, grad_after, grads, sources=SOURCES):
     """Backward of :func:`finish`.
 
     ``grads.memory`` is that of the memory before the next step, and becomes what reaches the one before this step
     directly, through the forget gate.
 
+    :param chunk: the step's place in the chunk of gradients
     :param grad_after: of the memory after every step, from outside
     """
     sizes = Sizes(sizes[0], sizes[1], sizes[2], sizes[3], sizes[4])
     n, width = sizes.slots, sizes.heads * sizes.value // lanes_of(grad_after)
     for b in range(sizes.batch):
         cut = t + 1 < starts.shape[0] and starts[t + 1, b]
+        inputs = (t * sizes.batch + b) * 2 * width
         for i in range(n):
-            row = (t * sizes.batch + b) * n + i
-            at, now = row * width, (b * n + i) * width
+            row, kept, now = (t * sizes.batch + b) * n + i, (chunk * sizes.batch + b) * n + i, (b * n + i) * width
+            at, to = row * width, kept * width
             for k in range(width):
                 grad = load(grad_after, at + k)
                 if not cut:
@@ -409,34 +309,39 @@ def finish_back(sizes, tape, norms, starts, t, grad_after, grads, sources=SOURCE
                 input_gate, forget_gate = load(tape.gates, 2 * at + k), load(tape.gates, 2 * at + width + k)
                 candidate = load(tape.candidate, at + k)
                 of_input, of_forget = input_gate * (1.0 - input_gate), forget_gate * (1.0 - forget_gate)
-                store(grads.gates, 2 * at + k, grad * candidate * of_input)
-                store(grads.gates, 2 * at + width + k, grad * load(tape.memory, at + k) * of_forget)
-                store(grads.update, at + k, grad * input_gate * (1.0 - candidate * candidate))
+                store(grads.gates, 2 * to + k, grad * candidate * of_input)
+                store(grads.gates, 2 * to + width + k, grad * load(tape.memory, at + k) * of_forget)
+                store(grads.update, to + k, grad * input_gate * (1.0 - candidate * candidate))
                 store(grads.memory, now + k, grad * forget_gate)
+            add_row(grads.gates, 2 * to, 2 * width, grads.x_gates, inputs)
             normalise_back(
-                tape.update, at, width, tape.update_scale[row], norms.update_gain, grads.update, at,
+                tape.update, at, width, tape.update_scale[row], norms.update_gain, grads.update, to,
                 grads.update_gain, grads.update_shift, t * width,
             )  # fmt: skip
+            add_row(grads.update, to, width, grads.update_bias, t * width)
 
 
 # --- perceptron -----------------------------------------------------------------------------------------------------
 
 
 @njit(nogil=True, cache=True)
-def rectify(values, bias, first, rows, sources=SOURCES):
-    """Row by row max(x + bias, 0), in place, for so many rows of which vector ``first`` begins the first."""
-    width = bias.shape[0] // lanes_of(bias)
+def rectify(values, bias, sources=SOURCES):
+    """max(x + bias, 0) for every row x, in place."""
+    width = len(bias) // lanes_of(bias)
     zero = full(values, 0.0)
-    for i in range(rows):
+    for at in range(0, len(values) // lanes_of(bias), width):
         for k in range(width):
-            at = first + i * width + k
-            value = load(values, at) + load(bias, k)
-            store(values, at, select_less(value, zero, zero, value))
+            value = load(values, at + k) + load(bias, k)
+            store(values, at + k, select_less(value, zero, zero, value))
 
 
 @njit(nogil=True, cache=True)
-def rectify_back(values, grads, first, count, sources=SOURCES):
-    """Zero for the gradients where the values are, in place, ``count`` vectors from ``first`` on."""
+def rectify_back(values, grads, d_bias, sources=SOURCES):
+    """Zero for the gradients where the values are, in place; adds the rest to those of the bias."""
+    width = len(d_bias) // lanes_of(d_bias)
     zero = full(values, 0.0)
-    for at in range(first, first + count):
-        store(grads, at, select_less(zero, load(values, at), load(grads, at), zero))
+    for at in range(0, len(values) // lanes_of(d_bias), width):
+        for k in range(width):
+            grad = select_less(zero, load(values, at + k), load(grads, at + k), zero)
+            store(grads, at + k, grad)
+            store(d_bias, k, load(d_bias, k) + grad)
