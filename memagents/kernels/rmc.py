@@ -128,7 +128,8 @@ def _run_backward(ctx: Any, grad_after: Tensor) -> list[Tensor | None]:
     room, x_qkv, flat_after = _flat(_new_room(like, sizes)), _flat_array(operands.x_qkv), _flat_array(grad_after)
     resets = array(starts)
     made, given = [grads.qkv, grads.gates, *d_hidden, grads.update], [tape.memory, tape.squashed, tape.rows, *hidden]
-    d_weights = [torch.zeros_like(w) for w in (operands.qkv_weight, operands.gate_weight, *weights)]
+    # By their columns, since the product of the transposed gradients would be up to twice as slow.
+    d_columns = [like.new_zeros(w.shape[::-1]) for w in (operands.qkv_weight, operands.gate_weight, *weights)]
     for t in range(steps - 1, -1, -1):
         now = t % chunk
         rmc_step.finish_back(numbers, flat, norms, resets, t, now, flat_after, flat_grads)
@@ -141,13 +142,13 @@ def _run_backward(ctx: Any, grad_after: Tensor) -> list[Tensor | None]:
         rmc_step.attend_back(numbers, flat, norms, x_qkv, t, now, flat_grads, room)
         grads.memory.addmm_(grads.qkv[now], operands.qkv_weight)
         if now == 0:
-            for d_weight, d_y, x in zip(d_weights, made, given, strict=True):
-                steps_of_chunk = x[t : t + chunk].flatten(0, 1)
-                d_weight.addmm_(d_y.flatten(0, 1)[: len(steps_of_chunk)].t(), steps_of_chunk)
+            for d_column, d_y, x in zip(d_columns, made, given, strict=True):
+                of_chunk = x[t : t + chunk].flatten(0, 1)
+                d_column.addmm_(of_chunk.t(), d_y.flatten(0, 1)[: len(of_chunk)])
     d_memory = grads.memory.view_as(like).masked_fill_(starts[0].view(-1, 1, 1), 0)
     of_x = (grads.x_qkv.view(steps, sizes.batch, -1), grads.x_gates.view(steps, sizes.batch, -1))
     sums = Norms(*(grad.sum(0) for grad in grads[-len(Norms._fields) :]))
-    d_qkv_weight, d_gate_weight, *d_layers = d_weights
+    d_qkv_weight, d_gate_weight, *d_layers = (d_column.t() for d_column in d_columns)
     own = (sums.attention_gain, sums.attention_shift, sums.update_gain, sums.update_shift)
     d_operands = Operands(
         *of_x, d_memory, d_qkv_weight, sums.qkv_bias, sums.qkv_gain, sums.qkv_shift, *own, d_gate_weight

@@ -69,21 +69,46 @@ def max_lanes(typingctx, vector):
 
 
 @part
-def normalise(values, at, count):
-    """A row of ``count`` vectors from x to (x − mean) / σ, in place; 1 / σ."""
+def total_of(values, at, count):
+    """The sum of a row, by four sums that need not wait for one another."""
+    a0 = full(values, 0.0)
+    a1, a2, a3 = a0, a0, a0
+    end = at + count
+    for k in range(at, end - 3, ROWS):
+        a0, a1 = a0 + load(values, k), a1 + load(values, k + 1)
+        a2, a3 = a2 + load(values, k + 2), a3 + load(values, k + 3)
+    for k in range(end - count % ROWS, end):
+        a0 = a0 + load(values, k)
+    return sum_lanes((a0 + a1) + (a2 + a3))
+
+
+@part
+def squares_of(values, at, count, mean):
+    """The sum of the squares of a row's distances from its mean, likewise."""
+    a0 = full(values, 0.0)
+    a1, a2, a3 = a0, a0, a0
+    end = at + count
+    for k in range(at, end - 3, ROWS):
+        x0, x1 = load(values, k) - mean, load(values, k + 1) - mean
+        x2, x3 = load(values, k + 2) - mean, load(values, k + 3) - mean
+        a0, a1, a2, a3 = fma(x0, x0, a0), fma(x1, x1, a1), fma(x2, x2, a2), fma(x3, x3, a3)
+    for k in range(end - count % ROWS, end):
+        x = load(values, k) - mean
+        a0 = fma(x, x, a0)
+    return sum_lanes((a0 + a1) + (a2 + a3))
+
+
+@part
+def normalise(values, at, count, gain, shift, out, out_at):
+    """A row of ``count`` vectors from x to (x − mean) / σ, in place, and gain times it + shift; 1 / σ."""
     size = count * lanes_of(values)
-    total = full(values, 0.0)
-    for k in range(at, at + count):
-        total = total + load(values, k)
-    mean = full(values, sum_lanes(total) / size)
-    squares = full(values, 0.0)
-    for k in range(at, at + count):
-        centred = load(values, k) - mean
-        squares = fma(centred, centred, squares)
-    scale = 1.0 / math.sqrt(sum_lanes(squares) / size + EPSILON)
+    mean = full(values, total_of(values, at, count) / size)
+    scale = 1.0 / math.sqrt(squares_of(values, at, count, mean) / size + EPSILON)
     factor = full(values, scale)
-    for k in range(at, at + count):
-        store(values, k, (load(values, k) - mean) * factor)
+    for k in range(count):
+        normal = (load(values, at + k) - mean) * factor
+        store(values, at + k, normal)
+        store(out, out_at + k, fma(normal, load(gain, k), load(shift, k)))
     return scale
 
 
@@ -108,6 +133,13 @@ def normalise_back(normal, at, count, scale, gain, grads, grads_at, d_gain, d_sh
     for k in range(count):
         grad = load(grads, grads_at + k) - fma(load(normal, at + k), along, mean)
         store(grads, grads_at + k, grad * factor)
+
+
+@part
+def copy_row(values, at, count, out, out_at):
+    """out = values, ``count`` vectors of each."""
+    for k in range(count):
+        store(out, out_at + k, load(values, at + k))
 
 
 @part
@@ -183,31 +215,31 @@ def mix(weights, along, across, lines, count, rows, at, apart, width, out, out_a
 
 
 @part
-def softmax(scores, valid, line, across, factor, out):
-    """Of the valid ones of ``factor`` times a line of scores, ``across`` vectors; zero for the others."""
+def softmax(scores, valid, lines, across, factor, out):
+    """Of the valid ones of ``factor`` times each line of scores, ``across`` vectors; zero for the others."""
     zero, least = full(scores, 0.0), full(scores, LEAST)
-    most = least
-    for k in range(across):
-        score = select_less(zero, load(valid, k), load(scores, line + k) * factor, least)
-        most = select_less(most, score, score, most)
-    most = full(scores, max_lanes(most))
-    total = zero
-    for k in range(across):
-        weight = exp(load(scores, line + k) * factor - most) * load(valid, k)
-        store(out, line + k, weight)
-        total = total + weight
-    inverse = full(scores, 1.0 / sum_lanes(total))
-    for k in range(across):
-        store(out, line + k, load(out, line + k) * inverse)
+    for line in range(0, lines * across, across):
+        most, total = least, zero
+        for k in range(across):
+            score = select_less(zero, load(valid, k), load(scores, line + k) * factor, least)
+            most = select_less(most, score, score, most)
+        most = full(scores, max_lanes(most))
+        for k in range(across):
+            weight = exp(load(scores, line + k) * factor - most) * load(valid, k)
+            store(out, line + k, weight)
+            total = total + weight
+        inverse = full(scores, 1.0 / sum_lanes(total))
+        for k in range(line, line + across):
+            store(out, k, load(out, k) * inverse)
 
 
 @part
-def softmax_back(weights, line, across, factor, grads):
-    """A line of gradients from those of the weights to those of the scores before ``factor``, in place."""
-    mean = full(grads, 0.0)
-    for k in range(across):
-        mean = fma(load(weights, line + k), load(grads, line + k), mean)
-    mean = full(grads, sum_lanes(mean))
-    for k in range(across):
-        grad = load(weights, line + k) * (load(grads, line + k) - mean)
-        store(grads, line + k, grad * factor)
+def softmax_back(weights, lines, across, factor, grads):
+    """From the gradients of lines of weights to those of their scores before ``factor``, in place."""
+    for line in range(0, lines * across, across):
+        mean = full(grads, 0.0)
+        for k in range(line, line + across):
+            mean = fma(load(weights, k), load(grads, k), mean)
+        mean = full(grads, sum_lanes(mean))
+        for k in range(line, line + across):
+            store(grads, k, load(weights, k) * (load(grads, k) - mean) * factor)

@@ -15,6 +15,7 @@ from numba import njit
 
 from memagents.kernels.rmc_rows import (
     add_row,
+    copy_row,
     mix,
     normalise,
     normalise_back,
@@ -109,18 +110,6 @@ class Room(NamedTuple):
 # --- attention ------------------------------------------------------------------------------------------------------
 
 
-@part
-def unpack(sizes, tape, norms, x_qkv, t, slot, b, out):
-    """Queries, keys and values of a batch row's slots and, last, of its input: (N + 1, Q)."""
-    count = sizes.heads * (2 * sizes.key + sizes.value) // lanes_of(out)
-    first = (slot * sizes.batch + b) * sizes.slots
-    for i in range(sizes.slots):
-        scale_row(tape.qkv, (first + i) * count, count, norms.qkv_gain, norms.qkv_shift, out, i * count)
-    at = (t * sizes.batch + b) * count
-    for k in range(count):
-        store(out, sizes.slots * count + k, load(x_qkv, at + k))
-
-
 @njit(nogil=True, cache=True)
 def attend(sizes, tape, norms, x_qkv, t, slot, room, sources=SOURCES):
     """From the memory's share of queries, keys and values, ``tape.qkv``, to the perceptron's rows.
@@ -133,35 +122,36 @@ def attend(sizes, tape, norms, x_qkv, t, slot, room, sources=SOURCES):
     apart, width = sizes.heads * (2 * sizes.key + sizes.value) // lanes, sizes.heads * sizes.value // lanes
     for b in range(sizes.batch):
         row = (slot * sizes.batch + b) * n
-        for i in range(row, row + n):
-            add_row(norms.qkv_bias, 0, apart, tape.qkv, i * apart)
-            tape.qkv_scale[i] = normalise(tape.qkv, i * apart, apart)
-        unpack(sizes, tape, norms, x_qkv, t, slot, b, room.qkv)
-        for h in range(sizes.heads):
-            head(sizes, tape, h, row, room)
+        for i in range(n):
+            at = (row + i) * apart
+            add_row(norms.qkv_bias, 0, apart, tape.qkv, at)
+            tape.qkv_scale[row + i] = normalise(
+                tape.qkv, at, apart, norms.qkv_gain, norms.qkv_shift, room.qkv, i * apart
+            )
+        copy_row(x_qkv, (t * sizes.batch + b) * apart, apart, room.qkv, n * apart)
+        look(sizes, tape, row, room)
         for i in range(n):
             at = (row + i) * width
             for k in range(width):
                 store(tape.attended, at + k, load(room.rows, i * width + k) + load(tape.memory, at + k))
-            tape.attended_scale[row + i] = normalise(tape.attended, at, width)
-            scale_row(tape.attended, at, width, norms.attention_gain, norms.attention_shift, tape.rows, at)
+            tape.attended_scale[row + i] = normalise(
+                tape.attended, at, width, norms.attention_gain, norms.attention_shift, tape.rows, at
+            )
 
 
 @part
-def head(sizes, tape, h, row, room):
-    """What one head finds, ``room.rows``, by queries, keys and values, ``room.qkv``."""
+def look(sizes, tape, row, room):
+    """What the heads find, ``room.rows``, by queries, keys and values, ``room.qkv``."""
     lanes, n = lanes_of(room.qkv), sizes.slots
     key, value, across = sizes.key // lanes, sizes.value // lanes, sizes.slots // lanes + 1
-    line, at = across * lanes, h * (2 * key + value)
-    apart, width = sizes.heads * (2 * key + value), sizes.heads * value
-    transpose(room.qkv, at + key, apart, sizes.key, line, room.columns)
-    products(room.qkv, at, apart, n, sizes.key, room.columns, line, room.scores)
-    for i in range(n):
-        softmax(room.scores, room.valid, i * across, across, 1.0 / math.sqrt(sizes.key), room.weights)
-    first = (row * sizes.heads + h * n) * across
-    for k in range(n * across):
-        store(tape.weights, first + k, load(room.weights, k))
-    mix(room.weights, line, 1, n, n + 1, room.qkv, at + 2 * key, apart, value, room.rows, h * value, width)
+    line, apart, width = across * lanes, sizes.heads * (2 * key + value), sizes.heads * value
+    for h in range(sizes.heads):
+        at, first = h * (2 * key + value), (row * sizes.heads + h * n) * across
+        transpose(room.qkv, at + key, apart, sizes.key, line, room.columns)
+        products(room.qkv, at, apart, n, sizes.key, room.columns, line, room.scores)
+        softmax(room.scores, room.valid, n, across, 1.0 / math.sqrt(sizes.key), room.weights)
+        copy_row(room.weights, 0, n * across, tape.weights, first)
+        mix(room.weights, line, 1, n, n + 1, room.qkv, at + 2 * key, apart, value, room.rows, h * value, width)
 
 
 @njit(nogil=True, cache=True)
@@ -177,8 +167,10 @@ def attend_back(sizes, tape, norms, x_qkv, t, chunk, grads, room, sources=SOURCE
     apart, width = heads * (2 * sizes.key + sizes.value) // lanes, heads * sizes.value // lanes
     for b in range(sizes.batch):
         row, kept = (t * sizes.batch + b) * n, (chunk * sizes.batch + b) * n
-        unpack(sizes, tape, norms, x_qkv, t, t, b, room.qkv)
+        inputs = (t * sizes.batch + b) * apart
+        copy_row(x_qkv, inputs, apart, room.qkv, n * apart)
         for i in range(n):
+            scale_row(tape.qkv, (row + i) * apart, apart, norms.qkv_gain, norms.qkv_shift, room.qkv, i * apart)
             at, now, own = (row + i) * width, (b * n + i) * width, i * width
             for k in range(width):
                 store(room.rows, own + k, load(grads.update, (kept + i) * width + k) + load(grads.rows, now + k))
@@ -190,41 +182,34 @@ def attend_back(sizes, tape, norms, x_qkv, t, chunk, grads, room, sources=SOURCE
                 squashed = load(tape.squashed, at + k)
                 more = fma(load(grads.squashed, now + k), 1.0 - squashed * squashed, load(room.rows, own + k))
                 store(grads.memory, now + k, load(grads.memory, now + k) + more)
-        for h in range(heads):
-            head_back(sizes, tape, h, row, room)
+        look_back(sizes, tape, row, room)
         for i in range(n):
             normalise_back(
                 tape.qkv, (row + i) * apart, apart, tape.qkv_scale[row + i], norms.qkv_gain, room.d_qkv, i * apart,
                 grads.qkv_gain, grads.qkv_shift, t * apart,
             )  # fmt: skip
             add_row(room.d_qkv, i * apart, apart, grads.qkv_bias, t * apart)
-            for k in range(apart):
-                store(grads.qkv, (kept + i) * apart + k, load(room.d_qkv, i * apart + k))
-        inputs = (t * sizes.batch + b) * apart
-        for k in range(apart):
-            store(grads.x_qkv, inputs + k, load(room.d_qkv, n * apart + k))
+            copy_row(room.d_qkv, i * apart, apart, grads.qkv, (kept + i) * apart)
+        copy_row(room.d_qkv, n * apart, apart, grads.x_qkv, inputs)
 
 
 @part
-def head_back(sizes, tape, h, row, room):
-    """One head's gradients of queries, keys and values, ``room.d_qkv``, from those of what it finds, ``room.rows``."""
+def look_back(sizes, tape, row, room):
+    """The gradients of queries, keys and values, ``room.d_qkv``, from those of what is found, ``room.rows``."""
     lanes, n = lanes_of(room.qkv), sizes.slots
     key, value, across = sizes.key // lanes, sizes.value // lanes, sizes.slots // lanes + 1
-    line, at = across * lanes, h * (2 * key + value)
-    apart, width = sizes.heads * (2 * key + value), sizes.heads * value
-    first = (row * sizes.heads + h * n) * across
-    for k in range(n * across):
-        store(room.weights, k, load(tape.weights, first + k))
-    mix(room.weights, 1, line, n + 1, n, room.rows, h * value, width, value, room.d_qkv, at + 2 * key, apart)
-    transpose(room.qkv, at + 2 * key, apart, sizes.value, line, room.columns)
-    products(room.rows, h * value, width, n, sizes.value, room.columns, line, room.scores)
-    for i in range(n):
-        softmax_back(room.weights, i * across, across, 1.0 / math.sqrt(sizes.key), room.scores)
-    mix(room.scores, 1, line, n + 1, n, room.qkv, at, apart, key, room.d_qkv, at + key, apart)
-    mix(room.scores, line, 1, n, n + 1, room.qkv, at + key, apart, key, room.d_qkv, at, apart)
-    zero = full(room.qkv, 0.0)
-    for k in range(key):  # the input asks nothing
-        store(room.d_qkv, n * apart + at + k, zero)
+    line, apart, width = across * lanes, sizes.heads * (2 * key + value), sizes.heads * value
+    for h in range(sizes.heads):
+        at, first = h * (2 * key + value), (row * sizes.heads + h * n) * across
+        copy_row(tape.weights, first, n * across, room.weights, 0)
+        mix(room.weights, 1, line, n + 1, n, room.rows, h * value, width, value, room.d_qkv, at + 2 * key, apart)
+        transpose(room.qkv, at + 2 * key, apart, sizes.value, line, room.columns)
+        products(room.rows, h * value, width, n, sizes.value, room.columns, line, room.scores)
+        softmax_back(room.weights, n, across, 1.0 / math.sqrt(sizes.key), room.scores)
+        mix(room.scores, 1, line, n + 1, n, room.qkv, at, apart, key, room.d_qkv, at + key, apart)
+        mix(room.scores, line, 1, n, n + 1, room.qkv, at + key, apart, key, room.d_qkv, at, apart)
+        for k in range(n * apart + at, n * apart + at + key):
+            store(room.d_qkv, k, full(room.qkv, 0.0))  # the input asks nothing
 
 
 # --- gates ----------------------------------------------------------------------------------------------------------
@@ -269,10 +254,11 @@ def finish(sizes, tape, norms, x_gates, starts, initial, t, slot, following, aft
             for k in range(width):
                 update = load(tape.update, at + k) + load(norms.update_bias, k)
                 store(tape.update, at + k, load(tape.rows, at + k) + update)
-            tape.update_scale[row + i] = normalise(tape.update, at, width)
+            tape.update_scale[row + i] = normalise(
+                tape.update, at, width, norms.update_gain, norms.update_shift, tape.candidate, at
+            )
             for k in range(width):
-                normal = fma(load(tape.update, at + k), load(norms.update_gain, k), load(norms.update_shift, k))
-                candidate = tanh(normal)
+                candidate = tanh(load(tape.candidate, at + k))
                 store(tape.candidate, at + k, candidate)
                 input_gate = sigmoid(load(tape.gates, 2 * at + k) + load(x_gates, x_at + k))
                 forget_gate = sigmoid(load(tape.gates, 2 * at + width + k) + load(x_gates, x_at + width + k))
