@@ -178,9 +178,7 @@ def _carve(like: Tensor, *shapes: tuple[int, ...]) -> list[Tensor]:
     ends = list(accumulate(-(-math.prod(shape) // line) * line for shape in shapes))
     whole = torch.from_numpy(scratch(like, ends[-1]))
     begins = [0, *ends[:-1]]
-    return [
-        whole[begin : begin + math.prod(shape)].view(shape) for begin, shape in zip(begins, shapes, strict=True)
-    ]
+    return [whole[begin : begin + math.prod(shape)].view(shape) for begin, shape in zip(begins, shapes, strict=True)]
 
 
 def _new_tape(like: Tensor, sizes: Sizes, steps: int, layers: int) -> tuple[Tape, list[Tensor]]:
