@@ -13,12 +13,9 @@ import os
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import importlib
-import multiprocessing
 import sys
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from multiprocessing.connection import Connection
 from pathlib import Path
 from types import ModuleType
 from typing import NamedTuple
@@ -27,6 +24,7 @@ import torch
 import tyro
 from rich.console import Console
 from rich.table import Table
+from turns import fastest, peak_memory
 
 from memagents.cores.core import MemoryCore
 from memagents.cores.dnc import DNC
@@ -79,12 +77,14 @@ def ours(size: Size, unroll: Callable) -> Callable[[], None]:
 
 def installed_package() -> ModuleType | None:
     """The PyPI package, if there is one: not this file, which has the same name."""
-    here = Path(__file__).resolve().parent
-    sys.path[:] = [path for path in sys.path if Path(path).resolve() != here]
+    here, paths = Path(__file__).resolve().parent, sys.path
     try:
+        sys.path = [path for path in paths if Path(path).resolve() != here]
         return importlib.import_module("dnc")
     except ModuleNotFoundError:
         return None
+    finally:
+        sys.path = paths
 
 
 def package(size: Size) -> Callable[[], None]:
@@ -110,61 +110,18 @@ def package(size: Size) -> Callable[[], None]:
     return run
 
 
-CONTESTANTS: dict[str, Callable[[Size], Callable[[], None]]] = {
-    "fused": lambda size: ours(size, DNC.unroll),
-    "plain loop": lambda size: ours(size, MemoryCore.unroll),
-    "PyPI dnc": package,
+CONTESTANTS: dict[str, tuple] = {
+    "fused": (ours, DNC.unroll),
+    "plain loop": (ours, MemoryCore.unroll),
+    "PyPI dnc": (package,),
 }
-
-
-def fastest(size: Size, names: list[str], seconds: float) -> dict[str, float]:
-    """Seconds of the fastest turn of each."""
-    runs = {name: CONTESTANTS[name](size) for name in names}
-    best = dict.fromkeys(names, float("inf"))
-    for run in runs.values():
-        run()
-    end = time.perf_counter() + seconds
-    while time.perf_counter() < end:
-        for name, run in runs.items():
-            begin = time.perf_counter()
-            run()
-            best[name] = min(best[name], time.perf_counter() - begin)
-    return best
-
-
-def peak_memory(size: Size, name: str) -> float:
-    """MiB by which one forward and backward raise the memory of a fresh process (Linux only, else NaN)."""
-    context = multiprocessing.get_context("spawn")
-    ours, theirs = context.Pipe()
-    child = context.Process(target=_measure_memory, args=(size, name, theirs))
-    child.start()
-    theirs.close()
-    try:
-        return ours.recv()
-    except EOFError:
-        return float("nan")
-    finally:
-        child.join()
-
-
-def _measure_memory(size: Size, name: str, connection: Connection) -> None:
-    torch.set_num_threads(1)
-    CONTESTANTS[name](size._replace(batch=2, steps=2))()  # what is loaded at the first run does not count
-    run = CONTESTANTS[name](size)
-    Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
-    before = _memory("VmRSS")
-    run()
-    connection.send(_memory("VmHWM") - before)
-
-
-def _memory(field: str) -> float:
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return int(next(line for line in lines if line.startswith(field)).split()[1]) / 1024
+"""What makes a contestant, and its arguments after the size."""
 
 
 def main(settings: Settings) -> None:
     """Print one table."""
     names = [name for name in CONTESTANTS if name != "PyPI dnc" or installed_package()]
+    contestants = {name: CONTESTANTS[name] for name in names}
     table = Table(title="DNC, forward + backward: ms (times the fused kernel), peak MiB")
     for column in ("batch × steps", "memory", "reads", "controller", "threads", *names, "steps/s, fused"):
         table.add_column(column, justify="right")
@@ -172,11 +129,16 @@ def main(settings: Settings) -> None:
         shape = [f"{size.batch} × {size.steps}", f"{size.slots} × {size.width}", str(size.heads), str(size.hidden)]
         for threads in settings.threads:
             torch.set_num_threads(threads)
-            best = fastest(size, names, settings.seconds)
+            runs = {name: make(size, *options) for name, (make, *options) in contestants.items()}
+            best = fastest(runs, settings.seconds)
             ratios = [f"{1e3 * best[name]:.1f} ({best[name] / best['fused']:.1f}×)" for name in names]
             table.add_row(*shape, str(threads), *ratios, f"{size.batch * size.steps / best['fused']:,.0f}")
         if settings.memory:
-            peaks = {name: peak_memory(size, name) for name in names}
+            small = size._replace(batch=2, steps=2)
+            peaks = {
+                name: peak_memory(make, (size, *options), (small, *options))
+                for name, (make, *options) in contestants.items()
+            }
             ratios = [f"{peaks[name]:.0f} MiB ({peaks[name] / peaks['fused']:.1f}×)" for name in names]
             table.add_row(*shape, "memory", *ratios, "", end_section=True)
     Console().print(table)

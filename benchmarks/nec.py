@@ -15,7 +15,6 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import importlib.util
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +22,7 @@ import torch
 import tyro
 from rich.console import Console
 from rich.table import Table
+from turns import fastest
 
 from memagents.nec.dictionary import Dictionary
 
@@ -71,20 +71,6 @@ def filled(entries: int, settings: Settings, search: str = "exact") -> Dictionar
     return dictionary
 
 
-def fastest(runs: dict[str, Callable[[], object]], seconds: float) -> dict[str, float]:
-    """Milliseconds of each."""
-    best = dict.fromkeys(runs, float("inf"))
-    for run in runs.values():
-        run()
-    end = time.perf_counter() + seconds
-    while time.perf_counter() < end:
-        for name, run in runs.items():
-            begin = time.perf_counter()
-            run()
-            best[name] = min(best[name], 1e3 * (time.perf_counter() - begin))
-    return best
-
-
 def updates(settings: Settings, console: Console) -> None:
     """A look-up, backward and a step of descent, beside the search alone."""
     table = Table(title=f"An update of {settings.batch} queries, width {settings.width}, one thread: ms")
@@ -107,7 +93,7 @@ def updates(settings: Settings, console: Console) -> None:
             "search": lambda d=dictionary, q=asked: d._nearest(0, q),
         }
         best = fastest(runs, settings.seconds)
-        cells = [f"{best[name]:.2f}" for name in ("plain", "update", "search")]
+        cells = [f"{1e3 * best[name]:.2f}" for name in ("plain", "update", "search")]
         table.add_row(f"{entries:,}", *cells, f"{best['update'] / best['plain']:.2f}×")
     console.print(table)
 
@@ -155,7 +141,9 @@ def approximate(settings: Settings, console: Console) -> None:
         pairs = zip(exact._nearest(0, queries)[1].tolist(), faiss._nearest(0, queries)[1].tolist(), strict=True)
         found = sum(len(set(a) & set(b)) for a, b in pairs) / (batch * settings.neighbours)
         ratio = f"{best['faiss'] / best['exact']:.2f}×"
-        table.add_row(str(batch), f"{best['exact']:.2f}", f"{best['faiss']:.2f}", ratio, f"{100 * found:.0f} %")
+        table.add_row(
+            str(batch), f"{1e3 * best['exact']:.2f}", f"{1e3 * best['faiss']:.2f}", ratio, f"{100 * found:.0f} %"
+        )
     console.print(table)
 
 

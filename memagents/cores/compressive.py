@@ -184,14 +184,18 @@ class _Layer(nn.Module):
         :return: (B, E)
         """
         with full_precision(old):
-            difference = self._look(looking, old) - self._look(looking, new.unsqueeze(-2))
+            # Who looks at a single row finds that row's values, whatever is asked.
+            difference = self._look(looking, old) - self._values(new.unsqueeze(-2))
         return difference.square().mean(dim=(-3, -2, -1))
 
     def _look(self, looking: Tensor, rows: Tensor) -> Tensor:
         """attn(h, m), by content alone, with constants for matrices: (B, E, heads, L, W / heads)."""
-        projections = self.attention.queries, self.attention.keys, self.attention.values
-        queries, keys, values = (
+        queries, keys = (
             self.attention.split(linear(of, projection.weight.detach()))
-            for projection, of in zip(projections, (looking, rows, rows), strict=True)
+            for projection, of in ((self.attention.queries, looking), (self.attention.keys, rows))
         )
-        return attention(queries, keys, values)[0]
+        return attention(queries, keys, self._values(rows))[0]
+
+    def _values(self, rows: Tensor) -> Tensor:
+        """(B, E, M, W) to (B, E, heads, M, W / heads), with a constant matrix."""
+        return self.attention.split(linear(rows, self.attention.values.weight.detach()))

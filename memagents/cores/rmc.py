@@ -9,7 +9,9 @@ from torch import Tensor, nn
 
 from memagents.checks import positive_int
 from memagents.cores import register_core
-from memagents.cores.core import MemoryCore, Step, full_precision
+from memagents.cores.core import MemoryCore, Step, Unrolled, full_precision
+from memagents.kernels.rmc import Operands, fits, rmc_window
+from memagents.kernels.window import supported
 from memagents.memory.attention import attention
 
 GATE_STYLES = ("unit", "memory", None)
@@ -94,6 +96,57 @@ class RMC(MemoryCore):
     def readout(self, features: Tensor) -> Tensor:
         """The flattened memory, or a linear layer of it: (..., N W) to (..., O)."""
         return self.output(features)
+
+    def unroll(self, inputs: Tensor, state: RMCState, starts: Tensor, trace: bool = False) -> Unrolled:
+        """A window of steps: on the CPU by a fused kernel, which equals the default loop.
+
+        By that loop if a trace is asked for, of several blocks or without gates, if ``key_size`` or ``width / heads``
+        is no multiple of 8 (in float64 of 4), under autocast and on other devices. The kernel cannot be differentiated
+        twice.
+        """
+        self.check_window(inputs, starts)
+        if trace or not self._fits_kernel(inputs, state):
+            return super().unroll(inputs, state, starts, trace)
+        memory = rmc_window(*self._operands(inputs, state), starts, self.initial_state(1).memory[0], self._block.heads)
+        return Unrolled(self.readout(memory.flatten(2)), RMCState(memory[-1]), {}, {})
+
+    @property
+    def _block(self) -> _Block:
+        return self.blocks[0]  # type: ignore[return-value]
+
+    def _fits_kernel(self, inputs: Tensor, state: RMCState) -> bool:
+        key_size, _, value_size = self._block.sizes
+        return (
+            self.gated
+            and len(self.blocks) == 1
+            and supported([inputs, state.memory, self.input_row.weight])
+            and fits(inputs.dtype, key_size, value_size)
+        )
+
+    def _operands(self, inputs: Tensor, state: RMCState) -> tuple[Operands, list[Tensor], list[Tensor]]:
+        """The kernel's, with the weights and biases of the perceptron."""
+        block, row = self._block, self.input_row(inputs)
+        x_gates, gate_weight = self.input_gates(row), self.memory_gates.weight
+        if x_gates.shape[-1] == 2:  # a gate for a slot is one for each of its numbers, all alike
+            x_gates = x_gates.repeat_interleave(self.width, dim=-1)
+            gate_weight = gate_weight.repeat_interleave(self.width, dim=0)
+        constants = torch.tensor(self.gate_biases, dtype=row.dtype).repeat_interleave(self.width)
+        operands = Operands(
+            x_qkv=block.qkv_norm(block.qkv(row)),
+            x_gates=x_gates + constants,
+            memory=state.memory,
+            qkv_weight=block.qkv.weight,
+            qkv_bias=block.qkv.bias,
+            qkv_gain=block.qkv_norm.weight,
+            qkv_shift=block.qkv_norm.bias,
+            attention_gain=block.attention_norm.weight,
+            attention_shift=block.attention_norm.bias,
+            update_gain=block.mlp_norm.weight,
+            update_shift=block.mlp_norm.bias,
+            gate_weight=gate_weight,
+        )
+        layers = [layer for layer in self.mlp if isinstance(layer, nn.Linear)]
+        return operands, [layer.weight for layer in layers], [layer.bias for layer in layers]
 
     def step(self, x: Tensor, state: RMCState) -> Step:
         memory = state.memory

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
-
-from memagents.memory.selection import soft
 
 
 def attention(
     queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None = None, bias: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
     """softmax(q kᵀ / √K + bias) v, for any leading dimensions (batch rows, heads).
+
+    With a mask and a bias that is trained, ``torch.nn.functional.scaled_dot_product_attention`` is no faster on a CPU,
+    forward and backward together, and it does not tell the weights.
 
     :param queries: q, (..., Q, K)
     :param keys: k, (..., N, K)
@@ -23,5 +25,19 @@ def attention(
     scores = queries @ keys.transpose(-1, -2)
     if bias is not None:
         scores = scores + bias
-    weights = soft(scores, mask)
+    if mask is not None:
+        scores = scores + _distances(mask, scores)
+    weights = torch.softmax(scores, dim=-1)
+    if mask is not None:
+        somewhere = mask.any(dim=-1, keepdim=True)
+        if somewhere.device.type != "cpu" or not somewhere.all():
+            weights = weights * somewhere
     return weights @ values, weights
+
+
+def _distances(mask: Tensor, scores: Tensor) -> Tensor:
+    """What brings scores out of sight: zero where the mask is true, elsewhere as low as leaves room for the scores.
+
+    Added, it costs a third of what it does to fill the scores themselves, since the mask is the same for all heads.
+    """
+    return torch.where(mask, scores.new_zeros(()), torch.finfo(scores.dtype).min / 2)

@@ -1,0 +1,181 @@
+"""The RMC forward and backward over a window: the fused CPU kernel, the plain loop it equals, and the published cell.
+
+The last is a direct port to eager PyTorch of what Santoro et al. 2018 and their published program do in a step, in that
+order and for all rows. GFLOP are those of the products that a window needs, the same for all contestants; their peak is
+that of a large product in the same run.
+
+python benchmarks/rmc.py
+"""
+
+from __future__ import annotations
+
+import os
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+import tyro
+from rich.console import Console
+from rich.table import Table
+from torch import Tensor, nn
+from turns import fastest, peak_memory
+
+from memagents.cores.core import MemoryCore
+from memagents.cores.rmc import RMC
+
+INPUT_SIZE = 32
+LARGE = 1024  # rows and columns of the large product
+
+
+class Size(NamedTuple):
+    """One row of the table."""
+
+    batch: int
+    steps: int
+    slots: int
+    heads: int
+    head_size: int
+
+    @property
+    def width(self) -> int:
+        return self.heads * self.head_size
+
+    @property
+    def flop(self) -> float:
+        """Of the products forward and backward, the latter twice the former."""
+        w, n = self.width, self.slots
+        linear = 3 * (n + 1) * w * w + 2 * n * w * w + 2 * (n + 1) * w * w + INPUT_SIZE * w
+        return 3.0 * 2 * self.batch * self.steps * (linear + 2 * n * (n + 1) * w)
+
+
+SIZES = [Size(16, 32, 8, 4, 32), Size(64, 128, 8, 4, 16), Size(256, 20, 4, 4, 16)]
+
+
+@dataclass
+class Settings:
+    """What to measure.
+
+    :param threads: numbers of torch threads
+    :param seconds: time for the turns of one row, for all contestants together
+    :param memory: also measure the peak memory, in a process for each
+    """
+
+    threads: tuple[int, ...] = (1, 2)
+    seconds: float = 20.0
+    memory: bool = True
+
+
+class PublishedCell(nn.Module):
+    """One step: attention and perceptron of all N + 1 rows, and gates for every number of the memory."""
+
+    def __init__(self, size: Size):
+        super().__init__()
+        width = size.width
+        self.heads, self.key_size = size.heads, size.head_size
+        self.input_row = nn.Linear(INPUT_SIZE, width)
+        self.qkv = nn.Linear(width, 3 * width)
+        self.qkv_norm = nn.LayerNorm(3 * width)
+        self.attention_norm = nn.LayerNorm(width)
+        self.mlp = nn.Sequential(nn.Linear(width, width), nn.ReLU(), nn.Linear(width, width))
+        self.mlp_norm = nn.LayerNorm(width)
+        self.input_gates = nn.Linear(width, 2 * width)
+        self.memory_gates = nn.Linear(width, 2 * width)
+
+    def forward(self, x: Tensor, memory: Tensor) -> Tensor:
+        """(B, I) and (B, N, W) to (B, N, W)."""
+        row = self.input_row(x).unsqueeze(1)
+        rows = torch.cat([memory, row], dim=1)
+        rows = self.attention_norm(rows + self.attend(rows))
+        rows = self.mlp_norm(rows + self.mlp(rows))[:, :-1]
+        gates = self.memory_gates(memory.tanh()) + self.input_gates(row)
+        input_gate, forget_gate = gates.chunk(2, dim=-1)
+        return input_gate.sigmoid() * rows.tanh() + (forget_gate + 1.0).sigmoid() * memory
+
+    def attend(self, rows: Tensor) -> Tensor:
+        """(B, M, W) to the same."""
+        qkv = self.qkv_norm(self.qkv(rows)).unflatten(-1, (self.heads, -1)).transpose(1, 2)
+        queries, keys, values = qkv.chunk(3, dim=-1)  # (B, heads, M, ·)
+        scores = (queries * self.key_size**-0.5) @ keys.transpose(-1, -2)
+        return (scores.softmax(dim=-1) @ values).transpose(1, 2).flatten(2)
+
+
+def published(size: Size) -> Callable[[], None]:
+    """Forward and backward of the published cell, step by step."""
+    cell = PublishedCell(size)
+    inputs = torch.randn(size.steps, size.batch, INPUT_SIZE)
+    start = torch.eye(size.slots, size.width).repeat(size.batch, 1, 1)
+
+    def run() -> None:
+        cell.zero_grad()
+        memory, outputs = start, []
+        for x in inputs.unbind(0):
+            memory = cell(x, memory)
+            outputs.append(memory)
+        torch.stack(outputs).sum().backward()
+
+    return run
+
+
+def ours(size: Size, fused: bool) -> Callable[[], None]:
+    """The same of our core."""
+    core = RMC(INPUT_SIZE, size.slots, size.width, size.heads)
+    inputs = torch.randn(size.steps, size.batch, INPUT_SIZE)
+    starts = torch.zeros(size.steps, size.batch, dtype=torch.bool)
+    state = core.initial_state(size.batch)
+    unroll = RMC.unroll if fused else MemoryCore.unroll
+
+    def run() -> None:
+        core.zero_grad()
+        unroll(core, inputs, state, starts).outputs.sum().backward()
+
+    return run
+
+
+def large_product() -> Callable[[], None]:
+    """Whose speed is the peak."""
+    a, b = torch.randn(2, LARGE, LARGE).unbind(0)
+    return lambda: torch.matmul(a, b)
+
+
+CONTESTANTS = {"fused": (ours, True), "plain loop": (ours, False), "published": (published,)}
+
+
+def main(settings: Settings) -> None:
+    """Print one table."""
+    table = Table(
+        title="RMC, forward + backward: ms (times the fused kernel), GFLOP/s and their share of the peak, peak MiB"
+    )
+    for column in ("batch × steps", "memory", "heads", "threads", *CONTESTANTS, "peak GFLOP/s", "steps/s, fused"):
+        table.add_column(column, justify="right")
+    for size in SIZES:
+        shape = [f"{size.batch} × {size.steps}", f"{size.slots} × {size.width}", f"{size.heads} × {size.head_size}"]
+        for threads in settings.threads:
+            torch.set_num_threads(threads)
+            runs = {name: make(size, *options) for name, (make, *options) in CONTESTANTS.items()}
+            best = fastest(runs | {"peak": large_product()}, settings.seconds)
+            peak = 2 * LARGE**3 / best["peak"]
+            cells = []
+            for name in CONTESTANTS:
+                speed = size.flop / best[name]
+                ratio = f"{1e3 * best[name]:.1f} ({best[name] / best['fused']:.2f}×)"
+                cells.append(f"{ratio}\n{1e-9 * speed:.0f} GFLOP/s, {100 * speed / peak:.0f}%")
+            rate = f"{size.batch * size.steps / best['fused']:,.0f}"
+            table.add_row(*shape, str(threads), *cells, f"{1e-9 * peak:.0f}", rate)
+        if settings.memory:
+            small = size._replace(batch=2, steps=2)
+            peaks = {
+                name: peak_memory(make, (size, *options), (small, *options))
+                for name, (make, *options) in CONTESTANTS.items()
+            }
+            cells = [f"{peaks[name]:.0f} MiB ({peaks[name] / peaks['fused']:.1f}×)" for name in CONTESTANTS]
+            table.add_row(*shape, "memory", *cells, end_section=True)
+    Console().print(table)
+    print(f"torch {torch.__version__}; every environment step counts once, forward and backward together")
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Settings))
