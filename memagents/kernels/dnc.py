@@ -14,9 +14,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
-import numpy as np
 import torch
 from numba import njit
 from torch import Tensor
@@ -92,22 +91,14 @@ def dnc_window(
     return features, after
 
 
-class _Kept(NamedTuple):
-    """What the forward leaves for the backward."""
-
-    tape: np.ndarray  # (tiles, T + 1, entries of a record, lanes)
-    checkpoints: np.ndarray  # (tiles, chunks of steps, entries of memory and link, lanes)
-    previous: Tensor  # (T, B, H + R W), the features that went into every step
-
-
 class _Window(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, starts: Tensor, *operands: Tensor) -> tuple[Tensor, ...]:
-        features, leaves, ctx.kept = _run_forward(starts, *operands, keep=True)
+        features, leaves, kept = _run_forward(starts, *operands, keep=True)
         _, recurrent_weight, weight, _, *before = operands
         ctx.set_materialize_grads(False)
         ctx.shapes = [leaf.shape for leaf in before]
-        ctx.save_for_backward(starts, recurrent_weight, weight, features)
+        ctx.save_for_backward(starts, recurrent_weight, weight, features, *kept)
         return features, *leaves
 
     @staticmethod
@@ -124,7 +115,11 @@ def _run_forward(
     bias: Tensor,
     *leaves: Tensor,
     keep: bool,
-) -> tuple[Tensor, list[Tensor], _Kept]:
+) -> tuple[Tensor, list[Tensor], list[Tensor]]:
+    """Features, the leaves after the window, and what the backward needs: the tape (tiles, T + 1, entries of a record,
+    lanes), the checkpoints (tiles, chunks of steps, entries of memory and link, lanes), and the features that went into
+    every step (T, B, H + R W).
+    """
     steps, batch = starts.shape
     shapes = [leaf.shape for leaf in leaves]
     sizes, width = _sizes(shapes), lanes(x.dtype)
@@ -155,14 +150,14 @@ def _run_forward(
         work,
     )
     run(partial(_forward, *arguments), threads)
-    return features, after, _Kept(tape, checkpoints, previous)
+    return features, after, [torch.from_numpy(tape), torch.from_numpy(checkpoints), previous]
 
 
 def _run_backward(
     ctx: Any, grad_features: Tensor | None, grad_leaves: Sequence[Tensor | None]
 ) -> tuple[Tensor | None, ...]:
-    starts, recurrent_weight, weight, features = ctx.saved_tensors
-    tape, checkpoints, previous = ctx.kept
+    starts, recurrent_weight, weight, features, *kept, previous = ctx.saved_tensors
+    tape, checkpoints = (tensor.numpy() for tensor in kept)
     steps, batch = starts.shape
     sizes, (tiles, _, _, width) = _sizes(ctx.shapes), checkpoints.shape
     wanted = ctx.needs_input_grad[5:]

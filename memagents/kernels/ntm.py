@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-import numpy as np
 import torch
 from numba import njit
 from torch import Tensor
@@ -99,12 +98,12 @@ def ntm_window(
 class _Window(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, starts: Tensor, sizes: Sizes, clip: float, *operands: Tensor) -> tuple[Tensor, ...]:
-        features, leaves, ctx.kept = _run_forward(starts, sizes, clip, *operands, keep=True)
+        features, leaves, kept = _run_forward(starts, sizes, clip, *operands, keep=True)
         _, recurrent_weight, weight, *_ = operands
         ctx.set_materialize_grads(False)
         ctx.sizes, ctx.clip = sizes, clip
         ctx.shapes = [operand.shape for operand in operands[4:]]
-        ctx.save_for_backward(starts, recurrent_weight, weight, features)
+        ctx.save_for_backward(starts, recurrent_weight, weight, features, *kept)
         return features, *leaves
 
     @staticmethod
@@ -115,7 +114,10 @@ class _Window(torch.autograd.Function):
 
 def _run_forward(
     starts: Tensor, sizes: Sizes, clip: float, *operands: Tensor, keep: bool
-) -> tuple[Tensor, list[Tensor], tuple[np.ndarray, np.ndarray, Tensor]]:
+) -> tuple[Tensor, list[Tensor], list[Tensor]]:
+    """Features, the leaves after the window, and what the backward needs: the tape (tiles, T + 1, entries of a record,
+    lanes), the flat initial state, and the features that went into every step (T, B, H + R W).
+    """
     x, recurrent_weight, weight, bias, *states = operands
     steps, batch = starts.shape
     width = lanes(x.dtype)
@@ -144,14 +146,14 @@ def _run_forward(
         scratch(x, threads, ntm_step.work_rows(sizes, width), width),
     )
     run(partial(_forward, *arguments), threads)
-    return features, after, (tape, initial, previous)
+    return features, after, [torch.from_numpy(tape), torch.from_numpy(initial), previous]
 
 
 def _run_backward(
     ctx: Any, grad_features: Tensor | None, grad_leaves: Sequence[Tensor | None]
 ) -> tuple[Tensor | None, ...]:
-    starts, recurrent_weight, weight, features = ctx.saved_tensors
-    tape, initial, previous = ctx.kept
+    starts, recurrent_weight, weight, features, *kept, previous = ctx.saved_tensors
+    tape, initial = (tensor.numpy() for tensor in kept)
     sizes, steps, (tiles, _, _, width) = ctx.sizes, len(starts), tape.shape
     begins, shapes = ctx.shapes[:3], ctx.shapes[3:]
     if grad_features is None:

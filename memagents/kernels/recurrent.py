@@ -16,7 +16,6 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 from numba import njit
 from torch import Tensor
@@ -182,20 +181,20 @@ def _widened(tensor: Tensor, size: int, more: int) -> Tensor:
 class _Window(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, kind: _Kind, starts: Tensor, *operands: Tensor) -> tuple[Tensor, ...]:
-        results, ctx.tape = _run_forward(kind, starts, *operands, keep=True)
+        results, tape = _run_forward(kind, starts, *operands, keep=True)
         ctx.kind = kind
-        ctx.save_for_backward(starts, operands[1])
+        ctx.save_for_backward(starts, operands[1], tape)
         return tuple(results)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        return (None, None, *_run_backward(ctx.kind, *ctx.saved_tensors, ctx.tape, *grads))
+        return (None, None, *_run_backward(ctx.kind, *ctx.saved_tensors, *grads))
 
 
 def _run_forward(
     kind: _Kind, starts: Tensor, x: Tensor, weight: Tensor, *others: Tensor, keep: bool
-) -> tuple[list[Tensor], np.ndarray]:
+) -> tuple[list[Tensor], Tensor]:
     (steps, batch), size, lanes = starts.shape, weight.shape[1], wide_lanes(x.dtype)
     units, (threads, rows) = size // lanes, _shares(starts, weight)
     hidden = x.new_empty(steps, batch, size)
@@ -216,11 +215,11 @@ def _run_forward(
         scratch(x, threads, kind.gates * units * size, lanes),
     )
     run(partial(kind.forward, *arguments), threads)
-    return [hidden, *after], tape
+    return [hidden, *after], torch.from_numpy(tape)
 
 
 def _run_backward(
-    kind: _Kind, starts: Tensor, weight: Tensor, tape: np.ndarray, grad_hidden: Tensor, *grad_after: Tensor
+    kind: _Kind, starts: Tensor, weight: Tensor, tape: Tensor, grad_hidden: Tensor, *grad_after: Tensor
 ) -> tuple[Tensor, ...]:
     (steps, batch), size, lanes = starts.shape, weight.shape[1], tape.shape[-1]
     units, (threads, rows) = size // lanes, _shares(starts, weight)
@@ -235,12 +234,12 @@ def _run_backward(
         grad_hidden.data_ptr(),
         tuple(leaf.data_ptr() for leaf in d_state),
         tuple(gates.data_ptr() for gates in d_gates),
-        tape[0],
+        tape[0].numpy(),
         scratch(weight, threads, kind.gates * units * size, lanes),
     )
     run(partial(kind.backward, *arguments), threads)
     d_products = d_gates[-1].flatten(0, 1)
-    previous = torch.from_numpy(tape).view(-1, kind.record * size)[: steps * batch, :size]
+    previous = tape.view(-1, kind.record * size)[: steps * batch, :size]
     d_weight = (previous.contiguous().t() @ d_products).t()  # this way around twice as fast
     d_biases = [d_products.sum(0)] * kind.biases
     return d_gates[0], d_weight, *d_biases, *d_state

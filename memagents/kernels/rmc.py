@@ -20,7 +20,7 @@ from torch.autograd.function import once_differentiable
 from memagents.kernels import rmc_step
 from memagents.kernels.rmc_step import Gradients, Norms, Room, Sizes, Tape, padded
 from memagents.kernels.simd import lanes
-from memagents.kernels.window import array, scratch
+from memagents.kernels.window import array, learning, scratch
 
 
 class Operands(NamedTuple):
@@ -69,7 +69,7 @@ def rmc_window(
     """
     sizes = _check_shapes(operands, weights, biases, starts, initial, heads)
     tensors = (*operands, *weights, *biases)
-    if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors):
+    if learning(tensors):
         return _Window.apply(starts, initial, sizes, *tensors)
     return _run_forward(starts, initial, sizes, tensors, keep=False)[0]
 
@@ -77,9 +77,9 @@ def rmc_window(
 class _Window(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, starts: Tensor, initial: Tensor, sizes: Sizes, *tensors: Tensor) -> Tensor:
-        after, ctx.tape, ctx.hidden = _run_forward(starts, initial, sizes, tensors, keep=True)
-        ctx.sizes = sizes
-        ctx.save_for_backward(starts, *tensors)
+        after, tape, hidden = _run_forward(starts, initial, sizes, tensors, keep=True)
+        ctx.sizes, ctx.count = sizes, len(tensors)
+        ctx.save_for_backward(starts, *tensors, *tape, *hidden)
         return after
 
     @staticmethod
@@ -118,9 +118,10 @@ def _run_forward(
 
 
 def _run_backward(ctx: Any, grad_after: Tensor) -> list[Tensor | None]:
-    starts, *tensors = ctx.saved_tensors
+    starts, *saved = ctx.saved_tensors
+    tensors, kept = saved[: ctx.count], saved[ctx.count :]
     operands, weights, biases = _parts(tensors)
-    sizes, tape, hidden = ctx.sizes, ctx.tape, ctx.hidden
+    sizes, tape, hidden = ctx.sizes, Tape(*kept[: len(Tape._fields)]), kept[len(Tape._fields) :]
     steps, like, numbers = len(starts), operands.memory, tuple(sizes)
     chunk = min(steps, -(-_CHUNK // (sizes.batch * sizes.slots)))
     grads, d_hidden, d_biases = _new_gradients(like, sizes, steps, chunk, len(hidden))

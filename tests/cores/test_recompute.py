@@ -26,9 +26,32 @@ def kept(name, steps, **core_kwargs):
     return sum(storages.values())
 
 
-@pytest.mark.parametrize(("name", "core_kwargs"), [("dnc", {"slots": 24}), ("rmc", {"slots": 4}), ("gtrxl", {})])
+@pytest.mark.parametrize(
+    ("name", "core_kwargs"),
+    [
+        ("dnc", {"slots": 24}),
+        ("ntm", {"slots": 24}),
+        ("lstm", {}),
+        ("rmc", {"slots": 4, "width": 32, "heads": 2}),
+        ("gtrxl", {}),
+    ],
+)
 def test_chunks_keep_less(name, core_kwargs):
     assert kept(name, 4, **core_kwargs) < 0.5 * kept(name, T, **core_kwargs)
+
+
+@pytest.mark.parametrize(
+    ("name", "core_kwargs", "of_a_step"),
+    [
+        ("dnc", {"slots": 24, "width": 24, "read_heads": 2}, 24 * 24),  # memory and links are computed again anyway
+        ("ntm", {"slots": 24, "width": 20}, 24 * 20),
+        ("lstm", {"hidden_size": 64}, 7 * 64),
+        ("rmc", {"slots": 4, "width": 32, "heads": 2}, 4 * 32 * 10),
+    ],
+)
+def test_autograd_knows_what_a_kernel_keeps(name, core_kwargs, of_a_step):
+    """A tape that is hidden from it could neither be left out of a chunk nor be moved elsewhere by its hooks."""
+    assert kept(name, T, **core_kwargs) > 4 * T * B * of_a_step
 
 
 def test_without_gradients_there_is_nothing_to_keep(monkeypatch):
