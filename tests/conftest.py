@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 WORLDS = Path(__file__).parent / "memenvs"
-KERNEL = re.compile(r"(?<![a-z])(dnc|ntm)(?![a-z])")  # cores whose kernels take a minute to compile
+KERNEL = re.compile(r"(?<![a-z])(dnc|ntm|rmc)(?![a-z])")  # cores whose kernels take a minute to compile
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -339,6 +339,7 @@ def compile_for_a_gpu():
         triton.compile(ASTSource(function, signature, own), target=GPUTarget("cuda", 90, 32))
 
 
+@pytest.mark.slow
 def test_the_kernels_compile_for_a_gpu_and_nothing_else_imports_triton(tmp_path):
     code = """
 import sys

@@ -100,9 +100,12 @@ SMALL = {  # levels, and one of how many states is looked at
     "KeyCorridorS3R1-v0": (1, 1),
     "PutNear-6x6-N2-v0": (2, 2),
 }
+LARGE = {"KeyCorridorS3R1-v0", "PutNear-6x6-N2-v0"}
 
 
-@pytest.mark.parametrize("name", SMALL)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] if name in LARGE else []) for name in SMALL]
+)
 def test_no_plan_is_shorter_from_anywhere(name):
     levels, every = SMALL[name]
     for level in draw_pool(f"MiniGrid-{name}", levels).records:

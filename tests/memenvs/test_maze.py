@@ -76,7 +76,7 @@ def view_by_minigrid(cells, pose, n):
     [
         ({}, 7),
         ({"size": (7, 25), "algorithm": "rooms", "loops": 0.2}, 7),
-        ({"size": 41, "algorithm": "kruskal"}, 7),
+        pytest.param({"size": 41, "algorithm": "kruskal"}, 7, marks=pytest.mark.slow),
         ({"size": 25, "loops": 1}, 15),
         ({**SEVERAL, "algorithm": "rooms"}, 7),
     ],

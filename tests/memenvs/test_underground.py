@@ -29,7 +29,7 @@ RANDOM = [
     {"stations": (2, 3), "exits": 1, "distance": 1, "labels": 1},
     {"stations": (5, 8), "exits": (1, 2), "two_way": True, "distance": (2, 4)},
     {"stations": 8, "exits": 7, "distance": 1, "labels": 7},
-    {"stations": (260, 280), "exits": (1, 7), "distance": (3, 9)},
+    pytest.param({"stations": (260, 280), "exits": (1, 7), "distance": (3, 9)}, marks=pytest.mark.slow),
 ]
 REAL = [
     {"map": "underground"},

@@ -6,7 +6,7 @@ import pytest
 
 from tests.memenvs.undergrounds import edges_of, graph_of, level_of, levels_of, make, number, single
 
-CASES = [{"budget": 40}, {"map": "zone1", "budget": 80}]
+CASES = [{"budget": 40}, pytest.param({"map": "zone1", "budget": 80}, marks=pytest.mark.slow)]
 
 
 class Account:

@@ -21,7 +21,7 @@ from tests.memenvs.undergrounds import (
     single,
 )
 
-CASES = [{}, {"lesson": 15}, {"map": "zone1", "distance": 4, "planning": 2}]
+CASES = [{}, {"lesson": 15}, pytest.param({"map": "zone1", "distance": 4, "planning": 2}, marks=pytest.mark.slow)]
 # Extended Data Table 5 of the paper: stations, exits, path.
 LESSONS = """1: 5-10 1-2 2-2; 2: 5-20 1-2 2-2; 3: 10-20 1-2 2-2; 4: 10-20 1-2 2-3; 5: 10-20 1-3 2-3; 6: 10-20 2-3 2-3;
 7: 10-20 2-3 2-4; 8: 10-20 2-4 2-4; 9: 10-25 2-4 2-4; 10: 10-25 2-4 2-5; 11: 10-25 2-4 2-5; 12: 15-25 2-4 2-5;

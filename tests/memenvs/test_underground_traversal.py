@@ -24,7 +24,7 @@ CASES = [
     {"path": (2, 6), "planning": 3},
     {"lesson": 1},
     {"lesson": 14},
-    {"map": "zone1", "lesson": 14, "path": 7},
+    pytest.param({"map": "zone1", "lesson": 14, "path": 7}, marks=pytest.mark.slow),
 ]
 # Extended Data Table 3 of the paper: stations, exits, path.
 LESSONS = """1: 3-10 2-4 1-1; 2: 3-10 2-4 1-2; 3: 5-10 2-4 1-3; 4: 5-10 2-4 1-4; 5: 10-15 2-4 1-4; 6: 10-15 2-4 1-5;
