@@ -63,7 +63,7 @@ class CorePolicy(BasePolicy):
         optimizer_kwargs: dict[str, Any] | None,
     ):
         if optimizer_kwargs is None:
-            optimizer_kwargs = {"eps": 1e-5} if optimizer_class is torch.optim.Adam else {}
+            optimizer_kwargs = {"eps": 1e-5, "fused": True} if optimizer_class is torch.optim.Adam else {}
         super().__init__(
             observation_space,
             action_space,

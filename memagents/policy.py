@@ -5,6 +5,7 @@ Letters in shapes: T steps, B batch rows, O the core's output size.
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -135,9 +136,9 @@ class MemoryPolicy(CorePolicy):
                 losses = {**losses, "recall": self.recall_weight * self.recall_error(encoded, outputs, starts)}
         return outputs, state, losses
 
-    def _precision(self) -> torch.autocast:
+    def _precision(self) -> AbstractContextManager:
         """The context of everything that ``mixed_precision`` makes faster."""
-        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.mixed_precision)
+        return torch.autocast(self.device.type, torch.bfloat16) if self.mixed_precision else nullcontext()
 
     def recall_error(self, encoded: Tensor, outputs: Tensor, starts: Tensor) -> Tensor:
         """How wrong the observation of ``recall_lag`` steps before is told: mean squared errors (T, B).

@@ -92,7 +92,8 @@ class WindowAlgorithm(MemoryAlgorithm):
             window.starts[t].copy_(torch.as_tensor(self._last_episode_starts))
             window.decisions[t].copy_(torch.as_tensor(self._decisions))
             # As while learning, or what is dropped at random would differ; a callback may have called predict.
-            self.policy.core.train()
+            if not self.policy.core.training:
+                self.policy.core.train()
             with torch.no_grad():
                 acted = self.choose(window.store_observation(t, self._last_obs), self._state, t)
             window.actions[t], window.values[t], window.log_probs[t] = acted.actions, acted.values, acted.log_probs
