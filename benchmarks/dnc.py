@@ -22,8 +22,7 @@ from typing import NamedTuple
 
 import torch
 import tyro
-from rich.console import Console
-from rich.table import Table
+from report import show, table
 from turns import fastest, peak_memory
 
 from memagents.cores.core import MemoryCore
@@ -122,9 +121,8 @@ def main(settings: Settings) -> None:
     """Print one table."""
     names = [name for name in CONTESTANTS if name != "PyPI dnc" or installed_package()]
     contestants = {name: CONTESTANTS[name] for name in names}
-    table = Table(title="DNC, forward + backward: ms (times the fused kernel), peak MiB")
-    for column in ("batch × steps", "memory", "reads", "controller", "threads", *names, "steps/s, fused"):
-        table.add_column(column, justify="right")
+    heads = ("batch × steps", "memory", "reads", "controller", "threads", *names, "steps/s, fused")
+    shown = table("DNC, forward + backward: ms (times the fused kernel), peak MiB", *heads)
     for size in SIZES:
         shape = [f"{size.batch} × {size.steps}", f"{size.slots} × {size.width}", str(size.heads), str(size.hidden)]
         for threads in settings.threads:
@@ -132,7 +130,7 @@ def main(settings: Settings) -> None:
             runs = {name: make(size, *options) for name, (make, *options) in contestants.items()}
             best = fastest(runs, settings.seconds)
             ratios = [f"{1e3 * best[name]:.1f} ({best[name] / best['fused']:.1f}×)" for name in names]
-            table.add_row(*shape, str(threads), *ratios, f"{size.batch * size.steps / best['fused']:,.0f}")
+            shown.add_row(*shape, str(threads), *ratios, f"{size.batch * size.steps / best['fused']:,.0f}")
         if settings.memory:
             small = size._replace(batch=2, steps=2)
             peaks = {
@@ -140,8 +138,8 @@ def main(settings: Settings) -> None:
                 for name, (make, *options) in contestants.items()
             }
             ratios = [f"{peaks[name]:.0f} MiB ({peaks[name] / peaks['fused']:.1f}×)" for name in names]
-            table.add_row(*shape, "memory", *ratios, "", end_section=True)
-    Console().print(table)
+            shown.add_row(*shape, "memory", *ratios, "")
+    show(shown)
     print(f"torch {torch.__version__}; every environment step counts once, forward and backward together")
 
 

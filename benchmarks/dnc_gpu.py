@@ -18,8 +18,7 @@ from typing import NamedTuple
 
 import torch
 import tyro
-from rich.console import Console
-from rich.table import Table
+from report import show, table
 
 from memagents.cores.core import MemoryCore
 from memagents.cores.dnc import DNC
@@ -181,14 +180,13 @@ def main(settings: Settings) -> None:
         print("no GPU: not measured")
         return
     device = torch.device(settings.device)
-    table = Table(title=f"DNC on {torch.cuda.get_device_name(device)}, forward + backward: time, share of the roofline")
+    title = f"DNC on {torch.cuda.get_device_name(device)}, forward + backward: time, share of the roofline"
     columns = ("batch × steps", "memory", "reads", "controller", *CONTESTANTS, "faster", "GB", "GFLOP", "difference")
-    for column in columns:
-        table.add_column(column, justify="right")
+    shown = table(title, *columns)
     with torch.cuda.device(device):
         for size in SIZES:
-            table.add_row(*row(size, settings, device))
-    Console(width=160).print(table)
+            shown.add_row(*row(size, settings, device))
+    show(shown)
     print(f"roofline: {settings.bandwidth / 1e12:g} TB/s, {settings.flops / 1e12:g} TFLOP/s; torch {torch.__version__}")
 
 

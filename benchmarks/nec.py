@@ -20,8 +20,7 @@ from pathlib import Path
 
 import torch
 import tyro
-from rich.console import Console
-from rich.table import Table
+from report import show, table
 from turns import fastest
 
 from memagents.nec.dictionary import Dictionary
@@ -71,11 +70,10 @@ def filled(entries: int, settings: Settings, search: str = "exact") -> Dictionar
     return dictionary
 
 
-def updates(settings: Settings, console: Console) -> None:
+def updates(settings: Settings) -> None:
     """A look-up, backward and a step of descent, beside the search alone."""
-    table = Table(title=f"An update of {settings.batch} queries, width {settings.width}, one thread: ms")
-    for name in ("entries", "matmul + topk", "look-up + update", "of it the search", "ratio"):
-        table.add_column(name, justify="right")
+    heads = ("entries", "matmul + topk", "look-up + update", "of it the search", "ratio")
+    shown = table(f"An update of {settings.batch} queries, width {settings.width}, one thread: ms", *heads)
     actions = torch.zeros(settings.batch, dtype=torch.int64)
     for entries in settings.entries:
         dictionary = filled(entries, settings)
@@ -94,8 +92,8 @@ def updates(settings: Settings, console: Console) -> None:
         }
         best = fastest(runs, settings.seconds)
         cells = [f"{1e3 * best[name]:.2f}" for name in ("plain", "update", "search")]
-        table.add_row(f"{entries:,}", *cells, f"{best['update'] / best['plain']:.2f}×")
-    console.print(table)
+        shown.add_row(f"{entries:,}", *cells, f"{best['update'] / best['plain']:.2f}×")
+    show(shown)
 
 
 def resident() -> int:
@@ -103,7 +101,7 @@ def resident() -> int:
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
-def memory_and_writes(settings: Settings, console: Console) -> None:
+def memory_and_writes(settings: Settings) -> None:
     """What a full dictionary takes, and many writes to it."""
     entries = max(settings.entries)
     filled(1000, settings)  # what is loaded and compiled once
@@ -116,24 +114,21 @@ def memory_and_writes(settings: Settings, console: Console) -> None:
         start = time.perf_counter()
         write(dictionary, entries + number * part, part, 100)
         rates.append(part / (time.perf_counter() - start))
-    table = Table(title=f"A dictionary of {entries:,} entries, width {settings.width}")
-    table.add_column("what")
-    table.add_column("measured", justify="right")
-    table.add_row("memory", f"{taken / 2**20:.0f} MiB")
-    table.add_row("of it keys and values", f"{least / 2**20:.0f} MiB ({taken / least:.2f}×)")
-    table.add_row(f"writes a second, the first {part:,} when full", f"{rates[0]:,.0f}")
-    table.add_row(f"the last {part:,} of {settings.writes:,}", f"{rates[-1]:,.0f} ({rates[-1] / rates[0]:.2f}×)")
-    table.add_row("memory that they took", f"{(resident() - begin) / 2**20:.0f} MiB")
-    console.print(table)
+    shown = table(f"A dictionary of {entries:,} entries, width {settings.width}", "what", "measured")
+    shown.add_row("memory", f"{taken / 2**20:.0f} MiB")
+    shown.add_row("of it keys and values", f"{least / 2**20:.0f} MiB ({taken / least:.2f}×)")
+    shown.add_row(f"writes a second, the first {part:,} when full", f"{rates[0]:,.0f}")
+    shown.add_row(f"the last {part:,} of {settings.writes:,}", f"{rates[-1]:,.0f} ({rates[-1] / rates[0]:.2f}×)")
+    shown.add_row("memory that they took", f"{(resident() - begin) / 2**20:.0f} MiB")
+    show(shown)
 
 
-def approximate(settings: Settings, console: Console) -> None:
+def approximate(settings: Settings) -> None:
     """FAISS beside the exact search, for keys that never move."""
     entries = max(settings.entries)
     exact, faiss = (filled(entries, settings, search) for search in ("exact", "faiss"))
-    table = Table(title=f"The search of {entries:,} keys that never move, width {settings.width}: ms")
-    for name in ("queries", "exact", "faiss", "ratio", "found"):
-        table.add_column(name, justify="right")
+    title = f"The search of {entries:,} keys that never move, width {settings.width}: ms"
+    shown = table(title, "queries", "exact", "faiss", "ratio", "found")
     for batch in (1, 8, settings.batch):
         queries = keys_of(batch, settings.width)
         runs = {"exact": lambda q=queries: exact._nearest(0, q), "faiss": lambda q=queries: faiss._nearest(0, q)}
@@ -141,22 +136,21 @@ def approximate(settings: Settings, console: Console) -> None:
         pairs = zip(exact._nearest(0, queries)[1].tolist(), faiss._nearest(0, queries)[1].tolist(), strict=True)
         found = sum(len(set(a) & set(b)) for a, b in pairs) / (batch * settings.neighbours)
         ratio = f"{best['faiss'] / best['exact']:.2f}×"
-        table.add_row(
+        shown.add_row(
             str(batch), f"{1e3 * best['exact']:.2f}", f"{1e3 * best['faiss']:.2f}", ratio, f"{100 * found:.0f} %"
         )
-    console.print(table)
+    show(shown)
 
 
 def main(settings: Settings) -> None:
     """Measure and print."""
     torch.set_num_threads(1)
-    console = Console()
-    memory_and_writes(settings, console)  # first: what others leave to be used again would not be seen
-    updates(settings, console)
+    memory_and_writes(settings)  # first: what others leave to be used again would not be seen
+    updates(settings)
     if importlib.util.find_spec("faiss") is None:
-        console.print("faiss-cpu is not installed: not measured")
+        print("faiss-cpu is not installed: not measured")
     else:
-        approximate(settings, console)
+        approximate(settings)
     print(f"torch {torch.__version__}; {settings.neighbours} neighbours")
 
 

@@ -13,16 +13,16 @@ import os
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 import torch
 import tyro
-from rich.console import Console
-from rich.table import Table
+from report import show, table
 from torch import Tensor, nn
+from turns import fastest
 
 from memagents import make_core
 from memagents.cores.core import MemoryCore, reset_steps
@@ -86,44 +86,32 @@ def contestants(name: str, hidden: int) -> dict[str, tuple[nn.Module, Run]]:
     return both | ({"torch between resets": (torchs, between_resets)} if name == "lstm" else {})
 
 
-def fastest(name: str, size: Size, resets: float, seconds: float) -> dict[str, float]:
-    """Seconds of the fastest turn of each."""
+def seconds_of(name: str, size: Size, resets: float, seconds: float) -> dict[str, float]:
+    """Of the fastest turn of each."""
     inputs, starts = torch.randn(size.steps, size.batch, INPUT_SIZE), torch.rand(size.steps, size.batch) < resets
-    ways = contestants(name, size.hidden)
 
-    def turn(way: str) -> float:
-        module, run = ways[way]
+    def turn(module: nn.Module, run: Callable[[Tensor, Tensor], Tensor]) -> None:
         module.zero_grad()
-        begin = time.perf_counter()
         run(inputs, starts).sum().backward()
-        return time.perf_counter() - begin
 
-    for way in ways:
-        turn(way)
-    best, end = dict.fromkeys(ways, float("inf")), time.perf_counter() + seconds
-    while time.perf_counter() < end:
-        for way in ways:
-            best[way] = min(best[way], turn(way))
-    return best
+    return fastest({way: partial(turn, *what) for way, what in contestants(name, size.hidden).items()}, seconds)
 
 
 def main(settings: Settings) -> None:
     """Print a table for each of the two."""
     for name in ("lstm", "gru"):
         names = list(contestants(name, 1))
-        table = Table(title=f"{name.upper()}, forward + backward: ms (times the fused kernel)")
-        for column in ("batch × steps", "units", "threads", "resets", *names):
-            table.add_column(column, justify="right")
+        heads = ("batch × steps", "units", "threads", "resets", *names)
+        shown = table(f"{name.upper()}, forward + backward: ms (times the fused kernel)", *heads)
         for size in SIZES:
             for threads in settings.threads:
                 torch.set_num_threads(threads)
                 for resets in settings.resets:
-                    best = fastest(name, size, resets, settings.seconds)
+                    best = seconds_of(name, size, resets, settings.seconds)
                     times = [f"{1e3 * best[way]:.2f} ({best[way] / best['fused']:.1f}×)" for way in names]
                     shape = [f"{size.batch} × {size.steps}", str(size.hidden), str(threads), f"{resets:.0%}"]
-                    table.add_row(*shape, *times)
-            table.add_section()
-        Console().print(table)
+                    shown.add_row(*shape, *times)
+        show(shown)
 
 
 if __name__ == "__main__":

@@ -19,8 +19,7 @@ from typing import NamedTuple
 
 import torch
 import tyro
-from rich.console import Console
-from rich.table import Table
+from report import show, table
 from torch import Tensor, nn
 from turns import fastest, peak_memory
 
@@ -146,11 +145,9 @@ CONTESTANTS = {"fused": (ours, True), "plain loop": (ours, False), "published": 
 
 def main(settings: Settings) -> None:
     """Print one table."""
-    table = Table(
-        title="RMC, forward + backward: ms (times the fused kernel), GFLOP/s and their share of the peak, peak MiB"
-    )
-    for column in ("batch × steps", "memory", "heads", "threads", *CONTESTANTS, "peak GFLOP/s", "steps/s, fused"):
-        table.add_column(column, justify="right")
+    title = "RMC, forward + backward: ms (times the fused kernel), GFLOP/s and their share of the peak, peak MiB"
+    heads = ("batch × steps", "memory", "heads", "threads", *CONTESTANTS, "peak GFLOP/s", "steps/s, fused")
+    shown = table(title, *heads)
     for size in SIZES:
         shape = [f"{size.batch} × {size.steps}", f"{size.slots} × {size.width}", f"{size.heads} × {size.head_size}"]
         for threads in settings.threads:
@@ -164,7 +161,7 @@ def main(settings: Settings) -> None:
                 ratio = f"{1e3 * best[name]:.1f} ({best[name] / best['fused']:.2f}×)"
                 cells.append(f"{ratio}\n{1e-9 * speed:.0f} GFLOP/s, {100 * speed / peak:.0f}%")
             rate = f"{size.batch * size.steps / best['fused']:,.0f}"
-            table.add_row(*shape, str(threads), *cells, f"{1e-9 * peak:.0f}", rate)
+            shown.add_row(*shape, str(threads), *cells, f"{1e-9 * peak:.0f}", rate)
         if settings.memory:
             small = size._replace(batch=2, steps=2)
             peaks = {
@@ -172,8 +169,8 @@ def main(settings: Settings) -> None:
                 for name, (make, *options) in CONTESTANTS.items()
             }
             cells = [f"{peaks[name]:.0f} MiB ({peaks[name] / peaks['fused']:.1f}×)" for name in CONTESTANTS]
-            table.add_row(*shape, "memory", *cells, end_section=True)
-    Console().print(table)
+            shown.add_row(*shape, "memory", *cells)
+    show(shown)
     print(f"torch {torch.__version__}; every environment step counts once, forward and backward together")
 
 

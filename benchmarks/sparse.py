@@ -17,7 +17,6 @@ import os
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +27,7 @@ import tyro
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from report import show, table
+from turns import fastest
 
 from memagents import make_core
 from memagents.cores.core import map_state
@@ -115,7 +115,7 @@ def searches(core: SparseMemoryCore, state, settings: Settings) -> Callable[[], 
     return run
 
 
-def fastest(slots: int, settings: Settings) -> dict[str, Times]:
+def times_of(slots: int, settings: Settings) -> dict[str, Times]:
     """Of each contestant."""
     names = [name for name in CORES if name != "DNC" or slots <= settings.dnc_slots]
     runs = {}
@@ -124,15 +124,7 @@ def fastest(slots: int, settings: Settings) -> dict[str, Times]:
         runs[name, ""] = window
         if search is not None:
             runs[name, SEARCH] = search
-    best = dict.fromkeys(runs, float("inf"))
-    for run in runs.values():
-        run()
-    end = time.perf_counter() + settings.seconds
-    while time.perf_counter() < end:
-        for key, run in runs.items():
-            begin = time.perf_counter()
-            run()
-            best[key] = min(best[key], time.perf_counter() - begin)
+    best = fastest(runs, settings.seconds)
     seconds = {key: value / settings.steps for key, value in best.items()}
     return {name: Times(seconds[name, ""], seconds.get((name, SEARCH), float("nan"))) for name in names}
 
@@ -192,7 +184,7 @@ def main(settings: Settings) -> None:
     """Measure, print, draw."""
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    times = {slots: fastest(slots, settings) for slots in sorted(settings.slots)}
+    times = {slots: times_of(slots, settings) for slots in sorted(settings.slots)}
     report(times, settings)
     draw(times, settings.figure)
 
