@@ -19,6 +19,7 @@ import torch
 import tyro
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator
 from report import show, table
 from turns import fastest, peak_memory
 
@@ -134,7 +135,7 @@ def tell(title: str, head: str, series: Series, digits: int = 0) -> None:
 
 def draw(panels: dict[str, Series], path: Path) -> None:
     """All of it over what grows, both logarithmic."""
-    figure = Figure((11, 3.6), dpi=130, layout="constrained", facecolor=PAPER)
+    figure = Figure((13, 3.6), dpi=130, layout="constrained", facecolor=PAPER)
     colours = dict(zip(["LSTM", "DNC", "NTM", "SAM", "DNC in chunks"], COLOURS, strict=False))
     for ax, (label, series) in zip(figure.subplots(1, len(panels)), panels.items(), strict=True):
         for name, values in series.items():
@@ -150,13 +151,18 @@ def draw(panels: dict[str, Series], path: Path) -> None:
             )
         ax.set_xscale("log", base=2)
         ax.set_yscale("log")
+        grown = list(next(iter(series.values())))
+        ax.set_xticks(grown[::2], [f"{n:,}" for n in grown[::2]])
+        ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        ax.yaxis.set_major_formatter("{x:,g}")
+        ax.minorticks_off()
         ax.set_xlabel(label, color=INK)
         ax.set_facecolor(PAPER)
         ax.grid(color=FAINT, linewidth=0.6)
         ax.tick_params(colors=INK, length=0, labelsize=8)
         ax.spines[["top", "right", "left"]].set_visible(False)
         ax.spines["bottom"].set_color(FAINT)
-        ax.margins(x=0.16)
+        ax.margins(x=0.2)
     FigureCanvasAgg(figure).print_png(path)
 
 
