@@ -76,7 +76,8 @@ class Replayed:
                     call()
             torch.cuda.current_stream().wait_stream(stream)
             graph = torch.cuda.CUDAGraph()
-            with torch.cuda.graph(graph, stream=stream):
+            # Of this thread alone the calls that a capture forbids are refused: another may be loading data.
+            with torch.cuda.graph(graph, stream=stream, capture_error_mode="thread_local"):
                 outputs = call()
         return graph.replay, outputs
 

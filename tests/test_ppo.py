@@ -11,6 +11,7 @@ from stable_baselines3.common.utils import LinearSchedule
 
 import memenvs  # noqa: F401
 from memagents import RecurrentPPO, core_names
+from memagents.graphs import Replayed, look
 from memagents.policy import Evaluated
 from memagents.ppo import masked_mean, normalize
 from memagents.rollout import Minibatch
@@ -381,3 +382,26 @@ def test_on_a_gpu(core, tmp_path):
     again = RecurrentPPO.load(tmp_path / "run", device="cpu")
     for name, tensor in again.policy.state_dict().items():
         assert torch.equal(tensor, agents["cuda"].policy.state_dict()[name].cpu())
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
+@pytest.mark.parametrize("core", core_names())
+def test_graphs_on_a_gpu(core):
+    """Acting by a graph is what is learned from, and a minibatch's update is, within rounding, that without a graph."""
+    kwargs = {"cls": RecurrentPPO, "device": "cuda", "cuda_graphs": True, "ent_coef": 0.1}
+    agent = make(core, gym.make_vec("memenvs/TMaze-v0", num_envs=8, length=3), **kwargs)
+    window = window_of(agent)
+    replayed = Replayed(agent._update, agent.device)
+    for numbers in ([0, 1, 2, 3], [7, 5, 6, 4], [2, 7]):
+        batch = window.minibatch(torch.tensor(numbers, device="cuda"))
+        clip, weight = (torch.rand((), dtype=torch.float64, device="cuda") for _ in range(2))
+        expected = agent._update(batch, clip, None, {"value_loss": weight})
+        found = replayed(batch, clip, None, {"value_loss": weight})
+        torch.testing.assert_close(tuple(found), tuple(expected), rtol=1e-3, atol=1e-5)
+        assert look(found.figures)["approx_kl"] < 1e-6  # nothing has been learned yet
+    del agent.train
+    before = {name: tensor.clone() for name, tensor in agent.policy.state_dict().items()}
+    agent.learn(3 * 13 * 8)
+    assert all(tensor.isfinite().all() for tensor in agent.policy.state_dict().values())
+    assert any(not torch.equal(tensor, before[name]) for name, tensor in agent.policy.state_dict().items())
