@@ -143,7 +143,10 @@ def make(core_name="gru", actions="discrete", **kwargs):
 
 @pytest.mark.parametrize(("core_name", "actions"), [("gru", "discrete"), ("rmc", "box"), ("memn2n", "multi_discrete")])
 def test_training_is_the_same_bit_for_bit(core_name, actions, monkeypatch):
-    """Coefficients follow schedules; a tape would keep those of its first minibatch if they were not tensors."""
+    """Coefficients follow schedules; a tape would keep those of its first minibatch if they were not tensors.
+
+    The cores are such as torch alone computes: a tape does not hear what a kernel of our own does on the CPU.
+    """
     monkeypatch.setattr("memagents.ppo.Replayed", Taped)
     monkeypatch.setattr(core, "reset_steps", lambda starts: [True] * len(starts))  # as on an accelerator
     schedules = {name: LinearSchedule(start, 0.0, 1.0) for name, start in (("clip_range", 0.1), ("ent_coef", 0.1))}
