@@ -276,7 +276,8 @@ class MemoryAlgorithm(BaseAlgorithm):
         :raises FloatingPointError: naming the quantity; the weights stay as they were
         """
         gradients, length = self.gradients(losses, self.loss_weights())
-        told, norm = look((losses, length))
+        told = look({**losses, "gradient_norm": length})
+        norm = told.pop("gradient_norm")
         self.descend(gradients, told, norm)
         return norm
 
@@ -291,7 +292,8 @@ class MemoryAlgorithm(BaseAlgorithm):
         """
         parameters = list(self.policy.parameters())
         self.policy.optimizer.zero_grad()
-        torch.stack([weights.get(name, 1.0) * loss for name, loss in losses.items()]).sum().backward()
+        weighted = [weights[name] * loss if name in weights else loss for name, loss in losses.items()]
+        torch.stack(weighted).sum().backward()
         norm = torch.nn.utils.clip_grad_norm_(parameters, self.max_grad_norm)
         return [parameter.grad for parameter in parameters], norm
 

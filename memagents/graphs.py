@@ -7,7 +7,7 @@ Python has launched the next; a graph launches them all at once.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, ClassVar, NamedTuple
 
@@ -109,7 +109,6 @@ def values_unchecked() -> Iterator[None]:
         Distribution.set_default_validate_args(before)
 
 
-def look(scalars: Any) -> Any:
-    """A tree of scalar tensors as one of numbers, by a single transfer from the device."""
-    leaves, structure = tree_flatten(scalars)
-    return tree_unflatten(torch.stack([leaf.detach() for leaf in leaves]).tolist(), structure)
+def look(scalars: Mapping[str, Tensor]) -> dict[str, float]:
+    """Scalar tensors as numbers, by a single transfer from the device."""
+    return dict(zip(scalars, torch.stack([scalar.detach() for scalar in scalars.values()]).tolist(), strict=True))

@@ -85,10 +85,13 @@ class RecurrentPPO(WindowAlgorithm):
     def train(self) -> None:
         """Epochs of minibatch updates on the window."""
         window = self._window
-        progress = self._current_progress_remaining
-        clip = self._coefficient(FloatSchedule(self.clip_range)(progress))
-        clip_vf = None if self.clip_range_vf is None else self._coefficient(FloatSchedule(self.clip_range_vf)(progress))
-        weights = {name: self._coefficient(weight) for name, weight in self.loss_weights().items()}
+        # Tensors, since they may follow schedules and an update must not depend on numbers.
+        clip = self._clip_range(self.clip_range)
+        clip_vf = None if self.clip_range_vf is None else self._clip_range(self.clip_range_vf)
+        weights = {
+            name: torch.tensor(weight, dtype=self.policy.dtype, device=self.device)
+            for name, weight in self.loss_weights().items()
+        }
         if self.normalize_advantage:
             normalize(window.advantages, window.decisions)
         log: dict[str, list[float]] = defaultdict(list)
@@ -96,13 +99,14 @@ class RecurrentPPO(WindowAlgorithm):
             divergences = []
             for batch in window.minibatches(self.minibatch_count()):
                 update = self._updating(batch, clip, clip_vf, weights)
-                losses, figures, norm = look(update[1:])
-                for name, value in {**losses, **figures}.items():
+                told = look({**update.losses, **update.figures, "gradient_norm": update.norm})
+                norm = told.pop("gradient_norm")
+                for name, value in told.items():
                     log[name].append(value)
-                divergences.append(figures["approx_kl"])
+                divergences.append(told["approx_kl"])
                 if self.target_kl is not None and divergences[-1] > 1.5 * self.target_kl:
                     break
-                self.descend(update.gradients, losses, norm)
+                self.descend(update.gradients, {name: told[name] for name in update.losses}, norm)
                 log["gradient_norm"].append(norm)
             self._n_updates += 1
             if self.target_kl is not None and max(divergences) > 1.5 * self.target_kl:
@@ -114,8 +118,9 @@ class RecurrentPPO(WindowAlgorithm):
         if self.policy.log_std is not None:
             self.logger.record("train/std", self.policy.log_std.exp().mean().item())
 
-    def _coefficient(self, value: float) -> Tensor:
-        """A number that may follow a schedule, for what must not depend on numbers; rounded as a float is."""
+    def _clip_range(self, schedule: float | Schedule) -> Tensor:
+        """The present ε, in float64, so that 1 ± ε is rounded once."""
+        value = FloatSchedule(schedule)(self._current_progress_remaining)
         return torch.tensor(value, dtype=torch.float64, device=self.device)
 
     def _update(self, batch: Minibatch, clip: Tensor, clip_vf: Tensor | None, weights: dict[str, Tensor]) -> Update:
