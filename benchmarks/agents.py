@@ -1,6 +1,6 @@
 """RecurrentPPO end to end on the Underground, a row a core: environment steps per second on a device and on the CPU.
 
-python benchmarks/agents.py --device cuda
+python benchmarks/agents.py --device cuda --cuda-graphs
 """
 
 from __future__ import annotations
@@ -11,11 +11,13 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import time
 from dataclasses import dataclass
+from itertools import pairwise
 
 import gymnasium as gym
 import torch
 import tyro
 from report import show, table
+from stable_baselines3.common.callbacks import BaseCallback
 
 import memenvs  # noqa: F401 — registers the environments
 from memagents import RecurrentPPO, as_vec_env, core_names
@@ -31,6 +33,7 @@ class Settings:
     :param windows: windows a measurement times, after one that warms up
     :param repeats: measurements, of which the fastest counts
     :param threads: torch threads
+    :param cuda_graphs: measure the device with CUDA graphs as well
     """
 
     device: str = "cpu"
@@ -39,33 +42,58 @@ class Settings:
     windows: int = 4
     repeats: int = 3
     threads: int = 2
+    cuda_graphs: bool = False
 
 
-def steps_per_second(core: str, device: str, settings: Settings) -> float:
+class Clock(BaseCallback):
+    """When each window began, and when the last one had been learned from."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.times: list[float] = []
+
+    def _on_rollout_start(self) -> None:
+        if self.model.device.type != "cpu":
+            torch.cuda.synchronize()
+        self.times.append(time.perf_counter())
+
+    def _on_training_end(self) -> None:
+        self._on_rollout_start()
+
+    def _on_step(self) -> bool:
+        return True
+
+
+def steps_per_second(core: str, device: str, graphs: bool, settings: Settings) -> float:
     """Collecting and learning together, 1 epoch of 4 minibatches."""
     env = as_vec_env(gym.make_vec("memenvs/Underground-v0", num_envs=settings.envs, copy=False))
     agent = RecurrentPPO(
-        "MlpPolicy", env, n_steps=settings.steps, n_epochs=1, policy_kwargs={"core": core}, device=device, seed=0
+        "MlpPolicy",
+        env,
+        n_steps=settings.steps,
+        n_epochs=1,
+        cuda_graphs=graphs,
+        policy_kwargs={"core": core},
+        device=device,
+        seed=0,
     )
-    window = settings.envs * settings.steps
-    agent.learn(window)
-    best = 0.0
-    for _ in range(settings.repeats):
-        begin = time.perf_counter()
-        agent.learn(settings.windows * window, reset_num_timesteps=False)
-        if device != "cpu":
-            torch.cuda.synchronize()
-        best = max(best, settings.windows * window / (time.perf_counter() - begin))
-    return best
+    window, clock = settings.envs * settings.steps, Clock()
+    agent.learn((1 + settings.repeats * settings.windows) * window, clock)  # at once, since every call records anew
+    marks = clock.times[1 :: settings.windows]
+    return settings.windows * window / min(end - begin for begin, end in pairwise(marks))
 
 
 def main(settings: Settings) -> None:
     """Measure every core on the CPU and, if it is another, on the device."""
     torch.set_num_threads(settings.threads)
-    devices = ["cpu"] if settings.device == "cpu" else ["cpu", settings.device]
+    ways = {"cpu": ("cpu", False)}
+    if settings.device != "cpu":
+        ways[settings.device] = (settings.device, False)
+        if settings.cuda_graphs:
+            ways[f"{settings.device} with graphs"] = (settings.device, True)
     title = f"RecurrentPPO on memenvs/Underground-v0, {settings.envs} environments, {settings.threads} thread(s)"
-    shown = table(title, "core", *(f"steps/s, {device}" for device in devices), "against lstm on the CPU")
-    results = {core: [steps_per_second(core, device, settings) for device in devices] for core in core_names()}
+    shown = table(title, "core", *(f"steps/s, {way}" for way in ways), "against lstm on the CPU")
+    results = {core: [steps_per_second(core, *way, settings) for way in ways.values()] for core in core_names()}
     for core, rates in results.items():
         shown.add_row(core, *(f"{rate:,.0f}" for rate in rates), f"{rates[0] / results['lstm'][0]:.2f}")
     show(shown)

@@ -11,7 +11,7 @@ import inspect
 import math
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -35,6 +35,7 @@ from memagents.conditioning import check_conditions
 from memagents.core_policy import CorePolicy
 from memagents.cores.core import State, draw_keys
 from memagents.encoding import is_picture
+from memagents.graphs import look
 from memagents.progress import ProgressBar, run_logger
 from memagents.vector import as_vec_env, decision_mask
 
@@ -274,17 +275,41 @@ class MemoryAlgorithm(BaseAlgorithm):
         :return: the gradient's norm before clipping
         :raises FloatingPointError: naming the quantity; the weights stay as they were
         """
-        weights = self.loss_weights()
-        self.policy.optimizer.zero_grad()
-        total = torch.stack([weights.get(name, 1.0) * loss for name, loss in losses.items()]).sum()
-        total.backward()
-        clipped = torch.nn.utils.clip_grad_norm_(self.policy.parameters(), self.max_grad_norm)
-        loss, norm = torch.stack([total.detach(), clipped]).tolist()
-        if not (math.isfinite(loss) and math.isfinite(norm)):
-            wrong = [name for name, value in losses.items() if not math.isfinite(value.item())]
-            raise self.not_finite(wrong or ["the norm of the gradient"])
-        self.policy.optimizer.step()
+        gradients, length = self.gradients(losses, self.loss_weights())
+        told = look({**losses, "gradient_norm": length})
+        norm = told.pop("gradient_norm")
+        self.descend(gradients, told, norm)
         return norm
+
+    def gradients(
+        self, losses: dict[str, Tensor], weights: Mapping[str, float | Tensor]
+    ) -> tuple[list[Tensor | None], Tensor]:
+        """The clipped gradients of the weighted sum of the losses, found without a look at the device.
+
+        :param losses: scalars
+        :param weights: of those losses that are not simply added
+        :return: for each parameter of the policy its gradient, None where it has no part; their norm before clipping
+        """
+        parameters = list(self.policy.parameters())
+        self.policy.optimizer.zero_grad()
+        weighted = [weights[name] * loss if name in weights else loss for name, loss in losses.items()]
+        torch.stack(weighted).sum().backward()
+        norm = torch.nn.utils.clip_grad_norm_(parameters, self.max_grad_norm)
+        return [parameter.grad for parameter in parameters], norm
+
+    def descend(self, gradients: Sequence[Tensor | None], losses: Mapping[str, float], norm: float) -> None:
+        """A step of the optimiser by :meth:`gradients`.
+
+        :param losses: what the gradients are of, as numbers
+        :param norm: of the gradients before clipping
+        :raises FloatingPointError: if one of these is not finite; the weights stay as they were
+        """
+        wrong = [name for name, loss in losses.items() if not math.isfinite(loss)]
+        if wrong or not math.isfinite(norm):
+            raise self.not_finite(wrong or ["the norm of the gradient"])
+        for parameter, gradient in zip(self.policy.parameters(), gradients, strict=True):
+            parameter.grad = gradient
+        self.policy.optimizer.step()
 
     def not_finite(self, names: Sequence[str]) -> FloatingPointError:
         """The error that ends ``learn``, with the names of what is not finite."""

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Sequence
-from functools import partial
 from itertools import accumulate
 from typing import Any
 
@@ -70,8 +70,8 @@ def _numbers_of(space: spaces.Space, normalize_images: bool, codes: bool) -> Cal
     if isinstance(space, spaces.Discrete | spaces.MultiDiscrete):
         counts = space.n if isinstance(space, spaces.Discrete) else space.nvec
         starts, sizes = (np.ravel(values).tolist() for values in (space.start, counts))
-        return partial(_one_hot, starts, sizes)
-    return partial(_floats, 255 if normalize_images and is_image_space(space) else 1)
+        return functools.partial(_one_hot, starts, sizes)
+    return functools.partial(_floats, 255 if normalize_images and is_image_space(space) else 1)
 
 
 def _as_they_are(values: Tensor, dtype: torch.dtype) -> Tensor:
@@ -84,9 +84,15 @@ def _floats(divisor: int, values: Tensor, dtype: torch.dtype) -> Tensor:
 
 def _one_hot(starts: list[int], sizes: list[int], values: Tensor, dtype: torch.dtype) -> Tensor:
     """(B, ...) integers of a discrete space, the k-th from ``starts[k]``, as (B, sum(sizes)) joined one-hot vectors."""
-    offsets = [place - start for place, start in zip(accumulate([0, *sizes[:-1]]), starts, strict=True)]
-    places = values.reshape(len(values), -1).long() + torch.tensor(offsets, device=values.device)
+    offsets = tuple(place - start for place, start in zip(accumulate([0, *sizes[:-1]]), starts, strict=True))
+    places = values.reshape(len(values), -1).long() + _integers(offsets, values.device)
     return torch.zeros(len(values), sum(sizes), dtype=dtype, device=values.device).scatter_(1, places, 1.0)
+
+
+@functools.cache
+def _integers(values: tuple[int, ...], device: torch.device) -> Tensor:
+    """On the device for good: to copy them there would have to be waited for, which a CUDA graph cannot."""
+    return torch.tensor(values, device=device)
 
 
 class FlatEncoder(BaseFeaturesExtractor):

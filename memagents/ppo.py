@@ -3,17 +3,31 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from typing import Any, ClassVar
+from collections.abc import Callable
+from typing import Any, ClassVar, NamedTuple
 
 import torch
+from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.type_aliases import Schedule
 from stable_baselines3.common.utils import FloatSchedule, explained_variance
 from torch import Tensor
 
 from memagents.checks import in_range
+from memagents.core_policy import Acted
+from memagents.cores.core import State
+from memagents.graphs import Replayed, look
 from memagents.policy import Evaluated
 from memagents.rollout import Minibatch
 from memagents.window_algorithm import WindowAlgorithm
+
+
+class Update(NamedTuple):
+    """What a minibatch gives: for each parameter its clipped gradient, None where it has no part; else scalars."""
+
+    gradients: list[Tensor | None]
+    losses: dict[str, Tensor]
+    figures: dict[str, Tensor]
+    norm: Tensor  # of the gradients before clipping
 
 
 class RecurrentPPO(WindowAlgorithm):
@@ -27,12 +41,15 @@ class RecurrentPPO(WindowAlgorithm):
     :param clip_range_vf: the same around the old values, or None for no clipping
     :param normalize_advantage: advantages of the whole window to mean 0 and standard deviation 1
     :param target_kl: stop the epochs of a window beyond 1.5 times this approximate divergence, or None
+    :param cuda_graphs: on a CUDA device, record what acting and a minibatch's update ask of it, once in each call of
+        ``learn``, and replay it from then on (see :class:`memagents.graphs.Replayed`); without effect on other devices.
+        The state that acting gives is then written over in the next step
     :param kwargs: see :class:`memagents.window_algorithm.WindowAlgorithm`
     """
 
     hyperparameters: ClassVar[tuple[str, ...]] = (
         *WindowAlgorithm.hyperparameters,
-        *("clip_range", "clip_range_vf", "normalize_advantage", "target_kl"),
+        *("clip_range", "clip_range_vf", "normalize_advantage", "target_kl", "cuda_graphs"),
     )
 
     def __init__(
@@ -45,33 +62,52 @@ class RecurrentPPO(WindowAlgorithm):
         clip_range_vf: float | Schedule | None = None,
         normalize_advantage: bool = True,
         target_kl: float | None = None,
+        cuda_graphs: bool = False,
         **kwargs: Any,
     ):
         self.clip_range, self.clip_range_vf = clip_range, clip_range_vf
         self.normalize_advantage = bool(normalize_advantage)
         self.target_kl = target_kl if target_kl is None else in_range("target_kl", target_kl, 0)
+        self.cuda_graphs = bool(cuda_graphs)
         super().__init__(policy, env, learning_rate, **kwargs)
+
+    def _setup_learn(self, *args: Any, **kwargs: Any) -> tuple[int, BaseCallback]:
+        result = super()._setup_learn(*args, **kwargs)
+        self._acting: Callable[..., Acted] = self.policy
+        self._updating: Callable[..., Update] = self._update
+        if self.cuda_graphs:  # new ones: the policy, and what is constant in them, may have changed
+            self._acting, self._updating = (Replayed(f, self.device) for f in (self.policy, self._update))
+        return result
+
+    def choose(self, observations: Any, state: State, t: int) -> Acted:
+        return self._acting(observations, state, self._window.starts[t])
 
     def train(self) -> None:
         """Epochs of minibatch updates on the window."""
         window = self._window
-        progress = self._current_progress_remaining
-        clip = FloatSchedule(self.clip_range)(progress)
-        clip_vf = None if self.clip_range_vf is None else FloatSchedule(self.clip_range_vf)(progress)
+        # Tensors, since they may follow schedules and an update must not depend on numbers.
+        clip = self._clip_range(self.clip_range)
+        clip_vf = None if self.clip_range_vf is None else self._clip_range(self.clip_range_vf)
+        weights = {
+            name: torch.tensor(weight, dtype=self.policy.dtype, device=self.device)
+            for name, weight in self.loss_weights().items()
+        }
         if self.normalize_advantage:
             normalize(window.advantages, window.decisions)
         log: dict[str, list[float]] = defaultdict(list)
         for _ in range(self.n_epochs):
             divergences = []
             for batch in window.minibatches(self.minibatch_count()):
-                evaluated = self.policy.evaluate_actions(
-                    batch.observations, batch.actions, batch.initial_state, batch.starts
-                )
-                losses = self._losses(batch, evaluated, clip, clip_vf, log)
-                divergences.append(log["approx_kl"][-1])
+                update = self._updating(batch, clip, clip_vf, weights)
+                told = look({**update.losses, **update.figures, "gradient_norm": update.norm})
+                norm = told.pop("gradient_norm")
+                for name, value in told.items():
+                    log[name].append(value)
+                divergences.append(told["approx_kl"])
                 if self.target_kl is not None and divergences[-1] > 1.5 * self.target_kl:
                     break
-                log["gradient_norm"].append(self.step_optimizer(losses))
+                self.descend(update.gradients, {name: told[name] for name in update.losses}, norm)
+                log["gradient_norm"].append(norm)
             self._n_updates += 1
             if self.target_kl is not None and max(divergences) > 1.5 * self.target_kl:
                 break
@@ -82,10 +118,22 @@ class RecurrentPPO(WindowAlgorithm):
         if self.policy.log_std is not None:
             self.logger.record("train/std", self.policy.log_std.exp().mean().item())
 
+    def _clip_range(self, schedule: float | Schedule) -> Tensor:
+        """The present ε, in float64, so that 1 ± ε is rounded once."""
+        value = FloatSchedule(schedule)(self._current_progress_remaining)
+        return torch.tensor(value, dtype=torch.float64, device=self.device)
+
+    def _update(self, batch: Minibatch, clip: Tensor, clip_vf: Tensor | None, weights: dict[str, Tensor]) -> Update:
+        """From a minibatch to its gradients, without a look at the device."""
+        evaluated = self.policy.evaluate_actions(batch.observations, batch.actions, batch.initial_state, batch.starts)
+        losses, figures = self._losses(batch, evaluated, clip, clip_vf)
+        gradients, norm = self.gradients(losses, weights)
+        return Update(gradients, {name: loss.detach() for name, loss in losses.items()}, figures, norm)
+
     def _losses(
-        self, batch: Minibatch, evaluated: Evaluated, clip: float, clip_vf: float | None, log: dict[str, list[float]]
-    ) -> dict[str, Tensor]:
-        """The losses of a minibatch (scalars), and their figures into the log."""
+        self, batch: Minibatch, evaluated: Evaluated, clip: Tensor, clip_vf: Tensor | None
+    ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """The losses of a minibatch and what else is told of it, scalars."""
         log_ratio = evaluated.log_probs - batch.log_probs
         ratio = log_ratio.exp()
         surrogate = torch.min(batch.advantages * ratio, batch.advantages * ratio.clamp(1 - clip, 1 + clip))
@@ -99,12 +147,11 @@ class RecurrentPPO(WindowAlgorithm):
             **{f"{name}_loss": loss.mean() for name, loss in evaluated.losses.items()},
         }
         with torch.no_grad():
-            figures = {name: loss.detach() for name, loss in losses.items()}
-            figures["approx_kl"] = masked_mean(ratio - 1 - log_ratio, batch.decisions)
-            figures["clip_fraction"] = masked_mean(((ratio - 1).abs() > clip).to(ratio.dtype), batch.decisions)
-            for name, value in zip(figures, torch.stack(list(figures.values())).tolist(), strict=True):
-                log[name].append(value)
-        return losses
+            figures = {
+                "approx_kl": masked_mean(ratio - 1 - log_ratio, batch.decisions),
+                "clip_fraction": masked_mean(((ratio - 1).abs() > clip).to(ratio.dtype), batch.decisions),
+            }
+        return losses, figures
 
 
 def masked_mean(values: Tensor, mask: Tensor) -> Tensor:

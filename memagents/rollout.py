@@ -83,7 +83,13 @@ class Window:
         """The environments in random order, dealt into ``count`` sets, each with its whole window."""
         order = torch.randperm(self.rows).to(self.device)
         for rows in order.tensor_split(count):
-            yield Minibatch(self, rows)
+            yield self.minibatch(rows)
+
+    def minibatch(self, rows: Tensor) -> Minibatch:
+        """Some of the environments (by their numbers), with their whole window."""
+        observations = map_observations(lambda values: values[:, rows], self.observations)
+        others = (getattr(self, name)[:, rows] for name in Minibatch._fields[3:])
+        return Minibatch(rows, observations, select_rows(self.initial_state, rows), *others)
 
 
 def advantages(
@@ -113,17 +119,12 @@ def advantages(
     return result
 
 
-class Minibatch:
-    """Some environments of a window: every attribute (T, rows, ...), the initial state (rows, ...)."""
+class Minibatch(NamedTuple):
+    """Some environments of a window: their numbers, the state before it (rows, ...), all else (T, rows, ...)."""
 
-    def __init__(self, window: Window, rows: Tensor):
-        self.observations: Observations = map_observations(lambda values: values[:, rows], window.observations)
-        self.initial_state = select_rows(window.initial_state, rows)
-        self.rows = rows
-        for name in ("actions", "starts", "ends", "decisions", "labels", "rewards", "values", "log_probs", "bootstrap"):
-            setattr(self, name, getattr(window, name)[:, rows])
-        self.advantages, self.returns = window.advantages[:, rows], window.returns[:, rows]
-
+    rows: Tensor
+    observations: Observations
+    initial_state: State
     actions: Tensor
     starts: Tensor
     ends: Tensor
@@ -133,6 +134,8 @@ class Minibatch:
     values: Tensor
     log_probs: Tensor
     bootstrap: Tensor
+    advantages: Tensor
+    returns: Tensor
 
 
 # --- episodes that a time limit cut ---------------------------------------------------------------------------------

@@ -206,18 +206,20 @@ class PPOSettings(WindowSettings):
     :param clip_range_vf: the same around the old values; by default values are not clipped
     :param normalize_advantage: advantages of a window to mean 0 and standard deviation 1
     :param target_kl: stop the epochs of a window beyond 1.5 times this divergence; by default never
+    :param cuda_graphs: on a CUDA device, record acting and updates as CUDA graphs and replay them
     """
 
     algorithm: ClassVar[str] = "RecurrentPPO"
     arguments: ClassVar[tuple[str, ...]] = (
         *WindowSettings.arguments,
-        *("clip_range", "clip_range_vf", "normalize_advantage", "target_kl"),
+        *("clip_range", "clip_range_vf", "normalize_advantage", "target_kl", "cuda_graphs"),
     )
 
     clip_range: float = 0.2
     clip_range_vf: float | None = None
     normalize_advantage: bool = True
     target_kl: float | None = None
+    cuda_graphs: bool = False
 
 
 @dataclass(kw_only=True)

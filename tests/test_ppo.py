@@ -11,6 +11,7 @@ from stable_baselines3.common.utils import LinearSchedule
 
 import memenvs  # noqa: F401
 from memagents import RecurrentPPO, core_names
+from memagents.graphs import Replayed, look
 from memagents.policy import Evaluated
 from memagents.ppo import masked_mean, normalize
 from memagents.rollout import Minibatch
@@ -34,9 +35,9 @@ class Watched(RecurrentPPO):
         self.seen[-1].append((batch, evaluated))
         return super()._losses(batch, evaluated, *args)
 
-    def step_optimizer(self, losses):
-        self.steps[-1].append(super().step_optimizer(losses))
-        return self.steps[-1][-1]
+    def descend(self, gradients, losses, norm):
+        super().descend(gradients, losses, norm)
+        self.steps[-1].append(norm)
 
 
 def make(core="lstm", env=None, cls=Watched, **kwargs):
@@ -55,15 +56,10 @@ def window_of(agent):
 def gradient(agent, batch):
     """Of the sum of all losses on a minibatch, as one vector."""
     evaluated = agent.policy.evaluate_actions(batch.observations, batch.actions, batch.initial_state, batch.starts)
-    losses = RecurrentPPO._losses(agent, batch, evaluated, 0.2, None, _Log())
+    losses, _ = RecurrentPPO._losses(agent, batch, evaluated, 0.2, None)
     agent.policy.zero_grad()
     sum(losses.values()).backward()
     return torch.cat([p.grad.flatten() for p in agent.policy.parameters() if p.grad is not None])
-
-
-class _Log(dict):
-    def __missing__(self, _):
-        return []
 
 
 # --- gold tests -----------------------------------------------------------------------------------------------------
@@ -119,8 +115,8 @@ def test_a_permuted_batch_has_the_same_gradient(core):
     agent = make(core, dummy(5, tells=True), ent_coef=0.1)
     agent.policy.double()
     window = window_of(agent)
-    straight = gradient(agent, Minibatch(window, torch.arange(5)))
-    permuted = gradient(agent, Minibatch(window, torch.tensor([3, 0, 4, 2, 1])))
+    straight = gradient(agent, window.minibatch(torch.arange(5)))
+    permuted = gradient(agent, window.minibatch(torch.tensor([3, 0, 4, 2, 1])))
     assert straight.abs().max() > 1e-3
     torch.testing.assert_close(permuted, straight, rtol=0, atol=1e-12)
 
@@ -132,24 +128,24 @@ def test_steps_without_a_decision_train_the_critic_alone():
     idle = ~window.decisions
     assert 0.2 < idle.double().mean() < 0.8
     everyone = torch.arange(4)
-    before = gradient(agent, Minibatch(window, everyone))
+    before = gradient(agent, window.minibatch(everyone))
     window.advantages[idle] = 1e6
     window.log_probs[idle] -= 50
     window.actions[idle] = (window.actions[idle] + 1) % 3
-    torch.testing.assert_close(gradient(agent, Minibatch(window, everyone)), before, rtol=0, atol=1e-12)
+    torch.testing.assert_close(gradient(agent, window.minibatch(everyone)), before, rtol=0, atol=1e-12)
     window.returns[idle] += 1
-    after = gradient(agent, Minibatch(window, everyone))
+    after = gradient(agent, window.minibatch(everyone))
     assert (after - before).abs().max() > 1e-3
     window.returns[idle] -= 1
     window.advantages[~idle] += 1
-    assert (gradient(agent, Minibatch(window, everyone)) - before).abs().max() > 1e-3
+    assert (gradient(agent, window.minibatch(everyone)) - before).abs().max() > 1e-3
 
 
 def test_no_decision_at_all_is_no_error():
     agent = make(env=dummy(4), ent_coef=0.1)
     window = window_of(agent)
     window.decisions[:] = False
-    assert gradient(agent, Minibatch(window, torch.arange(4))).isfinite().all()
+    assert gradient(agent, window.minibatch(torch.arange(4))).isfinite().all()
     assert masked_mean(torch.tensor([1.0, math.nan]), torch.tensor([False, False])) == 0
 
 
@@ -178,25 +174,12 @@ def test_the_losses_are_the_papers(clip_vf):
     old, new, advantages, values, predicted, returns, entropy = (rng.normal(size=shape) for _ in range(7))
     decisions = rng.random(shape) < 0.6
     agent = make()
-    batch = Minibatch.__new__(Minibatch)
-    for name, array in (
-        ("log_probs", old),
-        ("advantages", advantages),
-        ("values", values),
-        ("returns", returns),
-        ("decisions", decisions),
-    ):
-        setattr(batch, name, torch.from_numpy(array))
+    arrays = {"log_probs": old, "advantages": advantages, "values": values, "returns": returns, "decisions": decisions}
+    tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
+    batch = Minibatch(**{**dict.fromkeys(Minibatch._fields), **tensors})
     ponder = torch.from_numpy(rng.normal(size=shape))
     evaluated = Evaluated(*(torch.from_numpy(a) for a in (predicted, new, entropy)), None, {"ponder": ponder})
-    log = {}
-
-    class Log(dict):
-        def __missing__(self, name):
-            self[name] = log[name] = []
-            return self[name]
-
-    losses = RecurrentPPO._losses(agent, batch, evaluated, clip, clip_vf, Log())
+    losses, figures = RecurrentPPO._losses(agent, batch, evaluated, clip, clip_vf)
     surrogates, divergences, clipped, entropies, errors = [], [], [], [], []
     for t in range(shape[0]):
         for b in range(shape[1]):
@@ -220,16 +203,15 @@ def test_the_losses_are_the_papers(clip_vf):
     assert losses.keys() == expected.keys()
     for name, value in expected.items():
         assert losses[name].item() == pytest.approx(value, abs=1e-12)
-        assert log[name] == [pytest.approx(value, abs=1e-12)]
-    assert log["approx_kl"] == [pytest.approx(np.mean(divergences), abs=1e-12)]
-    assert log["clip_fraction"] == [pytest.approx(np.mean(clipped), abs=1e-12)]
+    assert figures.keys() == {"approx_kl", "clip_fraction"}
+    assert figures["approx_kl"].item() == pytest.approx(np.mean(divergences), abs=1e-12)
+    assert figures["clip_fraction"].item() == pytest.approx(np.mean(clipped), abs=1e-12)
 
 
 def test_the_sum_is_weighted():
-    agent = make(ent_coef=0.25, vf_coef=0.125, max_grad_norm=100.0)
+    agent = make(cls=RecurrentPPO, ent_coef=0.25, vf_coef=0.125, max_grad_norm=100.0)
     names = ["policy_gradient_loss", "value_loss", "entropy_loss", "ponder_loss"]
     bias = agent.policy.value_net.bias
-    agent.step_optimizer = lambda losses: RecurrentPPO.step_optimizer(agent, losses)
     norms = [agent.step_optimizer({name: 3 * bias.sum()}) for name in names]
     assert norms == pytest.approx([3, 3 * 0.125, 3 * 0.25, 3])
 
@@ -299,9 +281,9 @@ def test_schedules_of_clipping(monkeypatch):
     clips = []
 
     class Clips(RecurrentPPO):
-        def _losses(self, batch, evaluated, clip, clip_vf, log):
+        def _losses(self, batch, evaluated, clip, clip_vf):
             clips.append((clip, clip_vf))
-            return super()._losses(batch, evaluated, clip, clip_vf, log)
+            return super()._losses(batch, evaluated, clip, clip_vf)
 
     make(cls=Clips, n_epochs=1, n_minibatches=1, clip_range=lambda left: left, clip_range_vf=0.5).learn(2 * 52)
     assert clips == [(0.5, 0.5), (0.0, 0.5)]
@@ -400,3 +382,26 @@ def test_on_a_gpu(core, tmp_path):
     again = RecurrentPPO.load(tmp_path / "run", device="cpu")
     for name, tensor in again.policy.state_dict().items():
         assert torch.equal(tensor, agents["cuda"].policy.state_dict()[name].cpu())
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
+@pytest.mark.parametrize("core", core_names())
+def test_graphs_on_a_gpu(core):
+    """Acting by a graph is what is learned from, and a minibatch's update is, within rounding, that without a graph."""
+    kwargs = {"cls": RecurrentPPO, "device": "cuda", "cuda_graphs": True, "ent_coef": 0.1}
+    agent = make(core, gym.make_vec("memenvs/TMaze-v0", num_envs=8, length=3), **kwargs)
+    window = window_of(agent)
+    replayed = Replayed(agent._update, agent.device)
+    for numbers in ([0, 1, 2, 3], [7, 5, 6, 4], [2, 7]):
+        batch = window.minibatch(torch.tensor(numbers, device="cuda"))
+        clip, weight = (torch.rand((), dtype=torch.float64, device="cuda") for _ in range(2))
+        expected = agent._update(batch, clip, None, {"value_loss": weight})
+        found = replayed(batch, clip, None, {"value_loss": weight})
+        torch.testing.assert_close(tuple(found), tuple(expected), rtol=1e-3, atol=1e-5)
+        assert look(found.figures)["approx_kl"] < 1e-6  # nothing has been learned yet
+    del agent.train
+    before = {name: tensor.clone() for name, tensor in agent.policy.state_dict().items()}
+    agent.learn(3 * 13 * 8)
+    assert all(tensor.isfinite().all() for tensor in agent.policy.state_dict().values())
+    assert any(not torch.equal(tensor, before[name]) for name, tensor in agent.policy.state_dict().items())

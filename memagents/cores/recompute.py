@@ -26,7 +26,8 @@ def unroll_in_chunks(core: MemoryCore, inputs: Tensor, state: State, starts: Ten
     core.check_window(inputs, starts)
     chunks = []
     for x, begins in zip(inputs.split(steps), starts.split(steps), strict=True):
-        chunk = checkpoint(core.unroll, x, state, begins, use_reentrant=False)
+        # A core's draws come from its state, not from torch's generator (which a CUDA graph could not be asked for).
+        chunk = checkpoint(core.unroll, x, state, begins, use_reentrant=False, preserve_rng_state=False)
         state = chunk.state
         chunks.append(chunk)
     losses = {name: torch.cat([chunk.losses[name] for chunk in chunks]) for name in chunks[0].losses}
