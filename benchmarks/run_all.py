@@ -37,7 +37,7 @@ CPU = {
     "recurrent_ppo": ("--seeds", "3", "--steps", "60000", "--figure", str(DOCUMENT.with_name("cartpole.png"))),
 }
 GPU = {
-    "agents": ("--envs", "4096", "--device", "cuda"),
+    "agents": ("--envs", "4096", "--device", "cuda", "--cuda-graphs"),
     "dnc_gpu": (),
 }
 

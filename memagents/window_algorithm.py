@@ -6,7 +6,6 @@ simply follow its policy, overrides ``choose``.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import numpy as np
@@ -73,8 +72,6 @@ class WindowAlgorithm(MemoryAlgorithm):
         super()._setup_model()
         if self.env is not None and self.n_minibatches is not None and self.n_minibatches > self.n_envs:
             raise ValueError(f"n_minibatches must be at most the number of environments ({self.n_envs})")
-        if self.device.type == "cuda":
-            fuse(self.policy.optimizer, self.policy.optimizer_kwargs)
 
     def _setup_learn(self, *args: Any, **kwargs: Any) -> tuple[int, BaseCallback]:
         result = super()._setup_learn(*args, **kwargs)
@@ -149,15 +146,3 @@ class WindowAlgorithm(MemoryAlgorithm):
             "value_loss": self.vf_coef,
             "entropy_loss": FloatSchedule(self.ent_coef)(self._current_progress_remaining),
         }
-
-
-def fuse(optimizer: torch.optim.Optimizer, chosen: Mapping[str, Any]) -> None:
-    """Let Adam make a step in one kernel, where it can and the user has not chosen how it does.
-
-    :param chosen: what the optimiser was made with
-    """
-    if type(optimizer) not in (torch.optim.Adam, torch.optim.AdamW) or chosen.keys() & {"foreach", "fused"}:
-        return
-    for group in optimizer.param_groups:
-        if all(parameter.is_floating_point() for parameter in group["params"]):
-            group["fused"] = True
