@@ -63,7 +63,7 @@ class CorePolicy(BasePolicy):
         optimizer_kwargs: dict[str, Any] | None,
     ):
         if optimizer_kwargs is None:
-            optimizer_kwargs = {"eps": 1e-5, "fused": True} if optimizer_class is torch.optim.Adam else {}
+            optimizer_kwargs = {"eps": 1e-5} if optimizer_class is torch.optim.Adam else {}
         super().__init__(
             observation_space,
             action_space,
@@ -89,7 +89,11 @@ class CorePolicy(BasePolicy):
             {"name": "memory", "params": list(self.core.parameters())},
         ]
         groups = [group for group in groups if group["params"]]
-        return self.optimizer_class(groups, lr=learning_rate, **self.optimizer_kwargs)  # type: ignore[call-arg]
+        kwargs = dict(self.optimizer_kwargs)
+        plain = all(parameter.is_floating_point() for parameter in self.parameters())
+        if self.optimizer_class in (torch.optim.Adam, torch.optim.AdamW) and plain and "foreach" not in kwargs:
+            kwargs.setdefault("fused", True)  # one pass over all weights
+        return self.optimizer_class(groups, lr=learning_rate, **kwargs)  # type: ignore[call-arg]
 
     @property
     def dtype(self) -> torch.dtype:

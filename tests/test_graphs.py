@@ -9,14 +9,12 @@ from typing import NamedTuple
 import pytest
 import torch
 from stable_baselines3.common.utils import LinearSchedule
-from torch.optim import SGD, Adam, AdamW
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map_only
 
 from memagents import RecurrentPPO, core_names
 from memagents.cores import core
 from memagents.graphs import Replayed, look, values_unchecked
-from memagents.window_algorithm import fuse
 from tests.cores.test_catalogue import SMALL
 from tests.toys import ACTIONS, dummy
 
@@ -236,29 +234,3 @@ def test_a_look_would_be_seen():
         with pytest.raises((RuntimeError, TypeError)):
             unseen(agent)
         assert len(calls) == 3
-
-
-# --- the optimiser --------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("optimizer_class", "kwargs", "fused"),
-    [(Adam, {}, True), (AdamW, {"eps": 1e-4}, True), (Adam, {"foreach": True}, False), (SGD, {}, False)],
-)
-def test_adam_is_fused_unless_another_way_was_chosen(optimizer_class, kwargs, fused):
-    weights = [torch.nn.Parameter(torch.ones(3)) for _ in range(2)]
-    ours, plain = (optimizer_class([weight], lr=0.1, **kwargs) for weight in weights)
-    fuse(ours, kwargs)
-    assert bool(ours.param_groups[0].get("fused")) == fused
-    for _ in range(3):
-        for weight in weights:
-            weight.grad = torch.tensor([1.0, -2.0, 0.5])
-        ours.step()
-        plain.step()
-    torch.testing.assert_close(*weights)
-
-
-def test_adam_of_complex_weights_is_not_fused():
-    optimizer = Adam([torch.nn.Parameter(torch.ones(2, dtype=torch.complex64))])
-    fuse(optimizer, {})
-    assert not optimizer.param_groups[0]["fused"]

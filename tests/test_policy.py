@@ -242,6 +242,40 @@ def test_another_optimiser_and_extractor():
     assert isinstance(policy.features_extractor, FlattenExtractor)
 
 
+@pytest.mark.parametrize(
+    ("optimizer_class", "kwargs", "fused"),
+    [
+        (torch.optim.Adam, None, True),
+        (torch.optim.AdamW, {"eps": 1e-4}, True),
+        (torch.optim.Adam, {"foreach": True}, False),
+        (torch.optim.Adam, {"fused": False}, False),
+        (torch.optim.SGD, {}, False),
+    ],
+)
+def test_adam_is_fused_unless_another_way_was_chosen(optimizer_class, kwargs, fused):
+    policy = make(optimizer_class=optimizer_class, optimizer_kwargs=kwargs)
+    assert {bool(group.get("fused")) for group in policy.optimizer.param_groups} == {fused}
+    weights = [parameter.detach().clone() for parameter in policy.parameters()]
+    plain = optimizer_class([weight.requires_grad_() for weight in weights], lr=1e-3, **({"eps": 1e-5} if kwargs is None else kwargs))
+    for _ in range(3):
+        for weight, parameter in zip(weights, policy.parameters(), strict=True):
+            weight.grad = parameter.grad = torch.randn_like(weight)
+        policy.optimizer.step()
+        plain.step()
+    torch.testing.assert_close(weights, list(policy.parameters()))
+
+
+def test_weights_that_adam_cannot_fuse_are_learned_all_the_same():
+    class Complex(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.weight = nn.Parameter(torch.ones(2, dtype=torch.complex64))
+
+    policy = make()
+    policy.actor.append(Complex())
+    assert not policy._make_optimizer(1e-3).param_groups[0]["fused"]
+
+
 def test_wrong_cores_are_named():
     with pytest.raises(ValueError, match=r"there is no core 'lstn'; there are: .*lstm"):
         make("lstn")
