@@ -83,7 +83,7 @@ def dnc_window(
     :raises ValueError: if the shapes do not belong together
     """
     operands = (x, recurrent_weight, weight, bias, *leaves)
-    _check_shapes(starts, *operands)
+    check_operands(starts, *operands)
     if learning(operands):
         features, *after = _Window.apply(starts, *operands)
     else:
@@ -193,7 +193,7 @@ def _run_backward(
     return d_gates, d_recurrent, d_weight, flat_interface.sum(0), *d_leaves
 
 
-def _check_shapes(starts: Tensor, *operands: Tensor) -> None:
+def check_operands(starts: Tensor, *operands: Tensor) -> None:
     steps, batch = starts.shape
     n, w, r, h = _sizes([operand.shape for operand in operands[4:]])
     interface = interface_rows(Sizes(n, w, r, h))

@@ -22,7 +22,7 @@ import triton
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from memagents.kernels.dnc import _check_shapes
+from memagents.kernels.dnc import check_operands
 from memagents.kernels.dnc_tape import Sizes, interface_rows
 from memagents.kernels.triton.dnc_backward import access_backward, scratch_rows
 from memagents.kernels.triton.dnc_forward import access, rebuild
@@ -69,7 +69,7 @@ def dnc_window(
     :raises ValueError: if the shapes do not belong together
     """
     operands = (x, recurrent_weight, weight, bias, *leaves)
-    _check_shapes(starts, *operands)
+    check_operands(starts, *operands)
     with torch.cuda.device(x.device) if x.is_cuda else contextlib.nullcontext():
         if torch.is_grad_enabled() and any(operand.requires_grad for operand in operands):
             features, *after = _Window.apply(starts, *operands)
