@@ -178,7 +178,8 @@ def test_learning_on_does_not_begin_anew():
     state, observation = agent._state, agent._last_obs
     agent.learn(16, reset_num_timesteps=False)
     assert agent.num_timesteps == 32
-    assert agent._window.initial_state is state
+    for leaf, expected in zip(agent._window.initial_state, state, strict=True):
+        assert torch.equal(leaf, expected)
     np.testing.assert_array_equal(agent._window.observations[0], observation)
     assert not agent._window.starts.any()
     agent.learn(16)
