@@ -256,7 +256,8 @@ def test_adam_is_fused_unless_another_way_was_chosen(optimizer_class, kwargs, fu
     policy = make(optimizer_class=optimizer_class, optimizer_kwargs=kwargs)
     assert {bool(group.get("fused")) for group in policy.optimizer.param_groups} == {fused}
     weights = [parameter.detach().clone() for parameter in policy.parameters()]
-    plain = optimizer_class([weight.requires_grad_() for weight in weights], lr=1e-3, **({"eps": 1e-5} if kwargs is None else kwargs))
+    told = {"eps": 1e-5} if kwargs is None else kwargs
+    plain = optimizer_class([weight.requires_grad_() for weight in weights], lr=1e-3, **told)
     for _ in range(3):
         for weight, parameter in zip(weights, policy.parameters(), strict=True):
             weight.grad = parameter.grad = torch.randn_like(weight)
