@@ -15,7 +15,6 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 import importlib
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import NamedTuple
@@ -23,7 +22,7 @@ from typing import NamedTuple
 import torch
 import tyro
 from report import show, table
-from turns import fastest, peak_memory
+from turns import Settings, fastest, peak_memory
 
 from memagents.cores.core import MemoryCore
 from memagents.cores.dnc import DNC
@@ -43,20 +42,6 @@ class Size(NamedTuple):
 
 
 SIZES = [Size(16, 32, 64, 32, 4, 64), Size(64, 128, 64, 32, 4, 64), Size(256, 20, 32, 24, 2, 64)]
-
-
-@dataclass
-class Settings:
-    """What to measure.
-
-    :param threads: numbers of torch threads
-    :param seconds: time for the turns of one row, for all contestants together
-    :param memory: also measure the peak memory, in a process for each
-    """
-
-    threads: tuple[int, ...] = (1, 2)
-    seconds: float = 20.0
-    memory: bool = True
 
 
 def ours(size: Size, unroll: Callable) -> Callable[[], None]:

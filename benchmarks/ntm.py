@@ -13,7 +13,6 @@ import os
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
@@ -21,7 +20,7 @@ import tyro
 from report import show, table
 from torch import Tensor, nn
 from torch.nn import functional as F
-from turns import fastest, peak_memory
+from turns import Settings, fastest, peak_memory
 
 from memagents.cores.core import MemoryCore
 from memagents.cores.ntm import NTM
@@ -40,20 +39,6 @@ class Size(NamedTuple):
 
 
 SIZES = [Size(16, 40, 128, 20, 100), Size(64, 128, 128, 20, 100)]
-
-
-@dataclass
-class Settings:
-    """What to measure.
-
-    :param threads: numbers of torch threads
-    :param seconds: time for the turns of one row, for all contestants together
-    :param memory: also measure the peak memory, in a process for each
-    """
-
-    threads: tuple[int, ...] = (1, 2)
-    seconds: float = 20.0
-    memory: bool = True
 
 
 class Head(nn.Module):

@@ -14,14 +14,13 @@ import os
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
 import tyro
 from report import show, table
 from torch import Tensor, nn
-from turns import fastest, peak_memory
+from turns import Settings, fastest, peak_memory
 
 from memagents.cores.core import MemoryCore
 from memagents.cores.rmc import RMC
@@ -52,20 +51,6 @@ class Size(NamedTuple):
 
 
 SIZES = [Size(16, 32, 8, 4, 32), Size(64, 128, 8, 4, 16), Size(256, 20, 4, 4, 16)]
-
-
-@dataclass
-class Settings:
-    """What to measure.
-
-    :param threads: numbers of torch threads
-    :param seconds: time for the turns of one row, for all contestants together
-    :param memory: also measure the peak memory, in a process for each
-    """
-
-    threads: tuple[int, ...] = (1, 2)
-    seconds: float = 20.0
-    memory: bool = True
 
 
 class PublishedCell(nn.Module):

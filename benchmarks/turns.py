@@ -5,11 +5,26 @@ from __future__ import annotations
 import multiprocessing
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
 import torch
+
+
+@dataclass
+class Settings:
+    """What the benchmarks of a kernel measure.
+
+    :param threads: numbers of torch threads
+    :param seconds: time for the turns of one row, for all contestants together
+    :param memory: also measure the peak memory, in a process for each
+    """
+
+    threads: tuple[int, ...] = (1, 2)
+    seconds: float = 20.0
+    memory: bool = True
 
 
 def fastest(runs: Mapping[Any, Callable[[], object]], seconds: float) -> dict[Any, float]:

@@ -29,6 +29,7 @@ from memagents.kernels.triton.dnc_forward import access, rebuild
 from memagents.kernels.triton.graph import Captured, Workspaces
 from memagents.kernels.triton.lstm import lstm, lstm_backward
 from memagents.kernels.triton.parts import carry_rows, record_rows
+from memagents.kernels.window import learning
 
 _LARGEST_MEMORY = 1 << 14  # numbers of a row's memory, padded: a program holds it whole
 _LARGEST_SLOTS = 1 << 10
@@ -71,7 +72,7 @@ def dnc_window(
     operands = (x, recurrent_weight, weight, bias, *leaves)
     check_operands(starts, *operands)
     with torch.cuda.device(x.device) if x.is_cuda else contextlib.nullcontext():
-        if torch.is_grad_enabled() and any(operand.requires_grad for operand in operands):
+        if learning(operands):
             features, *after = _Window.apply(starts, *operands)
         else:
             workspace, _token = _borrow(_key(starts, operands, keep=False))
