@@ -24,7 +24,7 @@ import tyro
 from report import show, table
 from turns import Settings, fastest, peak_memory
 
-from memagents.cores.core import MemoryCore
+from memagents.cores.core import unroll_by_steps
 from memagents.cores.dnc import DNC
 
 INPUT_SIZE = 32
@@ -96,7 +96,7 @@ def package(size: Size) -> Callable[[], None]:
 
 CONTESTANTS: dict[str, tuple] = {
     "fused": (ours, DNC.unroll),
-    "plain loop": (ours, MemoryCore.unroll),
+    "plain loop": (ours, unroll_by_steps),
     "PyPI dnc": (package,),
 }
 """What makes a contestant, and its arguments after the size."""

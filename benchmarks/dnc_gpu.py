@@ -20,12 +20,12 @@ import torch
 import tyro
 from report import show, table
 
-from memagents.cores.core import MemoryCore
+from memagents.cores.core import unroll_by_steps
 from memagents.cores.dnc import DNC
 from memagents.kernels.dnc_tape import Sizes, interface_rows
 
 INPUT_SIZE = 32
-CONTESTANTS: dict[str, Callable] = {"Triton": DNC.unroll, "plain loop": MemoryCore.unroll}
+CONTESTANTS: dict[str, Callable] = {"Triton": DNC.unroll, "plain loop": unroll_by_steps}
 
 
 class Size(NamedTuple):
@@ -111,7 +111,7 @@ def contestant(size: Size, unroll: Callable, device: torch.device) -> Callable[[
     inputs = torch.randn(size.steps, size.batch, INPUT_SIZE, device=device)
     starts = torch.zeros(size.steps, size.batch, dtype=torch.bool, device=device)
     with torch.no_grad():
-        state = MemoryCore.unroll(core, inputs, core.initial_state(size.batch), starts).state
+        state = unroll_by_steps(core, inputs, core.initial_state(size.batch), starts).state
 
     def run() -> torch.Tensor:
         core.zero_grad()

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from turns import Settings, fastest, peak_memory
 
-from memagents.cores.core import MemoryCore
+from memagents.cores.core import unroll_by_steps
 from memagents.cores.ntm import NTM
 
 INPUT_SIZE = 9
@@ -111,7 +111,7 @@ def ours(size: Size, fused: bool) -> Callable[[], None]:
     core = NTM(INPUT_SIZE, slots=size.slots, width=size.width, controller_size=size.hidden)
     inputs = torch.randn(size.steps, size.batch, INPUT_SIZE)
     starts = torch.zeros(size.steps, size.batch, dtype=torch.bool)
-    unroll = NTM.unroll if fused else MemoryCore.unroll
+    unroll = NTM.unroll if fused else unroll_by_steps
 
     def run() -> None:
         core.zero_grad()

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from turns import fastest
 
 from memagents import make_core
-from memagents.cores.core import MemoryCore, reset_steps
+from memagents.cores.core import reset_steps, unroll_by_steps
 
 INPUT_SIZE = 32
 
@@ -80,7 +80,7 @@ def contestants(name: str, hidden: int) -> dict[str, tuple[nn.Module, Run]]:
 
     both = {
         "fused": (core, unroll(type(core).unroll)),
-        "plain loop": (core, unroll(MemoryCore.unroll)),
+        "plain loop": (core, unroll(unroll_by_steps)),
         "torch, no resets": (torchs, through_all),
     }
     return both | ({"torch between resets": (torchs, between_resets)} if name == "lstm" else {})

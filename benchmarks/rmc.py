@@ -22,7 +22,7 @@ from report import show, table
 from torch import Tensor, nn
 from turns import Settings, fastest, peak_memory
 
-from memagents.cores.core import MemoryCore
+from memagents.cores.core import unroll_by_steps
 from memagents.cores.rmc import RMC
 
 INPUT_SIZE = 32
@@ -110,7 +110,7 @@ def ours(size: Size, fused: bool) -> Callable[[], None]:
     inputs = torch.randn(size.steps, size.batch, INPUT_SIZE)
     starts = torch.zeros(size.steps, size.batch, dtype=torch.bool)
     state = core.initial_state(size.batch)
-    unroll = RMC.unroll if fused else MemoryCore.unroll
+    unroll = RMC.unroll if fused else unroll_by_steps
 
     def run() -> None:
         core.zero_grad()

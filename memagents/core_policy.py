@@ -6,6 +6,8 @@ Letters in shapes: T steps, B batch rows, O the core's output size.
 from __future__ import annotations
 
 import inspect
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -25,14 +27,18 @@ from memagents.encoding import (
     default_encoder,
     map_observations,
 )
+from memagents.repetition import Repetition, may_repeat
 
 
 class Acted(NamedTuple):
-    """One step of acting: actions (B, ...), values (B,), log-probabilities (B,), the core's state after it."""
+    """One step of acting: actions (B, ...), what they were chosen by (B, O), the core's state after it.
+
+    What else an actor and a critic say of the step is found for a whole window at once, from the outputs; they are None
+    where the memory was not asked.
+    """
 
     actions: Tensor
-    values: Tensor
-    log_probs: Tensor
+    outputs: Tensor | None
     state: State
 
 
@@ -80,6 +86,9 @@ class CorePolicy(BasePolicy):
         if "condition_size" in inspect.signature(core_class(core)).parameters and features_extractor_class is None:
             core_kwargs.setdefault("condition_size", condition_size(observation_space))
         self.core = make_core(core, int(self.features_extractor.features_dim), **core_kwargs)
+        # An encoder of somebody else's may look at a batch as a whole.
+        repeats = features_extractor_class is None and may_repeat(observation_space)
+        self._repetition = Repetition(self._project_each, self.parameters) if repeats else None
 
     def _make_optimizer(self, learning_rate: float) -> torch.optim.Optimizer:
         """Two groups of parameters, the memory's and all others, so that the memory can learn at its own rate."""
@@ -110,6 +119,32 @@ class CorePolicy(BasePolicy):
         flat = map_observations(lambda values: values.flatten(0, 1), observations)
         return self.features_extractor(self._preprocess(flat, self.dtype)).view(steps, rows, -1)
 
+    def project(self, observations: Observations) -> Tensor:
+        """Observations (T, B, ...) to what the core's recurrence takes, (T, B, X): encoded and projected.
+
+        On the CPU, where observations are of symbols, what comes again is not encoded again; while :meth:`acting`, not
+        even in another step.
+        """
+        if self._repetition is None or any_entry(observations).device.type != "cpu":
+            return self.core.project(self.encode(observations))
+        return self._repetition(observations)
+
+    def _project_each(self, observations: Observations) -> Tensor:
+        """As :meth:`project`, (N, ...) to (N, X)."""
+        return self.core.project(self.encode(map_observations(lambda values: values[None], observations))).squeeze(0)
+
+    @contextmanager
+    def acting(self) -> Iterator[None]:
+        """Within, many steps are acted on by the same weights: what was found for an observation is kept.
+
+        Weights that are changed all the same are noticed, but not if it is by way of ``.data`` or a fused optimiser.
+        """
+        if self._repetition is None:
+            yield
+        else:
+            with self._repetition.keeping():
+                yield
+
     def unroll(
         self, observations: Observations, state: State, starts: Tensor
     ) -> tuple[Tensor, State, dict[str, Tensor]]:
@@ -120,7 +155,7 @@ class CorePolicy(BasePolicy):
         :param starts: (T, B) booleans, true where the observation begins an episode
         :return: the core's outputs (T, B, O), the state after the window, the losses that are learned beside the task
         """
-        outputs, state, losses, _ = self.core.unroll(self.encode(observations), state, starts)
+        outputs, state, losses, _ = self.core.recur(self.project(observations), state, starts)
         return outputs, state, losses
 
     def forward(self, observations: Observations, state: State, starts: Tensor, deterministic: bool = False) -> Acted:

@@ -82,12 +82,17 @@ class Imitation(WindowAlgorithm):
         self._window.labels[t] = labels
         oracle = labels.clamp(min=0)
         if self._share == 1:
-            nothing = torch.zeros(len(labels), device=self.device)
-            return Acted(oracle, nothing, nothing, state)
+            return Acted(oracle, None, state)
         acted = super().choose(observations, state, t)
         follow = torch.rand(len(labels), device=self.device) < self._share
         told = (follow & decided(labels, 1)).view(-1, *(1,) * (labels.dim() - 1))
         return acted._replace(actions=torch.where(told, oracle.to(acted.actions.dtype), acted.actions))
+
+    def appraise(self, window: Window) -> None:
+        if self._share < 1:
+            super().appraise(window)
+        else:  # nobody asked the policy
+            window.values.zero_()
 
     def train(self) -> None:
         """One pass (or more) over the window; the memory's state after it is what the next window begins with."""

@@ -11,17 +11,25 @@ from typing import Any, NamedTuple
 
 import torch
 from gymnasium import spaces
-from stable_baselines3.common.distributions import Distribution, make_proba_distribution
+from stable_baselines3.common.distributions import Distribution
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor, create_mlp
 from stable_baselines3.common.type_aliases import Schedule
 from torch import Tensor, nn
-from torch.distributions import Categorical
 
 from memagents.checks import in_range, positive_int
 from memagents.core_policy import Acted, CorePolicy
 from memagents.cores.core import State
 from memagents.cores.recompute import unroll_in_chunks
+from memagents.distributions import distribution_for
 from memagents.encoding import Observations, map_observations
+
+
+class Appraised(NamedTuple):
+    """What actor and critic say of a window, all (T, B): values, and of the actions in it; entropies in nats."""
+
+    values: Tensor
+    log_probs: Tensor
+    entropy: Tensor
 
 
 class Evaluated(NamedTuple):
@@ -99,7 +107,7 @@ class MemoryPolicy(CorePolicy):
         self.mixed_precision = bool(mixed_precision)
         self.recall_net = None if recall_lag is None else nn.Linear(self.core.output_size, self.core.input_size)
         hidden = net_arch if isinstance(net_arch, dict) else {"pi": net_arch or [], "vf": net_arch or []}
-        distribution: Any = make_proba_distribution(action_space)
+        distribution: Any = distribution_for(action_space)
         self.action_dist = distribution
         actor = create_mlp(self.core.output_size, -1, hidden.get("pi", []), activation_fn)
         critic = create_mlp(self.core.output_size, -1, hidden.get("vf", []), activation_fn)
@@ -128,11 +136,13 @@ class MemoryPolicy(CorePolicy):
     ) -> tuple[Tensor, State, dict[str, Tensor]]:
         """As :meth:`CorePolicy.unroll`, with the loss of recall among those of the core."""
         with self._precision():
+            if not torch.is_grad_enabled() or (self.recall_net is None and self.recompute_steps is None):
+                return super().unroll(observations, state, starts)
             encoded = self.encode(observations)
             outputs, state, losses, _ = unroll_in_chunks(
                 self.core, encoded, state, starts, self.recompute_steps or len(starts)
             )
-            if self.recall_net is not None and torch.is_grad_enabled():
+            if self.recall_net is not None:
                 losses = {**losses, "recall": self.recall_weight * self.recall_error(encoded, outputs, starts)}
         return outputs, state, losses
 
@@ -163,10 +173,6 @@ class MemoryPolicy(CorePolicy):
             mean = self.action_net(self.actor(outputs)).to(self.dtype)
         if isinstance(self.action_space, spaces.Box):
             return self.action_dist.proba_distribution(mean, self.log_std)
-        if isinstance(self.action_space, spaces.Discrete):
-            # As SB3's, but for its check that probabilities are some, which takes longer than making them.
-            self.action_dist.distribution = Categorical(logits=mean, validate_args=False)
-            return self.action_dist
         return self.action_dist.proba_distribution(mean)
 
     def values(self, outputs: Tensor) -> Tensor:
@@ -181,11 +187,21 @@ class MemoryPolicy(CorePolicy):
         """
         window = map_observations(lambda values: values[None], observations)
         outputs, state, _ = self.unroll(window, state, starts[None])
-        distribution = self.distribution(outputs[0])
-        actions = distribution.get_actions(deterministic=deterministic)
-        log_probs = distribution.log_prob(actions)
-        shape = self.action_space.shape or ()
-        return Acted(actions.reshape(len(actions), *shape), self.values(outputs[0]), log_probs, state)
+        actions = self.distribution(outputs[0]).get_actions(deterministic=deterministic)
+        return Acted(actions.view(len(actions), *(self.action_space.shape or ())), outputs[0], state)
+
+    def appraise(self, outputs: Tensor, actions: Tensor) -> Appraised:
+        """Values, and log-probabilities and entropies of the distributions of actions, where outputs are known.
+
+        :param outputs: of the core, (T, B, O)
+        :param actions: (T, B, ...)
+        """
+        distribution, shape = self.distribution(outputs.flatten(0, 1)), outputs.shape[:2]
+        log_probs = distribution.log_prob(actions.reshape(shape.numel(), -1))
+        entropy = distribution.entropy()
+        if entropy is None:  # no closed form: the sampled actions estimate it
+            entropy = -log_probs
+        return Appraised(self.values(outputs), log_probs.view(shape), entropy.view(shape))
 
     def evaluate_actions(self, observations: Observations, actions: Tensor, state: State, starts: Tensor) -> Evaluated:
         """Log-probabilities, values and entropies of a whole window under the present weights.
@@ -196,14 +212,7 @@ class MemoryPolicy(CorePolicy):
         :param starts: (T, B) booleans
         """
         outputs, state, losses = self.unroll(observations, state, starts)
-        distribution = self.distribution(outputs.flatten(0, 1))
-        flat = (starts.numel(),) if isinstance(self.action_space, spaces.Discrete) else (starts.numel(), -1)
-        log_probs = distribution.log_prob(actions.reshape(flat))
-        entropy = distribution.entropy()
-        if entropy is None:  # no closed form: the sampled actions estimate it
-            entropy = -log_probs
-        shape = starts.shape
-        return Evaluated(self.values(outputs), log_probs.view(shape), entropy.view(shape), state, losses)
+        return Evaluated(*self.appraise(outputs, actions), state, losses)
 
     def predict_values(self, observations: Observations, state: State, starts: Tensor) -> Tensor:
         """Values (B,) of one step of observations (B, ...), with the memory as it stands in ``state``."""

@@ -17,18 +17,27 @@ from memagents.cores.core import State, select_rows
 from memagents.encoding import Observations, map_observations, stack_observations
 
 
+class Told(NamedTuple):
+    """What the environments tell of T steps of B of them, kept beside them until the window is full; all (T, B)."""
+
+    rewards: np.ndarray
+    ends: np.ndarray
+    decisions: np.ndarray
+
+
 class Window:
     """Storage for T steps of B environments, allocated once.
 
-    Row t of ``observations`` is what the agent saw, ``actions`` what it did about it, ``rewards`` and ``ends`` what
-    came of it; ``starts[t]`` is true where observation t begins an episode; ``decisions[t]`` is false where the action
-    did not matter. ``bootstrap[t]`` is the value of the final observation of an episode that was cut by a time limit at
-    step t, zero elsewhere.
+    Row t of ``observations`` is what the agent saw, ``outputs`` what its memory gave, ``actions`` what it did about it,
+    ``rewards`` and ``ends`` what came of it; ``starts[t]`` is true where observation t begins an episode;
+    ``decisions[t]`` is false where the action did not matter. ``bootstrap[t]`` is the value of the final observation of
+    an episode that was cut by a time limit at step t, zero elsewhere.
 
     :param steps: T
     :param rows: B
     :param observation_space: of one environment
     :param action_space: of one environment
+    :param output_size: numbers in an output of the core
     :param device: where everything lives
     :param dtype: of rewards, values and log-probabilities
     """
@@ -39,6 +48,7 @@ class Window:
         rows: int,
         observation_space: spaces.Space,
         action_space: spaces.Space,
+        output_size: int,
         device: torch.device,
         dtype: torch.dtype = torch.float32,
     ):
@@ -55,6 +65,8 @@ class Window:
 
         self.rewards, self.values, self.log_probs, self.bootstrap = (zeros(dtype) for _ in range(4))
         self.starts, self.ends, self.decisions = (zeros(torch.bool) for _ in range(3))
+        self.told = Told(np.zeros((steps, rows)), *(np.zeros((steps, rows), dtype=bool) for _ in range(2)))
+        self.outputs = torch.zeros((steps, rows, output_size), dtype=dtype, device=device)
         # The oracle's actions, −1 where none matters; filled by imitation alone.
         self.labels = torch.full(shape, -1, dtype=torch.int64, device=device)
         self.advantages, self.returns = zeros(dtype), zeros(dtype)
@@ -72,6 +84,11 @@ class Window:
             self.observations[t].copy_(torch.from_numpy(np.ascontiguousarray(observations)))
         return self.observation(t)
 
+    def take_told(self) -> None:
+        """Bring what the environments told to the device, for all steps at once."""
+        for name, values in self.told._asdict().items():
+            getattr(self, name).copy_(torch.from_numpy(values))
+
     def compute_returns(self, last_values: Tensor, gamma: float, gae_lambda: float) -> None:
         """Fill ``advantages`` and ``returns``; see :func:`advantages`."""
         self.advantages = advantages(
@@ -87,8 +104,8 @@ class Window:
 
     def minibatch(self, rows: Tensor) -> Minibatch:
         """Some of the environments (by their numbers), with their whole window."""
-        observations = map_observations(lambda values: values[:, rows], self.observations)
-        others = (getattr(self, name)[:, rows] for name in Minibatch._fields[3:])
+        observations = map_observations(lambda values: values.index_select(1, rows), self.observations)
+        others = (getattr(self, name).index_select(1, rows) for name in Minibatch._fields[3:])
         return Minibatch(rows, observations, select_rows(self.initial_state, rows), *others)
 
 
@@ -109,13 +126,13 @@ def advantages(
     :param last_values: the value of the observation after the window, (B,)
     :return: (T, B)
     """
-    advantage, following = torch.zeros_like(last_values), last_values
-    result = torch.empty_like(values)
-    for t in reversed(range(len(rewards))):
-        going_on = (~ends[t]).to(values.dtype)
-        target = rewards[t] + gamma * (following * going_on + bootstrap[t])
-        advantage = target - values[t] + gamma * gae_lambda * going_on * advantage
-        result[t], following = advantage, values[t]
+    going_on = (~ends).to(values.dtype)
+    following = torch.cat([values[1:], last_values[None]]) * going_on + bootstrap
+    surprises = (rewards + gamma * following - values).unbind(0)
+    result, later = torch.empty_like(values), torch.zeros_like(last_values)
+    decays = (gamma * gae_lambda * going_on).unbind(0)
+    for t in reversed(range(len(surprises))):
+        later = torch.addcmul(surprises[t], decays[t], later, out=result[t])
     return result
 
 

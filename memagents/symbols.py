@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-
 import numpy as np
 import torch
 from gymnasium import spaces
@@ -15,7 +13,6 @@ from torch.nn import functional as F
 SMALLEST_PICTURE = 36  # pixels a side that NatureCNN needs
 SIZES = (16, 8, 4)  # how many types, colours and states of a cell are told apart: MiniGrid has 11, 6 and 4
 LEAST_ONE_HOT = 256  # numbers in the one-hot code of a sentence; shorter ones are no burden
-MANY_GRIDS = 256  # rows from which on it pays to encode those alone that differ
 LEAST_WORDS = 20  # of a language: fewer codes are digits or cards, and no sum of embeddings could keep many apart
 
 
@@ -71,13 +68,6 @@ class GridEncoder(BaseFeaturesExtractor):
         """(B, n, m, 3) codes to (B, features_dim)."""
         kinds, colours, states = torch.minimum(cells, self.largest).long().unbind(-1)
         codes = states.add(colours, alpha=SIZES[2]).add_(kinds, alpha=SIZES[1] * SIZES[2])  # (B, n, m)
-        if len(codes) < MANY_GRIDS or codes.device.type != "cpu":
-            return self._encode(codes)
-        some, places = distinct(codes)
-        return self._encode(codes[some]).index_select(0, places)
-
-    def _encode(self, codes: Tensor) -> Tensor:
-        """(B, n, m) numbers of kind, colour and state together to (B, features_dim)."""
         codes = F.pad(codes, (0, (codes.shape[2] + 1) % 2, 0, (codes.shape[1] + 1) % 2))
         # Windows of codes are embedded, and not windows taken of embeddings: the numbers to move are fewer.
         windows = codes.unfold(1, 3, 2).unfold(2, 3, 2).flatten(1, 2).flatten(2)  # (B, windows, 9)
@@ -87,27 +77,6 @@ class GridEncoder(BaseFeaturesExtractor):
         embedded = table.index_select(0, windows.flatten()).view(*windows.shape, -1)
         features = self.convolution(embedded.flatten(2)).relu()
         return self.linear(features.flatten(1)).relu()
-
-
-def distinct(codes: Tensor) -> tuple[Tensor, Tensor]:
-    """Which grids of a batch are enough to encode: an agent sees much the same again and again.
-
-    :param codes: (B, n, m) integers
-    :return: the numbers of some rows (D,), and for each row the place (B,) among these of one that equals it
-    """
-    rows = codes.flatten(1)
-    hashes, places = (rows * hash_weights(rows.shape[1])).sum(1).unique(return_inverse=True)
-    everyone = torch.arange(len(rows))
-    some = torch.empty_like(hashes).scatter_(0, places, everyone)
-    if torch.equal(rows[some[places]], rows):
-        return some, places
-    return everyone, everyone  # two different grids had the same hash
-
-
-@functools.cache
-def hash_weights(size: int) -> Tensor:
-    """Random 64-bit integers; different vectors of codes hardly ever have the same sum of products with them."""
-    return torch.from_numpy(np.random.default_rng(0).integers(-(2**63), 2**63, size))
 
 
 class WordsEncoder(BaseFeaturesExtractor):

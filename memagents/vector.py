@@ -73,18 +73,20 @@ class GymnasiumVecEnv(VecEnv):
         rows, self.decision = _rows(infos, self.num_envs), _decisions(infos)
         if dones.any():
             if self.same_step:
-                final, begun = infos["final_obs"], [dict(row) for row in rows]
-                for row, ended in zip(rows, _rows(infos.get("final_info", {}), self.num_envs), strict=True):
-                    row.update(ended)
+                final, begun, ended = infos["final_obs"], rows, _rows(infos.get("final_info", {}), self.num_envs)
             else:
-                final = copy.deepcopy(observations)
+                final, ended = copy.deepcopy(observations), rows
                 observations, infos = self._reset_rows(dones, final)
                 begun, self.decision = _rows(infos, self.num_envs), _merged(dones, _decisions(infos), self.decision)
             for i in np.flatnonzero(dones).tolist():
                 self.reset_infos[i] = begun[i]
-                rows[i]["terminal_observation"] = self._observation(final, i)
-                rows[i]["TimeLimit.truncated"] = bool(truncated[i] and not terminated[i])
-                rows[i]["episode"] = {"r": float(self._returns[i]), "l": int(self._lengths[i])}
+                rows[i] = {
+                    **rows[i],
+                    **ended[i],
+                    "terminal_observation": self._observation(final, i),
+                    "TimeLimit.truncated": bool(truncated[i] and not terminated[i]),
+                    "episode": {"r": float(self._returns[i]), "l": int(self._lengths[i])},
+                }
             self._returns[dones] = 0
             self._lengths[dones] = 0
         return observations, rewards.astype(np.float32), dones, rows

@@ -76,13 +76,23 @@ class WindowAlgorithm(MemoryAlgorithm):
     def _setup_learn(self, *args: Any, **kwargs: Any) -> tuple[int, BaseCallback]:
         result = super()._setup_learn(*args, **kwargs)
         self._window = Window(
-            self.n_steps, self.n_envs, self.observation_space, self.action_space, self.device, self.policy.dtype
+            self.n_steps,
+            self.n_envs,
+            self.observation_space,
+            self.action_space,
+            self.policy.core.output_size,
+            self.device,
+            self.policy.dtype,
         )
         return result
 
     def collect(self, callback: BaseCallback) -> bool:
         """Fill the window with ``n_steps`` steps of every environment."""
-        window, env = self._window, self.env
+        with self.policy.acting():
+            return self._collect(callback)
+
+    def _collect(self, callback: BaseCallback) -> bool:
+        window, told, env = self._window, self._window.told, self.env
         self.policy.set_training_mode(False)
         window.initial_state = map_state(torch.clone, self._state)  # acting may write over it
         window.bootstrap.zero_()
@@ -90,16 +100,17 @@ class WindowAlgorithm(MemoryAlgorithm):
         callback.on_rollout_start()
         for t in range(self.n_steps):
             window.starts[t].copy_(torch.as_tensor(self._last_episode_starts))
-            window.decisions[t].copy_(torch.as_tensor(self._decisions))
+            told.decisions[t] = self._decisions
             # As while learning, or what is dropped at random would differ; a callback may have called predict.
             if not self.policy.core.training:
                 self.policy.core.train()
             with torch.no_grad():
                 acted = self.choose(window.store_observation(t, self._last_obs), self._state, t)
-            window.actions[t], window.values[t], window.log_probs[t] = acted.actions, acted.values, acted.log_probs
+            window.actions[t] = acted.actions
+            if acted.outputs is not None:
+                window.outputs[t] = acted.outputs
             new_obs, rewards, dones, infos = env.step(self.policy.to_env_actions(acted.actions))
-            window.rewards[t].copy_(torch.from_numpy(rewards))
-            window.ends[t].copy_(torch.from_numpy(dones))
+            told.rewards[t], told.ends[t] = rewards, dones
             if dones.any():
                 cut.extend(cut_episodes(t, dones, infos, acted.state))
                 self._update_info_buffer([infos[i] for i in np.flatnonzero(dones)])
@@ -110,6 +121,8 @@ class WindowAlgorithm(MemoryAlgorithm):
             callback.update_locals(locals())
             if not callback.on_step():
                 return False
+        window.take_told()
+        self.appraise(window)
         self._bootstrap(window, cut)
         callback.update_locals(locals())
         callback.on_rollout_end()
@@ -118,6 +131,11 @@ class WindowAlgorithm(MemoryAlgorithm):
     def choose(self, observations: Any, state: State, t: int) -> Acted:
         """Act on step t of the window; the state is the core's before it, leaves (B, ...)."""
         return self.policy(observations, state, self._window.starts[t])
+
+    @torch.no_grad()
+    def appraise(self, window: Window) -> None:
+        """What actor and critic say of the window's steps, now that it is full."""
+        window.values, window.log_probs, _ = self.policy.appraise(window.outputs, window.actions)
 
     def train(self) -> None:
         """Learn from ``self._window``."""

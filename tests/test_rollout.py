@@ -62,7 +62,7 @@ def test_with_lambda_1_the_advantage_is_the_return():
 @pytest.mark.parametrize("name", OBSERVATIONS)
 def test_observations_keep_their_type(name):
     space = OBSERVATIONS[name]
-    window = Window(T, B, space, spaces.Discrete(2), torch.device("cpu"))
+    window = Window(T, B, space, spaces.Discrete(2), 3, torch.device("cpu"))
     space.seed(0)
     drawn = [space.sample() for _ in range(B)]
     if isinstance(space, spaces.Dict):
@@ -91,7 +91,7 @@ def test_only_the_first_state_is_kept():
 
 @pytest.mark.parametrize("count", [1, 2, 3, 5])
 def test_minibatches_are_environments_with_their_whole_window(count):
-    window = Window(T, B, OBSERVATIONS["dict"], spaces.Discrete(2), torch.device("cpu"))
+    window = Window(T, B, OBSERVATIONS["dict"], spaces.Discrete(2), 3, torch.device("cpu"))
     names = ("actions", "starts", "ends", "decisions", "labels", "rewards", "values", "log_probs", "bootstrap")
     for name in (*names, "advantages", "returns"):
         storage = getattr(window, name)

@@ -6,10 +6,9 @@ import torch
 from gymnasium import spaces
 from torch.nn import functional as F
 
-from memagents import symbols
 from memagents.encoding import DictEncoder, Preprocessor, default_encoder
 from memagents.policy import MemoryPolicy
-from memagents.symbols import MANY_GRIDS, SIZES, GridEncoder, WordsEncoder, distinct, is_grid, is_words
+from memagents.symbols import SIZES, GridEncoder, WordsEncoder, is_grid, is_words
 
 
 def grid(height, width=None):
@@ -55,29 +54,6 @@ def test_a_grid_is_embedded_and_convolved(shape):
     features = F.conv2d(padded.permute(0, 3, 1, 2), kernel, encoder.convolution.bias, stride=2).relu()
     expected = encoder.linear(features.permute(0, 2, 3, 1).flatten(1)).relu()
     torch.testing.assert_close(encoded, expected)
-
-
-def test_many_grids_are_encoded_as_one_by_one():
-    """Of many, those alone that differ are encoded."""
-    few = torch.stack([torch.randint(n, (40, 5, 5)) for n in SIZES], -1)
-    grids = few[torch.randint(40, (MANY_GRIDS + 1,))]
-    encoder = GridEncoder(grid(5), features_dim=6).double()
-    weights = torch.randn(len(grids), 6).double()
-    gradients = []
-    for encoded in (encoder(grids), torch.cat([encoder(one[None]) for one in grids])):
-        gradients.append(torch.autograd.grad((encoded * weights).sum(), list(encoder.parameters())))
-        torch.testing.assert_close(encoded, torch.cat([encoder(one[None]) for one in grids]))
-    torch.testing.assert_close(*gradients)
-
-
-@pytest.mark.parametrize("hashes", ["different", "equal"])
-def test_rows_that_differ_are_kept_apart(hashes, monkeypatch):
-    if hashes == "equal":
-        monkeypatch.setattr(symbols, "hash_weights", lambda size: torch.zeros(size, dtype=torch.int64))
-    codes = torch.randint(3, (50, 2, 2))
-    some, places = distinct(codes)
-    assert torch.equal(codes[some][places], codes)
-    assert len(some) == (len(codes.unique(dim=0)) if hashes == "different" else len(codes))
 
 
 def test_codes_too_large_count_as_the_largest():

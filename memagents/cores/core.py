@@ -88,7 +88,7 @@ class MemoryCore(nn.Module):
         raise NotImplementedError
 
     def project(self, inputs: Tensor) -> Tensor:
-        """What does not depend on the recurrence, over any leading dimensions at once.
+        """What does not depend on the recurrence, over any leading dimensions at once: of each input by itself.
 
         :param inputs: (..., I)
         :return: what :meth:`step` takes, (..., X)
@@ -109,9 +109,7 @@ class MemoryCore(nn.Module):
         return features
 
     def unroll(self, inputs: Tensor, state: State, starts: Tensor, trace: bool = False) -> Unrolled:
-        """A window of steps: ``project`` once, a loop of ``step`` with resets, ``readout`` once.
-
-        A subclass overrides this only to be faster; a test holds the two equal, values and gradients.
+        """A window of steps: ``project`` and then ``recur``.
 
         :param inputs: (T, B, I)
         :param state: the state before the window, leaves (B, ...)
@@ -121,13 +119,23 @@ class MemoryCore(nn.Module):
         :return: outputs (T, B, O), the state after the window, losses and (if asked) trace stacked over T
         """
         self.check_window(inputs, starts)
+        return self.recur(self.project(inputs), state, starts, trace)
+
+    def recur(self, x: Tensor, state: State, starts: Tensor, trace: bool = False) -> Unrolled:
+        """What follows :meth:`project`: a loop of ``step`` with resets, then ``readout`` once.
+
+        A subclass overrides this only to be faster; a test holds the two equal, values and gradients.
+
+        :param x: (T, B, X)
+        :return: and all else as of :meth:`unroll`
+        """
         resets = reset_steps(starts)
-        initial = self.initial_state(inputs.shape[1]) if any(resets) else None
+        initial = self.initial_state(x.shape[1]) if any(resets) else None
         steps = []
-        for x, start, reset in zip(self.project(inputs).unbind(0), starts.unbind(0), resets, strict=True):
+        for now, start, reset in zip(x.unbind(0), starts.unbind(0), resets, strict=True):
             if reset:
                 state = restart_state(start, initial, state)
-            step = self.step(x, state)
+            step = self.step(now, state)
             state = step.state
             steps.append(step if trace else step._replace(trace={}))
         outputs = self.readout(torch.stack([step.features for step in steps]))
@@ -162,6 +170,12 @@ class MemoryCore(nn.Module):
             raise ValueError(
                 f"starts must be booleans of shape {tuple(inputs.shape[:2])}, not {starts.dtype} {tuple(starts.shape)}"
             )
+
+
+def unroll_by_steps(core: MemoryCore, inputs: Tensor, state: State, starts: Tensor, trace: bool = False) -> Unrolled:
+    """As ``core.unroll``, by the plain loop also where the core has a faster way: what tests and benchmarks compare."""
+    core.check_window(inputs, starts)
+    return MemoryCore.recur(core, core.project(inputs), state, starts, trace)
 
 
 # --- states ---------------------------------------------------------------------------------------------------------

@@ -127,16 +127,15 @@ class DNC(MemoryCore):
         """y = W_y h + W_r r (+ a bias): (..., H + R W) to (..., O)."""
         return self.output(features)
 
-    def unroll(self, inputs: Tensor, state: DNCState, starts: Tensor, trace: bool = False) -> Unrolled:
+    def recur(self, x: Tensor, state: DNCState, starts: Tensor, trace: bool = False) -> Unrolled:
         """A window of steps: on the CPU and on CUDA by the fused kernels, which equal the default loop; by that loop if
         a trace or a write penalty is asked for, under autocast, on other devices, and where a GPU's kernels cannot run,
         which is said once. The kernels cannot be differentiated twice.
         """
-        self.check_window(inputs, starts)
-        x, leaves = self.project(inputs), state_leaves(state)
+        leaves = state_leaves(state)
         window = None if trace or self.write_penalty else self._fused_window([x, *leaves])
         if window is None:
-            return super().unroll(inputs, state, starts, trace)
+            return super().recur(x, state, starts, trace)
         features, leaves = window(
             x, starts, self.recurrent_gates.weight, self.interface.weight, self.interface.bias, leaves
         )

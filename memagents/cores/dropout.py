@@ -53,12 +53,12 @@ class Dropout(MemoryCore):
         outputs = self._drop(self.core.readout(features), state.key)
         return Step(outputs, DropoutState(inner, state.key + 1), losses, trace)
 
-    def unroll(self, inputs: Tensor, state: DropoutState, starts: Tensor, trace: bool = False) -> Unrolled:
-        """The core's own ``unroll``, then dropout on all outputs at once."""
-        outputs, inner, losses, shown = self.core.unroll(inputs, state.core, starts, trace)
-        steps = torch.arange(len(inputs), device=state.key.device)
+    def recur(self, x: Tensor, state: DropoutState, starts: Tensor, trace: bool = False) -> Unrolled:
+        """The core's own ``recur``, then dropout on all outputs at once."""
+        outputs, inner, losses, shown = self.core.recur(x, state.core, starts, trace)
+        steps = torch.arange(len(x), device=state.key.device)
         outputs = self._drop(outputs, state.key + steps.unsqueeze(1))
-        return Unrolled(outputs, DropoutState(inner, state.key + len(inputs)), losses, shown)
+        return Unrolled(outputs, DropoutState(inner, state.key + len(x)), losses, shown)
 
     def with_more_slots(self, weights: dict[str, Tensor]) -> dict[str, Tensor]:
         own = self.core.with_more_slots({name.removeprefix("core."): tensor for name, tensor in weights.items()})

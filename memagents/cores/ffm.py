@@ -96,10 +96,8 @@ class FFM(MemoryCore):
             memory = self._decay() * state.memory + self._additions(x, state.memory)
             return Step(self._features(x, memory), FFMState(memory), self._losses(x), self._trace(x, memory))
 
-    def unroll(self, inputs: Tensor, state: FFMState, starts: Tensor, trace: bool = False) -> Unrolled:
-        """As :meth:`MemoryCore.unroll`, by one scan over the window. It cannot be differentiated twice."""
-        self.check_window(inputs, starts)
-        x = self.project(inputs)
+    def recur(self, x: Tensor, state: FFMState, starts: Tensor, trace: bool = False) -> Unrolled:
+        """As :meth:`MemoryCore.recur`, by one scan over the window. It cannot be differentiated twice."""
         with full_precision(x):
             decay, initial = cut(starts, self._decay(), state.memory)
             memories = linear_scan(decay, self._additions(x, state.memory), initial)

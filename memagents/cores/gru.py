@@ -46,14 +46,13 @@ class GRU(MemoryCore):
         """The inputs' share of the gates, in the order reset, update, candidate: (..., I) to (..., 3H)."""
         return self.input_gates(inputs)
 
-    def unroll(self, inputs: Tensor, state: GRUState, starts: Tensor, trace: bool = False) -> Unrolled:
-        """As :meth:`MemoryCore.unroll`: on the CPU by the fused kernel, but not under autocast, nor for a single step
+    def recur(self, x: Tensor, state: GRUState, starts: Tensor, trace: bool = False) -> Unrolled:
+        """As :meth:`MemoryCore.recur`: on the CPU by the fused kernel, but not under autocast, nor for a single step
         that is learned from, which is faster plain. The kernel cannot be differentiated twice.
         """
-        self.check_window(inputs, starts)
-        x, gates = self.project(inputs), self.recurrent_gates
+        gates = self.recurrent_gates
         if (len(x) == 1 and torch.is_grad_enabled()) or not supported([x, gates.weight, *state]):
-            return super().unroll(inputs, state, starts, trace)
+            return super().recur(x, state, starts, trace)
         hidden, after = gru_window(x, starts, gates.weight, gates.bias, state.hidden)
         return Unrolled(self.readout(hidden), GRUState(after), {}, {})
 

@@ -68,13 +68,12 @@ class LSTM(MemoryCore):
         state = lstm_cell(x + self.recurrent_gates(state.hidden), state.cell)
         return Step(state.hidden, state, {}, {})
 
-    def unroll(self, inputs: Tensor, state: LSTMState, starts: Tensor, trace: bool = False) -> Unrolled:
-        """As :meth:`MemoryCore.unroll`: on the CPU by the fused kernel, but not under autocast, nor for a single step
+    def recur(self, x: Tensor, state: LSTMState, starts: Tensor, trace: bool = False) -> Unrolled:
+        """As :meth:`MemoryCore.recur`: on the CPU by the fused kernel, but not under autocast, nor for a single step
         that is learned from, which is faster plain. The kernel cannot be differentiated twice.
         """
-        self.check_window(inputs, starts)
-        x, weight = self.project(inputs), self.recurrent_gates.weight
+        weight = self.recurrent_gates.weight
         if (len(x) == 1 and torch.is_grad_enabled()) or not supported([x, weight, *state]):
-            return super().unroll(inputs, state, starts, trace)
+            return super().recur(x, state, starts, trace)
         hidden, *after = lstm_window(x, starts, weight, *state)
         return Unrolled(self.readout(hidden), LSTMState(*after), {}, {})

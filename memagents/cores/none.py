@@ -40,7 +40,6 @@ class Memoryless(MemoryCore):
     def step(self, x: Tensor, state: NoState) -> Step:
         return Step(x, state, {}, {})
 
-    def unroll(self, inputs: Tensor, state: NoState, starts: Tensor, trace: bool = False) -> Unrolled:
-        """As :meth:`MemoryCore.unroll`, without a loop: there is nothing to carry on or to reset."""
-        self.check_window(inputs, starts)
-        return Unrolled(self.readout(self.project(inputs)), state, {}, {})
+    def recur(self, x: Tensor, state: NoState, starts: Tensor, trace: bool = False) -> Unrolled:
+        """As :meth:`MemoryCore.recur`, without a loop: there is nothing to carry on or to reset."""
+        return Unrolled(self.readout(x), state, {}, {})

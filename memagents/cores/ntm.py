@@ -158,16 +158,15 @@ class NTM(MemoryCore):
         """y = W_y h + W_r r (+ a bias): (..., H + R W) to (..., O)."""
         return self.output(features)
 
-    def unroll(self, inputs: Tensor, state: NTMState, starts: Tensor, trace: bool = False) -> Unrolled:
+    def recur(self, x: Tensor, state: NTMState, starts: Tensor, trace: bool = False) -> Unrolled:
         """A window of steps: with an LSTM and one write head, on the CPU, by the fused kernel, which equals the default
         loop; by that loop if a trace is asked for or writes are penalised, under autocast and on other devices. The
         kernel cannot be differentiated twice.
         """
-        self.check_window(inputs, starts)
-        x, leaves = self.project(inputs), state_leaves(state)
+        leaves = state_leaves(state)
         fused = self.recurrent and self.write_heads == 1 and not (self.write_penalty or trace)
         if not fused or not supported([x, *leaves]):
-            return super().unroll(inputs, state, starts, trace)
+            return super().recur(x, state, starts, trace)
         weights = (self.recurrent_gates.weight, self.interface.weight, self.interface.bias)
         with torch.set_grad_enabled(torch.is_grad_enabled() and bool(starts.any())):
             beginning = self._beginning()  # without a start it is not used

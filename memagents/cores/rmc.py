@@ -97,36 +97,35 @@ class RMC(MemoryCore):
         """The flattened memory, or a linear layer of it: (..., N W) to (..., O)."""
         return self.output(features)
 
-    def unroll(self, inputs: Tensor, state: RMCState, starts: Tensor, trace: bool = False) -> Unrolled:
+    def recur(self, x: Tensor, state: RMCState, starts: Tensor, trace: bool = False) -> Unrolled:
         """A window of steps: on the CPU by a fused kernel, which equals the default loop.
 
         By that loop if a trace is asked for, of several blocks or without gates, if ``key_size`` or ``width / heads``
         is no multiple of 8 (in float64 of 4), under autocast and on other devices. The kernel cannot be differentiated
         twice.
         """
-        self.check_window(inputs, starts)
-        if trace or not self._fits_kernel(inputs, state):
-            return super().unroll(inputs, state, starts, trace)
-        memory = rmc_window(*self._operands(inputs, state), starts, self.initial_state(1).memory[0], self._block.heads)
+        if trace or not self._fits_kernel(x, state):
+            return super().recur(x, state, starts, trace)
+        memory = rmc_window(*self._operands(x, state), starts, self.initial_state(1).memory[0], self._block.heads)
         return Unrolled(self.readout(memory.flatten(2)), RMCState(memory[-1]), {}, {})
 
     @property
     def _block(self) -> _Block:
         return self.blocks[0]  # type: ignore[return-value]
 
-    def _fits_kernel(self, inputs: Tensor, state: RMCState) -> bool:
+    def _fits_kernel(self, x: Tensor, state: RMCState) -> bool:
         key_size, _, value_size = self._block.sizes
         return (
             self.gated
             and len(self.blocks) == 1
-            and supported([inputs, state.memory, self.input_row.weight])
-            and fits(inputs.dtype, key_size, value_size)
+            and supported([x, state.memory, self.input_row.weight])
+            and fits(x.dtype, key_size, value_size)
         )
 
-    def _operands(self, inputs: Tensor, state: RMCState) -> tuple[Operands, list[Tensor], list[Tensor]]:
+    def _operands(self, x: Tensor, state: RMCState) -> tuple[Operands, list[Tensor], list[Tensor]]:
         """The kernel's, with the weights and biases of the perceptron."""
-        block, row = self._block, self.input_row(inputs)
-        x_gates, gate_weight = self.input_gates(row), self.memory_gates.weight
+        block, gate_weight = self._block, self.memory_gates.weight
+        row, x_gates = x[..., : self.width], x[..., self.width :]
         if x_gates.shape[-1] == 2:  # a gate for a slot is one for each of its numbers, all alike
             x_gates = x_gates.repeat_interleave(self.width, dim=-1)
             gate_weight = gate_weight.repeat_interleave(self.width, dim=0)

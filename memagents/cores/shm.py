@@ -107,18 +107,17 @@ class SHM(MemoryCore):
         state = SHMState(memory, state.key + 1)
         return Step(features, state, self._losses(maps), _trace(maps, memory, calibration))
 
-    def unroll(self, inputs: Tensor, state: SHMState, starts: Tensor, trace: bool = False) -> Unrolled:
-        """As :meth:`MemoryCore.unroll`, by one scan over the window. It cannot be differentiated twice."""
-        self.check_window(inputs, starts)
-        maps = self._parts(self.project(inputs))
-        with full_precision(inputs):
-            steps = torch.arange(len(inputs), device=state.key.device)
+    def recur(self, x: Tensor, state: SHMState, starts: Tensor, trace: bool = False) -> Unrolled:
+        """As :meth:`MemoryCore.recur`, by one scan over the window. It cannot be differentiated twice."""
+        maps = self._parts(x)
+        with full_precision(x):
+            steps = torch.arange(len(x), device=state.key.device)
             calibration, update = self._calibrate_and_update(maps, state.key + steps.unsqueeze(1))
             decay, initial = cut(starts, calibration, state.memory)
             # Without a bound too: products of the C may overflow where M does not.
             memories = linear_scan(decay, update, initial, self.bound, doubling=False)
             features = _features(maps, memories)
-        state = SHMState(memories[-1].clone(), state.key + len(inputs))  # not the whole window
+        state = SHMState(memories[-1].clone(), state.key + len(x))  # not the whole window
         shown = _trace(maps, memories, calibration) if trace else {}
         return Unrolled(self.readout(features), state, self._losses(maps), shown)
 

@@ -290,18 +290,17 @@ class SparseMemoryCore(MemoryCore):
     def step(self, x: Tensor, state: State) -> Step:
         return self.advance(x, state, BY_COPIES, trace=True)
 
-    def unroll(self, inputs: Tensor, state: State, starts: Tensor, trace: bool = False) -> Unrolled:
-        """As :meth:`MemoryCore.unroll`, but the memory and its tables are copied once for the window, and changed in
+    def recur(self, x: Tensor, state: State, starts: Tensor, trace: bool = False) -> Unrolled:
+        """As :meth:`MemoryCore.recur`, but the memory and its tables are copied once for the window, and changed in
         place by each step (:mod:`memagents.memory.journal`). It cannot be differentiated twice.
         """
-        self.check_window(inputs, starts)
         initial = self.initial_state(1)
         state = self._working_copy(state)
         steps = []
-        for x, start, reset in zip(self.project(inputs).unbind(0), starts.unbind(0), reset_steps(starts), strict=True):
+        for now, start, reset in zip(x.unbind(0), starts.unbind(0), reset_steps(starts), strict=True):
             if reset:
                 state = self._restart(start, initial, state)
-            step = self.advance(x, state, IN_PLACE, trace)
+            step = self.advance(now, state, IN_PLACE, trace)
             state = step.state
             steps.append(step if trace else step._replace(trace={}))
         state = state._replace(memory=journal.release(state.memory))

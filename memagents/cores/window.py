@@ -11,7 +11,7 @@ from memagents.cores.core import MemoryCore, Step, Unrolled
 
 
 class WindowCore(MemoryCore):
-    """A core that defines :meth:`window` instead of ``step`` and ``unroll``."""
+    """A core that defines :meth:`window` instead of ``step`` and ``recur``."""
 
     def window(self, x: Tensor, state: Any, starts: Tensor) -> Step:
         """All steps of a window.
@@ -29,8 +29,7 @@ class WindowCore(MemoryCore):
         losses, trace = ({name: told[0] for name, told in of_steps.items()} for of_steps in (losses, trace))
         return Step(features[0], state, losses, trace)
 
-    def unroll(self, inputs: Tensor, state: Any, starts: Tensor, trace: bool = False) -> Unrolled:
-        """As :meth:`MemoryCore.unroll`, all steps at once."""
-        self.check_window(inputs, starts)
-        features, state, losses, shown = self.window(self.project(inputs), state, starts)
+    def recur(self, x: Tensor, state: Any, starts: Tensor, trace: bool = False) -> Unrolled:
+        """As :meth:`MemoryCore.recur`, all steps at once."""
+        features, state, losses, shown = self.window(x, state, starts)
         return Unrolled(self.readout(features), state, losses, shown if trace else {})

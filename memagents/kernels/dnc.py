@@ -1,6 +1,6 @@
 """The DNC over a window on the CPU: one fused forward and one hand-derived backward, compiled by Numba.
 
-:func:`dnc_window` equals the recurrence of the plain :meth:`memagents.cores.core.MemoryCore.unroll` of
+:func:`dnc_window` equals the recurrence of the plain :meth:`memagents.cores.core.MemoryCore.recur` of
 :class:`memagents.cores.dnc.DNC`, values and gradients. The batch is cut into tiles of one vector register's rows
 (:mod:`memagents.kernels.simd`); a thread takes a tile through the whole window while its memory stays in cache, and a
 row's results do not depend on the rows beside it or on where the window was cut.

@@ -1,6 +1,6 @@
 """The NTM over a window on the CPU: one fused forward and one hand-derived backward, compiled by Numba.
 
-:func:`ntm_window` equals the recurrence of the plain :meth:`memagents.cores.core.MemoryCore.unroll` of
+:func:`ntm_window` equals the recurrence of the plain :meth:`memagents.cores.core.MemoryCore.recur` of
 :class:`memagents.cores.ntm.NTM` with an LSTM and one write head, values and gradients. As in
 :mod:`memagents.kernels.dnc`, a thread takes a tile of batch rows through the whole window. The memory of every step is
 kept for the backward.

@@ -1,7 +1,7 @@
 """LSTM and GRU over a window on the CPU: fused forwards and hand-derived backwards, compiled by Numba.
 
 :func:`lstm_window` and :func:`gru_window` equal the recurrence of the plain
-:meth:`memagents.cores.core.MemoryCore.unroll` of :class:`memagents.cores.lstm.LSTM` and
+:meth:`memagents.cores.core.MemoryCore.recur` of :class:`memagents.cores.lstm.LSTM` and
 :class:`memagents.cores.gru.GRU`, values and gradients. A reset costs nothing. A thread takes some rows of the batch
 through the whole window, with units in the lanes of its vectors; a row's results do not depend on the rows beside it,
 on where the window was cut or on the number of threads.

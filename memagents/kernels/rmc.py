@@ -1,6 +1,6 @@
 """The RMC over a window on the CPU: matrix products by torch, all between them by Numba, and a hand-derived backward.
 
-:func:`rmc_window` equals the recurrence of the plain :meth:`memagents.cores.core.MemoryCore.unroll` of a
+:func:`rmc_window` equals the recurrence of the plain :meth:`memagents.cores.core.MemoryCore.recur` of a
 :class:`memagents.cores.rmc.RMC` of one block with gates, values and gradients. The backward goes through the steps only
 for what is recurrent; the gradients of all weights are products over the whole window after it.
 """

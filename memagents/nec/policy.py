@@ -148,9 +148,8 @@ class EpisodicPolicy(CorePolicy):
 
     def forward(self, observations: Observations, state: State, starts: Tensor, deterministic: bool = True) -> Acted:
         """The best action by what is remembered, for one step of observations (B, ...); nothing counts as used."""
-        values, _, state = self.estimate(observations, state, starts, touch=False)
-        best, actions = values.max(1)
-        return Acted(actions, best, torch.zeros_like(best), state)
+        values, keys, state = self.estimate(observations, state, starts, touch=False)
+        return Acted(values.argmax(1), keys, state)
 
     remembers: ClassVar[bool] = True
 

@@ -12,9 +12,17 @@ import pytest
 import torch
 from torch.func import functional_call
 
-from memagents import MemoryCore, core_names, make_core
+from memagents import core_names, make_core
 from memagents.cores import core_class
-from memagents.cores.core import detach_state, map_state, restart_state, select_rows, state_leaves, where_state
+from memagents.cores.core import (
+    detach_state,
+    map_state,
+    restart_state,
+    select_rows,
+    state_leaves,
+    unroll_by_steps,
+    where_state,
+)
 from memagents.cores.recompute import unroll_in_chunks
 
 # Three slots for the DNC: of more, some are alike to the last bit after a start, and it is rounding that decides which
@@ -211,7 +219,7 @@ def test_states_can_be_picked_and_joined_by_row(name):
 def test_unroll_equals_the_default_and_the_loop_of_forward(name, starts):
     core = make(name)
     results = []
-    for unroll in (core.unroll, lambda *a: MemoryCore.unroll(core, *a), lambda *a: by_forward(core, *a)):
+    for unroll in (core.unroll, lambda *a: unroll_by_steps(core, *a), lambda *a: by_forward(core, *a)):
         inputs, state = random_inputs(T, B, SIZE).requires_grad_(), with_gradients(generic_state(core))
         result = unroll(inputs, state, starts)[:3]
         results.append((result, gradients(core, inputs, state, result)))

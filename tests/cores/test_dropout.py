@@ -5,8 +5,16 @@ import math
 import pytest
 import torch
 
-from memagents import MemoryCore, make_core
-from memagents.cores.core import detach_state, draw_keys, map_state, restart_state, select_rows, state_leaves
+from memagents import make_core
+from memagents.cores.core import (
+    detach_state,
+    draw_keys,
+    map_state,
+    restart_state,
+    select_rows,
+    state_leaves,
+    unroll_by_steps,
+)
 from memagents.cores.dropout import Dropout
 
 T, B, SIZE, RATE = 10, 3, 4, 0.4
@@ -67,7 +75,7 @@ def gradients(core, inputs, state, result):
 def test_unroll_equals_the_default_and_the_loop_of_forward(name, training, starts):
     core, results = make(name).train(training), []
     before = generic_state(core)
-    for unroll in (lambda *a: by_forward(core, *a), core.unroll, lambda *a: MemoryCore.unroll(core, *a)):
+    for unroll in (lambda *a: by_forward(core, *a), core.unroll, lambda *a: unroll_by_steps(core, *a)):
         floating = lambda leaf: leaf.is_floating_point() or leaf.is_complex()  # noqa: E731
         state = map_state(lambda leaf: leaf.clone().requires_grad_(floating(leaf)), before)  # noqa: B023
         inputs = inputs_of().requires_grad_()

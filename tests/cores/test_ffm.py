@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from memagents import MemoryCore, make_core
+from memagents import make_core
+from memagents.cores.core import unroll_by_steps
 from tests.reference import ffm
 
 B, SIZE = 3, 4
@@ -165,7 +166,7 @@ def test_the_penalty_is_what_the_input_gates_let_in():
     core, starts = make(write_penalty=0.25), no_starts(6)
     starts[2, 1] = True
     window = core.unroll(inputs_of(6), core.initial_state(B), starts, trace=True)
-    default = MemoryCore.unroll(core, inputs_of(6), core.initial_state(B), starts, True)
+    default = unroll_by_steps(core, inputs_of(6), core.initial_state(B), starts, True)
     gates = core.from_input(inputs_of(6))[..., 3:6].sigmoid()
     for result in (window, default):
         torch.testing.assert_close(result.losses, {"write": 0.25 * gates.sum(-1)})

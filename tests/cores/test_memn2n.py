@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from memagents import MemoryCore, make_core
-from memagents.cores.core import draw_keys, state_leaves
+from memagents import make_core
+from memagents.cores.core import draw_keys, state_leaves, unroll_by_steps
 from memagents.memory.draws import uniform
 from tests.reference.memn2n import memn2n_step
 
@@ -68,7 +68,7 @@ def test_some_steps_equal_loops(selection):
 @every_selection
 def test_a_window_at_once_is_step_after_step(selection):
     core, results = make(selection=selection), []
-    for unroll in (core.unroll, lambda *a: MemoryCore.unroll(core, *a)):
+    for unroll in (core.unroll, lambda *a: unroll_by_steps(core, *a)):
         inputs = inputs_of().requires_grad_()
         outputs, state, _, _ = unroll(inputs, initial_state(core), some_starts())
         grads = torch.autograd.grad(outputs.square().sum(), [inputs, *core.parameters()])

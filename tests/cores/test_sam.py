@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from memagents import MemoryCore, make_core
-from memagents.cores.core import map_state, state_leaves
+from memagents import make_core
+from memagents.cores.core import map_state, state_leaves, unroll_by_steps
 from memagents.memory import sparse
 from memagents.memory.addressing import cosine_similarity
 from memagents.memory.hashing import hash_codes
@@ -141,7 +141,7 @@ def test_the_window_in_place_has_the_gradients_of_the_pure_steps(used):
     core, starts = make(), no_starts(15)
     starts[6, 1] = starts[11, 0] = True
     found = []
-    for unroll in (core.unroll, lambda *a: MemoryCore.unroll(core, *a)):
+    for unroll in (core.unroll, lambda *a: unroll_by_steps(core, *a)):
         inputs = inputs_of(15).requires_grad_()
         memory = inputs_of(core.slots)[:, :, :1].permute(1, 0, 2).repeat(1, 1, core.width).requires_grad_()
         outputs, state, _, _ = unroll(inputs, core.initial_state(B)._replace(memory=memory), starts)
@@ -385,7 +385,7 @@ def test_hashing_in_place_is_hashing_by_copies():
     core, starts = make(**LSH), no_starts(60)
     starts[17, 1] = starts[40, 0] = starts[41, 0] = True
     found = []
-    for unroll in (core.unroll, lambda *a: MemoryCore.unroll(core, *a)):
+    for unroll in (core.unroll, lambda *a: unroll_by_steps(core, *a)):
         inputs = inputs_of(60).requires_grad_()
         outputs, state, _, _ = unroll(inputs, core.initial_state(B), starts)
         grads = torch.autograd.grad(outputs.square().sum(), [inputs, *core.parameters()])

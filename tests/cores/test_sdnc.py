@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from memagents import MemoryCore, make_core
-from memagents.cores.core import state_leaves
+from memagents import make_core
+from memagents.cores.core import state_leaves, unroll_by_steps
 from memagents.cores.sparse_memory import Interface
 from memagents.memory import sparse, sparse_linkage
 from memagents.memory.addressing import cosine_similarity
@@ -166,7 +166,7 @@ def test_no_gradient_goes_through_links_but_one_goes_through_what_follows_them()
     state = state._replace(links=links, read_weights=reads)
     with torch.no_grad():
         biases(core)["interpolation"].fill_(-50.0)  # nothing goes from the reads to the writes
-    for unroll in (core.unroll, lambda *a: MemoryCore.unroll(core, *a)):
+    for unroll in (core.unroll, lambda *a: unroll_by_steps(core, *a)):
         outputs = unroll(inputs_of(1, seed=3), state, no_starts(1)).outputs
         floats = [leaf for leaf in links if leaf.requires_grad]
         to_reads, *to_links = torch.autograd.grad(outputs.sum(), [reads, *floats], allow_unused=True)
@@ -297,7 +297,7 @@ def test_hashing_in_place_is_hashing_by_copies():
     core, starts = make(search="lsh", slots=30, hash_tables=3, bucket_size=4), no_starts(40)
     starts[17, 1] = starts[30, 0] = starts[31, 0] = True
     found = []
-    for unroll in (core.unroll, lambda *a: MemoryCore.unroll(core, *a)):
+    for unroll in (core.unroll, lambda *a: unroll_by_steps(core, *a)):
         outputs, state, _, _ = unroll(inputs_of(40), core.initial_state(B), starts)
         grads = torch.autograd.grad(outputs.square().sum(), list(core.parameters()))
         found.append([outputs, *state_leaves(state), *grads])

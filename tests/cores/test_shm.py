@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from memagents import MemoryCore, make_core
+from memagents import make_core
+from memagents.cores.core import unroll_by_steps
 from memagents.memory.draws import uniform
 from memagents.memory.scan import linear_scan
 from tests.reference import shm
@@ -162,7 +163,7 @@ def doubling(**changes):
 def test_a_memory_that_doubles_for_ever_stays_finite():
     core = doubling()
     inputs = 1e4 * inputs_of(600, dtype=torch.float32)
-    for unroll in (core.unroll, lambda *a: MemoryCore.unroll(core, *a)):
+    for unroll in (core.unroll, lambda *a: unroll_by_steps(core, *a)):
         outputs, state, _, trace = unroll(inputs, core.initial_state(B), no_starts(600), True)
         assert (trace["calibration"] == 2).all()
         assert (state.memory == 100).all()
@@ -174,7 +175,7 @@ def test_a_memory_that_doubles_for_ever_stays_finite():
 def test_what_is_clipped_passes_no_gradient():
     core, inputs = disturbed(make(bound=0.05)), inputs_of(6)
     grads = []
-    for unroll in (core.unroll, lambda *a: MemoryCore.unroll(core, *a)):
+    for unroll in (core.unroll, lambda *a: unroll_by_steps(core, *a)):
         memory = 0.2 * torch.randn(B, 3, 3, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
         state = core.initial_state(B)._replace(memory=memory.requires_grad_())
         outputs = unroll(inputs, state, no_starts(6)).outputs
@@ -198,7 +199,7 @@ def test_the_penalty_is_what_the_update_gate_lets_in():
     core, starts = make(write_penalty=0.25), no_starts(6)
     starts[2, 1] = True
     window = core.unroll(inputs_of(6), core.initial_state(B), starts, trace=True)
-    default = MemoryCore.unroll(core, inputs_of(6), core.initial_state(B), starts, True)
+    default = unroll_by_steps(core, inputs_of(6), core.initial_state(B), starts, True)
     torch.testing.assert_close(window.losses, {"write": 0.25 * window.trace["update_gate"].squeeze(-1)})
     torch.testing.assert_close(window.losses, default.losses)
     torch.testing.assert_close(window.trace, default.trace)

@@ -8,7 +8,7 @@ import torch
 
 from memagents import make_core
 from memagents.cores import dnc as dnc_core
-from memagents.cores.core import MemoryCore, map_state, select_rows, state_leaves
+from memagents.cores.core import map_state, select_rows, state_leaves, unroll_by_steps
 from memagents.kernels.dnc import dnc_window
 from memagents.kernels.window import supported
 
@@ -65,7 +65,7 @@ def values_and_gradients(unroll, core, inputs, state, starts, by_state):
 
 def assert_equal_unrolls(core, inputs, state, starts, tolerance=1e-10):
     by_state = not starts.any()
-    expected = values_and_gradients(MemoryCore.unroll, core, inputs, state, starts, by_state)
+    expected = values_and_gradients(unroll_by_steps, core, inputs, state, starts, by_state)
     found = values_and_gradients(type(core).unroll, core, inputs, state, starts, by_state)
     assert found.keys() == expected.keys()
     for name, value in expected.items():
@@ -121,7 +121,7 @@ def test_float32():
 def assert_weights_learn_alike(core, inputs, state, starts):
     """The gradients of the weights, of a state that wants none, are those of the plain loop."""
     gradients = []
-    for unroll in (MemoryCore.unroll, type(core).unroll):
+    for unroll in (unroll_by_steps, type(core).unroll):
         core.zero_grad()
         unroll(core, inputs, state, starts).outputs.square().sum().backward()
         gradients.append([parameter.grad for parameter in core.parameters()])
@@ -142,7 +142,7 @@ def test_leaves_in_any_layout_and_some_of_them_trained():
     plain = used_state(core, 3)
     strided = map_state(lambda leaf: leaf.movedim(0, -1).contiguous().movedim(-1, 0), plain)
     gradients = []
-    for state, unroll in [(plain, MemoryCore.unroll), (strided, type(core).unroll)]:
+    for state, unroll in [(plain, unroll_by_steps), (strided, type(core).unroll)]:
         memory = state.memory.detach().requires_grad_()
         unroll(core, inputs, state._replace(memory=memory), starts).outputs.sum().backward()
         gradients.append(memory.grad)

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from memagents.cores import dnc as dnc_core
-from memagents.cores.core import MemoryCore, Unrolled, map_state, state_leaves
+from memagents.cores.core import Unrolled, map_state, state_leaves, unroll_by_steps
 from memagents.kernels.dnc_tape import Sizes
 from memagents.kernels.triton import graph
 from tests.kernels.test_dnc import make, used_state, values_and_gradients
@@ -71,7 +71,7 @@ def random_window(sizes, chance_of_start=0.0, dtype=torch.float64, seed=0):
 
 def assert_equal_unrolls(window, device, tolerance=1e-10):
     by_state = not window[-1].any()
-    expected = values_and_gradients(MemoryCore.unroll, *window, by_state)
+    expected = values_and_gradients(unroll_by_steps, *window, by_state)
     found = values_and_gradients(unroll_on(device), *window, by_state)
     assert found.keys() == expected.keys()
     for name, value in expected.items():
