@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from memagents.cores import dnc as dnc_core
+from memagents.kernels.triton import graph
 from tests.kernels import interpreter
 from tests.kernels.interpreter import DEVICES, fake_tensors, needs_a_gpu, on_device
 from tests.kernels.test_dnc import assert_equal_unrolls, make, used_state
@@ -18,7 +19,7 @@ kernel = importlib.import_module("memagents.kernels.triton.dnc")
 @pytest.fixture(autouse=True)
 def workspaces(monkeypatch):
     """New ones for every test."""
-    fresh = kernel.Workspaces(kernel.Workspace)
+    fresh = graph.Workspaces(kernel.Workspace)
     monkeypatch.setattr(kernel, "_workspaces", fresh)
     return fresh
 
