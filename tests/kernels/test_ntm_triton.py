@@ -58,9 +58,9 @@ def in_two_windows(core, inputs, state, starts):
     ("sizes", "options"),
     [
         ((3, 1, 1, 1, 1, 1), {}),
-        ((5, 3, 2, 4, 3, 2), {"initial_memory": "learned"}),
+        ((5, 3, 2, 4, 2, 2), {"initial_memory": "learned"}),
         ((7, 6, 1, 5, 2, 1), {"shifts": 3}),
-        ((4, 2, 3, 2, 1, 2), {"clip": 0.4}),
+        ((4, 2, 3, 2, 1, 1), {"clip": 0.4}),
         ((6, 5, 1, 3, 1, 1), {"clip": None, "shifts": 2}),
     ],
     ids=str,
@@ -71,8 +71,8 @@ def test_values_and_gradients_equal_the_plain_loop(sizes, options):
 
 @pytest.mark.usefixtures("device")
 def test_starts_at_any_step():
-    window = random_window((3, 2, 1, 2, 3, 3), initial_memory="learned")
-    starts = torch.tensor([[True, False, False], [False, True, False], [False, False, True]])
+    window = random_window((3, 2, 1, 2, 3, 2), initial_memory="learned")
+    starts = torch.tensor([[True, False], [False, True], [False, True]])
     assert_equal_unrolls(*window[:3], starts)
 
 
@@ -95,12 +95,12 @@ def test_the_memory_is_computed_again_block_by_block(monkeypatch):
 
 @pytest.mark.usefixtures("device")
 def test_single_precision():
-    assert_equal_unrolls(*random_window((6, 4, 2, 5, 2, 1), dtype=torch.float32), tolerance=1e-4)
+    assert_equal_unrolls(*random_window((6, 4, 1, 5, 2, 1), dtype=torch.float32), tolerance=1e-4)
 
 
 @pytest.mark.usefixtures("device")
 def test_gradients_to_a_state_alone_from_a_state_alone():
-    core, inputs, state, starts = random_window((4, 2, 1, 2, 1, 2), scale=1.0)
+    core, inputs, state, starts = random_window((4, 2, 1, 2, 1, 1), scale=1.0)
     core.requires_grad_(False)
     gradients = []
     for unroll in (MemoryCore.unroll, NTM.unroll):
@@ -187,7 +187,7 @@ def taped_graphs(monkeypatch):
 @pytest.mark.usefixtures("device", "taped_graphs")
 @pytest.mark.parametrize("device", DEVICES[:1], indirect=True)
 def test_a_graph_does_with_new_numbers_what_the_launches_did():
-    for seed in range(4):
+    for seed in range(3):
         window = random_window((3, 2, 1, 2, 2, 1), chance_of_start=0.5, seed=seed)
         assert_equal_unrolls(*window)
     assert FakeGraph.made == 2, "forward and backward"
