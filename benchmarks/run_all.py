@@ -38,7 +38,7 @@ CPU = {
 }
 GPU = {
     "agents": ("--envs", "4096", "--device", "cuda", "--cuda-graphs"),
-    "dnc_gpu": (),
+    "gpu_kernels": (),
 }
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import warnings
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -15,6 +14,7 @@ from memagents.cores import register_core
 from memagents.cores.core import MemoryCore, Step, Unrolled, full_precision, state_leaves
 from memagents.cores.lstm import LSTMState, lstm_cell
 from memagents.kernels.dnc import dnc_window
+from memagents.kernels.triton import choice
 from memagents.kernels.window import supported
 from memagents.memory import access, addressing, allocation, linkage
 
@@ -145,12 +145,9 @@ class DNC(MemoryCore):
         """The kernel that can take these tensors, if there is one."""
         if supported(tensors):
             return dnc_window
-        x = tensors[0]
-        if not x.is_cuda or torch.is_autocast_enabled("cuda") or x.dtype not in (torch.float32, torch.float64):
+        if not choice.supported(tensors):
             return None
-        if any(tensor.device != x.device or tensor.dtype != x.dtype for tensor in tensors):
-            return None
-        return _triton_window(self.slots, self.width)
+        return choice.window_for("dnc", slots=self.slots, width=self.width)
 
     def step(self, x: Tensor, state: DNCState) -> Step:
         recurrent = torch.cat([state.controller.hidden, state.read_vectors.flatten(1)], dim=1)
@@ -206,17 +203,3 @@ class DNC(MemoryCore):
             write_gate=parts[8].sigmoid(),
             read_modes=parts[9].reshape(-1, self.read_heads, 3).softmax(dim=-1),
         )
-
-
-@functools.cache  # says once what is missing
-def _triton_window(slots: int, width: int) -> Callable | None:
-    """The fused window of a GPU for a memory of this size, if Triton is there and the memory not too large for it."""
-    try:
-        from memagents.kernels.triton import dnc as kernel
-    except ImportError:
-        warnings.warn("without Triton (pip install triton) a DNC on a GPU runs step by step, slowly", stacklevel=4)
-        return None
-    if not kernel.fits(slots, width):
-        warnings.warn(f"{slots} slots of {width} numbers are too many for the DNC's GPU kernels", stacklevel=4)
-        return None
-    return kernel.dnc_window

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -10,10 +11,11 @@ from torch.nn import functional
 
 from memagents.checks import in_range, positive_int
 from memagents.cores import register_core
-from memagents.cores.core import MemoryCore, Step, Unrolled, full_precision, state_leaves
+from memagents.cores.core import MemoryCore, Step, Unrolled, full_precision, reset_steps, state_leaves
 from memagents.cores.lstm import LSTMState, lstm_cell
 from memagents.cores.none import NoState
 from memagents.kernels.ntm import ntm_window
+from memagents.kernels.triton import choice
 from memagents.kernels.window import supported
 from memagents.memory import access, addressing, location
 
@@ -159,19 +161,28 @@ class NTM(MemoryCore):
         return self.output(features)
 
     def recur(self, x: Tensor, state: NTMState, starts: Tensor, trace: bool = False) -> Unrolled:
-        """A window of steps: with an LSTM and one write head, on the CPU, by the fused kernel, which equals the default
-        loop; by that loop if a trace is asked for or writes are penalised, under autocast and on other devices. The
-        kernel cannot be differentiated twice.
+        """A window of steps: with an LSTM and one write head, on the CPU and on CUDA by the fused kernels, which equal
+        the default loop; by that loop if a trace is asked for or writes are penalised, under autocast, on other
+        devices, and where a GPU's kernels cannot run, which is said once. The kernels cannot be differentiated twice.
         """
         leaves = state_leaves(state)
         fused = self.recurrent and self.write_heads == 1 and not (self.write_penalty or trace)
-        if not fused or not supported([x, *leaves]):
+        window = self._fused_window([x, *leaves]) if fused else None
+        if window is None:
             return super().recur(x, state, starts, trace)
         weights = (self.recurrent_gates.weight, self.interface.weight, self.interface.bias)
-        with torch.set_grad_enabled(torch.is_grad_enabled() and bool(starts.any())):
+        with torch.set_grad_enabled(torch.is_grad_enabled() and any(reset_steps(starts))):
             beginning = self._beginning()  # without a start it is not used
-        features, leaves = ntm_window(x, starts, *weights, beginning, leaves, self.clip)
+        features, leaves = window(x, starts, *weights, beginning, leaves, self.clip)
         return Unrolled(self.readout(features), NTMState._make([*leaves[:3], LSTMState(*leaves[3:])]), {}, {})
+
+    def _fused_window(self, tensors: Sequence[Tensor]) -> Callable | None:
+        """The kernel that can take these tensors, if there is one."""
+        if supported(tensors):
+            return ntm_window
+        if not choice.supported(tensors):
+            return None
+        return choice.window_for("ntm", slots=self.slots, width=self.width, shifts=self.shifts)
 
     def step(self, x: Tensor, state: NTMState) -> Step:
         reads = state.read_vectors.flatten(1)

@@ -86,7 +86,7 @@ def ntm_window(
     :raises ValueError: if the shapes do not belong together
     """
     operands = (x, recurrent_weight, weight, bias, *initial, *leaves)
-    sizes = _check_shapes(starts, *operands)
+    sizes = check_operands(starts, *operands)
     bound = float(torch.finfo(x.dtype).max) if clip is None else min(clip, torch.finfo(x.dtype).max)
     if learning(operands):
         features, *after = _Window.apply(starts, sizes, bound, *operands)
@@ -192,7 +192,7 @@ def _run_backward(
     return d_gates, d_recurrent, d_weight, flat_interface.sum(0), *d_begins, *d_leaves
 
 
-def _check_shapes(starts: Tensor, *operands: Tensor) -> Sizes:
+def check_operands(starts: Tensor, *operands: Tensor) -> Sizes:
     steps, batch = starts.shape
     (n, w), (k, _), hidden = operands[4].shape, operands[5].shape, operands[1].shape[0] // 4
     sizes = Sizes(n, w, k - 1, hidden, 0)

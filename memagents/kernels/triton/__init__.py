@@ -1,1 +1,1 @@
-"""Kernels for a CUDA GPU, in Triton. Nothing here is imported before a core on a GPU asks for it."""
+"""Kernels for a CUDA GPU, in Triton, which is not imported before a core on a GPU asks for them."""

@@ -15,36 +15,30 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from memagents.kernels.triton.parts import (
-    EPSILON,
+from memagents.kernels.triton.dnc_parts import (
     comes_before,
-    cosines,
     erase_and_write,
     interface_of,
     modes_of,
+    retention,
+    squeezed,
+)
+from memagents.kernels.triton.parts import (
+    EPSILON,
+    content_weighting_backward,
+    cosines,
     norm_of,
     norms_of,
     oneplus,
-    oneplus_slope,
-    retention,
     sigmoid,
     softmax,
-    squeezed,
+    softplus_slope,
 )
 
 
 def scratch_rows(slots: int, heads: int) -> int:
     """Entries of a row's scratch."""
     return (2 + 2 * heads) * slots
-
-
-@triton.jit
-def _content_weighting(d_content, content, match, norms, key_norm, strength):
-    """From the gradient of a weighting to those of dot products, norms, the strength and the key's norm."""
-    d_score = content * (d_content - tl.sum(d_content * content, 0))
-    d_dot = strength * d_score / (key_norm * norms + EPSILON)
-    d_product = -d_dot * match
-    return d_dot, d_product * key_norm, tl.sum(d_score * match, 0), tl.sum(d_product * norms, 0)
 
 
 @triton.jit
@@ -83,10 +77,10 @@ def _read(
         tl.store(d_modes + 3 * h + 1, c * (d_c - mean))
         tl.store(d_modes + 3 * h + 2, f * (d_f - mean))
 
-        d_dot, d_slot_norms, d_strength, d_key_norm = _content_weighting(
+        d_dot, d_slot_norms, d_strength, d_key_norm = content_weighting_backward(
             c * d_read, content, match, norms, key_norm, strength
         )
-        tl.store(d_strengths + h, d_strength * oneplus_slope(raw_strength))
+        tl.store(d_strengths + h, d_strength * softplus_slope(raw_strength))
         d_key = tl.sum(memory * d_dot[:, None], 0) + d_key_norm / key_norm * key
         tl.store(d_face + h * W + w, d_key, mask=w < W)
         d_norms += d_slot_norms
@@ -174,10 +168,10 @@ def _write(
     d_taken = gw * ga * d_weights * taken
     tl.store(scratch + n, d_taken * (1.0 - usage), mask=inside)
 
-    d_dot, d_norms, d_strength, d_key_norm = _content_weighting(
+    d_dot, d_norms, d_strength, d_key_norm = content_weighting_backward(
         gw * (1.0 - ga) * d_weights, content, match, norms, key_norm, strength
     )
-    tl.store(d_write_strength, d_strength * oneplus_slope(raw_strength))
+    tl.store(d_write_strength, d_strength * softplus_slope(raw_strength))
     tl.store(d_key + w, tl.sum(old * d_dot[:, None], 0) + d_key_norm / key_norm * key, mask=w < W)
     return d_old + d_dot[:, None] * key[None, :] + (d_norms / norms)[:, None] * old, d_taken
 

@@ -11,20 +11,15 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from memagents.kernels.triton.parts import (
+from memagents.kernels.triton.dnc_parts import (
     comes_before,
-    cosines,
     erase_and_write,
     interface_of,
     modes_of,
-    norm_of,
-    norms_of,
-    oneplus,
     retention,
-    sigmoid,
-    softmax,
     squeezed,
 )
+from memagents.kernels.triton.parts import cosines, norm_of, norms_of, oneplus, sigmoid, softmax
 
 
 @triton.jit

@@ -79,7 +79,7 @@ class Workspaces(Generic[S]):
     """
 
     def __init__(self, make: Callable[..., S], spare: int = 8):
-        self._make = make
+        self.make = make
         self._spare = spare
         self._lock = threading.Lock()
         self._all: OrderedDict[int, tuple[Hashable, S, weakref.ref[Tensor]]] = OrderedDict()
@@ -95,7 +95,7 @@ class Workspaces(Generic[S]):
             number = next((n for n, entry in self._all.items() if entry[0] == key and entry[2]() is None), None)
             if number is None:
                 self._let_go()
-                number, workspace = self._made, self._make(key)
+                number, workspace = self._made, self.make(key)
                 self._made += 1
             else:
                 workspace = self._all.pop(number)[1]

@@ -1,13 +1,9 @@
 # mypy: ignore-errors
-"""What the forward and the backward of the DNC's memory share: the layout of their records, and the maths of one step.
+"""What the kernels of all cores share: squashing, and look-ups by content.
 
 One program works on one batch row. N slots, W width, R read heads, H controller units are compile-time constants; PN,
 PW, PR are the powers of two that hold them, since Triton's blocks have no other sizes. What lies beyond N or W in a
-block is zero. A matrix of slots by slots is worked on ROWS rows at a time.
-
-A record of a row after a step holds its carry, the small part of the state (usage N, write weighting N, precedence N,
-read weightings R N), and after it what the backward wants: taken N (the product of all smaller usages), forward
-weightings R N, backward weightings R N.
+block is zero.
 """
 
 from __future__ import annotations
@@ -17,31 +13,6 @@ import triton.language as tl
 
 EPSILON = tl.constexpr(1e-6)
 """The constant of :mod:`memagents.memory.addressing` and :mod:`memagents.memory.allocation`."""
-
-
-def record_rows(slots: int, heads: int) -> int:
-    """Entries of a record."""
-    return (4 + 3 * heads) * slots
-
-
-def carry_rows(slots: int, heads: int) -> int:
-    """Entries of the carry at the beginning of a record."""
-    return (3 + heads) * slots
-
-
-@triton.jit
-def interface_of(face, R: tl.constexpr, W: tl.constexpr):
-    """Where the parts of an interface vector (or of its gradient) begin, behind the read keys."""
-    read_strengths = face + R * W
-    write_key = read_strengths + R
-    write_strength = write_key + W
-    erase = write_strength + 1
-    write = erase + W
-    free_gates = write + W
-    allocation_gate = free_gates + R
-    write_gate = allocation_gate + 1
-    read_modes = write_gate + 1
-    return read_strengths, write_key, write_strength, erase, write, free_gates, allocation_gate, write_gate, read_modes
 
 
 @triton.jit
@@ -55,14 +26,20 @@ def tanh(x):
 
 
 @triton.jit
-def oneplus(x):
-    """The key strength 1 + log(1 + exp(x)); as torch's softplus, linear from 20 on."""
-    return 1.0 + tl.where(x > 20.0, x, tl.maximum(x, 0.0) + tl.log(1.0 + tl.exp(-tl.abs(x))))
+def softplus(x):
+    """log(1 + exp(x)); as torch's, linear from 20 on."""
+    return tl.where(x > 20.0, x, tl.maximum(x, 0.0) + tl.log(1.0 + tl.exp(-tl.abs(x))))
 
 
 @triton.jit
-def oneplus_slope(x):
+def softplus_slope(x):
+    """The derivative of :func:`softplus`, and of :func:`oneplus`."""
     return tl.where(x > 20.0, 1.0, sigmoid(x))
+
+
+@triton.jit
+def oneplus(x):
+    return 1.0 + softplus(x)
 
 
 @triton.jit
@@ -71,26 +48,6 @@ def softmax(scores, inside):
     scores = tl.where(inside, scores, float("-inf"))
     weights = tl.exp(scores - tl.max(scores, 0))
     return weights / tl.sum(weights, 0)
-
-
-@triton.jit
-def erase_and_write(face, w, R: tl.constexpr, W: tl.constexpr):
-    """The squashed erase vector and the write vector of an interface."""
-    _, _, _, erase, write, _, _, _, _ = interface_of(face, R, W)
-    return sigmoid(tl.load(erase + w, mask=w < W, other=0.0)), tl.load(write + w, mask=w < W, other=0.0)
-
-
-@triton.jit
-def modes_of(face, h, R: tl.constexpr, W: tl.constexpr):
-    """The distribution of a head over backward, content, forward."""
-    _, _, _, _, _, _, _, _, read_modes = interface_of(face, R, W)
-    b = tl.load(read_modes + 3 * h)
-    c = tl.load(read_modes + 3 * h + 1)
-    f = tl.load(read_modes + 3 * h + 2)
-    largest = tl.maximum(tl.maximum(b, c), f)
-    b, c, f = tl.exp(b - largest), tl.exp(c - largest), tl.exp(f - largest)
-    total = b + c + f
-    return b / total, c / total, f / total
 
 
 @triton.jit
@@ -111,22 +68,9 @@ def cosines(memory, norms, key, key_norm):
 
 
 @triton.jit
-def retention(like, reads, free_gates, n, present, but, R: tl.constexpr, N: tl.constexpr):
-    """Π (1 − f_i r_i) over the read heads but one (−1: over all), a block like another."""
-    kept = tl.full(like.shape, 1.0, like.dtype)
-    for h in tl.static_range(R):
-        freed = sigmoid(tl.load(free_gates + h)) * tl.load(reads + h * N + n, mask=present, other=0.0)
-        kept = tl.where(but == h, kept, kept * (1.0 - freed))
-    return kept
-
-
-@triton.jit
-def squeezed(usage):
-    """The usage as the allocation sees it, away from zero. One rounding, so that equal usages stay equal."""
-    return tl.fma(usage, tl.full(usage.shape, 1.0 - EPSILON, usage.dtype), tl.full(usage.shape, EPSILON, usage.dtype))
-
-
-@triton.jit
-def comes_before(usage, slot, other_usage, other_slot):
-    """Whether a slot is less used than another, or as much and of a smaller index."""
-    return (usage < other_usage) | ((usage == other_usage) & (slot < other_slot))
+def content_weighting_backward(d_content, content, match, norms, key_norm, strength):
+    """From the gradient of a weighting to those of dot products, norms, the strength and the key's norm."""
+    d_score = content * (d_content - tl.sum(d_content * content, 0))
+    d_dot = strength * d_score / (key_norm * norms + EPSILON)
+    d_product = -d_dot * match
+    return d_dot, d_product * key_norm, tl.sum(d_score * match, 0), tl.sum(d_product * norms, 0)

@@ -1,4 +1,4 @@
-"""The DNC forward and backward over a window on a GPU: its Triton kernels, and the plain loop that they equal.
+"""The DNC and the NTM forward and backward over a window on a GPU: their Triton kernels, and the plain loop they equal.
 
 Contestants take turns and the fastest turn of each counts, measured between events on the device, gaps included.
 Beside each time stands the share of the roofline: the least time in which the device could move the bytes and do the
@@ -6,7 +6,7 @@ operations counted here, over the time measured. What is counted is what the ker
 or written once a kernel, nothing kept in a cache between two of them; what the plain loop moves beyond is its loss.
 Then the memory that a contestant takes, and last the largest difference between the outputs of the two.
 
-python benchmarks/dnc_gpu.py --bandwidth 4.8e12 --flops 67e12
+python benchmarks/gpu_kernels.py --bandwidth 4.8e12 --flops 67e12
 """
 
 from __future__ import annotations
@@ -22,10 +22,11 @@ from report import show, table
 
 from memagents.cores.core import unroll_by_steps
 from memagents.cores.dnc import DNC
-from memagents.kernels.dnc_tape import Sizes, interface_rows
+from memagents.cores.ntm import NTM
 
 INPUT_SIZE = 32
-CONTESTANTS: dict[str, Callable] = {"Triton": DNC.unroll, "plain loop": unroll_by_steps}
+CONTESTANTS = ("Triton", "plain loop")
+SHIFTS = 3  # places that a head of the NTM can move to
 
 
 class Size(NamedTuple):
@@ -39,11 +40,17 @@ class Size(NamedTuple):
     hidden: int
 
 
-SIZES = [
+DNC_SIZES = [
     Size(16, 32, 64, 32, 4, 64),
     Size(64, 128, 64, 32, 4, 64),
     Size(256, 20, 32, 24, 2, 64),
     Size(1024, 64, 64, 32, 4, 64),
+    Size(128, 64, 128, 64, 4, 256),
+]
+NTM_SIZES = [
+    Size(16, 40, 128, 20, 1, 100),
+    Size(64, 128, 128, 20, 1, 100),
+    Size(1024, 64, 128, 20, 1, 100),
     Size(128, 64, 128, 64, 4, 256),
 ]
 
@@ -64,33 +71,38 @@ class Settings:
     seconds: float = 20.0
 
 
-def window_bytes(size: Size) -> int:
-    """Bytes that a window's forward and backward move at least, in float32."""
-    n, w, r, h = size.slots, size.width, size.heads, size.hidden
-    features, interface = h + r * w, interface_rows(Sizes(n, w, r, h))
+# --- what a step needs ----------------------------------------------------------------------------------------------
+
+
+def dnc_numbers(size: Size) -> dict[str, int]:
+    """Numbers that the memory of a row moves in a step, forward and backward."""
+    n, w, r = size.slots, size.width, size.heads
     matrices = n * (w + n)
-    moved = {
+    return {
         "memory and links, forward": 2 * matrices,
         "memory and links computed again": matrices,
         "backward: memory and links, their gradients in and out": 3 * matrices,
         "tape written, its carry read; all read again": (4 + 3 * r) * n + (3 + r) * n + (7 + 4 * r) * n,
         "gradients of the carry in and out": 2 * (3 + r) * n,
-        "gates: x, sum, LSTM, again; their gradients": 4 * h * (1 + 2 + 1 + 1 + 2),
-        "interface: written, read twice; its gradient": interface * (3 + 2),
-        "features and their gradients": features * (3 + 4),
     }
-    weights = features * 4 * h + h * interface
-    return 4 * size.steps * (size.batch * sum(moved.values()) + 2 * weights)
 
 
-def window_flops(size: Size) -> int:
-    """Floating-point operations of a window's forward and backward; an exponential counts as one."""
-    n, w, r, h = size.slots, size.width, size.heads, size.hidden
-    features, interface = h + r * w, interface_rows(Sizes(n, w, r, h))
-    products = 2 * (4 * h * features + interface * h)
-    operations = {
-        "inputs and outputs: forward, to weights, outputs also back": 2 * (2 * 4 * h * INPUT_SIZE + 3 * h * features),
-        "controller and interface: forward, back, to weights": 3 * products,
+def ntm_numbers(size: Size) -> dict[str, int]:
+    """Numbers that the memory of a row moves in a step, forward and backward."""
+    n, w, k = size.slots, size.width, size.heads + 1
+    return {
+        "memory, forward": 2 * n * w,
+        "memory computed again, from the write weighting": n * w + n,
+        "backward: memory, its gradient in and out": 3 * n * w,
+        "tape written, its carry read; all read again": 2 * k * n + k * n + 3 * k * n,
+        "gradients of the carry in and out": 2 * k * n,
+    }
+
+
+def dnc_operations(size: Size) -> dict[str, int]:
+    """Floating-point operations on the memory of a row in a step, forward and backward."""
+    n, w, r = size.slots, size.width, size.heads
+    return {
         "erase and add: forward, again, again in the backward": 3 * 5 * n * w,
         "norms and write's match, forward and again": 2 * (2 + 2 + 2) * n * w,
         "write, backward: weighting, erase, write, memory, key": 16 * n * w,
@@ -101,13 +113,69 @@ def window_flops(size: Size) -> int:
         "read match and vector": r * 4 * n * w,
         "reads, backward: weighting, match again, key, memory, norms": (10 * r + 2) * n * w,
     }
+
+
+def ntm_operations(size: Size) -> dict[str, int]:
+    """Floating-point operations on the memory of a row in a step, forward and backward."""
+    n, w, r, k = size.slots, size.width, size.heads, size.heads + 1
+    return {
+        "erase and add: forward, again, again in the backward": 3 * 5 * n * w,
+        "norms and matches, forward and again": 2 * (2 + 2 * k) * n * w,
+        "matches, backward: key, memory, norms": (4 * k + 2) * n * w,
+        "content, interpolation, sharpening: forward, again, backward": 3 * 12 * k * n,
+        "shift: forward, again, backward of weightings and of shifts": 4 * 2 * SHIFTS * k * n,
+        "write, backward: weighting, erase, add, memory": 10 * n * w,
+        "read vectors; backward: weighting, memory": r * (2 + 4) * n * w,
+    }
+
+
+class Kernel(NamedTuple):
+    """A core that has kernels, its rows, and what its memory needs."""
+
+    core: type[DNC] | type[NTM]
+    sizes: list[Size]
+    numbers: Callable[[Size], dict[str, int]]
+    operations: Callable[[Size], dict[str, int]]
+
+
+KERNELS = [Kernel(DNC, DNC_SIZES, dnc_numbers, dnc_operations), Kernel(NTM, NTM_SIZES, ntm_numbers, ntm_operations)]
+
+
+def make(kernel: Kernel, size: Size) -> DNC | NTM:
+    """A core of a size, with random weights."""
+    return kernel.core(INPUT_SIZE, size.slots, size.width, size.heads, controller_size=size.hidden)
+
+
+def window_bytes(kernel: Kernel, size: Size) -> int:
+    """Bytes that a window's forward and backward move at least, in float32."""
+    h, features, interface = size.hidden, size.hidden + size.heads * size.width, sum(make(kernel, size).interface_sizes)
+    moved = kernel.numbers(size) | {
+        "gates: x, sum, LSTM, again; their gradients": 4 * h * (1 + 2 + 1 + 1 + 2),
+        "interface: written, read twice; its gradient": interface * (3 + 2),
+        "features and their gradients": features * (3 + 4),
+    }
+    weights = features * 4 * h + h * interface
+    return 4 * size.steps * (size.batch * sum(moved.values()) + 2 * weights)
+
+
+def window_flops(kernel: Kernel, size: Size) -> int:
+    """Floating-point operations of a window's forward and backward; an exponential counts as one."""
+    h, features, interface = size.hidden, size.hidden + size.heads * size.width, sum(make(kernel, size).interface_sizes)
+    products = 2 * (4 * h * features + interface * h)
+    operations = kernel.operations(size) | {
+        "inputs and outputs: forward, to weights, outputs also back": 2 * (2 * 4 * h * INPUT_SIZE + 3 * h * features),
+        "controller and interface: forward, back, to weights": 3 * products,
+    }
     return size.steps * size.batch * sum(operations.values())
 
 
-def contestant(size: Size, unroll: Callable, device: torch.device) -> Callable[[], torch.Tensor]:
+# --- measuring ------------------------------------------------------------------------------------------------------
+
+
+def contestant(kernel: Kernel, size: Size, unroll: Callable, device: torch.device) -> Callable[[], torch.Tensor]:
     """Forward and backward of a core by ``unroll``, in the middle of an episode; gives the outputs."""
     torch.manual_seed(0)
-    core = DNC(INPUT_SIZE, size.slots, size.width, size.heads, size.hidden).to(device)
+    core = make(kernel, size).to(device)
     inputs = torch.randn(size.steps, size.batch, INPUT_SIZE, device=device)
     starts = torch.zeros(size.steps, size.batch, dtype=torch.bool, device=device)
     with torch.no_grad():
@@ -143,25 +211,27 @@ def fastest(runs: dict[str, Callable[[], object]], seconds: float) -> dict[str, 
     return best
 
 
-def prepare(size: Size, unroll: Callable, device: torch.device) -> tuple[Callable, torch.Tensor, float]:
+def prepare(kernel: Kernel, size: Size, unroll: Callable, device: torch.device) -> tuple[Callable, torch.Tensor, float]:
     """A contestant, warm (compiled and, where it is, captured), its outputs, and its MiB of the device's memory."""
     torch.cuda.reset_peak_memory_stats()
     before = torch.cuda.memory_allocated()
-    run = contestant(size, unroll, device)
+    run = contestant(kernel, size, unroll, device)
     for _ in range(3):
         outputs = run()
     torch.cuda.synchronize()
     return run, outputs, (torch.cuda.max_memory_allocated() - before) / 2**20
 
 
-def row(size: Size, settings: Settings, device: torch.device) -> list[str]:
+def row(kernel: Kernel, size: Size, settings: Settings, device: torch.device) -> list[str]:
     """One row of the table."""
-    prepared = {name: prepare(size, unroll, device) for name, unroll in CONTESTANTS.items()}
+    unrolls = zip(CONTESTANTS, (kernel.core.unroll, unroll_by_steps), strict=True)
+    prepared = {name: prepare(kernel, size, unroll, device) for name, unroll in unrolls}
     best = fastest({name: run for name, (run, _, _) in prepared.items()}, settings.seconds)
     ours, loop = (outputs for _, outputs, _ in prepared.values())
-    moved, operations = window_bytes(size), window_flops(size)
+    moved, operations = window_bytes(kernel, size), window_flops(kernel, size)
     least = 1e3 * max(moved / settings.bandwidth, operations / settings.flops)
     return [
+        kernel.core.__name__,
         f"{size.batch} × {size.steps}",
         f"{size.slots} × {size.width}",
         str(size.heads),
@@ -180,12 +250,24 @@ def main(settings: Settings) -> None:
         print("no GPU: not measured")
         return
     device = torch.device(settings.device)
-    title = f"DNC on {torch.cuda.get_device_name(device)}, forward + backward: time, share of the roofline"
-    columns = ("batch × steps", "memory", "reads", "controller", *CONTESTANTS, "faster", "GB", "GFLOP", "difference")
+    title = f"On {torch.cuda.get_device_name(device)}, forward + backward: time, share of the roofline"
+    columns = (
+        "core",
+        "batch × steps",
+        "memory",
+        "reads",
+        "controller",
+        *CONTESTANTS,
+        "faster",
+        "GB",
+        "GFLOP",
+        "difference",
+    )
     shown = table(title, *columns)
     with torch.cuda.device(device):
-        for size in SIZES:
-            shown.add_row(*row(size, settings, device))
+        for kernel in KERNELS:
+            for size in kernel.sizes:
+                shown.add_row(*row(kernel, size, settings, device))
     show(shown)
     print(f"roofline: {settings.bandwidth / 1e12:g} TB/s, {settings.flops / 1e12:g} TFLOP/s; torch {torch.__version__}")
 

@@ -1,0 +1,42 @@
+"""Whether a core's window can run by the kernels of a GPU. Triton is not imported before a core on a GPU asks."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import warnings
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+
+def supported(tensors: Sequence[Tensor]) -> bool:
+    """Whether a kernel can take these: on one CUDA device, all float32 or all float64, outside of autocast."""
+    device, dtype = tensors[0].device, tensors[0].dtype
+    return (
+        device.type == "cuda"
+        and dtype in (torch.float32, torch.float64)
+        and all(tensor.device == device and tensor.dtype == dtype for tensor in tensors)
+        and not torch.is_autocast_enabled("cuda")
+    )
+
+
+@functools.cache  # says once what is missing
+def window_for(core: str, **sizes: int) -> Callable | None:
+    """The fused window of a core, if Triton is there and the core not too large for its kernels.
+
+    :param core: the core's name, and its module's here
+    :param sizes: what the module's ``fits`` is asked
+    """
+    name, slowly = core.upper(), "on a GPU it runs step by step, slowly"
+    try:
+        kernel = importlib.import_module(f"memagents.kernels.triton.{core}")
+    except ImportError:
+        warnings.warn(f"the {name}'s GPU kernels need Triton (pip install triton): {slowly}", stacklevel=4)
+        return None
+    if not kernel.fits(**sizes):
+        given = ", ".join(f"{size}={number}" for size, number in sizes.items())
+        warnings.warn(f"{given} is too much for the {name}'s GPU kernels: {slowly}", stacklevel=4)
+        return None
+    return getattr(kernel, f"{core}_window")
