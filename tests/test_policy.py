@@ -367,8 +367,8 @@ def test_a_key_value_memory_sees_what_was_done_and_gained():
     )
     assert (agent.policy.core.input_size, agent.policy.core.observation_size) == (7, 3)
     seen = []
-    unroll = agent.policy.core.unroll
-    agent.policy.core.unroll = lambda inputs, *rest: seen.append(inputs.detach()) or unroll(inputs, *rest)
+    project = agent.policy.core.project
+    agent.policy.core.project = lambda inputs: seen.append(inputs.detach()) or project(inputs)
     agent.learn(48)
     window = agent._window
     acted, conditions = torch.cat(seen[:12]), torch.cat(seen[:12])[..., 3:]

@@ -164,7 +164,7 @@ def test_what_the_kernel_does_not_do_goes_through_the_loop(fused):
 def operands_of(core):
     inputs, state, starts = window(core, 4, 3)
     with torch.no_grad():
-        operands, weights, biases = core._operands(inputs, state)
+        operands, weights, biases = core._operands(core.project(inputs), state)
     return operands, weights, biases, starts, core.initial_state(1).memory[0]
 
 
