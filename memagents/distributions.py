@@ -47,7 +47,8 @@ class Choices(MultiCategoricalDistribution):
 
     def sample(self) -> Tensor:
         # Of clocks with these rates the first to ring, which is how torch.multinomial draws a single one.
-        return self._joined([(own.exp() / own.new_empty(own.shape).exponential_()).argmax(1) for own in self._log_probs])
+        clocks = [own.exp() / own.new_empty(own.shape).exponential_() for own in self._log_probs]
+        return self._joined([clock.argmax(1) for clock in clocks])
 
     def mode(self) -> Tensor:
         return self._joined([own.argmax(1) for own in self._log_probs])
