@@ -6,8 +6,7 @@ Letters in shapes: T steps, B batch rows, O the core's output size.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -25,7 +24,6 @@ from memagents.encoding import (
     any_entry,
     condition_size,
     default_encoder,
-    map_observations,
 )
 from memagents.repetition import Repetition, may_repeat
 
@@ -88,7 +86,8 @@ class CorePolicy(BasePolicy):
         self.core = make_core(core, int(self.features_extractor.features_dim), **core_kwargs)
         # An encoder of somebody else's may look at a batch as a whole.
         repeats = features_extractor_class is None and may_repeat(observation_space)
-        self._repetition = Repetition(self._project_each, self.parameters) if repeats else None
+        self._encoding = Repetition(self._encode_each, self.parameters, repeats)
+        self._projection = Repetition(self._project_each, self.parameters, repeats)
 
     def _make_optimizer(self, learning_rate: float) -> torch.optim.Optimizer:
         """Two groups of parameters, the memory's and all others, so that the memory can learn at its own rate."""
@@ -114,36 +113,25 @@ class CorePolicy(BasePolicy):
         return self.core.initial_state(batch_size)
 
     def encode(self, observations: Observations) -> Tensor:
-        """Observations (T, B, ...) to what the core takes (T, B, I); all T×B at once."""
-        steps, rows = any_entry(observations).shape[:2]
-        flat = map_observations(lambda values: values.flatten(0, 1), observations)
-        return self.features_extractor(self._preprocess(flat, self.dtype)).view(steps, rows, -1)
+        """Observations (T, B, ...) to what the core takes (T, B, I)."""
+        return self._encoding(observations)
 
     def project(self, observations: Observations) -> Tensor:
-        """Observations (T, B, ...) to what the core's recurrence takes, (T, B, X): encoded and projected.
+        """Observations (T, B, ...) to what the core's recurrence takes, (T, B, X): encoded and projected."""
+        return self._projection(observations)
 
-        On the CPU, where observations are of symbols, what comes again is not encoded again; while :meth:`acting`, not
-        even in another step.
-        """
-        if self._repetition is None or any_entry(observations).device.type != "cpu":
-            return self.core.project(self.encode(observations))
-        return self._repetition(observations)
+    def _encode_each(self, observations: Observations) -> Tensor:
+        return self.features_extractor(self._preprocess(observations, self.dtype))
 
     def _project_each(self, observations: Observations) -> Tensor:
-        """As :meth:`project`, (N, ...) to (N, X)."""
-        return self.core.project(self.encode(map_observations(lambda values: values[None], observations))).squeeze(0)
+        return self.core.project(self._encode_each(observations))
 
-    @contextmanager
-    def acting(self) -> Iterator[None]:
-        """Within, many steps are acted on by the same weights: what was found for an observation is kept.
+    def acting(self) -> AbstractContextManager[None]:
+        """The context of many steps by the same weights: what :meth:`project` found for an observation is kept.
 
-        Weights that are changed all the same are noticed, but not if it is by way of ``.data`` or a fused optimiser.
+        Weights that are changed within are noticed, but not if it is by way of ``.data`` or a fused optimiser.
         """
-        if self._repetition is None:
-            yield
-        else:
-            with self._repetition.keeping():
-                yield
+        return self._projection.keeping()
 
     def unroll(
         self, observations: Observations, state: State, starts: Tensor

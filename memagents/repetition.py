@@ -41,22 +41,29 @@ class _Kept(NamedTuple):
 class Repetition:
     """A function of observations, each by itself, that takes those alone that differ.
 
+    Only on the CPU: to look at them, a GPU would have to be waited for.
+
     :param function: from (N, ...) to (N, X)
     :param weights: all that the function depends on besides
+    :param search: whether to look for observations that come again
     """
 
-    def __init__(self, function: Callable[[Observations], Tensor], weights: Callable[[], Iterable[Tensor]]):
-        self.function, self.weights = function, weights
+    def __init__(
+        self, function: Callable[[Observations], Tensor], weights: Callable[[], Iterable[Tensor]], search: bool = True
+    ):
+        self.function, self.weights, self.search = function, weights, search
         self._keeping: list[Tensor] | None = None  # the weights, while results are kept
         self._kept: _Kept | None = None
 
     def __call__(self, observations: Observations) -> Tensor:
-        """Observations (T, B, ...), on the CPU, to (T, B, X)."""
-        steps, rows = any_entry(observations).shape[:2]
+        """Observations (T, B, ...) to (T, B, X)."""
+        entry = any_entry(observations)
+        steps, rows = entry.shape[:2]
         flat = map_observations(lambda values: values.flatten(0, 1), observations)
-        if self._keeping is not None and not torch.is_grad_enabled():
+        search, keep = self.search and entry.device.type == "cpu", not torch.is_grad_enabled()
+        if search and keep and self._keeping is not None:
             results = self._kept_results(flat, _rows_of_bytes(flat), self._keeping)
-        elif steps * rows < LEAST_SEARCHED:
+        elif not search or steps * rows < LEAST_SEARCHED:
             results = self.function(flat)
         else:
             given = _rows_of_bytes(flat)

@@ -371,7 +371,7 @@ def test_a_key_value_memory_sees_what_was_done_and_gained():
     agent.policy.core.project = lambda inputs: seen.append(inputs.detach()) or project(inputs)
     agent.learn(48)
     window = agent._window
-    acted, conditions = torch.cat(seen[:12]), torch.cat(seen[:12])[..., 3:]
+    acted, conditions = torch.stack(seen[:12]), torch.stack(seen[:12])[..., 3:]
     assert acted.shape == (12, 4, 7)
     for t in range(12):
         for b in range(4):
