@@ -32,6 +32,7 @@ CPU = {
     "ntm": ("--seconds", "15"),
     "rmc": ("--seconds", "12"),
     "recurrent_cores": (),
+    "torch_compile": (),
     "sparse": ("--seconds", "10"),
     "nec": ("--seconds", "6", "--writes", "300000"),
     "recurrent_ppo": ("--seeds", "3", "--steps", "60000", "--figure", str(DOCUMENT.with_name("cartpole.png"))),
