@@ -31,6 +31,7 @@ from memenvs.grid.level import (
     PICK_UP_RULE,
     PUT_NEAR_RULE,
     RED_BLUE_RULE,
+    copy_start,
 )
 from memenvs.grid.pcg64 import integers
 from memenvs.grid.view import look, put
@@ -43,21 +44,10 @@ MOST_TRIES = 101  # of a place for an obstacle
 
 @njit
 def reset(state, level):
-    for i in range(level.width * level.height):
-        state.cells[i] = level.cells[i]
-    for y in range(level.height):
-        state.rows[y] = level.rows[y]
-    for x in range(level.width):
-        state.columns[x] = level.columns[x]
-    state.x = level.x
-    state.y = level.y
-    state.direction = level.direction
+    copy_start(level, state)
     state.carried = 0
     state.steps = 0
     state.success = 0
-    if level.rule == OBSTACLES_RULE:
-        state.obstacles[:] = level.obstacles
-        state.random[:] = level.random
 
 
 @njit
