@@ -15,7 +15,7 @@ from memenvs.graph.level import (
     clear_edges,
     has_edge,
 )
-from memenvs.graph.query import draw_journey, draw_path, search
+from memenvs.graph.query import draw_goal, draw_journey, draw_path
 from memenvs.random import advance, bits, integer, permute
 
 # Points lie on a grid so fine that it does not matter, and so coarse that squared distances are exact.
@@ -185,11 +185,7 @@ def draw_first_goal(level, key):
     """
     key = advance(key)
     level.start = integer(key, level.stations)
-    key = advance(key)
-    # There is no description, so that its order is free for the search.
-    reached = search(level, level.start, level.to_goal, level.order)
-    level.goal = level.order[1 + integer(key, reached - 1)]
-    level.distance = level.to_goal[level.goal]
+    key, level.goal, level.distance = draw_goal(level, key, level.start)
     return key
 
 
