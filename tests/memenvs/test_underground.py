@@ -338,7 +338,8 @@ def test_a_random_walk_only_takes_exits():
         ({"description": 1}, "description must be True or False"),
         ({"stations": 500, "exits": 400, "labels": "codes"}, "exits must be fewer"),
         ({"fixed": 1, "stations": 4, "exits": 3, "distance": 2}, "no level of Underground"),
-        ({"map": "paris"}, "map must be 'random' or 'underground'"),
+        ({"map": "paris"}, r"map must be one of \['random', 'underground', 'zone1', 'network'\], not 'paris'"),
+        ({"map": ["zone1"]}, "map must be one of"),
         ({"stations": 1}, "stations"),
         ({"stations": (6, 4)}, "stations"),
         ({"stations": (4, 5, 6)}, "stations"),
@@ -363,6 +364,22 @@ def test_a_random_walk_only_takes_exits():
 def test_wrong_parameters_are_named(wrong, message):
     with pytest.raises(ValueError, match=message):
         gym.make("memenvs/Underground-v0", **wrong)
+
+
+def test_numbers_of_numpy_give_the_same_environment():
+    """By its name, by which snapshots are known."""
+    plain, others = (
+        [
+            gym.make("memenvs/Underground-v0", **parameters).unwrapped.definition.name
+            for parameters in (
+                {"planning": number(2), "slack": number(3), "step_cost": cost(0.125), "description": boolean(1)},
+                {"task": "traversal", "lesson": number(2), "labels": number(9)},
+                {"task": "explore", "budget": number(20), "step_cost": number(0), "two_way": boolean(0)},
+            )
+        ]
+        for number, cost, boolean in ((int, float, bool), (np.int64, np.float32, np.bool_))
+    )
+    assert plain == others
 
 
 def test_the_test_split_holds_stations_out():
