@@ -68,7 +68,7 @@ def test_an_id_for_batches_only_is_no_single_environment():
     gym.register("tests/Batches-v0", vector_entry_point="memenvs.maze.tmaze:BatchedTMaze")
     try:
         assert make_env("tests/Batches-v0", 2).num_envs == 2
-        with pytest.raises(ValueError, match="env 'tests/Batches-v0' cannot be made: .*entry_point"):
+        with pytest.raises(ValueError, match=r"env 'tests/Batches-v0' cannot be made: .*entry_point"):
             make_single_env("tests/Batches-v0")
     finally:
         gym.registry.pop("tests/Batches-v0")

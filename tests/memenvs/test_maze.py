@@ -406,7 +406,7 @@ def test_a_damaged_snapshot_is_refused(change):
         ({"max_steps": True}, "max_steps"),
         ({"max_steps": 2**40}, "max_steps must be at most"),
         ({"colours": 2}, "colours"),
-        ({"agent_view_size": 6}, "agent_view_size must be odd"),
+        ({"agent_view_size": 6}, "agent_view_size must be an odd integer from 3 to 15, not 6"),
         ({"agent_view_size": 1}, "agent_view_size"),
         ({"agent_view_size": 17}, "agent_view_size"),
     ],
