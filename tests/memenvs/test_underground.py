@@ -7,8 +7,10 @@ import gymnasium as gym
 import networkx as nx
 import numpy as np
 import pytest
+from gymnasium.spaces import Discrete
 
 from memenvs.graph.map import load_map
+from memenvs.graph.underground import BatchedUnderground
 from tests.memenvs.undergrounds import (
     DESCRIPTION,
     PLANNING,
@@ -18,6 +20,7 @@ from tests.memenvs.undergrounds import (
     digits,
     edges_of,
     graph_of,
+    levels_of,
     make,
     read,
     single,
@@ -36,11 +39,6 @@ REAL = [
     {"map": "underground", "stations": (2, 8), "exits": (1, 7), "distance": (1, 7)},
     {"map": "underground", "stations": 270, "exits": (1, 7), "distance": (1, 39)},
 ]
-
-
-def levels_of(parameters, n=None):
-    n = n or (4 if np.max(parameters.get("stations", 0)) > 100 else 200)
-    return make(n, **parameters).batch.rows["level"].copy()
 
 
 def pair(value):
@@ -353,6 +351,8 @@ def test_a_random_walk_only_takes_exits():
         ({"two_way": 3}, "two_way"),
         ({"labels": 2}, "labels must be at least 3"),
         ({"labels": 65}, "labels"),
+        ({"stations": 80, "exits": (1, 65)}, r"exits must be at most 64, or labels be 'codes', not \(1, 65\)"),
+        ({"stations": 80, "exits": 65, "labels": 64}, "exits must be at most 64, or labels be 'codes'"),
         ({"slack": -1}, "slack"),
         ({"planning": 1.5}, "planning"),
         ({"step_cost": 2}, "step_cost"),
@@ -364,6 +364,17 @@ def test_a_random_walk_only_takes_exits():
 def test_wrong_parameters_are_named(wrong, message):
     with pytest.raises(ValueError, match=message):
         gym.make("memenvs/Underground-v0", **wrong)
+
+
+def test_there_are_labels_enough_for_the_exits():
+    """By default; with fewer, labels would be drawn for ever."""
+    for stations, exits, n in ((6, 9, 8), (20, (1, 9), 9), (65, 64, 64)):
+        definition = BatchedUnderground.define(stations=stations, exits=exits)
+        assert definition.action_space == Discrete(n)
+        assert definition.params["labels"] == n
+    levels = levels_of({"stations": 20, "exits": 9})
+    assert np.all(levels["exits"][:, :20] == 9)
+    assert all(len({(u, label) for u, label, _ in edges_of(level)}) == 180 for level in levels)
 
 
 def test_numbers_of_numpy_give_the_same_environment():

@@ -15,6 +15,7 @@ from tests.memenvs.undergrounds import (
     level_of,
     levels_of,
     make,
+    parse_lesson,
     read,
     single,
 )
@@ -108,9 +109,8 @@ def test_paths_and_their_lengths_are_drawn_uniformly():
 
 @pytest.mark.parametrize("row", LESSONS.replace("\n", " ").split("; "))
 def test_lessons_are_those_of_the_paper(row):
-    lesson, *ranges = row.replace(":", "").split()
-    (few, many), (least, most), (short, long) = (map(int, text.split("-")) for text in ranges)
-    levels = levels_of({"task": "traversal", "lesson": int(lesson)}, 600)
+    lesson, ((few, many), (least, most), (short, long)) = parse_lesson(row)
+    levels = levels_of({"task": "traversal", "lesson": lesson}, 600)
     stations, lengths = levels["stations"], levels["asked"]
     assert (stations.min(), stations.max()) == (few, many)
     assert (lengths.min(), lengths.max()) == (short, long)

@@ -172,8 +172,10 @@ def most_of_drawn(stations: int, exits: int, two_way: bool, by_line: bool, track
 def checked_labels(task: str, labels: Any, graphs: Graphs) -> Any:
     """The alphabet of the labels: its size, or "codes"."""
     needed = graphs.ways or graphs.most_exits
+    if needed > MOST_LABELS and labels != CODES:
+        raise ValueError(f"exits must be at most {MOST_LABELS}, or labels be 'codes', not {graphs.exits}")
     if labels is None:
-        return graphs.ways or (max(LABELS, graphs.most_exits) if graphs.whole else LABELS)
+        return graphs.ways or max(LABELS, needed)
     if isinstance(labels, str):
         if labels != CODES:
             raise ValueError(f"labels must be an integer from {needed} to {MOST_LABELS} or 'codes', not {labels!r}")

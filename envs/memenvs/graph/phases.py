@@ -33,7 +33,7 @@ def way_to_goal(state, level):
 
 @njit
 def legal_exits(state, level, mask):
-    """What does something where one travels: the exits; before that, everything as much as anything."""
+    """The exits, where an agent travels; before that no action does anything, so that none is worse than another."""
     if acting(state, level):
         mark_exits(level, state.position, mask)
     else:
