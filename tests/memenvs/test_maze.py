@@ -439,7 +439,7 @@ def test_pictures_follow_the_agent(parameters):
 
 
 def test_a_picture_shows_what_is_seen_and_where_the_agent_has_been():
-    for n in (3, 9):
+    for n in (7, 15):  # which other tests have compiled
         env = single(size=9, agent_view_size=n)
         observation, _ = env.reset(seed=2)
         been = {pose_of(env)[:2]}
