@@ -82,7 +82,8 @@ def count_goal(state):
 @njit
 def next_goal(state, level):
     """Give another goal, uniformly among the other stations that can be reached from here."""
-    state.key, state.goal, state.distance = draw_goal(level, state.key, state.position)
+    entered, queue = np.empty(level.stations, np.int16), np.empty(level.stations, np.int16)
+    state.key, state.goal, state.distance = draw_goal(level, state.key, state.position, entered, queue)
     state.known = LATER if state.visited[state.goal] else FIRST
     state.begun = state.taken
 

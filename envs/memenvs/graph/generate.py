@@ -185,7 +185,8 @@ def draw_first_goal(level, key):
     """
     key = advance(key)
     level.start = integer(key, level.stations)
-    key, level.goal, level.distance = draw_goal(level, key, level.start)
+    # There is no description, and no goal that stays, so that two arrays of the level are free for the search.
+    key, level.goal, level.distance = draw_goal(level, key, level.start, level.to_goal, level.order)
     return key
 
 

@@ -164,12 +164,12 @@ def way_to(level, station, goal, entered):
 
 
 @njit
-def draw_goal(level, key, station):
+def draw_goal(level, key, station, entered, queue):
     """Choose a goal uniformly among the other stations that can be reached from one.
 
+    :param entered: room for the search, as ``queue``
     :return: the next key, the goal, and the fewest travel steps to it
     """
-    entered, queue = np.empty(level.stations, np.int16), np.empty(level.stations, np.int16)
     reached = search(level, station, -1, entered, queue)
     key = advance(key)
     goal = queue[1 + integer(key, reached - 1)]
