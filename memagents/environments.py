@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
-import importlib
 import inspect
 import os
 from collections.abc import Callable, Sequence
@@ -116,18 +114,17 @@ def find_spec(env_id: str) -> EnvSpec:
 
     :raises ValueError: if there is none; the message lists what memenvs has, and what is spelled alike
     """
-    if not isinstance(env_id, str):
-        raise ValueError(f"env must be the id of an environment, not {env_id!r}")
-    package, _, name = env_id.rpartition(":")
-    if package:
-        _import_package(env_id, package)
-    if name not in gym.registry:
-        import memenvs  # noqa: F401 — the agents know nothing of the environments but that these may be meant
+    if isinstance(env_id, str) and env_id in gym.registry:
+        return gym.registry[env_id]
+    # The agents know nothing of the environments but that these may be meant.
+    from memenvs.catalogue import registered_name, unknown
+
+    name = registered_name(env_id)
     if name not in gym.registry:
         os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
         import minigrid  # noqa: F401 — half a second, so only where it may be needed
     if name not in gym.registry:
-        raise ValueError(_unknown(env_id, name))
+        raise ValueError(unknown(env_id, name))
     return gym.registry[name]
 
 
@@ -141,6 +138,8 @@ def _check_parameters(env_id: str, creator: Any, kwargs: dict[str, Any]) -> None
 
 def _parameters(creator: Any) -> list[str] | None:
     """The names of the parameters of what makes an environment; None where its signature does not tell."""
+    if creator is None:  # of an id that is registered for batches only
+        return None
     own = inspect.signature(creator).parameters.values()
     defined = inspect.signature(creator.define).parameters.values() if hasattr(creator, "define") else ()
     if not defined and any(p.kind == p.VAR_KEYWORD for p in own):
@@ -169,28 +168,3 @@ def _made(env_id: str, make: Callable[..., Any], *args: Any, **kwargs: Any) -> A
         return make(*args, **kwargs)
     except gym.error.Error as error:
         raise ValueError(f"env {env_id!r} cannot be made: {error}") from error
-
-
-def _import_package(env_id: str, package: str) -> None:
-    try:
-        importlib.import_module(package)
-    except ModuleNotFoundError as error:
-        if error.name is None or not package.startswith(error.name):
-            raise
-        raise ValueError(f"env {env_id!r}: there is no module {package!r} to import it from") from error
-
-
-def _unknown(env_id: str, name: str) -> str:
-    ours = sorted(known for known in gym.registry if known.startswith("memenvs/"))
-    grids = [known for known in ours if known.startswith("memenvs/MiniGrid-")]
-    alike = [known for known in difflib.get_close_matches(name, gym.registry, cutoff=0.7) if known not in ours]
-    close = f"; spelled alike: {', '.join(alike)}" if alike else ""
-    if name.startswith("memenvs/MiniGrid"):
-        shown = ", ".join(grids)
-    else:
-        others = ", ".join(known for known in ours if known not in grids)
-        shown = f"{others}, and {len(grids)} of MiniGrid such as {grids[-1]}"
-    return (
-        f"there is no environment {env_id!r}; memenvs has: {shown}{close}; "
-        "an id that a package of yours registers is found as 'package:Id'"
-    )

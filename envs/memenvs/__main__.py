@@ -47,10 +47,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         if str(Path.cwd()) not in sys.path:  # a program that is installed has not the current folder there
             sys.path.append(str(Path.cwd()))
         spec = find(argv[0])
-        walk(
-            spec, dataclasses.asdict(tyro.cli(settings_class(spec), prog=f"python -m memenvs {argv[0]}", args=argv[1:]))
-        )
-    except (ValueError, RuntimeError, NotImplementedError) as error:
+        told: Any = tyro.cli(settings_class(spec), prog=f"python -m memenvs {argv[0]}", args=argv[1:])
+        walk(spec, dataclasses.asdict(told))
+    except (ValueError, RuntimeError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:

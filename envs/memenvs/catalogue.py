@@ -31,29 +31,56 @@ def find(env_id: str) -> EnvSpec:
         registers it
     :raises ValueError: if there is none; the message lists those of memenvs
     """
+    name = registered_name(env_id)
+    ours = f"{NAMESPACE}/{name}"
+    # MiniGrid's own ids, where it has been imported, must not hide those that are named like them here.
+    for known in (ours, name) if name == env_id else (name, ours):
+        if known in gymnasium.registry:
+            return gymnasium.registry[known]
+    raise ValueError(unknown(env_id, name))
+
+
+def registered_name(env_id: str) -> str:
+    """The id in ``env_id``, after an import of the package that may stand before it: ``"package:Id"``.
+
+    :raises ValueError: if that is no text, or there is no such package
+    """
+    if not isinstance(env_id, str):
+        raise ValueError(f"env must be the id of an environment, not {env_id!r}")
     package, _, name = env_id.rpartition(":")
+    missing = f"env {env_id!r}: there is no module {package!r} to import it from"
+    if package.startswith("."):  # which importlib takes for a relative import
+        raise ValueError(missing)
     if package:
         try:
             importlib.import_module(package)
         except ModuleNotFoundError as error:
-            if error.name is None or not package.startswith(error.name):
+            if not f"{package}.".startswith(f"{error.name}."):  # what is missing is something else that it imports
                 raise
-            raise ValueError(f"there is no module {package!r} to import {name!r} from") from error
-    for known in (name, f"{NAMESPACE}/{name}"):
-        if known in gymnasium.registry:
-            return gymnasium.registry[known]
-    raise ValueError(f"there is no environment {env_id!r}; {_known(name)}")
+            raise ValueError(missing) from error
+    return name
 
 
-def _known(name: str) -> str:
-    """What memenvs has, the many ids of a class by their number alone, and what is spelled alike."""
-    there: dict[Any, list[str]] = {}
-    for known, spec in environments().items():
-        there.setdefault(spec.entry_point, []).append(known)
-    told = [ids[0] if len(ids) == 1 else f"{ids[0]} and {len(ids) - 1} like it" for ids in there.values()]
-    alike = difflib.get_close_matches(name, [*environments(), *(known.partition("/")[2] for known in environments())])
-    close = f"; spelled alike: {', '.join(alike)}" if alike else ""
-    return f"memenvs has: {', '.join(told)}{close}"
+def unknown(env_id: str, name: str) -> str:
+    """What to say of an id that is not registered: what memenvs has, and what is spelled alike.
+
+    :param name: what :func:`registered_name` gives for the id
+    """
+    ours = sorted(environments())
+    grids = [known for known in ours if known.startswith(f"{NAMESPACE}/MiniGrid-")]
+    others = ", ".join(known for known in ours if known not in grids)
+    shown = f"{others}, and {len(grids)} of MiniGrid such as {grids[-1]}"
+    if name.startswith(f"{NAMESPACE}/MiniGrid"):
+        shown = ", ".join(grids)
+    bare: dict[str, list[str]] = {}  # without a namespace, which is what is left out or wrong most easily
+    for known in gymnasium.registry:
+        bare.setdefault(known.rpartition("/")[2], []).append(known)
+    close_by = difflib.get_close_matches(name.rpartition("/")[2], bare)
+    alike = ", ".join(known for one in close_by for known in sorted(bare[one], key=len))
+    return (
+        f"there is no environment {env_id!r}; {NAMESPACE} has: {shown}; {f'spelled alike: {alike}; ' if alike else ''}"
+        "an id that a package of yours registers is found as 'package:Id'"
+    )
 
 
 def environment_class(spec: EnvSpec) -> type[SingleEnv]:

@@ -30,6 +30,13 @@ def within(name: str, value: Any, least: int, most: int) -> int:
     return int(value)
 
 
+def odd(name: str, value: Any, least: int, most: int) -> int:
+    """An odd integer of the range."""
+    if not is_integer(value) or not least <= value <= most or value % 2 == 0:
+        raise ValueError(f"{name} must be an odd integer from {least} to {most}, not {value!r}")
+    return int(value)
+
+
 def bounds(name: str, value: Any, least: int, most: int) -> tuple[int, int]:
     """A range, given as ``(low, high)`` or as one integer."""
     pair = tuple(value) if isinstance(value, (tuple, list)) else (value, value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import os
 import select
@@ -9,6 +10,7 @@ import sys
 from collections.abc import Callable, Iterator
 
 ARROWS = ("up", "right", "down", "left")
+UNKNOWN = "unknown"  # a key without a name here, such as F1
 INTERRUPTS = ("\x03", "\x04", "")  # Ctrl-C, Ctrl-D, and the end of the input
 _SEQUENCES = {
     b"\x1b" + kind + final: name
@@ -43,11 +45,25 @@ def terminal_keys() -> Iterator[Callable[[], str]]:
 def _terminal_key(descriptor: int) -> str:
     pressed = os.read(descriptor, 1)
     if pressed == b"\x1b":
-        # The rest of an arrow's sequence is there at once; a person is not so fast.
-        while len(pressed) < 3 and select.select([descriptor], [], [], 0.05)[0]:
-            pressed += os.read(descriptor, 1)
-        return _SEQUENCES.get(pressed, "escape")
-    return _BYTES.get(pressed, pressed.decode("utf-8", "ignore"))
+        rest = _rest_of_sequence(descriptor)
+        return _SEQUENCES.get(pressed + rest, UNKNOWN if rest else "escape")
+    decoder = codecs.getincrementaldecoder("utf-8")("replace")
+    key = decoder.decode(pressed)
+    while pressed and not key:  # a letter of several bytes
+        pressed = os.read(descriptor, 1)
+        key = decoder.decode(pressed, final=not pressed)
+    return _BYTES.get(pressed, key)
+
+
+def _rest_of_sequence(descriptor: int) -> bytes:
+    """What follows an escape at once; a person is not so fast."""
+    rest = b""
+    while select.select([descriptor], [], [], 0.05)[0] and (pressed := os.read(descriptor, 1)):
+        rest += pressed
+        # After "[" come digits and marks, and then a letter or "~"; after "O" one letter; all else stands alone.
+        if rest[:1] not in (b"[", b"O") or (len(rest) > 1 and rest[-1:] >= b"@"):
+            break
+    return rest
 
 
 def window_key() -> str:

@@ -47,6 +47,12 @@ def integer(key, n):
 
 
 @njit
+def between(key, pair):
+    """An integer from ``pair[0]`` to ``pair[1]``."""
+    return pair[0] + integer(key, pair[1] - pair[0] + 1)
+
+
+@njit
 def uniform(key):
     """A float32 from 0 to below 1, a multiple of 2^-24."""
     return np.float32(bits(key) >> _S40) * _FINE

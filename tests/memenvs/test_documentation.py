@@ -5,14 +5,12 @@ import re
 import runpy
 from pathlib import Path
 
-import gymnasium as gym
 import numpy as np
 import pytest
 from gymnasium.envs.registration import EnvSpec
 from PIL import Image
 
-from memenvs import ENVIRONMENTS
-from memenvs.catalogue import describe, environment_class, environments, find, parameters
+from memenvs.catalogue import describe, environment_class, environments
 from memenvs.maze.tmaze import TMaze
 
 DOCS = Path(__file__).parent.parent.parent / "docs"
@@ -103,23 +101,3 @@ def test_from_restructuredtext_to_markdown(script):
         "See `Env`, `a | b`:\n\n```text\nfirst\n\n  second\n```\n\n- **Reward**: 1\n- **`info`**: `x`\n- other: 3"
     )
     assert script["cell"]("a | b") == "a \\| b"
-
-
-def test_finding_environments():
-    assert {f"memenvs/{name}" for name in ENVIRONMENTS} <= environments().keys()
-    assert all(name.startswith("memenvs/") for name in environments())
-    assert find("TMaze-v0") is find("memenvs/TMaze-v0") is gym.registry["memenvs/TMaze-v0"]
-    assert environment_class(find("TMaze-v0")) is TMaze
-    assert parameters(find("TMaze-v0"))["length"].default == 10
-    with pytest.raises(
-        ValueError, match=r"no environment 'TMase-v0'; memenvs has: memenvs/TMaze-v0, .* alike: TMaze-v0"
-    ):
-        find("TMase-v0")
-    with pytest.raises(ValueError, match="no module 'no_such_package' to import 'Maze-v0' from"):
-        find("no_such_package:Maze-v0")
-    with pytest.raises(
-        ValueError, match=r"memenvs/MiniGrid-MemoryS7-v0 and \d\d like it.* alike: MiniGrid-MemoryS13-v0"
-    ):
-        find("MiniGrid-Memory-S13-v0")
-    with pytest.raises(ValueError, match=r"CartPole-v1 does not stand on memenvs\.batched"):
-        environment_class(find("CartPole-v1"))

@@ -1,9 +1,12 @@
 """The view of a grid against MiniGrid's own, in many places of many levels and for many sizes of the view."""
 
+from itertools import product
+
 import gymnasium as gym
-import minigrid  # noqa: F401 — registers its environments
 import numpy as np
 import pytest
+from minigrid.core.world_object import Wall
+from minigrid.envs import EmptyEnv
 
 from memenvs.grid.cells import CELL, EMPTY, cell
 from memenvs.grid.view import look, put, spread, survey
@@ -23,7 +26,7 @@ def number(thing):
 
 
 def surveyed(cells, width, height):
-    rows, columns = np.zeros((2, 48), np.uint64)
+    rows, columns = np.zeros((2, 57), np.uint64)
     survey(cells, width, height, rows, columns)
     return rows, columns
 
@@ -46,6 +49,19 @@ def test_the_view_is_minigrids(name, n):
             observation, _, terminated, _, _ = env.step(rng.choice(7, p=[0.15, 0.15, 0.4, 0.1, 0.05, 0.15, 0]))
             if terminated:
                 observation, _ = env.reset()
+
+
+def test_a_grid_may_have_57_cells_a_side():
+    env, rng, image = EmptyEnv(size=57, agent_view_size=15), np.random.default_rng(0), np.empty((15, 15, 3), np.uint8)
+    env.reset(seed=0)
+    for place in rng.integers(1, 56, (700, 2)).tolist():
+        env.grid.set(*place, Wall())
+    cells = np.array([number(thing) for thing in env.grid.grid], CELL)
+    env.see_through_walls = False
+    for x, y, direction in product((1, 2, 28, 54, 55), (1, 2, 28, 54, 55), range(4)):
+        env.agent_pos, env.agent_dir = (x, y), direction
+        look(cells, *surveyed(cells, 57, 57), 57, 57, x, y, direction, 0, False, image)
+        assert np.array_equal(image, env.gen_obs()["image"])
 
 
 def walked(arriving, clear, n):

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from memenvs.random import advance, bits, fold, integer, permute, uniform
+from memenvs.random import advance, between, bits, fold, integer, permute, uniform
 
 
 def test_the_published_sequence():
@@ -23,6 +23,13 @@ def test_integers_are_uniform():
     counts = np.bincount([integer(np.uint64(fold(np.uint64(3), i)), 7) for i in range(7000)], minlength=7)
     assert counts.size == 7
     assert ((counts - 1000) ** 2 / 1000).sum() < 22.5  # chi-squared, 6 degrees of freedom: exceeded once in a thousand
+
+
+def test_a_range_is_drawn_with_both_ends():
+    drawn = [between(np.uint64(fold(np.uint64(4), i)), np.array([-1, 2])) for i in range(4000)]
+    counts = np.bincount(np.array(drawn) + 1, minlength=4)
+    assert counts.size == 4
+    assert ((counts - 1000) ** 2 / 1000).sum() < 16.3  # chi-squared, 3 degrees of freedom: exceeded once in a thousand
 
 
 def test_folded_keys_differ():

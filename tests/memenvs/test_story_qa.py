@@ -243,6 +243,7 @@ def test_splits_never_share_a_story():
         {"task": 4},
         {"task": "1"},
         {"task": True},
+        {"task": 1.0},
         {"task": [1]},
         {"people": 0},
         {"people": 9},

@@ -7,8 +7,10 @@ import gymnasium as gym
 import networkx as nx
 import numpy as np
 import pytest
+from gymnasium.spaces import Discrete
 
 from memenvs.graph.map import load_map
+from memenvs.graph.underground import BatchedUnderground
 from tests.memenvs.undergrounds import (
     DESCRIPTION,
     PLANNING,
@@ -18,6 +20,7 @@ from tests.memenvs.undergrounds import (
     digits,
     edges_of,
     graph_of,
+    levels_of,
     make,
     read,
     single,
@@ -36,11 +39,6 @@ REAL = [
     {"map": "underground", "stations": (2, 8), "exits": (1, 7), "distance": (1, 7)},
     {"map": "underground", "stations": 270, "exits": (1, 7), "distance": (1, 39)},
 ]
-
-
-def levels_of(parameters, n=None):
-    n = n or (4 if np.max(parameters.get("stations", 0)) > 100 else 200)
-    return make(n, **parameters).batch.rows["level"].copy()
 
 
 def pair(value):
@@ -338,7 +336,8 @@ def test_a_random_walk_only_takes_exits():
         ({"description": 1}, "description must be True or False"),
         ({"stations": 500, "exits": 400, "labels": "codes"}, "exits must be fewer"),
         ({"fixed": 1, "stations": 4, "exits": 3, "distance": 2}, "no level of Underground"),
-        ({"map": "paris"}, "map must be 'random' or 'underground'"),
+        ({"map": "paris"}, r"map must be one of \['random', 'underground', 'zone1', 'network'\], not 'paris'"),
+        ({"map": ["zone1"]}, "map must be one of"),
         ({"stations": 1}, "stations"),
         ({"stations": (6, 4)}, "stations"),
         ({"stations": (4, 5, 6)}, "stations"),
@@ -352,6 +351,8 @@ def test_a_random_walk_only_takes_exits():
         ({"two_way": 3}, "two_way"),
         ({"labels": 2}, "labels must be at least 3"),
         ({"labels": 65}, "labels"),
+        ({"stations": 80, "exits": (1, 65)}, r"exits must be at most 64, or labels be 'codes', not \(1, 65\)"),
+        ({"stations": 80, "exits": 65, "labels": 64}, "exits must be at most 64, or labels be 'codes'"),
         ({"slack": -1}, "slack"),
         ({"planning": 1.5}, "planning"),
         ({"step_cost": 2}, "step_cost"),
@@ -363,6 +364,30 @@ def test_a_random_walk_only_takes_exits():
 def test_wrong_parameters_are_named(wrong, message):
     with pytest.raises(ValueError, match=message):
         gym.make("memenvs/Underground-v0", **wrong)
+
+
+def test_there_are_labels_enough_for_the_exits():
+    """By default; with fewer, labels would be drawn for ever."""
+    for stations, exits, n in ((6, 9, 8), (20, (1, 9), 9), (65, 64, 64)):
+        definition = BatchedUnderground.define(stations=stations, exits=exits)
+        assert definition.action_space == Discrete(n)
+        assert definition.params["labels"] == n
+
+
+def test_numbers_of_numpy_give_the_same_environment():
+    """By its name, by which snapshots are known."""
+    plain, others = (
+        [
+            BatchedUnderground.define(**parameters).name
+            for parameters in (
+                {"planning": number(2), "slack": number(3), "step_cost": cost(0.125), "description": boolean(1)},
+                {"task": "traversal", "lesson": number(2), "labels": number(9)},
+                {"task": "explore", "budget": number(20), "step_cost": number(0), "two_way": boolean(0)},
+            )
+        ]
+        for number, cost, boolean in ((int, float, bool), (np.int64, np.float32, np.bool_))
+    )
+    assert plain == others
 
 
 def test_the_test_split_holds_stations_out():

@@ -17,6 +17,7 @@ from tests.memenvs.undergrounds import (
     graph_of,
     level_of,
     levels_of,
+    parse_lesson,
     read,
     single,
 )
@@ -121,9 +122,8 @@ def test_no_answers_beat_the_oracle():
 
 @pytest.mark.parametrize("row", LESSONS.replace("\n", " ").split("; "))
 def test_lessons_are_those_of_the_paper(row):
-    lesson, *ranges = row.replace(":", "").split()
-    (few, many), (least, most), (short, long) = (map(int, text.split("-")) for text in ranges)
-    levels = levels_of({"task": "shortest_path", "lesson": int(lesson)}, 600)
+    lesson, ((few, many), (least, most), (short, long)) = parse_lesson(row)
+    levels = levels_of({"task": "shortest_path", "lesson": lesson}, 600)
     assert (levels["stations"].min(), levels["stations"].max()) == (few, many)
     assert (levels["distance"].min(), levels["distance"].max()) == (short, long)
     exits = np.concatenate([level["exits"][: level["stations"]] for level in levels])

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from memenvs.graph.fixed import paths
+from memenvs.graph.pictures import traversed
 from tests.memenvs.undergrounds import (
     DESCRIPTION,
     PLANNING,
@@ -15,6 +16,7 @@ from tests.memenvs.undergrounds import (
     level_of,
     levels_of,
     make,
+    parse_lesson,
     read,
     single,
 )
@@ -108,9 +110,8 @@ def test_paths_and_their_lengths_are_drawn_uniformly():
 
 @pytest.mark.parametrize("row", LESSONS.replace("\n", " ").split("; "))
 def test_lessons_are_those_of_the_paper(row):
-    lesson, *ranges = row.replace(":", "").split()
-    (few, many), (least, most), (short, long) = (map(int, text.split("-")) for text in ranges)
-    levels = levels_of({"task": "traversal", "lesson": int(lesson)}, 600)
+    lesson, ((few, many), (least, most), (short, long)) = parse_lesson(row)
+    levels = levels_of({"task": "traversal", "lesson": lesson}, 600)
     stations, lengths = levels["stations"], levels["asked"]
     assert (stations.min(), stations.max()) == (few, many)
     assert (lengths.min(), lengths.max()) == (short, long)
@@ -169,6 +170,18 @@ def test_pictures_follow_the_answers():
     asked = " ".join(str(label) for _, label in query)
     assert f"from {query[0][0]:03d} by {asked}" in pictures[0][1]
     assert f"→ {stations[0]:03d}, {(stations[1] + 1) % 1000:03d} (wrong: {stations[1]:03d})" in pictures[2][1]
+
+
+def test_a_picture_of_a_long_description():
+    """Its steps and those of the planning together are more than 16 bits hold."""
+    counts = {"told": np.int16(32_000), "asked": np.int16(1), "planning": np.int16(1000), "start": np.int16(0)}
+    links = np.zeros((32_000, 4), np.int16)
+    links[:, 2] = 1
+    level = counts | {"path": np.zeros(1, np.int16), "links": links, "codes": np.array([3, 7], np.int16)}
+    state = {"said": np.full(32, 7, np.int16)}
+    level["order"] = np.arange(32_000, dtype=np.int16)
+    for time, caption in ((5, "description 6 of 32000: 003, exit 0 → 007"), (33_002, "answers: from 003 by 0 → 007")):
+        assert traversed(state | {"time": np.int32(time)}, level)["caption"] == caption
 
 
 def test_damaged_snapshots_are_refused():

@@ -24,8 +24,15 @@ def level_of(env):
     return env.batch.rows["level"][0]
 
 
-def levels_of(parameters, n=200):
+def levels_of(parameters, n=None):
+    n = n or (4 if np.max(parameters.get("stations", 0)) > 100 else 200)
     return make(n, **parameters).batch.rows["level"].copy()
+
+
+def parse_lesson(row):
+    """A row of the paper's tables of lessons: its number, and its ranges as pairs."""
+    lesson, *ranges = row.replace(":", "").split()
+    return int(lesson), [tuple(map(int, text.split("-"))) for text in ranges]
 
 
 def edges_of(level):

@@ -27,11 +27,11 @@ class Numbers:
         array = np.asarray(actions)
         if array.shape != (size,) or array.dtype.kind not in "iu":
             raise ValueError(f"actions must be integers of shape ({size},), not {array.dtype} {array.shape}")
-        array = np.ascontiguousarray(array, dtype=np.int64)
-        if not all_within(array, self.n):
+        numbers = np.ascontiguousarray(array, dtype=np.int64)
+        if not all_within(numbers, self.n):
             wrong = array[(array < 0) | (array >= self.n)][0]
             raise ValueError(f"an action of {self.name} must be from 0 to {self.n - 1}, not {wrong}")
-        return array
+        return numbers
 
     def actions(self, numbers: np.ndarray) -> np.ndarray:
         """The actions (B,) that numbers (B,) stand for, -1 for none."""

@@ -96,7 +96,7 @@ class Definition:
     :param metrics: names of what an episode is measured by
     :param measure: ``(state, level, out)`` writes the metrics of an ended episode into the float64 array ``out``
     :param digest: ``level -> uint64``, a hash of what makes two levels the same, which decides on the split of a level
-    :param distinct_levels: how many levels with different digests there are; a split needs two at the least
+    :param distinct_levels: how many levels with different digests there are; a split needs 100 at the least
     :param sound: ``(params, state, level) -> bool``, whether records from a snapshot are such that the other functions
         neither leave their arrays nor run for ever; needed where records hold indices, since snapshots lie in files
     :param draw: ``(state, level) -> (H, W, 3) uint8``, a picture, in plain Python

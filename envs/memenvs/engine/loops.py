@@ -30,6 +30,7 @@ REWARD, RETURN, METRICS = range(3)  # rows of values; the metrics are METRICS an
 ALL, TRAIN, TEST = range(3)
 SPLITS = {None: ALL, "train": TRAIN, "test": TEST}
 TEST_SHARE = 8  # one level of so many is in the test split
+FEWEST_LEVELS = 100  # that are divided into splits
 ATTEMPTS = 20_000  # of drawing a first level, before parameters count as impossible
 
 

@@ -7,8 +7,7 @@ import numpy as np
 from memenvs.compilation import njit
 from memenvs.graph.level import DESTINATION, FOLLOWING, LABEL, capacity, exit_labelled, mark_exits, sound_level
 from memenvs.graph.phases import BLANK, write_code
-from memenvs.graph.query import first_exit, search
-from memenvs.random import advance, integer
+from memenvs.graph.query import draw_goal, first_exit
 
 METRICS = ("success", "goals", "goals_later", "detour_first", "detour_later")
 HERE, TAKEN, GOAL, EXITS = 0, 3, 4, 7  # where things stand in an observation
@@ -83,11 +82,8 @@ def count_goal(state):
 @njit
 def next_goal(state, level):
     """Give another goal, uniformly among the other stations that can be reached from here."""
-    steps, queue = np.empty(level.stations, np.int16), np.empty(level.stations, np.int16)
-    reached = search(level, state.position, steps, queue)
-    state.key = advance(state.key)
-    state.goal = queue[1 + integer(state.key, reached - 1)]
-    state.distance = steps[state.goal]
+    entered, queue = np.empty(level.stations, np.int16), np.empty(level.stations, np.int16)
+    state.key, state.goal, state.distance = draw_goal(level, state.key, state.position, entered, queue)
     state.known = LATER if state.visited[state.goal] else FIRST
     state.begun = state.taken
 

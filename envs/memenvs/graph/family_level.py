@@ -23,12 +23,11 @@ from memenvs.graph.relations import (
     TREE,
     search,
 )
-from memenvs.random import advance, bits, fold, integer, permute
+from memenvs.random import advance, between, bits, fold, integer, permute
 
 MOST_QUERIES = 16
 MOST_NODES = 64
 GENERATIONS = 5  # the most in a family
-MOST_CHILDREN = 4  # two sons and two daughters, since a person has but two labels for either
 LAYOUTS = ((8, 32), (MOST_NODES, MOST_NODES * LABELS))  # of levels: up to so many nodes and edges
 SQUARE = 2**20  # side of the square in which the points of a random graph lie
 FAR = 2**62
@@ -89,12 +88,6 @@ WORK = np.dtype(
 
 
 @njit
-def draw_number(key, bounds):
-    """A number of a range, uniformly."""
-    return bounds[0] + integer(key, bounds[1] - bounds[0] + 1)
-
-
-@njit
 def clear(level, nodes):
     """So many nodes without edges."""
     level.nodes = nodes
@@ -122,14 +115,14 @@ def generate_random(params, key, level):
     """Points uniform in a square, each with edges to its K nearest, K uniform for each (Graves et al. 2016)."""
     work = np.empty(1, WORK)[0]
     key = advance(key)
-    clear(level, draw_number(key, params.nodes))
+    clear(level, between(key, params.nodes))
     for u in range(level.nodes):
         key = advance(key)
         level.x[u] = integer(fold(key, 0), SQUARE)
         level.y[u] = integer(fold(key, 1), SQUARE)
     for u in range(level.nodes):
         key = advance(key)
-        wanted = min(draw_number(key, params.degree), level.nodes - 1)
+        wanted = min(between(key, params.degree), level.nodes - 1)
         rank_by_distance(level, work, u)
         for _ in range(wanted):
             least = FAR
@@ -165,7 +158,7 @@ def generate_family(params, key, level):
     """
     work = np.empty(1, WORK)[0]
     key = advance(key)
-    people = draw_number(key, params.nodes)
+    people = between(key, params.nodes)
     clear(level, people)
     level.nodes = 0
     add_person(level, False, 0)

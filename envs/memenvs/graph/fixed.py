@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 from memenvs.engine.loops import ATTEMPTS
 from memenvs.graph.codes import draw_names
 from memenvs.graph.generate import fixed_params
-from memenvs.graph.level import DESTINATION, FOLLOWING, SOURCE, hash_of_map, level_dtype
+from memenvs.graph.level import DESTINATION, FAR, FOLLOWING, SOURCE, hash_of_map, level_dtype
 from memenvs.graph.map import load_map
 from memenvs.graph.tracks import Tracks
 from memenvs.random import fold
 
-UNREACHED = 32767
+UNREACHED = int(FAR)
 
 
 def graph_of_tracks(tracks: Tracks, path: int) -> np.ndarray:

@@ -15,8 +15,8 @@ from memenvs.graph.level import (
     clear_edges,
     has_edge,
 )
-from memenvs.graph.query import draw_journey, draw_path, search
-from memenvs.random import advance, bits, integer, permute
+from memenvs.graph.query import draw_goal, draw_journey, draw_path
+from memenvs.random import advance, between, bits, integer, permute
 
 # Points lie on a grid so fine that it does not matter, and so coarse that squared distances are exact.
 _CELLS = np.float32(2.0**20)
@@ -79,7 +79,7 @@ def fixed_params(level: np.dtype) -> np.dtype:
 def generate_random(params, key, level):
     """Points uniform in the unit square, each with edges to its K nearest, K uniform for each (Graves et al. 2016)."""
     key = advance(key)
-    level.stations = params.stations[0] + integer(key, params.stations[1] - params.stations[0] + 1)
+    level.stations = between(key, params.stations)
     for u in range(level.stations):
         level.nodes[u] = -1
         key = advance(key)
@@ -89,7 +89,7 @@ def generate_random(params, key, level):
     ranks = np.empty(level.stations, np.int64)
     for u in range(level.stations):
         key = advance(key)
-        wanted = params.exits[0] + integer(key, params.exits[1] - params.exits[0] + 1)
+        wanted = between(key, params.exits)
         add_nearest(level, u, min(wanted, level.stations - 1), ranks)
     if params.two_way:
         for edge in range(level.edges):
@@ -123,7 +123,7 @@ def generate_neighbourhood(params, key, level):
     """A connected piece of the map, grown from a random station by random adjacent ones, with all edges inside it."""
     n = params.degree.size
     key = advance(key)
-    wanted = params.stations[0] + integer(key, params.stations[1] - params.stations[0] + 1)
+    wanted = between(key, params.stations)
     place = np.full(n, -1, np.int16)  # of a station of the map: its index in the level, or -2 if it is adjacent
     adjacent = np.empty(n, np.int16)
     key = advance(key)
@@ -185,11 +185,8 @@ def draw_first_goal(level, key):
     """
     key = advance(key)
     level.start = integer(key, level.stations)
-    key = advance(key)
-    # There is no description, so that its order is free for the search.
-    reached = search(level, level.start, level.to_goal, level.order)
-    level.goal = level.order[1 + integer(key, reached - 1)]
-    level.distance = level.to_goal[level.goal]
+    # There is no description, and no goal that stays, so that two arrays of the level are free for the search.
+    key, level.goal, level.distance = draw_goal(level, key, level.start, level.to_goal, level.order)
     return key
 
 

@@ -96,20 +96,21 @@ def add_edge(level, source, destination):
 @njit
 def has_edge(level, source, destination):
     """Whether there is an edge between the two, in this direction."""
-    edge = level.first[source]
-    while edge >= 0:
-        if level.links[edge, DESTINATION] == destination:
-            return True
-        edge = level.links[edge, FOLLOWING]
-    return False
+    return exit_with(level, source, DESTINATION, destination) >= 0
 
 
 @njit
 def exit_labelled(level, station, label):
     """The edge with this label that leaves the station, or -1 if there is none."""
+    return exit_with(level, station, LABEL, label)
+
+
+@njit
+def exit_with(level, station, column, value):
+    """The first edge that leaves the station and has this value in a column of ``links``, or -1 if there is none."""
     edge = level.first[station]
     while edge >= 0:
-        if level.links[edge, LABEL] == label:
+        if level.links[edge, column] == value:
             return edge
         edge = level.links[edge, FOLLOWING]
     return np.int16(-1)

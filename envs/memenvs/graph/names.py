@@ -84,10 +84,8 @@ def _options(
     for way, size in enumerate(sizes):
         for distance in DISTANCES:
             half = np.array(size) / 2
-            reach = np.where((np.abs(DIRECTIONS) == 1).all(axis=1), 0.75, 1.0)[
-                :, None
-            ]  # a diagonal place is as near as others
-            centre = station + DIRECTIONS * (reach * (radius + gap * distance) + half)
+            nearer = np.where((np.abs(DIRECTIONS) == 1).all(axis=1), 0.75, 1.0)  # or corners would be farther away
+            centre = station + DIRECTIONS * (nearer[:, None] * (radius + gap * distance) + half)
             rectangles.append(np.concatenate([centre - half, centre + half], axis=1))
             costs.append(DIRECTION_COST + 0.25 * way + 0.8 * (distance - 1))
             ways.append(np.full(len(DIRECTIONS), way))

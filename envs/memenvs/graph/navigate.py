@@ -9,15 +9,17 @@ from gymnasium.spaces import MultiDiscrete
 
 from memenvs.compilation import njit
 from memenvs.engine.definition import Goals
-from memenvs.graph.level import DESTINATION, best_exit, capacity, exit_labelled, mark_exits, sound_level
+from memenvs.graph.level import DESTINATION, capacity, exit_labelled, sound_level
 from memenvs.graph.phases import (
     BLANK,
     PLANNING,
     QUERY,
     TRAVEL,
     acting,
+    legal_exits,
     observe_description,
     preparing,
+    way_to_goal,
     write_code,
     write_triple,
 )
@@ -72,17 +74,7 @@ def observe(state, level, out):
         write_triple(out.observation, level.codes[state.position], BLANK, level.codes[level.goal], phase)
 
 
-@njit
-def oracle(state, level):
-    return best_exit(level, state.position) if acting(state, level) else -1
-
-
-@njit
-def legal(state, level, mask):
-    if acting(state, level):
-        mark_exits(level, state.position, mask)
-    else:
-        mask[:] = True
+oracle, legal = way_to_goal, legal_exits
 
 
 @njit

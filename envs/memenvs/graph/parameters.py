@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from memenvs.checks import bounds, flag, within
+from memenvs.checks import bounds, flag, is_integer, within
 from memenvs.graph.fixed import graph_of_tracks, graph_once_drawn, name_once, params_of_graph
 from memenvs.graph.generate import (
     RANDOM_PARAMS,
@@ -22,12 +22,9 @@ from memenvs.graph.map import load_map
 from memenvs.graph.tracks import Tracks, network, zone_1
 
 TASKS = ["navigate", "traversal", "shortest_path", "explore"]
-MAPS: dict[str, Callable[[], Tracks] | None] = {
-    "random": None,
-    "underground": network,
-    "zone1": zone_1,
-    "network": network,
-}
+TRACKS = {"underground": network, "zone1": zone_1, "network": network}
+MAPS = ["random", *TRACKS]
+WHOLE = ["zone1", "network"]  # maps that are not drawn from, but are the graph
 CODES = "codes"
 MOST_EDGES = 32767
 LABELS = 8  # by default, or as many as a station has exits
@@ -54,15 +51,33 @@ class Task(NamedTuple):
     parameters: dict[str, Any]  # all parameters as they count in the end
 
 
-def options_of(task: str, given: dict[str, Any]) -> dict[str, Any]:
-    """The options of a task with its defaults filled in; one that the task has no use for is refused."""
-    if task not in TASKS:
-        raise ValueError(f"task must be one of {TASKS}, not {task!r}")
-    for name, value in given.items():
-        if value is not None and name not in DEFAULTS[task]:
-            users = [other for other in TASKS if name in DEFAULTS[other]]
-            raise ValueError(f"{name} must be left out of task {task!r}: it belongs to {users}")
-    return {name: default if given[name] is None else given[name] for name, default in DEFAULTS[task].items()}
+class Graphs(NamedTuple):
+    """The graphs that episodes take place in."""
+
+    map: str
+    tracks: Tracks | None  # of a real map
+    stations: tuple[int, int]
+    exits: tuple[int, int]  # as asked for
+    two_way: bool
+    labels_by: str
+    fixed: int | None
+    most_exits: int  # that a station can have, before edges are doubled by ``two_way``
+    edges: int  # the most there can be
+
+    @property
+    def whole(self) -> bool:
+        """Whether a map is the graph."""
+        return self.map in WHOLE
+
+    @property
+    def by_line(self) -> bool:
+        """Whether labels name lines and directions."""
+        return self.labels_by == "line"
+
+    @property
+    def ways(self) -> int:
+        """How many lines and directions are to be named, 0 where labels name none."""
+        return len(self.tracks.ways) if self.tracks is not None and self.by_line else 0
 
 
 def resolve(
@@ -81,128 +96,180 @@ def resolve(
     :param given: the options of some tasks only, None where left out
     """
     if map not in MAPS:
-        raise ValueError(f"map must be 'random' or 'underground', 'zone1' or 'network', not {map!r}")
+        raise ValueError(f"map must be one of {MAPS}, not {map!r}")
     options = options_of(task, given)
-    length = "path" if task == "traversal" else "distance"
     if options.get("lesson") is not None:
         lesson = lesson_of(task, options["lesson"])
         stations = lesson.stations if stations is None else stations
         exits = lesson.exits if exits is None else exits
         labels = CODES if labels is None else labels
+        length = "path" if task == "traversal" else "distance"
         options[length] = lesson.length if given[length] is None else options[length]
-    two_way = task == "explore" if two_way is None else flag("two_way", two_way)
-    whole = map in ("zone1", "network")
+    graphs = checked_graphs(map, stations, exits, task == "explore" if two_way is None else two_way, labels_by, fixed)
+    labels = checked_labels(task, labels, graphs)
+    options = checked_options(options, graphs.stations[1])
+    params, level, generate = generator(task, graphs, labels, options)
+    return Task(
+        params=params,
+        level=level,
+        generate=generate,
+        labels=0 if labels == CODES else labels,
+        steps=most_steps(task, options),
+        stations=graphs.stations[1],
+        fixed_graph=graphs.whole or graphs.fixed is not None,
+        parameters=parameters_of(task, graphs, labels, options),
+    )
+
+
+# --- what is asked for ------------------------------------------------------------------------------------------------
+
+
+def options_of(task: str, given: dict[str, Any]) -> dict[str, Any]:
+    """The options of a task with its defaults filled in; one that the task has no use for is refused."""
+    if task not in TASKS:
+        raise ValueError(f"task must be one of {TASKS}, not {task!r}")
+    for name, value in given.items():
+        if value is not None and name not in DEFAULTS[task]:
+            users = [other for other in TASKS if name in DEFAULTS[other]]
+            raise ValueError(f"{name} must be left out of task {task!r}: it belongs to {users}")
+    return {name: default if given[name] is None else given[name] for name, default in DEFAULTS[task].items()}
+
+
+def checked_graphs(map: str, stations: Any, exits: Any, two_way: Any, labels_by: Any, fixed: Any) -> Graphs:
+    """What graphs there are to be, checked and filled in."""
+    two_way = flag("two_way", two_way)
     if labels_by is None:
-        labels_by = "line" if whole else "random"
+        labels_by = "line" if map in WHOLE else "random"
     if labels_by not in ("random", "line") or (labels_by == "line" and map == "random"):
         raise ValueError(f"labels_by must be 'random', or 'line' on a real map, not {labels_by!r} on map {map!r}")
-    by_line = labels_by == "line"
-    if fixed is not None:
-        fixed = within("fixed", fixed, 0, 2**63 - 1)
-
+    fixed = None if fixed is None else within("fixed", fixed, 0, 2**63 - 1)
     exits = bounds("exits", (1, 3) if exits is None else exits, 1, MOST_STATIONS)
-    tracks = None if map == "random" else MAPS[map]()  # type: ignore[misc]
-    if whole:
-        assert tracks is not None
-        low = high = len(tracks.nodes)
+    tracks = TRACKS[map]() if map in TRACKS else None
+    if tracks is not None and map in WHOLE:
+        stations = (len(tracks.nodes), len(tracks.nodes))
         most_exits, edges = tracks.most_exits, len(tracks.edges)
     else:
         most = MOST_STATIONS if tracks is None else min(MOST_STATIONS, len(tracks.nodes))
-        low, high = bounds("stations", (4, 6) if stations is None else stations, 2, most)
-        if tracks is None:
-            most_exits = min(exits[1], high - 1)
-        elif by_line:
-            most_exits = min(exits[1], tracks.most_exits)
-        else:
-            most_exits = min(exits[1], high - 1, int(load_map().degree.max()))
-        edges = high * most_exits * (2 if two_way and tracks is None else 1)
-        edges = edges if by_line else min(edges, high * (high - 1))
+        stations = bounds("stations", (4, 6) if stations is None else stations, 2, most)
+        most_exits, edges = most_of_drawn(stations[1], exits[1], two_way, labels_by == "line", tracks)
     if edges > MOST_EDGES:
         raise ValueError(f"exits must be fewer, so that a graph has at most {MOST_EDGES} edges, not {exits!r}")
-
-    ways = len(tracks.ways) if tracks is not None and by_line else 0
-    needed = ways or most_exits
-    labels = checked_labels(task, labels, needed, ways, max(LABELS, most_exits) if whole else LABELS)
-    check_options(options, high)
-
-    common = np.zeros(1, RANDOM_PARAMS)
-    common["task"] = TASKS.index(task)
-    common["stations"], common["exits"] = (low, high), exits
-    common["two_way"], common["by_line"] = two_way, by_line
-    common["ways"], common["labels"] = ways, 0 if labels == CODES else labels
-    common["fresh_names"] = fixed is None or whole  # a graph that is drawn once is drawn with its names
-    for name, value in options.items():
-        if name != "lesson":
-            common[name] = value
-    steps = {
-        "navigate": lambda: options["distance"][1] + options["slack"],
-        "traversal": lambda: options["path"][1],
-        "shortest_path": lambda: options["distance"][1],
-        "explore": lambda: options["budget"],
-    }[task]()
-    path = capacity(options["path"][1] if task == "traversal" else 1, 32)
-
-    room = capacity(high, 8)
-    layout = level_dtype(room, capacity(edges, 8 * room), path, search=task in ("navigate", "shortest_path"))
-    generate = generate_random
-    params = common
-    if map == "underground":
-        generate = generate_neighbourhood
-        params = params_of_neighbourhoods(common, by_line)
-    if whole:
-        assert tracks is not None
-        graph = graph_of_tracks(tracks, path)
-        if fixed is not None:
-            name_once(graph, common, fixed)
-            common["fresh_names"] = False
-        params = params_of_graph(graph, common)
-    elif fixed is not None:
-        graph = graph_once_drawn(generate, params, layout, fixed)
-        common["fresh_names"] = False
-        params = params_of_graph(graph, common)
-    if whole or fixed is not None:
-        generate = generate_fixed
-        layout = params.dtype["graph"]
-
-    parameters: dict[str, Any] = {"task": task, "map": map}
-    if not whole:
-        parameters |= {"stations": (low, high), "exits": exits, "two_way": two_way}
-    parameters |= options | {"labels": labels, "labels_by": labels_by, "fixed": fixed}
-    numbers = 0 if labels == CODES else int(labels)
-    return Task(params, layout, generate, numbers, int(steps), high, whole or fixed is not None, parameters)
+    return Graphs(map, tracks, stations, exits, two_way, labels_by, fixed, most_exits, edges)
 
 
-def checked_labels(task: str, labels: Any, needed: int, ways: int, default: int) -> int | str:
+def most_of_drawn(stations: int, exits: int, two_way: bool, by_line: bool, tracks: Tracks | None) -> tuple[int, int]:
+    """The most exits of a station and the most edges of a graph that is drawn, from the most stations and exits."""
+    if tracks is not None and by_line:  # parallel lines are edges of their own
+        most_exits = min(exits, tracks.most_exits)
+        return most_exits, stations * most_exits
+    most_exits = min(exits, stations - 1)
+    if tracks is not None:
+        most_exits = min(most_exits, int(load_map().degree.max()))
+    doubled = two_way and tracks is None
+    return most_exits, min(stations * most_exits * (2 if doubled else 1), stations * (stations - 1))
+
+
+def checked_labels(task: str, labels: Any, graphs: Graphs) -> Any:
     """The alphabet of the labels: its size, or "codes"."""
+    needed = graphs.ways or graphs.most_exits
+    if needed > MOST_LABELS and labels != CODES:
+        raise ValueError(f"exits must be at most {MOST_LABELS}, or labels be 'codes', not {graphs.exits}")
     if labels is None:
-        return ways or default
+        return graphs.ways or max(LABELS, needed)
     if isinstance(labels, str):
         if labels != CODES:
             raise ValueError(f"labels must be an integer from {needed} to {MOST_LABELS} or 'codes', not {labels!r}")
         if task == "explore":
             raise ValueError("labels must be an integer in task 'explore', which shows the exits as bits, not 'codes'")
         return CODES
-    within("labels", labels, 1, MOST_LABELS)
+    labels = within("labels", labels, 1, MOST_LABELS)
     if labels < needed:
-        what = "the lines and directions of the map" if ways else "the most exits a station can have"
+        what = "the lines and directions of the map" if graphs.ways else "the most exits a station can have"
         raise ValueError(f"labels must be at least {needed}, {what}, not {labels}")
-    return int(labels)
+    return labels
 
 
-def check_options(options: dict[str, Any], stations: int) -> None:
-    """Check what belongs to single tasks, and put ranges into their full form."""
-    if "distance" in options:
-        options["distance"] = bounds("distance", options["distance"], 1, stations - 1)
-    if "path" in options:
-        options["path"] = bounds("path", options["path"], 1, MOST_STEPS)
-    for name, least in (("slack", 0), ("planning", 0), ("budget", 1)):
-        if name in options:
-            within(name, options[name], least, MOST_STEPS)
-    if "description" in options:
-        flag("description", options["description"])
-    step_cost = options.get("step_cost", 0.0)
-    if isinstance(step_cost, bool) or not isinstance(step_cost, (int, float)) or not 0 <= step_cost < 1:
-        raise ValueError(f"step_cost must be a number from 0 to below 1, not {step_cost!r}")
+def checked_options(options: dict[str, Any], stations: int) -> dict[str, Any]:
+    """What belongs to single tasks, checked and in its full form."""
+    checked: dict[str, Any] = {}
+    for name, value in options.items():
+        if name == "distance":
+            checked[name] = bounds(name, value, 1, stations - 1)
+        elif name == "path":
+            checked[name] = bounds(name, value, 1, MOST_STEPS)
+        elif name == "description":
+            checked[name] = flag(name, value)
+        elif name == "step_cost":
+            checked[name] = checked_cost(value)
+        elif name == "lesson":  # which has been looked up
+            checked[name] = None if value is None else int(value)
+        else:
+            checked[name] = within(name, value, 1 if name == "budget" else 0, MOST_STEPS)
+    return checked
+
+
+def checked_cost(value: Any) -> int | float:
+    """What a travel step costs."""
+    known = is_integer(value) or isinstance(value, (float, np.floating))
+    if not known or not 0 <= value < 1:
+        raise ValueError(f"step_cost must be a number from 0 to below 1, not {value!r}")
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def most_steps(task: str, options: dict[str, Any]) -> int:
+    """The most travel steps or answers of an episode."""
+    if task == "explore":
+        return options["budget"]
+    return options["path" if task == "traversal" else "distance"][1] + options.get("slack", 0)
+
+
+def parameters_of(task: str, graphs: Graphs, labels: Any, options: dict[str, Any]) -> dict[str, Any]:
+    """All parameters as they count in the end, by name."""
+    drawn = {} if graphs.whole else {"stations": graphs.stations, "exits": graphs.exits, "two_way": graphs.two_way}
+    named = {"labels": labels, "labels_by": graphs.labels_by, "fixed": graphs.fixed}
+    return {"task": task, "map": graphs.map} | drawn | options | named
+
+
+# --- what generators need ---------------------------------------------------------------------------------------------
+
+
+def generator(
+    task: str, graphs: Graphs, labels: Any, options: dict[str, Any]
+) -> tuple[np.ndarray, np.dtype, Callable[..., bool]]:
+    """The parameters (1,) of a generator, the layout of its levels, and the generator."""
+    common = common_params(task, graphs, labels, options)
+    path = capacity(options["path"][1] if task == "traversal" else 1, 32)
+    if graphs.whole:
+        assert graphs.tracks is not None
+        graph = graph_of_tracks(graphs.tracks, path)
+        if graphs.fixed is not None:
+            name_once(graph, common, graphs.fixed)
+    else:
+        room = capacity(graphs.stations[1], 8)
+        search = task in ("navigate", "shortest_path")
+        layout = level_dtype(room, capacity(graphs.edges, 8 * room), path, search)
+        generate, params = generate_random, common
+        if graphs.map == "underground":
+            generate, params = generate_neighbourhood, params_of_neighbourhoods(common, graphs.by_line)
+        if graphs.fixed is None:
+            return params, layout, generate
+        graph = graph_once_drawn(generate, params, layout, graphs.fixed)
+    params = params_of_graph(graph, common)
+    return params, params.dtype["graph"], generate_fixed
+
+
+def common_params(task: str, graphs: Graphs, labels: Any, options: dict[str, Any]) -> np.ndarray:
+    """The parameters that all generators have, (1,)."""
+    common = np.zeros(1, RANDOM_PARAMS)
+    common["task"] = TASKS.index(task)
+    common["stations"], common["exits"] = graphs.stations, graphs.exits
+    common["two_way"], common["by_line"] = graphs.two_way, graphs.by_line
+    common["ways"], common["labels"] = graphs.ways, 0 if labels == CODES else labels
+    common["fresh_names"] = graphs.fixed is None
+    for name, value in options.items():
+        if name != "lesson":
+            common[name] = value
+    return common
 
 
 def params_of_neighbourhoods(common: np.ndarray, by_line: bool) -> np.ndarray:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from memenvs.compilation import njit
-from memenvs.graph.level import DESTINATION, LABEL, SOURCE
+from memenvs.graph.level import DESTINATION, LABEL, SOURCE, best_exit, mark_exits
 
 DESCRIPTION, QUERY, PLANNING, TRAVEL = range(4)
 BLANK = -1
@@ -23,6 +23,21 @@ def preparing(level):
 def acting(state, level):
     """Whether the agent chooses exits or answers now, and no longer reads or plans."""
     return state.time >= preparing(level)
+
+
+@njit
+def way_to_goal(state, level):
+    """The oracle of who travels: the first exit of a shortest way to the goal."""
+    return best_exit(level, state.position) if acting(state, level) else -1
+
+
+@njit
+def legal_exits(state, level, mask):
+    """The exits, where an agent travels; before that no action does anything, so that none is worse than another."""
+    if acting(state, level):
+        mark_exits(level, state.position, mask)
+    else:
+        mask[:] = True
 
 
 @njit

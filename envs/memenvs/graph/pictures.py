@@ -81,7 +81,8 @@ def traversed(state: np.void, level: np.void) -> dict[str, Any]:
     """Of a path that is asked for: the route goes as far along it as the answers are right."""
     path = level["path"][: level["asked"]]
     best = [int(level["start"]), *level["links"][path, DESTINATION].tolist()]
-    answered = max(int(state["time"]) - int(level["told"] + level["asked"] + level["planning"]), 0)
+    preparing = sum(int(level[name]) for name in ("told", "asked", "planning"))  # more than 16 bits may hold
+    answered = max(int(state["time"]) - preparing, 0)
     said = state["said"][:answered].tolist()
     wanted = level["codes"][best[1:]].tolist()
     right = 0

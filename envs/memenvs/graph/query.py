@@ -122,47 +122,63 @@ def draw_path(level, key, low, high):
 
 
 @njit
-def search(level, station, steps, queue):
-    """The fewest travel steps from a station to every other, into ``steps``; ``queue`` gets them in that order.
+def search(level, station, goal, entered, queue):
+    """Reach stations from one of them, breadth first.
 
-    :return: how many stations there are in the queue, the first being the station itself
+    :param goal: the station at which the search stops, or -1 to reach all that can be
+    :param entered: written: of every station the edge by which it was first reached, or -1
+    :param queue: written: the stations that were reached, in that order, the first being the station itself
+    :return: how many those are
     """
     for u in range(level.stations):
-        steps[u] = FAR
-    steps[station] = 0
+        entered[u] = -1
     queue[0] = station
     reached, seen = 1, 0
     while seen < reached:
-        u = queue[seen]
+        edge = level.first[queue[seen]]
         seen += 1
-        edge = level.first[u]
         while edge >= 0:
             v = level.links[edge, DESTINATION]
-            if steps[v] == FAR:
-                steps[v] = steps[u] + 1
+            if entered[v] < 0 and v != station:
+                entered[v] = edge
                 queue[reached] = v
                 reached += 1
+                if v == goal:
+                    return reached
             edge = level.links[edge, FOLLOWING]
     return reached
 
 
 @njit
+def way_to(level, station, goal, entered):
+    """A shortest way that a search from a station has found.
+
+    :return: its first edge, or -1 where the goal was not reached or is the station itself, and how many edges it has
+    """
+    edge, steps = np.int16(-1), 0
+    while goal != station and entered[goal] >= 0:
+        edge = entered[goal]
+        goal = level.links[edge, SOURCE]
+        steps += 1
+    return edge, steps
+
+
+@njit
+def draw_goal(level, key, station, entered, queue):
+    """Choose a goal uniformly among the other stations that can be reached from one.
+
+    :param entered: room for the search, as ``queue``
+    :return: the next key, the goal, and the fewest travel steps to it
+    """
+    reached = search(level, station, -1, entered, queue)
+    key = advance(key)
+    goal = queue[1 + integer(key, reached - 1)]
+    return key, goal, way_to(level, station, goal, entered)[1]
+
+
+@njit
 def first_exit(level, station, goal):
     """The first edge of a shortest way from a station to another, or -1 where there is none."""
-    via, queue = np.full(level.stations, -1, np.int16), np.empty(level.stations, np.int16)
-    queue[0] = station
-    reached, seen = 1, 0
-    while seen < reached:
-        u = queue[seen]
-        seen += 1
-        edge = level.first[u]
-        while edge >= 0:
-            v = level.links[edge, DESTINATION]
-            if via[v] < 0 and v != station:
-                via[v] = edge if u == station else via[u]
-                if v == goal:
-                    return via[v]
-                queue[reached] = v
-                reached += 1
-            edge = level.links[edge, FOLLOWING]
-    return np.int16(-1)
+    entered, queue = np.empty(level.stations, np.int16), np.empty(level.stations, np.int16)
+    search(level, station, goal, entered, queue)
+    return way_to(level, station, goal, entered)[0]

@@ -5,15 +5,17 @@ from __future__ import annotations
 import numpy as np
 
 from memenvs.compilation import njit
-from memenvs.graph.level import DESTINATION, LABEL, SOURCE, best_exit, capacity, exit_labelled, mark_exits, sound_level
+from memenvs.graph.level import DESTINATION, LABEL, SOURCE, capacity, exit_labelled, sound_level
 from memenvs.graph.phases import (
     BLANK,
     PLANNING,
     QUERY,
     TRAVEL,
     acting,
+    legal_exits,
     observe_description,
     preparing,
+    way_to_goal,
     write_triple,
 )
 
@@ -79,17 +81,7 @@ def observe(state, level, out):
         write_triple(out.observation, source, level.links[edge, LABEL], destination, TRAVEL)
 
 
-@njit
-def oracle(state, level):
-    return best_exit(level, state.position) if acting(state, level) else -1
-
-
-@njit
-def legal(state, level, mask):
-    if acting(state, level):
-        mark_exits(level, state.position, mask)
-    else:
-        mask[:] = True
+oracle, legal = way_to_goal, legal_exits
 
 
 @njit

@@ -6,6 +6,7 @@ from memenvs.compilation import njit
 from memenvs.grid.cells import (
     BOX,
     CLOSED,
+    COLOUR_AT,
     DOOR,
     EMPTY,
     GOAL,
@@ -31,6 +32,7 @@ from memenvs.grid.level import (
     PICK_UP_RULE,
     PUT_NEAR_RULE,
     RED_BLUE_RULE,
+    copy_start,
 )
 from memenvs.grid.pcg64 import integers
 from memenvs.grid.view import look, put
@@ -38,26 +40,16 @@ from memenvs.grid.view import look, put
 ACTIONS = ("left", "right", "forward", "pick up", "drop", "toggle", "done")
 TURN_LEFT, TURN_RIGHT, FORWARD, PICK_UP, DROP, TOGGLE, DONE = range(len(ACTIONS))
 
+LOOKS = (1 << STATE_AT) - 1  # the bits of a cell that are its type and colour
 MOST_TRIES = 101  # of a place for an obstacle
 
 
 @njit
 def reset(state, level):
-    for i in range(level.width * level.height):
-        state.cells[i] = level.cells[i]
-    for y in range(level.height):
-        state.rows[y] = level.rows[y]
-    for x in range(level.width):
-        state.columns[x] = level.columns[x]
-    state.x = level.x
-    state.y = level.y
-    state.direction = level.direction
+    copy_start(level, state)
     state.carried = 0
     state.steps = 0
     state.success = 0
-    if level.rule == OBSTACLES_RULE:
-        state.obstacles[:] = level.obstacles
-        state.random[:] = level.random
 
 
 @njit
@@ -105,7 +97,8 @@ def acts(action, there, carried):
     kind = kind_of(there)
     picks_up = (action == PICK_UP) & (carried == 0) & may_be_carried(there)
     drops = (action == DROP) & (carried != 0) & (kind == EMPTY)
-    opens = (kind == DOOR) & ((state_of(there) <= CLOSED) | ((carried & 127) == (KEY | colour_of(there) << 4)))
+    key = KEY | colour_of(there) << COLOUR_AT
+    opens = (kind == DOOR) & ((state_of(there) <= CLOSED) | ((carried & LOOKS) == key))
     return picks_up | drops | ((action == TOGGLE) & ((kind == BOX) | opens))
 
 
@@ -118,12 +111,17 @@ def act(state, width, x, y, action, there):
     elif action == DROP:
         after = int(state.carried)
         state.carried = 0
-    elif kind_of(there) == BOX:
-        after = int(content_of(there))
     else:
-        door = there & ((1 << STATE_AT) - 1)
-        after = door | (CLOSED if state_of(there) == OPEN else OPEN) << STATE_AT
+        after = toggled(there)
     put(state.cells, width, state.rows, state.columns, x, y, after)
+
+
+@njit
+def toggled(there):
+    """What a box or a door becomes that an agent toggles."""
+    if kind_of(there) == BOX:
+        return int(content_of(there))
+    return (there & LOOKS) | (CLOSED if state_of(there) == OPEN else OPEN) << STATE_AT
 
 
 @njit

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from memenvs.compilation import njit
 from memenvs.grid.cells import CELL
 from memenvs.grid.missions import MOST_WORDS
 
@@ -72,3 +73,23 @@ LEVEL = np.dtype(
     ],
     align=True,
 )
+
+
+@njit
+def copy_start(source, target):
+    """Write where an episode begins into a state or another level: the grid, the agent's place, what moves by itself.
+
+    :param source: a level
+    """
+    for i in range(source.width * source.height):
+        target.cells[i] = source.cells[i]
+    for y in range(source.height):
+        target.rows[y] = source.rows[y]
+    for x in range(source.width):
+        target.columns[x] = source.columns[x]
+    target.x = source.x
+    target.y = source.y
+    target.direction = source.direction
+    if source.rule == OBSTACLES_RULE:
+        target.obstacles[:] = source.obstacles
+        target.random[:] = source.random

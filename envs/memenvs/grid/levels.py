@@ -33,6 +33,7 @@ from memenvs.grid.level import (
     PICK_UP_RULE,
     PUT_NEAR_RULE,
     RED_BLUE_RULE,
+    copy_start,
 )
 from memenvs.grid.view import survey
 from memenvs.random import fold, integer
@@ -240,15 +241,7 @@ def generate(params, key, level):
     if which < 0:
         return False
     source = params.records[which]
-    for i in range(source.width * source.height):
-        level.cells[i] = source.cells[i]
-    for y in range(source.height):
-        level.rows[y] = source.rows[y]
-    for x in range(source.width):
-        level.columns[x] = source.columns[x]
-    level.x = source.x
-    level.y = source.y
-    level.direction = source.direction
+    copy_start(source, level)
     level.width = source.width
     level.height = source.height
     level.rule = source.rule
@@ -260,9 +253,6 @@ def generate(params, key, level):
     level.moving = source.moving
     level.words[:] = source.words
     level.number = number
-    if level.rule == OBSTACLES_RULE:
-        level.obstacles[:] = source.obstacles
-        level.random[:] = source.random
     return True
 
 

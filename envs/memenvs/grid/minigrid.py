@@ -9,7 +9,7 @@ import numpy as np
 from gymnasium.spaces import Box, Discrete
 
 from memenvs.batched import BatchedEnv, Definition, SingleEnv
-from memenvs.checks import is_integer, positive, within
+from memenvs.checks import odd, positive, within
 from memenvs.engine.definition import always_decides
 from memenvs.grid.dynamics import ACTIONS, legal, measure, observe, observe_with_mission, reset, step
 from memenvs.grid.level import LEVEL, MOST_WORDS, STATE
@@ -31,8 +31,7 @@ def define(
     """The definition of one of MiniGrid's environments; the parameters are those of :class:`MiniGrid`."""
     if level not in NAMES:
         raise ValueError(f"level must be one of {NAMES}, not {level!r}")
-    if not is_integer(agent_view_size) or agent_view_size not in range(3, MOST_VIEW + 1, 2):
-        raise ValueError(f"agent_view_size must be an odd integer from 3 to {MOST_VIEW}, not {agent_view_size!r}")
+    agent_view_size = odd("agent_view_size", agent_view_size, 3, MOST_VIEW)
     levels = within("levels", levels, 1, MOST_LEVELS)
     drawn, distinct = drawn_levels(level, levels)
     max_steps = int(drawn.records["max_steps"][0]) if max_steps is None else positive("max_steps", max_steps)

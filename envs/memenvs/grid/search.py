@@ -10,8 +10,8 @@ from __future__ import annotations
 import numpy as np
 
 from memenvs.compilation import njit
-from memenvs.grid.cells import DOOR, EMPTY, LAVA, OPEN, ahead, content_of, kind_of, lets_pass, state_of
-from memenvs.grid.dynamics import DONE, DROP, FORWARD, PICK_UP, TOGGLE, TURN_LEFT, TURN_RIGHT, acts
+from memenvs.grid.cells import DOOR, EMPTY, LAVA, OPEN, ahead, kind_of, lets_pass, state_of
+from memenvs.grid.dynamics import DONE, DROP, FORWARD, PICK_UP, TOGGLE, TURN_LEFT, TURN_RIGHT, acts, toggled
 from memenvs.grid.level import GO_TO_RULE, PICK_UP_RULE, PUT_NEAR_RULE
 from memenvs.random import bits
 
@@ -70,7 +70,7 @@ def search(state, level):
                 elif action == DROP:
                     load, now = np.int64(0), carried
                 else:
-                    now = after_toggle(there)
+                    now = np.int64(toggled(there))
                 chains[changes, BEFORE] = chain
                 chains[changes, CHANGED] = front
                 chains[changes, NOW] = now
@@ -103,14 +103,6 @@ def may_help(level, action, there):
     if level.rule == PUT_NEAR_RULE:
         return action == PICK_UP and there == level.wanted
     return True
-
-
-@njit
-def after_toggle(there):
-    """What a door or a box becomes."""
-    if kind_of(there) == DOOR:
-        return there & 127 | OPEN << 7
-    return content_of(there)
 
 
 @njit

@@ -7,7 +7,7 @@ cell the agent sees what it carries.
 
 Sight needs to know of a row of cells, or a column, only which of them hide nothing. These bits are kept beside the
 cells, ``rows[y]`` with bit x and ``columns[x]`` with bit y, so that a look reads no cell but those that it shows. For
-these bits and half of a view to fit into a word, a grid may have up to 48 cells a side.
+these bits and half of a view to fit into a word, a grid may have up to 57 cells a side.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def look(cells, rows, columns, width, height, x, y, direction, carried, through_
 
     :param cells: of the grid, flat
     :param rows: (height,) unsigned integers, which cells hide nothing
-    :param columns: (width,) uint64, the same
+    :param columns: (width,) likewise
     :param carried: what the agent carries, 0 for nothing
     :param through_walls: whether nothing hides anything
     :param image: (n, n, 3) uint8

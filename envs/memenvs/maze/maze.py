@@ -10,265 +10,26 @@ import numpy as np
 from gymnasium.spaces import Box, Dict, Discrete, MultiDiscrete
 
 from memenvs.batched import BatchedEnv, Definition, SingleEnv
-from memenvs.checks import bounds, flag, number, positive, within
-from memenvs.compilation import njit
+from memenvs.checks import bounds, flag, number, odd, positive, within
 from memenvs.engine.definition import Goals, always_decides
-from memenvs.grid.cells import COLOURS, ahead, lets_pass
-from memenvs.grid.view import MOST_VIEW, look, survey
+from memenvs.grid.cells import COLOURS
+from memenvs.grid.view import MOST_VIEW, look
+from memenvs.maze.dynamics import (
+    digest,
+    legal,
+    measure,
+    observe_hidden,
+    observe_several,
+    oracle,
+    reset,
+    state_dtype,
+    step,
+)
 from memenvs.maze.generators import ALGORITHMS, MOST_GOALS, PARAMS, generate, level_dtype
-from memenvs.maze.search import UNREACHED, search
-from memenvs.random import fold, integer
+from memenvs.maze.sound import sound
 
-LEFT, RIGHT, FORWARD = range(3)
 SIDES = (25, 41)  # for which there are layouts
 LEAST_SIDE = 7
-
-_ONE = np.uint64(1)
-
-
-def state_dtype(side: int) -> np.dtype:
-    """The layout of a state in a maze of up to that side."""
-    i2, i4 = np.int16, np.int32
-    return np.dtype(
-        [
-            # First what is long and seldom read, so that the rest lies beside the level, which is read in every step.
-            ("to_goal", i2, (4 * side * side,)),
-            ("places", i2, (side * side,)),  # from near to far
-            ("key", np.uint64),
-            ("x", i2),
-            ("y", i2),
-            ("direction", i2),
-            ("wanted", i2),  # the number of the goal that is asked for
-            ("goal", i2, (2,)),  # its x and y
-            ("found", i2),  # whether the last step reached a goal
-            ("steps", i4),
-            ("reached", i4),  # how many times a goal was
-            ("shortest", i4),  # fewest steps that this trial takes
-            ("trial_steps", i4),
-            ("known", i4),  # bits: the goals that have been reached
-            ("gained", i4, (2,)),  # by how much the trials before this one got nearer, to goals new and known
-            ("spent", i4, (2,)),  # the steps that they took
-            ("far", i2),  # the first of those places from which a trial may begin
-            ("free", i2),  # how many places there are
-            ("trail", np.uint64, (side,)),  # bits: the cells where the agent has been in this trial
-        ]
-    )
-
-
-@njit
-def reset(state, level):
-    state.steps = state.reached = state.known = 0
-    state.found = 0
-    state.gained[:] = 0
-    state.spent[:] = 0
-    ask_for(state, level, integer(fold(state.key, 0), level.goals))
-    put_elsewhere(state, level)
-    begin_trial(state, level)
-
-
-@njit
-def ask_for(state, level, goal):
-    """Make a goal the wanted one."""
-    state.wanted = goal
-    state.goal[:] = level.places[goal]
-    state.far, state.free = search(
-        level.rows[:], level.size, state.goal[0], state.goal[1], level.size // 2, state.to_goal[:], state.places[:]
-    )
-
-
-@njit
-def put_elsewhere(state, level):
-    """Put the agent somewhere from where the goal is far."""
-    key = fold(state.key, 2 * state.reached + 1)
-    place = state.places[state.far + integer(key, state.free - state.far)]
-    state.x, state.y = place % level.size, place // level.size
-    state.direction = integer(fold(key, 1), 4)
-
-
-@njit
-def begin_trial(state, level):
-    """From where the agent is."""
-    state.trial_steps = 0
-    state.shortest = state.to_goal[pose(state, level)]
-    state.trail[: level.size] = np.uint64(0)
-    state.trail[state.y] = _ONE << np.uint64(state.x)
-
-
-@njit
-def pose(state, level):
-    """Where the agent stands and looks, as ``to_goal`` counts it."""
-    return 4 * (state.y * level.size + state.x) + state.direction
-
-
-@njit
-def step(state, level, action):
-    state.direction = (state.direction + (action == RIGHT) - (action == LEFT)) & 3
-    dx, dy = ahead(state.direction)
-    x, y = state.x + dx, state.y + dy
-    free = (level.rows[np.uintp(y)] >> np.uint64(x)) & _ONE
-    moved = np.int64(free) & (action == FORWARD)
-    state.x += dx * moved
-    state.y += dy * moved
-    state.trail[np.uintp(state.y)] |= _ONE << np.uint64(state.x)
-    state.steps += 1
-    state.trial_steps += 1
-    found = (state.x == state.goal[0]) & (state.y == state.goal[1])
-    state.found = found
-    if found:
-        arrive(state, level)
-    return 1.0 * found, found & (state.reached == level.trials), state.steps >= level.max_steps
-
-
-@njit
-def arrive(state, level):
-    """End a trial, and begin the next one unless it was the last."""
-    kind = (state.known >> state.wanted) & 1
-    state.gained[kind] += state.shortest
-    state.spent[kind] += state.trial_steps
-    state.known |= 1 << state.wanted
-    state.reached += 1
-    state.trial_steps = 0
-    state.shortest = 0
-    if state.reached == level.trials:
-        return
-    if level.goals == 1:
-        put_elsewhere(state, level)
-    else:
-        other = integer(fold(state.key, 2 * state.reached), level.goals - 1)
-        ask_for(state, level, other + (other >= state.wanted))
-    begin_trial(state, level)
-
-
-@njit
-def observe(state, level, out):
-    size = level.size
-    look(
-        level.cells[:],
-        level.rows[:],
-        level.columns[:],
-        size,
-        size,
-        state.x,
-        state.y,
-        state.direction,
-        0,
-        False,
-        out.image[:],
-    )
-    out.direction = state.direction
-
-
-@njit
-def observe_hidden(state, level, out):
-    observe(state, level, out)
-    out.found = state.found
-
-
-@njit
-def observe_several(state, level, out):
-    observe(state, level, out)
-    out.wanted = state.wanted
-
-
-@njit
-def oracle(state, level):
-    """The first step of a shortest way to the wanted goal."""
-    here = pose(state, level)
-    dx, dy = ahead(state.direction)
-    nearer = state.to_goal[here] - 1
-    if state.to_goal[here + 4 * (dx + dy * level.size)] == nearer:
-        return FORWARD
-    return LEFT if state.to_goal[(here & ~3) | ((here - 1) & 3)] == nearer else RIGHT
-
-
-@njit
-def legal(state, level, mask):
-    dx, dy = ahead(state.direction)
-    mask[LEFT] = mask[RIGHT] = True
-    mask[FORWARD] = (level.rows[state.y + dy] >> np.uint64(state.x + dx)) & _ONE
-
-
-@njit
-def measure(state, level, out):
-    # The last trial, not ended: how much nearer it got.
-    kind = (state.known >> state.wanted) & 1
-    nearer = max(state.shortest - state.to_goal[pose(state, level)], 0) if state.trial_steps else 0
-    out[0] = state.reached > 0
-    out[1] = state.reached
-    for i in range(2):
-        gained = state.gained[i] + nearer * (i == kind)
-        spent = state.spent[i] + state.trial_steps * (i == kind)
-        out[2 + i] = gained / max(spent, 1)
-
-
-@njit
-def digest(level):
-    """A hash of the walls and the goals."""
-    total = np.uint64(level.size)
-    for y in range(1, level.size - 1):
-        total = fold(total, level.rows[y])
-    for goal in range(level.goals):
-        total = fold(total, level.places[goal, 1] * level.size + level.places[goal, 0])
-    return total
-
-
-# --- snapshots --------------------------------------------------------------------------------------------------------
-
-
-@njit
-def sound(params, state, level):
-    return sound_level(params, level) and sound_state(state, level)
-
-
-@njit
-def sound_level(params, level):
-    """Whether a maze is closed, its bits are those of its cells, and the goals lie in it."""
-    size = np.int64(level.size)
-    if not params.low <= size <= params.high or size % 2 == 0:
-        return False
-    if level.goals != params.goals or level.trials != params.trials or level.max_steps <= 0:
-        return False
-    rows, columns = np.empty(size, np.uint64), np.empty(size, np.uint64)
-    survey(level.cells[:], size, size, rows, columns)
-    closed = not (rows[0] | columns[0] | rows[size - 1] | columns[size - 1])
-    if not (closed and np.array_equal(rows, level.rows[:size]) and np.array_equal(columns, level.columns[:size])):
-        return False
-    good = True
-    for place in range(size * size):
-        good &= lets_pass(level.cells[place]) == is_free(level, place % size, place // size)
-    for goal in range(level.goals):
-        good &= is_free(level, level.places[goal, 0], level.places[goal, 1])
-    return good
-
-
-@njit
-def is_free(level, x, y):
-    """Whether a cell lies in the maze and is free."""
-    inside = (min(x, y) >= 0) & (max(x, y) < level.size)
-    return inside and (level.rows[y] >> np.uint64(x)) & _ONE != 0
-
-
-@njit
-def sound_state(state, level):
-    """Whether the agent stands in a sound maze, and the ways to the goal are as they should be."""
-    if not is_free(level, state.x, state.y) or not 0 <= state.direction < 4:
-        return False
-    if not 0 <= state.wanted < level.goals or not 0 <= state.found <= 1:
-        return False
-    goal = level.places[state.wanted]
-    to_goal, places = np.empty(state.to_goal.size, np.int16), np.empty(state.places.size, np.int16)
-    far, free = search(level.rows[:], level.size, goal[0], goal[1], level.size // 2, to_goal, places)
-    poses = 4 * level.size * level.size
-    return (
-        state.far == far < free == state.free
-        and np.array_equal(goal, state.goal)
-        and to_goal[pose(state, level)] != UNREACHED
-        and np.array_equal(to_goal[:poses], state.to_goal[:poses])
-        and np.array_equal(places[:free], state.places[:free])
-    )
-
-
-# --- parameters ------------------------------------------------------------------------------------------------------
 
 
 def define(
@@ -294,9 +55,7 @@ def define(
     trials = None if trials is None else positive("trials", trials)
     max_steps = None if max_steps is None else positive("max_steps", max_steps)
     colours = flag("colours", colours)
-    n = within("agent_view_size", agent_view_size, 3, MOST_VIEW)
-    if n % 2 == 0:
-        raise ValueError(f"agent_view_size must be odd, not {n}")
+    n = odd("agent_view_size", agent_view_size, 3, MOST_VIEW)
     fixed = None if fixed is None else within("fixed", fixed, 0, 2**63 - 1)
     side = next(side for side in SIDES if side >= high)
     told, values = ("found", 2) if goals == 1 else ("wanted", goals)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from memenvs.compilation import njit
-from memenvs.random import advance, integer, permute
+from memenvs.random import advance, between, integer, permute
 from memenvs.shrdlu.boards import (
     ABOVE,
     BELOW,
@@ -20,7 +20,6 @@ from memenvs.shrdlu.boards import (
 )
 from memenvs.shrdlu.planning import FARTHEST_GOAL, MOST_CONSTRAINTS, outlook
 from memenvs.shrdlu.tables import COLUMNS, FIRST_SHAPE, HEIGHT, SHAPES
-from memenvs.tasks.script import between
 
 LETTERS = 26
 MOST_GOALS = 10

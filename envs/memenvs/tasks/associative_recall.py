@@ -9,8 +9,8 @@ import numpy as np
 from memenvs.batched import BatchedEnv, Definition, SingleEnv
 from memenvs.checks import bounds, within
 from memenvs.compilation import njit
-from memenvs.random import advance, integer
-from memenvs.tasks.script import MOST_FRAMES, MOST_WIDTH, ask, begin, between, flag, scripted, show, vector
+from memenvs.random import advance, between, integer
+from memenvs.tasks.script import MOST_FRAMES, MOST_WIDTH, ask, begin, flag, scripted, show, vector
 
 MOST_ITEM_LENGTH = 16
 

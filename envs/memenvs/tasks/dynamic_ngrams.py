@@ -10,8 +10,7 @@ from gymnasium.spaces import Discrete, MultiDiscrete
 from memenvs.batched import BatchedEnv, Definition, SingleEnv
 from memenvs.checks import bounds, within
 from memenvs.compilation import njit
-from memenvs.random import advance, bits, integer, uniform
-from memenvs.tasks.script import between
+from memenvs.random import advance, between, bits, integer, uniform
 
 MOST_N = 8
 MOST_STEPS = 1000

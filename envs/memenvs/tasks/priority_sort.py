@@ -7,8 +7,8 @@ import numpy as np
 from memenvs.batched import BatchedEnv, Definition, SingleEnv
 from memenvs.checks import bounds, within
 from memenvs.compilation import njit
-from memenvs.random import advance, integer
-from memenvs.tasks.script import MOST_WIDTH, ask, begin, between, flag, scripted, sequences, show, vector
+from memenvs.random import advance, between, integer
+from memenvs.tasks.script import MOST_WIDTH, ask, begin, flag, scripted, sequences, show, vector
 
 MOST_INPUTS = 128
 GRID = 2**23  # priorities are multiples of 1 / GRID, all of which a float32 can tell apart

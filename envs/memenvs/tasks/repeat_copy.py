@@ -7,8 +7,8 @@ import numpy as np
 from memenvs.batched import BatchedEnv, Definition, SingleEnv
 from memenvs.checks import bounds, within
 from memenvs.compilation import njit
-from memenvs.random import advance
-from memenvs.tasks.script import MOST_ANSWERS, MOST_WIDTH, ask, begin, between, flag, scripted, sequences, show, vector
+from memenvs.random import advance, between
+from memenvs.tasks.script import MOST_ANSWERS, MOST_WIDTH, ask, begin, flag, scripted, sequences, show, vector
 
 MOST_LENGTH = 256
 MOST_REPEATS = 256

@@ -86,12 +86,6 @@ def vector(key, width):
     return integer(key, np.int64(1) << width)
 
 
-@njit
-def between(key, pair):
-    """An integer from ``pair[0]`` to ``pair[1]``."""
-    return pair[0] + integer(key, pair[1] - pair[0] + 1)
-
-
 # --- going through it -------------------------------------------------------------------------------------------------
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from memenvs.compilation import njit
-from memenvs.random import advance, integer
+from memenvs.random import advance, between, integer
 
 PEOPLE = ("Mary", "John", "Sandra", "Daniel", "Bill", "Fred", "Jeff", "Julie")
 OBJECTS = ("football", "milk", "apple", "cake", "book", "lamp", "key", "hat")
@@ -27,10 +27,7 @@ VERBS = 10
 WHO_PLACE, VERB_PLACE, WHAT_PLACE, WHERE_PLACE = range(4)
 NOBODY = -1
 NO_ANSWER = 0
-START, UNSEEN = (
-    -1,
-    -2,
-)  # of places: where everybody begins, which has no name, and where an object is before it is taken
+START = -1  # the place where everybody begins, which has no name
 ATTEMPTS = 10_000  # of telling a story of a given length such that all its questions have answers
 
 PARAMS = np.dtype(
@@ -72,7 +69,7 @@ WORLD = np.dtype(
 def generate(params, key, level):
     """Tell a story; its length is drawn first, so that stories which must be told again do not become rare."""
     key = advance(key)
-    sentences = params.sentences[0] + integer(key, params.sentences[1] - params.sentences[0] + 1)
+    sentences = between(key, params.sentences)
     level.people, level.objects, level.places = params.people, params.objects, params.places
     level.questions = params.questions
     level.steps = sentences + params.questions

@@ -8,7 +8,7 @@ import numpy as np
 from gymnasium.spaces import Discrete, MultiDiscrete
 
 from memenvs.batched import BatchedEnv, Definition, SingleEnv
-from memenvs.checks import bounds, within
+from memenvs.checks import bounds, is_integer, within
 from memenvs.compilation import njit
 from memenvs.random import fold
 from memenvs.tasks.stories import (
@@ -136,7 +136,7 @@ def define(
     questions: int = 1,
 ) -> Definition:
     """The definition of a task; the parameters are those of :class:`StoryQA`."""
-    if isinstance(task, bool) or task not in TASKS:
+    if not is_integer(task) or task not in TASKS:
         raise ValueError(f"task must be one of {list(TASKS)}, not {task!r}")
     people = within("people", people, 2 if task == 5 else 1, len(PEOPLE))
     objects = within("objects", objects, 1, len(OBJECTS))

@@ -1,0 +1,74 @@
+"""Environments found by their ids, and what is said where there is none."""
+
+import sys
+
+import gymnasium as gym
+import pytest
+
+from memenvs import ENVIRONMENTS
+from memenvs.catalogue import environment_class, environments, find, parameters
+from memenvs.maze.tmaze import TMaze
+
+
+def test_all_of_memenvs_and_nothing_else_is_listed():
+    assert {f"memenvs/{name}" for name in ENVIRONMENTS} <= environments().keys()
+    assert all(name.startswith("memenvs/") for name in environments())
+
+
+def test_the_namespace_may_be_left_out():
+    assert find("TMaze-v0") is find("memenvs/TMaze-v0") is gym.registry["memenvs/TMaze-v0"]
+    assert environment_class(find("TMaze-v0")) is TMaze
+    assert parameters(find("TMaze-v0"))["length"].default == 10
+
+
+def test_minigrids_own_environments_do_not_hide_those_of_memenvs():
+    import minigrid  # noqa: F401 — registers its environments
+
+    assert find("MiniGrid-MemoryS7-v0").id == "memenvs/MiniGrid-MemoryS7-v0"
+    assert find("minigrid:MiniGrid-MemoryS7-v0").id == "MiniGrid-MemoryS7-v0"
+    assert find("BabyAI-GoToRedBall-v0").id == "BabyAI-GoToRedBall-v0"
+
+
+@pytest.mark.parametrize(
+    ("env_id", "message"),
+    [
+        ("TMase-v0", "no environment 'TMase-v0'; memenvs has: memenvs/Associat.*, and 7. of MiniGrid such as memenvs"),
+        ("TMase-v0", "spelled alike: memenvs/TMaze-v0, .*; an id that a package of yours registers is found as"),
+        ("memenvs/TMase-v0", "spelled alike: memenvs/TMaze-v0, "),
+        ("memenvs/MiniGrid-MemoryS8-v0", "memenvs has: memenvs/MiniGrid-Block.*, memenvs/MiniGrid-MemoryS7-v0, "),
+        ("MiniGrid-Memory-S13-v0", "spelled alike: .*memenvs/MiniGrid-MemoryS13-v0, "),
+        ("xyz", "MiniGrid-UnlockPickup-v0; an id that"),
+        ("no_such_package:Maze-v0", "env 'no_such_package:Maze-v0': there is no module 'no_such_package' to import it"),
+        ("memenvs.no_such_module:Maze-v0", "there is no module 'memenvs.no_such_module' to import it from"),
+        ("./memenvs:Maze-v0", "there is no module './memenvs' to import it from"),
+        (3, "env must be the id of an environment, not 3"),
+    ],
+)
+def test_what_is_not_there_is_named(env_id, message):
+    with pytest.raises(ValueError, match=message):
+        find(env_id)
+
+
+def test_what_a_package_itself_does_not_find_is_its_own_error(tmp_path, monkeypatch):
+    (tmp_path / "mazes_of_mine.py").write_text("import mazes\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(ModuleNotFoundError, match="'mazes'"):
+        find("mazes_of_mine:Maze-v0")
+    assert "mazes_of_mine" not in sys.modules
+
+
+def test_others_environments_have_no_description_here():
+    with pytest.raises(ValueError, match=r"CartPole-v1 does not stand on memenvs\.batched"):
+        environment_class(find("CartPole-v1"))
+
+
+def test_an_id_for_batches_only_is_no_single_environment():
+    from memagents.environments import make_env, make_single_env
+
+    gym.register("tests/Batches-v0", vector_entry_point="memenvs.maze.tmaze:BatchedTMaze")
+    try:
+        assert make_env("tests/Batches-v0", 2).num_envs == 2
+        with pytest.raises(ValueError, match=r"env 'tests/Batches-v0' cannot be made: .*entry_point"):
+            make_single_env("tests/Batches-v0")
+    finally:
+        gym.registry.pop("tests/Batches-v0")
