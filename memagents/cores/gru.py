@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -12,6 +13,7 @@ from memagents.cores import register_core
 from memagents.cores.core import MemoryCore, Step, Unrolled
 from memagents.cores.lstm import as_torch_begins
 from memagents.kernels.recurrent import gru_window
+from memagents.kernels.triton import choice
 from memagents.kernels.window import supported
 
 
@@ -47,14 +49,22 @@ class GRU(MemoryCore):
         return self.input_gates(inputs)
 
     def recur(self, x: Tensor, state: GRUState, starts: Tensor, trace: bool = False) -> Unrolled:
-        """As :meth:`MemoryCore.recur`: on the CPU by the fused kernel, but not under autocast, nor for a single step
-        that is learned from, which is faster plain. The kernel cannot be differentiated twice.
+        """As :meth:`MemoryCore.recur`: on the CPU and on CUDA by the fused kernels; by the plain loop under autocast, on
+        other devices, on CUDA without Triton, which is said once, and on the CPU for a single step that is learned
+        from, which is faster so. The kernels cannot be differentiated twice; those for CUDA never ran on a GPU yet.
         """
         gates = self.recurrent_gates
-        if (len(x) == 1 and torch.is_grad_enabled()) or not supported([x, gates.weight, *state]):
+        window = self._fused_window([x, gates.weight, *state])
+        if window is None:
             return super().recur(x, state, starts, trace)
-        hidden, after = gru_window(x, starts, gates.weight, gates.bias, state.hidden)
+        hidden, after = window(x, starts, gates.weight, gates.bias, state.hidden)
         return Unrolled(self.readout(hidden), GRUState(after), {}, {})
+
+    def _fused_window(self, tensors: Sequence[Tensor]) -> Callable | None:
+        """The kernel that can take these tensors, x first, if there is one and it is the faster way."""
+        if supported(tensors):
+            return None if len(tensors[0]) == 1 and torch.is_grad_enabled() else gru_window
+        return choice.window_for("gru", "recurrent") if choice.supported(tensors) else None
 
     def step(self, x: Tensor, state: GRUState) -> Step:
         hidden = state.hidden

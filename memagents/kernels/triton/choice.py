@@ -23,19 +23,20 @@ def supported(tensors: Sequence[Tensor]) -> bool:
 
 
 @functools.cache  # says once what is missing
-def window_for(core: str, **sizes: int) -> Callable | None:
+def window_for(core: str, module: str | None = None, **sizes: int) -> Callable | None:
     """The fused window of a core, if Triton is there and the core not too large for its kernels.
 
-    :param core: the core's name, and its module's here
-    :param sizes: what the module's ``fits`` is asked
+    :param core: the core's name
+    :param module: the module here that has its window; by default named as the core
+    :param sizes: what the module's ``fits`` is asked; without any, nothing is too large
     """
     name, slowly = core.upper(), "on a GPU it runs step by step, slowly"
     try:
-        kernel = importlib.import_module(f"memagents.kernels.triton.{core}")
+        kernel = importlib.import_module(f"memagents.kernels.triton.{module or core}")
     except ImportError:
         warnings.warn(f"the {name}'s GPU kernels need Triton (pip install triton): {slowly}", stacklevel=4)
         return None
-    if not kernel.fits(**sizes):
+    if sizes and not kernel.fits(**sizes):
         given = ", ".join(f"{size}={number}" for size, number in sizes.items())
         warnings.warn(f"{given} is too much for the {name}'s GPU kernels: {slowly}", stacklevel=4)
         return None

@@ -1,6 +1,6 @@
 """The DNC over a window on a CUDA GPU: :func:`dnc_window` equals that of :mod:`memagents.kernels.dnc`.
 
-What a window on a GPU is made of is told in :mod:`memagents.kernels.triton.workspace`; the kernel of the memory is in
+What a window on a GPU is made of is told in :mod:`memagents.kernels.triton.memory`; the kernel of the memory is in
 :mod:`memagents.kernels.triton.dnc_forward`.
 """
 
@@ -13,12 +13,12 @@ from torch import Tensor
 
 from memagents.kernels.dnc import check_operands
 from memagents.kernels.dnc_tape import Sizes, interface_rows
-from memagents.kernels.triton import workspace
 from memagents.kernels.triton.dnc_backward import access_backward, scratch_rows
 from memagents.kernels.triton.dnc_forward import access, rebuild
 from memagents.kernels.triton.dnc_parts import carry_rows, record_rows
 from memagents.kernels.triton.graph import Workspaces
-from memagents.kernels.triton.workspace import Kernels, Key, Rows, matrix_fits
+from memagents.kernels.triton.memory import Kernels, MemoryWorkspace, Rows, matrix_fits
+from memagents.kernels.triton.workspace import Key, run_window
 
 _LARGEST_SLOTS = 1 << 10
 _TILE = 1 << 12  # numbers of a matrix of slots by slots that a program works on at once
@@ -47,10 +47,10 @@ def dnc_window(
     check_operands(starts, *operands)
     memory, read_weights, hidden = leaves[0], leaves[5], leaves[7]
     sizes = Sizes(memory.shape[1], memory.shape[2], read_weights.shape[1], hidden.shape[1])
-    return workspace.run_window(_workspaces, sizes, starts, operands)
+    return run_window(_workspaces, sizes, starts, operands)
 
 
-class Workspace(workspace.Workspace):
+class Workspace(MemoryWorkspace):
     """The buffers of a window of one shape, and its forward and backward on them.
 
     :param key: what it is made for

@@ -11,9 +11,12 @@ import triton.language as tl
 
 from memagents.kernels.triton.parts import sigmoid, tanh
 
+UNITS = 128
+"""Of a program."""
+
 
 @triton.jit
-def _unit(batch, H: tl.constexpr, BLOCK: tl.constexpr):
+def unit_of(batch, H: tl.constexpr, BLOCK: tl.constexpr):
     """Row and number of each unit of a program, and whether there is such a row."""
     unit = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
     return unit // H, unit % H, unit < batch * H
@@ -40,7 +43,7 @@ def lstm(
     :param features: (T, B, FEATURES); writes the hidden state
     :param previous: (T + 1, B, FEATURES); writes at t + 1 what the next step's controller gets of it
     """
-    row, unit, inside = _unit(batch, H, BLOCK)
+    row, unit, inside = unit_of(batch, H, BLOCK)
     at = t * batch + row
     keep = tl.load(starts + at, mask=inside, other=1) == 0
     goes_on = tl.load(starts + at + batch, mask=inside, other=1) == 0
@@ -54,18 +57,18 @@ def lstm(
 
 @triton.jit(do_not_specialize=["t", "batch"])
 def lstm_backward(
-    starts, gates, cell, grad_features, d_recurrent, d_hidden, d_cell, d_gates, t, batch,
+    starts, gates, cell, grad_features, d_recurrent, d_cell, d_gates, t, batch, d_hidden,
     H: tl.constexpr, FEATURES: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     """The derivative of :func:`lstm`, from after step t to before it.
 
     :param grad_features: (T, B, FEATURES), from outside
     :param d_recurrent: (B, FEATURES), of the features as the next step's controller got them
-    :param d_hidden: (B, H), of the hidden state as the interface got it
     :param d_cell: (2, B, H), halves; step t writes half t % 2
     :param d_gates: (T, B, 4H), before their squashing; written
+    :param d_hidden: (B, H), of the hidden state as an interface got it; None without one
     """
-    row, unit, inside = _unit(batch, H, BLOCK)
+    row, unit, inside = unit_of(batch, H, BLOCK)
     at = t * batch + row
     keep = tl.load(starts + at, mask=inside, other=1) == 0
     goes_on = tl.load(starts + at + batch, mask=inside, other=1) == 0
@@ -74,7 +77,8 @@ def lstm_backward(
     s = tanh(tl.load(cell + (at + batch) * H + unit, mask=inside, other=0.0))
     d_h = tl.load(grad_features + at * FEATURES + unit, mask=inside, other=0.0)
     d_h += tl.load(d_recurrent + row * FEATURES + unit, mask=inside & goes_on, other=0.0)
-    d_h += tl.load(d_hidden + row * H + unit, mask=inside, other=0.0)
+    if d_hidden is not None:
+        d_h += tl.load(d_hidden + row * H + unit, mask=inside, other=0.0)
     here, there = (t % 2) * batch + row, (1 - t % 2) * batch + row
     d_c = tl.load(d_cell + there * H + unit, mask=inside, other=0.0) + d_h * o * (1.0 - s * s)
     out = d_gates + at * (4 * H) + unit

@@ -1,6 +1,6 @@
 """The NTM over a window on a CUDA GPU: :func:`ntm_window` equals that of :mod:`memagents.kernels.ntm`.
 
-What a window on a GPU is made of is told in :mod:`memagents.kernels.triton.workspace`; the kernel of the memory is in
+What a window on a GPU is made of is told in :mod:`memagents.kernels.triton.memory`; the kernel of the memory is in
 :mod:`memagents.kernels.triton.ntm_forward`.
 """
 
@@ -15,11 +15,11 @@ from torch import Tensor
 
 from memagents.kernels.ntm import check_operands
 from memagents.kernels.ntm_step import interface_rows
-from memagents.kernels.triton import workspace
 from memagents.kernels.triton.graph import Workspaces
+from memagents.kernels.triton.memory import Kernels, MemoryWorkspace, Rows, matrix_fits
 from memagents.kernels.triton.ntm_backward import access_backward
 from memagents.kernels.triton.ntm_forward import access, rebuild
-from memagents.kernels.triton.workspace import Kernels, Key, Rows, matrix_fits
+from memagents.kernels.triton.workspace import Key, run_window
 
 _TILE = 1 << 12  # numbers of the memory that a program computes again
 
@@ -67,10 +67,10 @@ def ntm_window(
     operands = (x, recurrent_weight, weight, bias, *initial, *leaves)
     largest = torch.finfo(x.dtype).max
     sizes = Sizes(*check_operands(starts, *operands), largest if clip is None else min(clip, largest))
-    return workspace.run_window(_workspaces, sizes, starts, operands)
+    return run_window(_workspaces, sizes, starts, operands)
 
 
-class Workspace(workspace.Workspace):
+class Workspace(MemoryWorkspace):
     """The buffers of a window of one shape, and its forward and backward on them.
 
     :param key: what it is made for
@@ -98,8 +98,8 @@ class Workspace(workspace.Workspace):
         memory, weights, vectors = self._beginning[0].split([n * w, (r + 1) * n, r * w])
         return [memory.view(n, w), weights.view(r + 1, n), vectors.view(r, w)]
 
-    def _restart(self) -> None:
-        super()._restart()
+    def _begin(self) -> None:
+        super()._begin()
         vectors, _ = self._split_features(self._previous[0])
         vectors += self._starts[0].view(-1, 1, 1) * self._beginning_leaves()[2]
 
