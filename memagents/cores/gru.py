@@ -49,8 +49,8 @@ class GRU(MemoryCore):
         return self.input_gates(inputs)
 
     def recur(self, x: Tensor, state: GRUState, starts: Tensor, trace: bool = False) -> Unrolled:
-        """As :meth:`MemoryCore.recur`: on the CPU and on CUDA by the fused kernels; by the plain loop under autocast, on
-        other devices, on CUDA without Triton, which is said once, and on the CPU for a single step that is learned
+        """As :meth:`MemoryCore.recur`: on the CPU and on CUDA by the fused kernels; by the plain loop under autocast,
+        on other devices, on CUDA without Triton, which is said once, and on the CPU for a single step that is learned
         from, which is faster so. The kernels cannot be differentiated twice; those for CUDA never ran on a GPU yet.
         """
         gates = self.recurrent_gates

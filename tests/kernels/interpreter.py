@@ -11,13 +11,17 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from torch.utils._python_dispatch import _disable_current_modes
 from torch.utils._pytree import tree_map_only
 
 from memagents.cores.core import map_state, state_leaves
+from memagents.kernels.triton import graph
+from tests.test_graphs import Tape
 
 if not torch.cuda.is_available():
     os.environ.setdefault("TRITON_INTERPRET", "1")  # Triton looks at it when it is imported
 triton = pytest.importorskip("triton")
+workspace = importlib.import_module("memagents.kernels.triton.workspace")
 
 INTERPRETED = triton.knobs.runtime.interpret
 needs_a_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
@@ -31,8 +35,8 @@ def on_device(window, device):
     """A kernel's window that works on a device, from and to the CPU."""
 
     def moved(*operands):
-        features, leaves = window(*tree_map_only(torch.Tensor, lambda tensor: tensor.to(device), operands))
-        return features.cpu(), [leaf.cpu() for leaf in leaves]
+        results = window(*tree_map_only(torch.Tensor, lambda tensor: tensor.to(device), operands))
+        return tree_map_only(torch.Tensor, lambda tensor: tensor.cpu(), results)
 
     return moved
 
@@ -40,7 +44,7 @@ def on_device(window, device):
 def random_window(core, used_state, steps, batch, chance_of_start=0.0, seed=0):
     """A core, and the inputs, the state and the starts of a window."""
     torch.manual_seed(seed)
-    dtype = core.output.weight.dtype
+    dtype = next(core.parameters()).dtype
     starts = torch.rand(steps, batch) < chance_of_start
     return core, torch.randn(steps, batch, core.input_size, dtype=dtype), used_state(core, batch), starts
 
@@ -113,6 +117,46 @@ class FakeGraph:
         self.replayed += 1
 
 
+class TapedGraph(FakeGraph):
+    """One of torch's operations and our launches. Recording them does them, so that the first replay has nothing to do.
+
+    It repeats neither what Python decided nor what lies outside of the buffers: that would stay as it was.
+    """
+
+    recording = None
+
+    def __init__(self):
+        super().__init__()
+        self._tape = Tape()
+
+    def __enter__(self):
+        TapedGraph.recording = self._tape
+        return self._tape.__enter__()
+
+    def __exit__(self, *error):
+        TapedGraph.recording = None
+        return self._tape.__exit__(*error)
+
+    def replay(self):
+        super().replay()
+        if self.replayed > 1:
+            self._tape.replay()
+
+
+def taped_graphs(monkeypatch):
+    """In place of CUDA's graphs those of a tape, on the CPU."""
+    cuda, launch = fake_graphs(monkeypatch, TapedGraph), workspace.Workspace._launch
+
+    def taped(*arguments):
+        with _disable_current_modes():
+            launch(*arguments)
+        if TapedGraph.recording:
+            TapedGraph.recording.operations.append((launch, arguments, {}, None))
+
+    monkeypatch.setattr(workspace.Workspace, "_launch", taped)
+    monkeypatch.setattr(workspace, "Captured", lambda device: graph.Captured(cuda))
+
+
 def fake_graphs(monkeypatch, kind=FakeGraph):
     """Graphs of a kind in place of CUDA's."""
     monkeypatch.setattr(FakeGraph, "made", 0)
@@ -126,33 +170,43 @@ def fake_graphs(monkeypatch, kind=FakeGraph):
 # --- outside of the interpreter -------------------------------------------------------------------------------------
 
 
-def compile_for_a_gpu(name, sizes):
-    """What the interpreter takes and the compiler may not, for an H100 or H200, which need not be here."""
+def compile_for_a_gpu(workspace, sizes, modules):
+    """What the interpreter takes and the compiler may not, for an H100 or H200, which need not be here.
+
+    :param workspace: the module and the class of a workspace, whose constants its kernels are compiled for
+    :param sizes: of the core
+    :param modules: where the kernels are; each takes ``starts`` first
+    """
     from triton.backends.compiler import GPUTarget
     from triton.compiler import ASTSource
 
-    from memagents.kernels.triton.lstm import lstm, lstm_backward
     from memagents.kernels.triton.workspace import Key
 
-    kernel = importlib.import_module(f"memagents.kernels.triton.{name}")
+    package, (module, name) = "memagents.kernels.triton", workspace.split(".")
+    kernel = importlib.import_module(f"{package}.{module}")
     key = Key(kernel.Sizes(*sizes), 1, 1, True, torch.float32, torch.device("cpu"), 0)
-    constants = kernel.Workspace(key).constants
-    for function in (*kernel.Workspace.kernels, lstm, lstm_backward):
+    constants = getattr(kernel, name)(key).constants
+    found = [
+        function for module in modules for function in vars(importlib.import_module(f"{package}.{module}")).values()
+    ]
+    functions = [f for f in found if isinstance(f, triton.JITFunction) and f.arg_names[0] == "starts"]
+    assert len(functions) >= 2 * len(modules) - 1
+    for function in functions:
         own = {name: constants[name] for name in function.arg_names if name in constants}
         signature = dict.fromkeys(function.arg_names, "*fp32") | dict.fromkeys(own, "constexpr") | {"starts": "*u8"}
         signature |= {parameter.name: "i32" for parameter in function.params if parameter.do_not_specialize}
         triton.compile(ASTSource(function, signature, own), target=GPUTarget("cuda", 90, 32))
 
 
-def assert_compiles_for_a_gpu(name, sizes, cache):
+def assert_compiles_for_a_gpu(core, workspace, sizes, modules, cache):
     """And a core on the CPU imports no Triton."""
     code = f"""
 import sys
 import memagents
-memagents.make_core("{name}", input_size=3)
+memagents.make_core("{core}", input_size=3)
 assert "triton" not in sys.modules
 from tests.kernels.interpreter import compile_for_a_gpu
-compile_for_a_gpu("{name}", {sizes})
+compile_for_a_gpu("{workspace}", {sizes}, {modules})
 """
     environment = os.environ | {"TRITON_INTERPRET": "0", "TRITON_CACHE_DIR": str(cache)}
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)

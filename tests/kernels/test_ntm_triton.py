@@ -6,19 +6,16 @@ import warnings
 
 import pytest
 import torch
-from torch.utils._python_dispatch import _disable_current_modes
 
 from memagents.cores.core import Unrolled, unroll_by_steps
 from memagents.cores.ntm import NTM
 from memagents.kernels.triton import choice, graph
 from tests.kernels import interpreter
-from tests.kernels.interpreter import DEVICES, FakeGraph, fake_graphs, fake_tensors, needs_a_gpu, on_device
+from tests.kernels.interpreter import DEVICES, FakeGraph, fake_tensors, needs_a_gpu, on_device
 from tests.kernels.test_dnc import assert_equal_unrolls, values_and_gradients
 from tests.kernels.test_ntm import make, used_state
-from tests.test_graphs import Tape
 
 kernel = importlib.import_module("memagents.kernels.triton.ntm")
-workspace = importlib.import_module("memagents.kernels.triton.workspace")
 
 
 @pytest.fixture(autouse=True)
@@ -144,49 +141,10 @@ def test_a_core_on_a_gpu_goes_through_the_kernels(workspaces):
 # --- as a graph -----------------------------------------------------------------------------------------------------
 
 
-class TapedGraph(FakeGraph):
-    """One of torch's operations and our launches. Recording them does them, so that the first replay has nothing to do.
-
-    It repeats neither what Python decided nor what lies outside of the buffers: that would stay as it was.
-    """
-
-    recording = None
-
-    def __init__(self):
-        super().__init__()
-        self._tape = Tape()
-
-    def __enter__(self):
-        TapedGraph.recording = self._tape
-        return self._tape.__enter__()
-
-    def __exit__(self, *error):
-        TapedGraph.recording = None
-        return self._tape.__exit__(*error)
-
-    def replay(self):
-        super().replay()
-        if self.replayed > 1:
-            self._tape.replay()
-
-
-@pytest.fixture
-def taped_graphs(monkeypatch):
-    cuda, launch = fake_graphs(monkeypatch, TapedGraph), workspace.Workspace._launch
-
-    def taped(*arguments):
-        with _disable_current_modes():
-            launch(*arguments)
-        if TapedGraph.recording:
-            TapedGraph.recording.operations.append((launch, arguments, {}, None))
-
-    monkeypatch.setattr(workspace.Workspace, "_launch", taped)
-    monkeypatch.setattr(workspace, "Captured", lambda device: graph.Captured(cuda))
-
-
-@pytest.mark.usefixtures("device", "taped_graphs")
+@pytest.mark.usefixtures("device")
 @pytest.mark.parametrize("device", DEVICES[:1], indirect=True)
-def test_a_graph_does_with_new_numbers_what_the_launches_did():
+def test_a_graph_does_with_new_numbers_what_the_launches_did(monkeypatch):
+    interpreter.taped_graphs(monkeypatch)
     for seed in range(3):
         window = random_window((3, 2, 1, 2, 2, 1), chance_of_start=0.5, seed=seed)
         assert_equal_unrolls(*window)
@@ -227,4 +185,5 @@ def test_shapes_that_do_not_belong_together_are_refused():
 
 @pytest.mark.slow
 def test_the_kernels_compile_for_a_gpu_and_nothing_else_imports_triton(tmp_path):
-    interpreter.assert_compiles_for_a_gpu("ntm", (5, 3, 1, 4, 3, 20.0), tmp_path)
+    modules = ["ntm_forward", "ntm_backward", "lstm"]
+    interpreter.assert_compiles_for_a_gpu("ntm", "ntm.Workspace", (5, 3, 1, 4, 3, 20.0), modules, tmp_path)
