@@ -1,4 +1,7 @@
-"""The DNC and the NTM forward and backward over a window on a GPU: their Triton kernels, and the plain loop they equal.
+"""DNC, NTM, LSTM and GRU forward and backward over a window on a GPU: their Triton kernels, the plain loop they equal.
+
+No episode begins inside the window, so that torch's own LSTM and GRU, which know no resets, can stand beside ours: by
+cuDNN, in full float32 as the others.
 
 Contestants take turns and the fastest turn of each counts, measured between events on the device, gaps included.
 Beside each time stands the share of the roofline: the least time in which the device could move the bytes and do the
@@ -14,23 +17,27 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 import torch
 import tyro
 from report import show, table
+from torch import nn
 
-from memagents.cores.core import unroll_by_steps
+from memagents.cores.core import MemoryCore, unroll_by_steps
 from memagents.cores.dnc import DNC
+from memagents.cores.gru import GRU
+from memagents.cores.lstm import LSTM
 from memagents.cores.ntm import NTM
 
 INPUT_SIZE = 32
-CONTESTANTS = ("Triton", "plain loop")
+CONTESTANTS = ("Triton", "plain loop", "cuDNN")
 SHIFTS = 3  # places that a head of the NTM can move to
 
 
 class Size(NamedTuple):
-    """One row of the table."""
+    """One row of the table. Without a memory its sizes are 0."""
 
     batch: int
     steps: int
@@ -38,6 +45,10 @@ class Size(NamedTuple):
     width: int
     heads: int
     hidden: int
+
+    @property
+    def features(self) -> int:
+        return self.hidden + self.heads * self.width
 
 
 DNC_SIZES = [
@@ -53,6 +64,7 @@ NTM_SIZES = [
     Size(1024, 64, 128, 20, 1, 100),
     Size(128, 64, 128, 64, 4, 256),
 ]
+RECURRENT_SIZES = [Size(1024, 128, 0, 0, 0, 128)]
 
 
 @dataclass
@@ -99,6 +111,19 @@ def ntm_numbers(size: Size) -> dict[str, int]:
     }
 
 
+def lstm_numbers(size: Size) -> dict[str, int]:
+    """Numbers that the cell of a row moves in a step, forward and backward."""
+    return {"cell: read and written, both again, its gradient in and out": 6 * size.hidden}
+
+
+def gru_numbers(size: Size) -> dict[str, int]:
+    """Numbers that a row moves in a step beside those of the gates that a product adds to, forward and backward."""
+    return {
+        "candidate's share of x: squashed, again; its gradient": 3 * size.hidden,
+        "hidden state before: read, again; its gradient past the product, out and in": 4 * size.hidden,
+    }
+
+
 def dnc_operations(size: Size) -> dict[str, int]:
     """Floating-point operations on the memory of a row in a step, forward and backward."""
     n, w, r = size.slots, size.width, size.heads
@@ -129,41 +154,71 @@ def ntm_operations(size: Size) -> dict[str, int]:
     }
 
 
-class Kernel(NamedTuple):
-    """A core that has kernels, its rows, and what its memory needs."""
+def lstm_operations(size: Size) -> dict[str, int]:
+    """Floating-point operations on the units of a row in a step, forward and backward."""
+    return {
+        "squashing, forward and again": 2 * (3 * 3 + 2 * 4) * size.hidden,
+        "new state; its derivative": (4 + 25) * size.hidden,
+    }
 
-    core: type[DNC] | type[NTM]
+
+def gru_operations(size: Size) -> dict[str, int]:
+    """Floating-point operations on the units of a row in a step, forward and backward."""
+    return {
+        "squashing, forward and again": 2 * (2 * 3 + 4 + 2) * size.hidden,
+        "new state; its derivative": (3 + 18) * size.hidden,
+    }
+
+
+class Kernel(NamedTuple):
+    """A core that has kernels, its rows, what it needs beside its products, and torch's own of the kind."""
+
+    core: type[MemoryCore]
     sizes: list[Size]
+    gates: int
     numbers: Callable[[Size], dict[str, int]]
     operations: Callable[[Size], dict[str, int]]
+    layer: type[nn.LSTM] | type[nn.GRU] | None
 
 
-KERNELS = [Kernel(DNC, DNC_SIZES, dnc_numbers, dnc_operations), Kernel(NTM, NTM_SIZES, ntm_numbers, ntm_operations)]
+KERNELS = [
+    Kernel(DNC, DNC_SIZES, 4, dnc_numbers, dnc_operations, None),
+    Kernel(NTM, NTM_SIZES, 4, ntm_numbers, ntm_operations, None),
+    Kernel(LSTM, RECURRENT_SIZES, 4, lstm_numbers, lstm_operations, nn.LSTM),
+    Kernel(GRU, RECURRENT_SIZES, 3, gru_numbers, gru_operations, nn.GRU),
+]
 
 
-def make(kernel: Kernel, size: Size) -> DNC | NTM:
+def make(kernel: Kernel, size: Size) -> MemoryCore:
     """A core of a size, with random weights."""
+    if not size.slots:
+        return kernel.core(INPUT_SIZE, size.hidden)
     return kernel.core(INPUT_SIZE, size.slots, size.width, size.heads, controller_size=size.hidden)
+
+
+def interface_size(kernel: Kernel, size: Size) -> int:
+    """Of what is said to a memory."""
+    return sum(getattr(make(kernel, size), "interface_sizes", ()))
 
 
 def window_bytes(kernel: Kernel, size: Size) -> int:
     """Bytes that a window's forward and backward move at least, in float32."""
-    h, features, interface = size.hidden, size.hidden + size.heads * size.width, sum(make(kernel, size).interface_sizes)
+    h, features, interface, gates = size.hidden, size.features, interface_size(kernel, size), kernel.gates
     moved = kernel.numbers(size) | {
-        "gates: x, sum, LSTM, again; their gradients": 4 * h * (1 + 2 + 1 + 1 + 2),
+        "gates: x, sum, squashed, again; their gradients": gates * h * (1 + 2 + 1 + 1 + 2),
         "interface: written, read twice; its gradient": interface * (3 + 2),
         "features and their gradients": features * (3 + 4),
     }
-    weights = features * 4 * h + h * interface
+    weights = features * gates * h + h * interface
     return 4 * size.steps * (size.batch * sum(moved.values()) + 2 * weights)
 
 
 def window_flops(kernel: Kernel, size: Size) -> int:
     """Floating-point operations of a window's forward and backward; an exponential counts as one."""
-    h, features, interface = size.hidden, size.hidden + size.heads * size.width, sum(make(kernel, size).interface_sizes)
-    products = 2 * (4 * h * features + interface * h)
+    h, features, interface, gates = size.hidden, size.features, interface_size(kernel, size), kernel.gates
+    products, readout = 2 * (gates * h * features + interface * h), h * features if size.slots else 0
     operations = kernel.operations(size) | {
-        "inputs and outputs: forward, to weights, outputs also back": 2 * (2 * 4 * h * INPUT_SIZE + 3 * h * features),
+        "inputs and outputs: forward, to weights, outputs also back": 2 * (2 * gates * h * INPUT_SIZE + 3 * readout),
         "controller and interface: forward, back, to weights": 3 * products,
     }
     return size.steps * size.batch * sum(operations.values())
@@ -172,8 +227,11 @@ def window_flops(kernel: Kernel, size: Size) -> int:
 # --- measuring ------------------------------------------------------------------------------------------------------
 
 
-def contestant(kernel: Kernel, size: Size, unroll: Callable, device: torch.device) -> Callable[[], torch.Tensor]:
-    """Forward and backward of a core by ``unroll``, in the middle of an episode; gives the outputs."""
+Run = Callable[[], torch.Tensor]  # forward and backward; gives the outputs
+
+
+def by(unroll: Callable, kernel: Kernel, size: Size, device: torch.device) -> Run:
+    """A core by ``unroll``, in the middle of an episode."""
     torch.manual_seed(0)
     core = make(kernel, size).to(device)
     inputs = torch.randn(size.steps, size.batch, INPUT_SIZE, device=device)
@@ -188,6 +246,29 @@ def contestant(kernel: Kernel, size: Size, unroll: Callable, device: torch.devic
         return outputs.detach()
 
     return run
+
+
+def by_cudnn(layer: type[nn.LSTM] | type[nn.GRU], size: Size, device: torch.device) -> Run:
+    """Torch's own."""
+    own = layer(INPUT_SIZE, size.hidden, device=device)
+    inputs = torch.randn(size.steps, size.batch, INPUT_SIZE, device=device)
+
+    def run() -> torch.Tensor:
+        own.zero_grad()
+        outputs, _ = own(inputs)
+        outputs.sum().backward()
+        return outputs.detach()
+
+    return run
+
+
+def contestants(kernel: Kernel, size: Size, device: torch.device) -> dict[str, Callable[[], Run]]:
+    """What is measured in a row, by name, not made yet."""
+    made = {
+        "Triton": partial(by, kernel.core.unroll, kernel, size, device),
+        "plain loop": partial(by, unroll_by_steps, kernel, size, device),
+    }
+    return made | ({"cuDNN": partial(by_cudnn, kernel.layer, size, device)} if kernel.layer else {})
 
 
 def milliseconds(run: Callable[[], object]) -> float:
@@ -211,11 +292,11 @@ def fastest(runs: dict[str, Callable[[], object]], seconds: float) -> dict[str, 
     return best
 
 
-def prepare(kernel: Kernel, size: Size, unroll: Callable, device: torch.device) -> tuple[Callable, torch.Tensor, float]:
+def prepare(made: Callable[[], Run]) -> tuple[Run, torch.Tensor, float]:
     """A contestant, warm (compiled and, where it is, captured), its outputs, and its MiB of the device's memory."""
     torch.cuda.reset_peak_memory_stats()
     before = torch.cuda.memory_allocated()
-    run = contestant(kernel, size, unroll, device)
+    run = made()
     for _ in range(3):
         outputs = run()
     torch.cuda.synchronize()
@@ -224,23 +305,22 @@ def prepare(kernel: Kernel, size: Size, unroll: Callable, device: torch.device) 
 
 def row(kernel: Kernel, size: Size, settings: Settings, device: torch.device) -> list[str]:
     """One row of the table."""
-    unrolls = zip(CONTESTANTS, (kernel.core.unroll, unroll_by_steps), strict=True)
-    prepared = {name: prepare(kernel, size, unroll, device) for name, unroll in unrolls}
+    prepared = {name: prepare(made) for name, made in contestants(kernel, size, device).items()}
     best = fastest({name: run for name, (run, _, _) in prepared.items()}, settings.seconds)
-    ours, loop = (outputs for _, outputs, _ in prepared.values())
     moved, operations = window_bytes(kernel, size), window_flops(kernel, size)
     least = 1e3 * max(moved / settings.bandwidth, operations / settings.flops)
+    cells = {name: f"{best[name]:.2f} ms, {least / best[name]:.1%}, {prepared[name][2]:.0f} MiB" for name in prepared}
     return [
         kernel.core.__name__,
         f"{size.batch} × {size.steps}",
-        f"{size.slots} × {size.width}",
-        str(size.heads),
+        f"{size.slots} × {size.width}" if size.slots else "",
+        str(size.heads or ""),
         str(size.hidden),
-        *(f"{best[name]:.2f} ms, {least / best[name]:.1%}, {prepared[name][2]:.0f} MiB" for name in CONTESTANTS),
+        *(cells.get(name, "") for name in CONTESTANTS),
         f"{best['plain loop'] / best['Triton']:.1f}×",
         f"{moved / 1e9:.2f}",
         f"{operations / 1e9:.1f}",
-        f"{(ours - loop).abs().max().item():.0e}",
+        f"{(prepared['Triton'][1] - prepared['plain loop'][1]).abs().max().item():.0e}",
     ]
 
 
@@ -249,14 +329,14 @@ def main(settings: Settings) -> None:
     if not torch.cuda.is_available():
         print("no GPU: not measured")
         return
-    device = torch.device(settings.device)
+    device, torch.backends.cudnn.allow_tf32 = torch.device(settings.device), False
     title = f"On {torch.cuda.get_device_name(device)}, forward + backward: time, share of the roofline"
     columns = (
         "core",
         "batch × steps",
         "memory",
         "reads",
-        "controller",
+        "units",
         *CONTESTANTS,
         "faster",
         "GB",

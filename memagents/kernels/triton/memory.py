@@ -1,7 +1,7 @@
 """A window on a CUDA GPU of a core with an LSTM and a memory: its buffers, and the order of its launches.
 
 A step is four launches: cuBLAS for the gates, a kernel for the LSTM, cuBLAS for the interface, one kernel for the whole
-memory. So is its backward.
+memory. So is its backward. What runs it is in :mod:`memagents.kernels.triton.workspace`.
 
 For the backward the small quantities of every step stay on a tape, the matrices of the memory only every √T steps; they
 are computed again from there, forward.

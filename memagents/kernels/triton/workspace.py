@@ -154,7 +154,7 @@ class Workspace(abc.ABC):
         return self._features.clone(), [leaf.clone() for leaf in self._leaves(self._key.steps)]
 
     def _begin(self) -> None:
-        """What the first step gets of the features where an episode begins; and what else the operands are made to."""
+        """Once the operands are there: where an episode begins, the first step gets nothing of the features before."""
         self._previous[0].masked_fill_(self._starts[0].bool().unsqueeze(1), 0.0)
 
     def run_backward(
