@@ -79,6 +79,11 @@ class MemoryCore(nn.Module):
         self.input_size = positive_int("input_size", input_size)
         self.output_size = positive_int("output_size", output_size)
 
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "unroll" in cls.__dict__:  # a policy, which projects what comes again only once, would never call it
+            raise TypeError(f"{cls.__name__} must override recur, which follows project, and not unroll")
+
     def initial_state(self, batch_size: int) -> State:
         """The state before an episode's first step, on the device of the parameters.
 
@@ -109,7 +114,7 @@ class MemoryCore(nn.Module):
         return features
 
     def unroll(self, inputs: Tensor, state: State, starts: Tensor, trace: bool = False) -> Unrolled:
-        """A window of steps: ``project`` and then ``recur``.
+        """A window of steps: ``project`` and then ``recur``. Not to be overridden: policies call the two themselves.
 
         :param inputs: (T, B, I)
         :param state: the state before the window, leaves (B, ...)

@@ -129,10 +129,8 @@ def lstm_window(
     :return: hidden states (T, B, H); hidden state and cell after the window
     :raises ValueError: if the shapes do not belong together
     """
-    size, batch = hidden.shape[-1], starts.shape[1]
-    shapes = [(*starts.shape, 4 * size), (4 * size, size), (batch, size), (batch, size)]
     operands = (x, recurrent_weight, hidden, cell)
-    check_shapes(("x", "recurrent_weight", "hidden", "cell"), operands, shapes)
+    check_lstm_operands(starts, *operands)
     outputs, hidden, cell = _window(_LSTM, starts, operands)
     return outputs, hidden, cell
 
@@ -150,12 +148,27 @@ def gru_window(
     :return: hidden states (T, B, H); the hidden state after the window
     :raises ValueError: if the shapes do not belong together
     """
-    size = hidden.shape[-1]
-    shapes = [(*starts.shape, 3 * size), (3 * size, size), (3 * size,), (starts.shape[1], size)]
     operands = (x, recurrent_weight, recurrent_bias, hidden)
-    check_shapes(("x", "recurrent_weight", "recurrent_bias", "hidden"), operands, shapes)
+    check_gru_operands(starts, *operands)
     outputs, hidden = _window(_GRU, starts, operands)
     return outputs, hidden
+
+
+def check_lstm_operands(starts: Tensor, x: Tensor, recurrent_weight: Tensor, hidden: Tensor, cell: Tensor) -> None:
+    """Refuse those of :func:`lstm_window` whose shapes do not belong together."""
+    size, batch = hidden.shape[-1], starts.shape[1]
+    shapes = [(*starts.shape, 4 * size), (4 * size, size), (batch, size), (batch, size)]
+    check_shapes(("x", "recurrent_weight", "hidden", "cell"), (x, recurrent_weight, hidden, cell), shapes)
+
+
+def check_gru_operands(
+    starts: Tensor, x: Tensor, recurrent_weight: Tensor, recurrent_bias: Tensor, hidden: Tensor
+) -> None:
+    """Refuse those of :func:`gru_window` whose shapes do not belong together."""
+    size = hidden.shape[-1]
+    shapes = [(*starts.shape, 3 * size), (3 * size, size), (3 * size,), (starts.shape[1], size)]
+    names = ("x", "recurrent_weight", "recurrent_bias", "hidden")
+    check_shapes(names, (x, recurrent_weight, recurrent_bias, hidden), shapes)
 
 
 def _window(kind: _Kind, starts: Tensor, operands: Sequence[Tensor]) -> Sequence[Tensor]:

@@ -36,6 +36,14 @@ def test_a_core_of_ones_own():
     register_core("mine")(Mine)
 
 
+def test_a_core_that_no_policy_would_unroll_is_refused():
+    with pytest.raises(TypeError, match="Mine must override recur"):
+
+        class Mine(core_class("none")):
+            def unroll(self, inputs, state, starts, trace=False):
+                raise NotImplementedError
+
+
 @pytest.mark.usefixtures("registry")
 def test_a_core_from_a_module(tmp_path, monkeypatch):
     (tmp_path / "my_package.py").write_text(

@@ -14,11 +14,11 @@ import torch
 import triton
 from torch import Tensor
 
+from memagents.kernels.recurrent import check_gru_operands, check_lstm_operands
 from memagents.kernels.triton.graph import Workspaces
 from memagents.kernels.triton.gru import gru, gru_backward
 from memagents.kernels.triton.lstm import UNITS, lstm, lstm_backward
 from memagents.kernels.triton.workspace import Key, Workspace, run_window
-from memagents.kernels.window import check_shapes
 
 _GATES = 4  # of a unit, in the buffers of either
 
@@ -42,11 +42,9 @@ def lstm_window(
     :return: hidden states (T, B, H); hidden state and cell after the window
     :raises ValueError: if the shapes do not belong together
     """
-    size, batch = hidden.shape[-1], starts.shape[1]
-    shapes = [(*starts.shape, 4 * size), (4 * size, size), (batch, size), (batch, size)]
     operands = (x, recurrent_weight, hidden, cell)
-    check_shapes(("x", "recurrent_weight", "hidden", "cell"), operands, shapes)
-    outputs, (hidden, cell) = run_window(_lstm_workspaces, Sizes(size), starts, operands)
+    check_lstm_operands(starts, *operands)
+    outputs, (hidden, cell) = run_window(_lstm_workspaces, Sizes(hidden.shape[-1]), starts, operands)
     return outputs, hidden, cell
 
 
@@ -63,10 +61,8 @@ def gru_window(
     :return: hidden states (T, B, H); the hidden state after the window
     :raises ValueError: if the shapes do not belong together
     """
+    check_gru_operands(starts, x, recurrent_weight, recurrent_bias, hidden)
     size = hidden.shape[-1]
-    shapes = [(*starts.shape, 3 * size), (3 * size, size), (3 * size,), (starts.shape[1], size)]
-    operands = (x, recurrent_weight, recurrent_bias, hidden)
-    check_shapes(("x", "recurrent_weight", "recurrent_bias", "hidden"), operands, shapes)
     candidate_first = (recurrent_weight.roll(size, 0), recurrent_bias.roll(size))
     outputs, (hidden,) = run_window(_gru_workspaces, Sizes(size), starts, (x, *candidate_first, hidden))
     return outputs, hidden
