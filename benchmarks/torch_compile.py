@@ -44,7 +44,7 @@ class Settings:
     """
 
     cores: tuple[str, ...] = field(
-        default=("entnet", "gtrxl", "compressive", "kv", "memn2n", "hopfield", "ffm", "lstm", "ntm", "dnc", "rmc")
+        default=("entnet", "gtrxl", "compressive", "kv", "memn2n", "hopfield", "ffm", "shm", "lstm")
     )
     batch: int = 16
     steps: int = 32
