@@ -218,19 +218,22 @@ def test_the_host_looks_at_nothing_in_chunks_and_recalling():
 
 @pytest.mark.usefixtures("meta")
 def test_a_look_would_be_seen():
-    for look_at in (lambda encoded: bool(encoded.any()), lambda encoded: encoded + torch.tensor([1.0], device=META)):
+    for look_at in (
+        lambda projected: bool(projected.any()),
+        lambda projected: projected + torch.tensor([1.0], device=META),
+    ):
         agent = make()
-        encode = agent.policy.encode
+        project = agent.policy.project
         calls = []
 
-        def looking(observations, encode=encode, look_at=look_at, calls=calls):
+        def looking(observations, project=project, look_at=look_at, calls=calls):
             calls.append(observations)
-            encoded = encode(observations)
+            projected = project(observations)
             if len(calls) > 2:  # while it is watched
-                look_at(encoded)
-            return encoded
+                look_at(projected)
+            return projected
 
-        agent.policy.encode = looking
+        agent.policy.project = looking
         with pytest.raises((RuntimeError, TypeError)):
             unseen(agent)
         assert len(calls) == 3
