@@ -19,7 +19,6 @@ from memagents.conditioning import CONDITION_ENTRIES
 from memagents.symbols import SMALLEST_PICTURE, GridEncoder, WordsEncoder, is_grid, is_words
 
 Observations = Tensor | dict[str, Tensor]
-_SMALL = 64  # choices, of which all one-hot codes may lie ready
 
 
 def map_observations(function: Callable[[Any], Any], observations: Any) -> Any:
@@ -85,17 +84,9 @@ def _floats(divisor: int, values: Tensor, dtype: torch.dtype) -> Tensor:
 
 def _one_hot(starts: list[int], sizes: list[int], values: Tensor, dtype: torch.dtype) -> Tensor:
     """(B, ...) integers of a discrete space, the k-th from ``starts[k]``, as (B, sum(sizes)) joined one-hot vectors."""
-    if len(sizes) == 1 and sizes[0] <= _SMALL:
-        places = values.flatten().long()
-        return _units(sizes[0], dtype, values.device).index_select(0, places - starts[0] if starts[0] else places)
     offsets = tuple(place - start for place, start in zip(accumulate([0, *sizes[:-1]]), starts, strict=True))
     places = values.reshape(len(values), -1).long() + _integers(offsets, values.device)
     return torch.zeros(len(values), sum(sizes), dtype=dtype, device=values.device).scatter_(1, places, 1.0)
-
-
-@functools.cache
-def _units(size: int, dtype: torch.dtype, device: torch.device) -> Tensor:
-    return torch.eye(size, dtype=dtype, device=device)
 
 
 @functools.cache
