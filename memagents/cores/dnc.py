@@ -145,7 +145,7 @@ class DNC(MemoryCore):
         """The kernel that can take these tensors, if there is one."""
         if supported(tensors):
             return dnc_window
-        if not choice.supported(tensors):
+        if not supported(tensors, "cuda"):
             return None
         return choice.window_for("dnc", slots=self.slots, width=self.width)
 

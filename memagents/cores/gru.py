@@ -64,7 +64,7 @@ class GRU(MemoryCore):
         """The kernel that can take these tensors, x first, if there is one and it is the faster way."""
         if supported(tensors):
             return None if len(tensors[0]) == 1 and torch.is_grad_enabled() else gru_window
-        return choice.window_for("gru", "recurrent") if choice.supported(tensors) else None
+        return choice.window_for("gru", "recurrent") if supported(tensors, "cuda") else None
 
     def step(self, x: Tensor, state: GRUState) -> Step:
         hidden = state.hidden

@@ -86,4 +86,4 @@ class LSTM(MemoryCore):
         """The kernel that can take these tensors, x first, if there is one and it is the faster way."""
         if supported(tensors):
             return None if len(tensors[0]) == 1 and torch.is_grad_enabled() else lstm_window
-        return choice.window_for("lstm", "recurrent") if choice.supported(tensors) else None
+        return choice.window_for("lstm", "recurrent") if supported(tensors, "cuda") else None

@@ -180,7 +180,7 @@ class NTM(MemoryCore):
         """The kernel that can take these tensors, if there is one."""
         if supported(tensors):
             return ntm_window
-        if not choice.supported(tensors):
+        if not supported(tensors, "cuda"):
             return None
         return choice.window_for("ntm", slots=self.slots, width=self.width, shifts=self.shifts)
 

@@ -25,13 +25,14 @@ SOURCES = _hash_of_sources()
 _LARGE = 1 << 22  # bytes, from where on NumPy uses huge pages
 
 
-def supported(tensors: Sequence[Tensor]) -> bool:
-    """Whether a kernel can take these: on the CPU, all float32 or all float64, outside of autocast."""
-    dtype = tensors[0].dtype
+def supported(tensors: Sequence[Tensor], device_type: str = "cpu") -> bool:
+    """Whether a kernel can take these: on one device of the type, all float32 or all float64, outside of autocast."""
+    device, dtype = tensors[0].device, tensors[0].dtype
     return (
-        dtype in (torch.float32, torch.float64)
-        and all(tensor.device.type == "cpu" and tensor.dtype == dtype for tensor in tensors)
-        and not torch.is_autocast_enabled("cpu")
+        device.type == device_type
+        and dtype in (torch.float32, torch.float64)
+        and all(tensor.device == device and tensor.dtype == dtype for tensor in tensors)
+        and not torch.is_autocast_enabled(device_type)
     )
 
 

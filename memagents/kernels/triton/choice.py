@@ -1,25 +1,11 @@
-"""Whether a core's window can run by the kernels of a GPU. Triton is not imported before a core on a GPU asks."""
+"""Whether a core's window fits the kernels of a GPU. Triton is not imported before a core on a GPU asks."""
 
 from __future__ import annotations
 
 import functools
 import importlib
 import warnings
-from collections.abc import Callable, Sequence
-
-import torch
-from torch import Tensor
-
-
-def supported(tensors: Sequence[Tensor]) -> bool:
-    """Whether a kernel can take these: on one CUDA device, all float32 or all float64, outside of autocast."""
-    device, dtype = tensors[0].device, tensors[0].dtype
-    return (
-        device.type == "cuda"
-        and dtype in (torch.float32, torch.float64)
-        and all(tensor.device == device and tensor.dtype == dtype for tensor in tensors)
-        and not torch.is_autocast_enabled("cuda")
-    )
+from collections.abc import Callable
 
 
 @functools.cache  # says once what is missing
