@@ -26,7 +26,7 @@ from turns import fastest, peak_memory
 import memenvs  # noqa: F401 — registers the environments
 from memagents import RecurrentPPO, as_vec_env, make_core
 from memagents.cores.recompute import unroll_in_chunks
-from memagents.figures import COLOURS, FAINT, INK, PAPER
+from memagents.experiments.figures import COLOURS, FAINT, INK, PAPER
 
 INPUT_SIZE, BATCH, STEPS = 32, 16, 32
 CORES = {

@@ -32,7 +32,7 @@ from stable_baselines3.common.vec_env import VecEnv, VecNormalize
 from torch import nn
 
 from memagents import RecurrentPPO as OurPPO
-from memagents.evaluation import mean_interval
+from memagents.experiments.evaluation import mean_interval
 
 
 @dataclass

@@ -18,7 +18,7 @@ from pathlib import Path
 import torch
 import tyro
 
-from memagents.documents import write_between_marks
+from memagents.experiments.documents import write_between_marks
 
 HERE = Path(__file__).parent
 DOCUMENT = HERE.parent / "docs" / "benchmarks.md"

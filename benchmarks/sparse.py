@@ -32,7 +32,7 @@ from turns import fastest
 from memagents import make_core
 from memagents.cores.core import map_state
 from memagents.cores.sparse_memory import BY_COPIES, IN_PLACE, SparseMemoryCore
-from memagents.figures import COLOURS, FAINT, INK, PAPER
+from memagents.experiments.figures import COLOURS, FAINT, INK, PAPER
 from memagents.memory import sparse
 
 INPUT_SIZE, WIDTH, HEADS, HIDDEN = 32, 24, 2, 64

@@ -1,13 +1,42 @@
-"""Reinforcement-learning agents with external memory: the public names."""
+"""Reinforcement-learning agents with external memory: the public names, each loaded when it is first asked for."""
 
-from memagents.checkpoint import CheckpointError
-from memagents.cores import MemoryCore, core_names, make_core, register_core
-from memagents.imitation import Imitation
-from memagents.nec.mfec import MFEC
-from memagents.nec.nec import NEC
-from memagents.policy import MemoryPolicy
-from memagents.ppo import RecurrentPPO
-from memagents.vector import as_vec_env
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from memagents.lazy import exports
+
+if TYPE_CHECKING:
+    from memagents.algorithms.imitation import Imitation
+    from memagents.algorithms.ppo import RecurrentPPO
+    from memagents.cores import MemoryCore, core_names, make_core, register_core
+    from memagents.environments.make import make_env
+    from memagents.environments.vector import as_vec_env
+    from memagents.experiments.evaluation import evaluate
+    from memagents.experiments.run import load_agent
+    from memagents.nec.mfec import MFEC
+    from memagents.nec.nec import NEC
+    from memagents.policies.actor_critic import MemoryPolicy
+    from memagents.runs.files import CheckpointError
+
+__version__ = "0.2.0"
+
+_HOMES = {
+    "MFEC": "memagents.nec.mfec",
+    "NEC": "memagents.nec.nec",
+    "CheckpointError": "memagents.runs.files",
+    "Imitation": "memagents.algorithms.imitation",
+    "MemoryCore": "memagents.cores",
+    "MemoryPolicy": "memagents.policies.actor_critic",
+    "RecurrentPPO": "memagents.algorithms.ppo",
+    "as_vec_env": "memagents.environments.vector",
+    "core_names": "memagents.cores",
+    "evaluate": "memagents.experiments.evaluation",
+    "load_agent": "memagents.experiments.run",
+    "make_core": "memagents.cores",
+    "make_env": "memagents.environments.make",
+    "register_core": "memagents.cores",
+}
 
 __all__ = [
     "MFEC",
@@ -17,8 +46,14 @@ __all__ = [
     "MemoryCore",
     "MemoryPolicy",
     "RecurrentPPO",
+    "__version__",
     "as_vec_env",
     "core_names",
+    "evaluate",
+    "load_agent",
     "make_core",
+    "make_env",
     "register_core",
 ]
+
+__getattr__, __dir__ = exports(__name__, _HOMES)

@@ -21,11 +21,13 @@ from stable_baselines3 import DQN, HerReplayBuffer
 from stable_baselines3.common.env_util import make_vec_env
 
 import memenvs  # noqa: F401 — registers the environments
-from memagents.checkpoint import read_json, write_json
-from memagents.documents import write_between_marks
-from memagents.evaluation import evaluate, mean_interval
-from memagents.hindsight import HindsightReplay
-from memagents.training import EVALUATION_SEED, plain_errors, prepare
+from memagents.algorithms.hindsight import HindsightReplay
+from memagents.command_line.errors import plain_errors
+from memagents.experiments.documents import write_between_marks
+from memagents.experiments.evaluation import evaluate, mean_interval
+from memagents.experiments.settings import EVALUATION_SEED
+from memagents.experiments.training import prepare
+from memagents.runs.files import read_json, write_json
 from memenvs.goals import GoalView
 
 ENV = "memenvs/Underground-v0"
@@ -53,14 +55,14 @@ DQN_SETTINGS: dict[str, Any] = {
 }
 REPLAYS = {"HindsightReplay": HindsightReplay, "HerReplayBuffer": HerReplayBuffer, "none": None}
 ABOUT = {
-    "HindsightReplay": "hindsight, ends on arrival (`memagents.hindsight`)",
+    "HindsightReplay": "hindsight, ends on arrival (`memagents.algorithms.hindsight`)",
     "HerReplayBuffer": "hindsight as in Stable-Baselines3",
     "none": "no hindsight: the goals as they were",
 }
 
 
 @dataclass
-class Settings:
+class HindsightSettings:
     """What to train and where.
 
     :param replays: ``HindsightReplay``, ``HerReplayBuffer`` (with hindsight) and ``none`` (without)
@@ -92,7 +94,7 @@ def make_learner(replay: str, seed: int) -> DQN:
     return DQN("MultiInputPolicy", make_envs(seed), replay_buffer_class=kind, seed=seed, device="cpu", **DQN_SETTINGS)
 
 
-def train(replay: str, seed: int, settings: Settings) -> dict[str, Any]:
+def train(replay: str, seed: int, settings: HindsightSettings) -> dict[str, Any]:
     """Train with one seed; the success rate of the greedy policy afterwards."""
     learner, begin = make_learner(replay, seed), time.perf_counter()
     learner.learn(settings.steps)
@@ -102,7 +104,7 @@ def train(replay: str, seed: int, settings: Settings) -> dict[str, Any]:
     return {"steps": settings.steps, "minutes": minutes, "success": float(success.mean())}
 
 
-def table(settings: Settings) -> list[str]:
+def table(settings: HindsightSettings) -> list[str]:
     """The lines of the table, from the runs there are: for each replay the mean over seeds with its 95% interval."""
     lines = ["| replay | | success | each seed | steps | minutes |", f"|{'---|' * 6}"]
     for replay, about in ABOUT.items():
@@ -120,7 +122,7 @@ def table(settings: Settings) -> list[str]:
     return lines
 
 
-def main(settings: Settings) -> None:
+def main(settings: HindsightSettings) -> None:
     for replay in settings.replays:
         if replay not in REPLAYS:
             raise ValueError(f"replays must be of {', '.join(REPLAYS)}, not {replay!r}")
@@ -139,4 +141,4 @@ def main(settings: Settings) -> None:
 
 if __name__ == "__main__":
     with plain_errors(ValueError, FloatingPointError, KeyboardInterrupt):
-        main(tyro.cli(Settings, description=__doc__))
+        main(tyro.cli(HindsightSettings, description=__doc__))

@@ -1,35 +1,16 @@
-"""Train an agent with a memory to do what the oracle of its environment does.
+"""Train an agent with a memory to imitate the oracle of its environment; the same as ``memagents train imitate``.
 
     python train/imitate.py --env memenvs/Underground-v0 --core dnc --core-kwargs slots=32 width=24
-    python train/ppo.py --init-from runs/Underground-v0-dnc-0 --env memenvs/Underground-v0 --core dnc \
-        --core-kwargs slots=32 width=24
+    python train/imitate.py --recipe copy
 
-Every setting is told by ``--help``. PPO can go on from the weights, as in the second line.
+``--help`` shows the settings. A run is a folder; ``train/evaluate.py`` evaluates it anywhere else.
 """
 
 import os
-from pathlib import Path
 
-os.environ["OMP_WAIT_POLICY"] = "PASSIVE"  # before torch loads: spinning threads starve the environments
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch loads: spinning threads starve the environments
 
-from memagents import Imitation
-from memagents.configuration import command_line
-from memagents.settings import ImitationSettings
-from memagents.training import learn, make_agent, make_curriculum, plain_errors, prepare, show_evaluation
-
-RECIPES = Path(__file__).parent / "recipes"
-
-
-def main() -> None:
-    with plain_errors(ValueError):
-        settings = command_line(ImitationSettings, RECIPES)  # as in ppo.py
-        prepare(settings.imports, settings.threads, settings.device)
-        curriculum = make_curriculum(settings)
-        agent = make_agent(Imitation, settings, curriculum)
-    with plain_errors(FloatingPointError, KeyboardInterrupt):
-        learn(agent, settings, curriculum)
-    show_evaluation(agent.run_dir, settings.eval_episodes, settings.device)
-
+from memagents.command_line.train import train
 
 if __name__ == "__main__":
-    main()
+    train("imitate")

@@ -21,24 +21,25 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from memagents import Imitation, RecurrentPPO
-from memagents.checkpoint import write_json
-from memagents.configuration import of_recipe
-from memagents.environments import make_env
-from memagents.evaluation import Scores, baselines, compare, scores_json
-from memagents.figures import comparison, learning_curve, write_png
-from memagents.settings import ImitationSettings, PPOSettings
-from memagents.training import learn, load_agent, make_agent, make_curriculum, plain_errors, prepare, scenes
+from memagents.command_line.errors import plain_errors
+from memagents.environments.make import make_env
+from memagents.experiments.configuration import of_recipe
+from memagents.experiments.evaluate_run import scenes
+from memagents.experiments.evaluation import Scores, baselines, compare, scores_json
+from memagents.experiments.figures import comparison, learning_curve, write_png
+from memagents.experiments.lessons import make_curriculum
+from memagents.experiments.run import Run, load_agent
+from memagents.experiments.settings import EVALUATION_SEED, EvaluationSettings, ImitationSettings, PPOSettings
+from memagents.experiments.training import learn, make_agent, prepare
+from memagents.runs.files import write_json
 
-RECIPES = Path(__file__).parent / "recipes"
 ENV = "memenvs/Underground-v0"
 DISTANCES = (1, 2)
 REAL = {"map": "underground", "stations": (4, 6), "exits": (1, 7), "slack": 1, "labels": 8}
-EVALUATION_SEED = 2_000_000
 
 
 @dataclass
-class Settings:
+class MainJobSettings:
     """What may be changed; the defaults are the claim.
 
     :param run_dir: folder of everything
@@ -57,19 +58,19 @@ class Settings:
     threads: int | None = None
 
 
-def train(core: str, settings: Settings) -> Path:
+def train(core: str, settings: MainJobSettings) -> Path:
     """Train one agent by both recipes; the run folder of the second."""
     changes: dict = {"core": core, "seed": settings.seed, "threads": settings.threads, "overwrite": True}
     if core != "dnc":
         changes["core_kwargs"] = {"hidden_size": 128}
     warm, last = settings.run_dir / "imitation" / core, settings.run_dir / "ppo" / core
-    imitation = of_recipe(ImitationSettings, "underground_imitation", RECIPES, run_dir=str(warm), **changes)
-    ppo = of_recipe(PPOSettings, "underground", RECIPES, run_dir=str(last), init_from=str(warm), **changes)
-    for algorithm, told in ((Imitation, imitation), (RecurrentPPO, ppo)):
+    imitation = of_recipe(ImitationSettings, "underground_imitation", run_dir=str(warm), **changes)
+    ppo = of_recipe(PPOSettings, "underground", run_dir=str(last), init_from=str(warm), **changes)
+    for told in (imitation, ppo):
         if settings.share < 1:
             told = replace(told, total_timesteps=int(settings.share * told.total_timesteps))
         curriculum = make_curriculum(told)
-        learn(make_agent(algorithm, told, curriculum), told, curriculum)
+        learn(make_agent(told, curriculum), told, curriculum)
     return last
 
 
@@ -96,7 +97,7 @@ def table(results: dict[str, dict[str, Scores]], episodes: int) -> Table:
     return shown
 
 
-def main(settings: Settings) -> None:
+def main(settings: MainJobSettings) -> None:
     prepare(threads=settings.threads)
     begin = time.perf_counter()
     runs = {core: train(core, settings) for core in settings.cores}
@@ -110,11 +111,12 @@ def main(settings: Settings) -> None:
     comparison(success, folder / "success.png")
     for phase in ("imitation", "ppo"):
         learning_curve([folder / phase / core for core in settings.cores], folder / f"learning_curve_{phase}.png")
-    journey = scenes(next(iter(runs.values())), ENV, {**REAL, "distance": max(DISTANCES)}, seed=EVALUATION_SEED)[0]
+    where = EvaluationSettings(env=ENV, env_kwargs={**REAL, "distance": max(DISTANCES)}, episodes=1)
+    journey = scenes(Run.open(next(iter(runs.values()))), where)[0]
     write_png(journey[-1], folder / "journey.png")
     console.print(f"trained in {minutes:.1f} minutes; the tables, curves and maps are in {folder}")
 
 
 if __name__ == "__main__":
     with plain_errors(ValueError, FloatingPointError, KeyboardInterrupt):
-        main(tyro.cli(Settings, description=__doc__))
+        main(tyro.cli(MainJobSettings, description=__doc__))

@@ -1,34 +1,16 @@
-"""Train an agent by Model-Free Episodic Control, the table without gradients.
+"""Train an agent by Model-Free Episodic Control, the table without gradients; the same as ``memagents train mfec``.
 
     python train/mfec.py --env CartPole-v1 --total-timesteps 10000
-    python train/mfec.py --recipe mfec_underground
+    python train/mfec.py --env memenvs/Maze-v0 --env-kwargs size=7 fixed=0 trials=1
 
-Every setting is told by ``--help``. A run is a folder; ``train/evaluate.py`` evaluates it anywhere else.
+``--help`` shows the settings. A run is a folder; ``train/evaluate.py`` evaluates it anywhere else.
 """
 
 import os
-from pathlib import Path
 
-os.environ["OMP_WAIT_POLICY"] = "PASSIVE"  # before torch loads: spinning threads starve the environments
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch loads: spinning threads starve the environments
 
-from memagents import MFEC
-from memagents.configuration import command_line
-from memagents.settings import MFECSettings
-from memagents.training import learn, make_agent, make_curriculum, plain_errors, prepare, show_evaluation
-
-RECIPES = Path(__file__).parent / "recipes"
-
-
-def main() -> None:
-    with plain_errors(ValueError):
-        settings = command_line(MFECSettings, RECIPES)  # as in ppo.py
-        prepare(settings.imports, settings.threads, settings.device)
-        curriculum = make_curriculum(settings)
-        agent = make_agent(MFEC, settings, curriculum)
-    with plain_errors(FloatingPointError, KeyboardInterrupt):
-        learn(agent, settings, curriculum)
-    show_evaluation(agent.run_dir, settings.eval_episodes, settings.device)
-
+from memagents.command_line.train import train
 
 if __name__ == "__main__":
-    main()
+    train("mfec")

@@ -27,19 +27,18 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.vec_env import VecEnv
 
 from memagents import MFEC, RecurrentPPO
-from memagents.checkpoint import read_json, write_json
-from memagents.configuration import of_recipe
-from memagents.documents import write_between_marks
-from memagents.encoding import default_encoder
-from memagents.environments import make_env
-from memagents.evaluation import evaluate, mean_interval
-from memagents.figures import curves_over_seeds
+from memagents.command_line.errors import plain_errors
+from memagents.environments.make import make_env
+from memagents.environments.vector import as_vec_env
+from memagents.experiments.configuration import of_recipe
+from memagents.experiments.documents import write_between_marks
+from memagents.experiments.evaluation import evaluate, mean_interval
+from memagents.experiments.figures import curves_over_seeds
+from memagents.experiments.settings import EVALUATION_SEED, NECSettings
+from memagents.experiments.training import prepare
 from memagents.nec.nec import NEC
-from memagents.settings import NECSettings
-from memagents.training import EVALUATION_SEED, plain_errors, prepare
-from memagents.vector import as_vec_env
-
-RECIPES = Path(__file__).parent / "recipes"
+from memagents.policies.encoding import default_encoder
+from memagents.runs.files import read_json, write_json
 
 
 class SymbolsDQN(DQN):
@@ -131,7 +130,7 @@ AGENTS: dict[str, tuple[str, Callable[..., BaseAlgorithm]]] = {
 
 
 @dataclass
-class Settings:
+class EfficiencySettings:
     """What to train and where.
 
     :param tasks: by default all
@@ -162,7 +161,7 @@ class Evaluations(BaseCallback):
     :param wanted: a return
     """
 
-    def __init__(self, env: VecEnv, settings: Settings, wanted: float):
+    def __init__(self, env: VecEnv, settings: EfficiencySettings, wanted: float):
         super().__init__()
         self.env, self.settings, self.wanted = env, settings, wanted
         self.steps: list[int] = []
@@ -177,10 +176,10 @@ class Evaluations(BaseCallback):
         return not self.returns or self.returns[-1] < self.wanted
 
 
-def train(name: str, agent: str, seed: int, settings: Settings) -> dict[str, Any]:
+def train(name: str, agent: str, seed: int, settings: EfficiencySettings) -> dict[str, Any]:
     """One run: the evaluations, and the steps to the return that is wanted (None if it was not reached)."""
     task = TASKS[name]
-    told = of_recipe(NECSettings, task.recipe, RECIPES)
+    told = of_recipe(NECSettings, task.recipe)
     model = AGENTS[agent][1](told, seed, task.steps[agent])
     env = make_env(told.env, settings.episodes, **told.env_kwargs)
     evaluations = Evaluations(env, settings, task.wanted)
@@ -198,7 +197,7 @@ def train(name: str, agent: str, seed: int, settings: Settings) -> dict[str, Any
 # --- the table ------------------------------------------------------------------------------------------------------
 
 
-def results_of(name: str, agent: str, settings: Settings) -> list[dict[str, Any]]:
+def results_of(name: str, agent: str, settings: EfficiencySettings) -> list[dict[str, Any]]:
     """Of all runs there are."""
     return [read_json(path) for path in sorted(settings.folder.glob(f"{name}-{agent}-*.json"))]
 
@@ -230,7 +229,7 @@ def share(results: dict[str, list[dict[str, Any]]], task: Task) -> str:
     return f"{'< ' if any(result['reached'] is None for result in theirs) else ''}{ratio:.2f}"
 
 
-def table(settings: Settings) -> list[str]:
+def table(settings: EfficiencySettings) -> list[str]:
     """The lines of the table: an agent a row, a task a column, and the steps of NEC as a share of DQN's."""
     tasks = {name: {agent: results_of(name, agent, settings) for agent in AGENTS} for name in TASKS}
     lines = ["| steps to a return of | " + " | ".join(f"{t.title}: {t.wanted:g}" for t in TASKS.values()) + " |"]
@@ -242,7 +241,7 @@ def table(settings: Settings) -> list[str]:
     return [*lines, "| NEC's share of DQN's steps | " + " | ".join(shares) + " |", ""]
 
 
-def draw(settings: Settings, path: Path) -> None:
+def draw(settings: EfficiencySettings, path: Path) -> None:
     """The returns in the course of the training; a run that ended early stays at its last."""
     panels: dict[str, dict[str, tuple[np.ndarray, np.ndarray]]] = {}
     for name, task in TASKS.items():
@@ -256,7 +255,7 @@ def draw(settings: Settings, path: Path) -> None:
     curves_over_seeds(panels, path, wanted={task.title: task.wanted for task in TASKS.values()})
 
 
-def main(settings: Settings) -> None:
+def main(settings: EfficiencySettings) -> None:
     for asked, there in ((settings.tasks, TASKS), (settings.agents, AGENTS)):
         for name in asked:
             if name and name not in there:
@@ -280,4 +279,4 @@ def main(settings: Settings) -> None:
 
 if __name__ == "__main__":
     with plain_errors(ValueError, FloatingPointError, KeyboardInterrupt):
-        main(tyro.cli(Settings, description=__doc__))
+        main(tyro.cli(EfficiencySettings, description=__doc__))

@@ -19,27 +19,23 @@ os.environ["OMP_WAIT_POLICY"] = "PASSIVE"  # before torch loads: spinning thread
 import numpy as np
 import tyro
 
-from memagents import Imitation, RecurrentPPO, core_names
-from memagents.checkpoint import read_json, write_json
-from memagents.configuration import of_recipe
-from memagents.documents import write_between_marks
-from memagents.environments import make_env
-from memagents.evaluation import evaluate, mean_interval
-from memagents.figures import learning_curve
-from memagents.settings import ImitationSettings, PPOSettings
-from memagents.training import (
-    EVALUATION_SEED,
-    evaluation_env,
+from memagents import core_names
+from memagents.command_line.errors import plain_errors
+from memagents.environments.make import make_env
+from memagents.experiments.configuration import of_recipe
+from memagents.experiments.documents import write_between_marks
+from memagents.experiments.evaluation import evaluate, mean_interval
+from memagents.experiments.figures import learning_curve
+from memagents.experiments.lessons import make_curriculum
+from memagents.experiments.run import Run
+from memagents.experiments.settings import EVALUATION_SEED, ImitationSettings, PPOSettings, TrainSettings
+from memagents.experiments.training import (
     learn,
-    load_agent,
     make_agent,
-    make_curriculum,
-    plain_errors,
     prepare,
 )
-
-RECIPES = Path(__file__).parent / "recipes"
-RESULT_FILE = "result.json"
+from memagents.runs.files import read_json, write_json
+from memagents.runs.layout import RESULT_FILE
 
 
 @dataclass(frozen=True)
@@ -53,7 +49,7 @@ class Experiment:
     :param tests: by the head of a column, the parameters of its environment; ``env`` is its id where it is another,
         ``metric`` what is shown of its scores where that is another than below
     :param metric: what of the scores is shown: ``success`` or a metric of the environment
-    :param algorithm: what the recipe is for
+    :param settings: what the recipe is for
     :param episodes: of each test
     :param test_slots: how many slots a memory has in the tests, if not as many as in training
     :param document: where the table stands
@@ -66,7 +62,7 @@ class Experiment:
     rows: dict[str, dict[str, Any]]
     tests: dict[str, dict[str, Any]]
     metric: str = "success"
-    algorithm: type = Imitation
+    settings: type[TrainSettings] = ImitationSettings
     episodes: int = 100
     test_slots: int | None = None
     document: str = "cores.md"
@@ -133,7 +129,7 @@ EXPERIMENTS = {
             "MiniGrid": {"core": "lstm", "env": "MiniGrid-MemoryS7-v0"},
         },
         tests={"success": {"env": "memenvs/MiniGrid-MemoryS7-v0"}},
-        algorithm=RecurrentPPO,
+        settings=PPOSettings,
         episodes=1000,
         document="worlds.md",
         curves="minutes",
@@ -147,7 +143,7 @@ EXPERIMENTS = {
             for name, space in (("memenvs", "memenvs/"), ("MiniGrid", ""))
         },
         tests={"success": {"env": "memenvs/MiniGrid-DoorKey-5x5-v0"}},
-        algorithm=RecurrentPPO,
+        settings=PPOSettings,
         episodes=1000,
         document="worlds.md",
         curves="minutes",
@@ -160,7 +156,7 @@ EXPERIMENTS = {
         recipe="maze",
         rows={"gru": {}, "lstm": {}, "none": {}},
         tests={name: {"metric": name} for name in ("goals", "first", "later")},
-        algorithm=RecurrentPPO,
+        settings=PPOSettings,
         episodes=500,
         document="worlds.md",
     ),
@@ -198,7 +194,7 @@ def small_runs() -> dict[str, Experiment]:
                 for core in core_names()
             },
             tests={"success": {}},
-            algorithm=RecurrentPPO,
+            settings=PPOSettings,
             episodes=500,
             curves="",
         ),
@@ -206,7 +202,7 @@ def small_runs() -> dict[str, Experiment]:
 
 
 @dataclass
-class Settings:
+class TablesSettings:
     """What to train and where.
 
     :param only: names of experiments; by default all
@@ -227,24 +223,23 @@ class Settings:
     threads: int = 1
 
 
-def train(experiment: Experiment, row: str, seed: int, folder: Path, settings: Settings) -> None:
+def train(experiment: Experiment, row: str, seed: int, folder: Path, settings: TablesSettings) -> None:
     """Train the agent of one row with one seed, evaluate it, and leave the result in its run folder."""
-    kind = ImitationSettings if experiment.algorithm is Imitation else PPOSettings
     changes = {"core": row, "seed": seed, "threads": settings.threads, "run_dir": str(folder), "overwrite": True}
-    told = of_recipe(kind, experiment.recipe, RECIPES, **{**changes, **experiment.rows[row]})
+    told = of_recipe(experiment.settings, experiment.recipe, **{**changes, **experiment.rows[row]})
     told = replace(told, total_timesteps=int(settings.share * told.total_timesteps))
     curriculum = make_curriculum(told)
-    agent = make_agent(experiment.algorithm, told, curriculum)
+    agent = make_agent(told, curriculum)
     begin = time.perf_counter()
     learn(agent, told, curriculum)
     minutes = (time.perf_counter() - begin) / 60
-    scores = {}
+    run, scores = Run.open(folder), {}
     for name, test in experiment.tests.items():
         slots = experiment.test_slots if "slots" in told.core_kwargs else None
         parameters = dict(test)
         env, metric = parameters.pop("env", None), parameters.pop("metric", experiment.metric)
-        env, kwargs = evaluation_env(folder, env, parameters)
-        evaluated = load_agent(folder, make_env(env, min(experiment.episodes, 50), **kwargs), slots=slots)
+        env, kwargs = run.evaluation_env(env, parameters)
+        evaluated = run.load_agent(make_env(env, min(experiment.episodes, 50), **kwargs), slots=slots)
         episodes = evaluate(evaluated, evaluated.env, experiment.episodes, seed=EVALUATION_SEED)
         measured = episodes.success if metric == "success" else episodes.metrics[metric]
         scores[name] = float(np.mean(measured))
@@ -278,7 +273,7 @@ def figure(values: list[float]) -> str:
     return f"{mean:.{digits}f}" if len(values) == 1 else f"{mean:.{digits}f} ({low:.{digits}f} to {high:.{digits}f})"
 
 
-def write_table(name: str, experiment: Experiment, settings: Settings) -> None:
+def write_table(name: str, experiment: Experiment, settings: TablesSettings) -> None:
     """Put a table into its document, in place of what stands between its two marks, and a picture beside it."""
     document = settings.documents / experiment.document
     lines = table(experiment, settings.folder / name)
@@ -290,7 +285,7 @@ def write_table(name: str, experiment: Experiment, settings: Settings) -> None:
     write_between_marks(document, name, lines)
 
 
-def main(settings: Settings) -> None:
+def main(settings: TablesSettings) -> None:
     experiments = {**EXPERIMENTS, **small_runs()}
     rows = list(dict.fromkeys(row for experiment in experiments.values() for row in experiment.rows))
     for asked, there in ((settings.only, experiments), (settings.rows, rows)):
@@ -311,4 +306,4 @@ def main(settings: Settings) -> None:
 
 if __name__ == "__main__":
     with plain_errors(ValueError, FloatingPointError, KeyboardInterrupt):
-        main(tyro.cli(Settings, description=__doc__))
+        main(tyro.cli(TablesSettings, description=__doc__))

@@ -25,8 +25,8 @@ class GoalView(gymnasium.ObservationWrapper, RecordConstructorArgs):
         DQN("MultiInputPolicy", env, replay_buffer_class=HerReplayBuffer)
 
     What is left of the episode after a goal that was put in afterwards is not cut off: Stable-Baselines3 keeps the ends
-    of the episodes as they were. ``memagents.hindsight.HindsightReplay`` ends them there; docs/hindsight.md has an
-    example.
+    of the episodes as they were. ``memagents.algorithms.HindsightReplay`` ends them there; docs/hindsight.md
+    has an example.
 
     :param env: a single environment of memenvs whose definition has goals, such as the Underground's
     :raises ValueError: for any other environment

@@ -258,7 +258,7 @@ class Dictionary(nn.Module):
     # --- saving -----------------------------------------------------------------------------------------------------
 
     def tree(self) -> dict[str, Any]:
-        """Everything, for :func:`memagents.checkpoint.write_tree`: for each action the entries there are, copied.
+        """Everything, for :func:`memagents.runs.trees.write_tree`: for each action the entries there are, copied.
 
         ``keys`` (count, W), ``values`` (count,), ``ids`` (count,), ``order``, the rows from the one seen least recently
         on, (count,), and what the search keeps.

@@ -25,7 +25,7 @@ class MFEC(NEC):
     :param exploration_fraction: share of the training over which the exploration falls, linearly
     :param exploration_initial_eps: probability ε of a random action at the beginning
     :param exploration_final_eps: what it falls to
-    :param kwargs: of :class:`memagents.algorithm.MemoryAlgorithm`
+    :param kwargs: of :class:`memagents.algorithms.algorithm.MemoryAlgorithm`
     :raises ValueError: for a value that is not allowed, naming the argument
     """
 

@@ -14,21 +14,21 @@ from stable_baselines3.common.type_aliases import MaybeCallback, Schedule
 from stable_baselines3.common.utils import FloatSchedule, LinearSchedule
 from torch import Tensor
 
-from memagents.algorithm import MemoryAlgorithm
+from memagents.algorithms.algorithm import MemoryAlgorithm
+from memagents.algorithms.rollout import cut_episodes, observation_tensors
 from memagents.checks import in_range, positive_int
 from memagents.cores.core import State, draw_keys
 from memagents.cores.none import Memoryless
-from memagents.encoding import map_observations
+from memagents.environments.vector import decision_mask
 from memagents.nec.dictionary import Lookup
 from memagents.nec.policy import EpisodicPolicy
 from memagents.nec.replay import EpisodeReplay, Replay
 from memagents.nec.situations import situation_numbers
 from memagents.nec.trail import Finished, Trail
-from memagents.rollout import cut_episodes, observation_tensors
-from memagents.vector import decision_mask
+from memagents.policies.encoding import map_observations
 
 
-class Replayed(NamedTuple):
+class ReplayedSteps(NamedTuple):
     """M steps from the replay: keys (M, W), actions, returns and importance weights (M,); the core's own losses.
 
     ``columns`` (M,) tells of each which of ``rows`` it is of, the rows of the replay that were drawn.
@@ -68,7 +68,7 @@ class NEC(MemoryAlgorithm):
     :param priority_exponent: α of prioritised replay (Schaul et al. 2016, equation 1); 0 for uniform replay
     :param importance_exponent: β of its importance weights
     :param max_grad_norm: the gradients of the weights, and those of the keys, are clipped to this norm
-    :param kwargs: see :class:`memagents.algorithm.MemoryAlgorithm`; an iteration is ``train_freq`` steps here
+    :param kwargs: see :class:`memagents.algorithms.algorithm.MemoryAlgorithm`; an iteration is ``train_freq`` steps
     :raises ValueError: for a value that is not allowed, naming the argument
     """
 
@@ -318,7 +318,7 @@ class NEC(MemoryAlgorithm):
         assert self.replay is not None
         self.replay.update(replayed.rows[told], sums[told] / counts[told])
 
-    def _replayed(self) -> Replayed:
+    def _replayed(self) -> ReplayedSteps:
         """Steps from the replay, with the keys that they have by now."""
         how = (self.rng, self.importance_exponent, self.device)
         if isinstance(self.replay, Replay):
@@ -336,7 +336,7 @@ class NEC(MemoryAlgorithm):
             asked, columns = batch.asked, batch.asked.nonzero()[:, 1].cpu().numpy()
             told = (batch.actions[asked], batch.returns[asked], batch.weights.expand(asked.shape)[asked])
         own = {f"{name}_loss": loss[asked].mean() for name, loss in losses.items()}
-        return Replayed(keys[asked], *told, own, columns, batch.rows)
+        return ReplayedSteps(keys[asked], *told, own, columns, batch.rows)
 
     def _replay_state(self, rows: int) -> State:
         """As episodes begin, leaves (rows, ...), with keys of their own: else the same would always be dropped."""

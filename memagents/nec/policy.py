@@ -15,11 +15,11 @@ from stable_baselines3.common.type_aliases import Schedule
 from torch import Tensor, nn
 
 from memagents.checks import in_range, positive_int
-from memagents.core_policy import Acted, CorePolicy
 from memagents.cores.core import State
-from memagents.encoding import Observations, encoded_size, map_observations
 from memagents.nec.dictionary import Dictionary
 from memagents.nec.situations import situation_numbers
+from memagents.policies.core_policy import Acted, CorePolicy
+from memagents.policies.encoding import Observations, encoded_size, map_observations
 
 
 class Estimated(NamedTuple):

@@ -19,9 +19,9 @@ from gymnasium import spaces
 from torch import Tensor
 
 from memagents.checks import positive_int
-from memagents.encoding import Observations
 from memagents.nec.priorities import Priorities
 from memagents.nec.ring import Ring, as_fields, observation_fields, observations_at
+from memagents.policies.encoding import Observations
 
 
 class Batch(NamedTuple):
@@ -96,7 +96,7 @@ class Replay:
         self._priorities.update(rows, errors)
 
     def tree(self) -> dict[str, Any]:
-        """Everything there is, for :func:`memagents.checkpoint.write_tree`; goes on exactly after :meth:`restore`."""
+        """Everything there is, for :func:`memagents.runs.trees.write_tree`; goes on exactly after :meth:`restore`."""
         return {"ring": self._ring.tree(), "priorities": self._priorities.tree(self._ring.rows())}
 
     def restore(self, tree: dict[str, Any]) -> None:
@@ -219,7 +219,7 @@ class EpisodeReplay:
         self._priorities.update(rows, errors)
 
     def tree(self) -> dict[str, Any]:
-        """Everything there is, for :func:`memagents.checkpoint.write_tree`; goes on exactly after :meth:`restore`."""
+        """Everything there is, for :func:`memagents.runs.trees.write_tree`; goes on exactly after :meth:`restore`."""
         return {"ring": self._ring.tree(), "priorities": self._priorities.tree(self._first_rows(self._ring))}
 
     def restore(self, tree: dict[str, Any]) -> None:

@@ -12,8 +12,8 @@ import torch
 from gymnasium import spaces
 
 from memagents.checks import positive_int
-from memagents.encoding import Observations
-from memagents.spaces import check_observation_space
+from memagents.environments.spaces import check_observation_space
+from memagents.policies.encoding import Observations
 
 
 class Ring:

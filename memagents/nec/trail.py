@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from memagents.encoding import map_observations, stack_observations
+from memagents.policies.encoding import map_observations, stack_observations
 
 
 class Finished(NamedTuple):

@@ -16,7 +16,7 @@ from torch.utils._pytree import tree_map_only
 
 from memagents.cores.core import map_state, state_leaves
 from memagents.kernels.triton import graph
-from tests.test_graphs import Tape
+from tests.algorithms.support import Tape
 
 if not torch.cuda.is_available():
     os.environ.setdefault("TRITON_INTERPRET", "1")  # Triton looks at it when it is imported

@@ -63,7 +63,7 @@ def test_others_environments_have_no_description_here():
 
 
 def test_an_id_for_batches_only_is_no_single_environment():
-    from memagents.environments import make_env, make_single_env
+    from memagents.environments.make import make_env, make_single_env
 
     gym.register("tests/Batches-v0", vector_entry_point="memenvs.maze.tmaze:BatchedTMaze")
     try:

@@ -5,8 +5,8 @@ import numpy as np
 from gymnasium import spaces
 
 from memagents import MFEC, NEC
-from memagents.encoding import map_observations
 from memagents.nec.situations import situation_numbers
+from memagents.policies.encoding import map_observations
 from tests.cores.test_catalogue import SMALL
 
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from memagents.checkpoint import read_tree, write_tree
 from memagents.nec.dictionary import Dictionary
+from memagents.runs.trees import read_tree, write_tree
 
 A, W, P = 2, 5, 4
 DEVICES = ["cpu", pytest.param("cuda", marks=[pytest.mark.gpu])]

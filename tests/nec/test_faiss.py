@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from memagents.checkpoint import read_tree, write_tree
 from memagents.nec import faiss_search
 from memagents.nec.dictionary import Dictionary
+from memagents.runs.trees import read_tree, write_tree
 
 W, P = 8, 5
 

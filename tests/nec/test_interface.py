@@ -12,13 +12,13 @@ from stable_baselines3.common.vec_env import DummyVecEnv
 
 from memagents import MFEC, NEC, CheckpointError, RecurrentPPO
 from memagents.cores.core import state_leaves
-from memagents.curriculum import Curriculum, Lesson
-from memagents.evaluation import evaluate
+from memagents.experiments.curriculum import Curriculum, Lesson
+from memagents.experiments.evaluation import evaluate
 from tests.cores.test_catalogue import SMALL
 from tests.nec.agents import Codes, Watcher, agent_for
-from tests.test_checkpoint import assert_equal
-from tests.test_run_folder import weights_of
-from tests.toys import ACTIONS, OBSERVATIONS, Toy, dummy, tmaze
+from tests.support.agents import weights_of
+from tests.support.toys import ACTIONS, OBSERVATIONS, Toy, dummy, tmaze
+from tests.support.trees import assert_equal
 
 # --- environments ---------------------------------------------------------------------------------------------------
 

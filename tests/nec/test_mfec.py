@@ -10,8 +10,8 @@ from stable_baselines3.common.evaluation import evaluate_policy
 from memagents import MFEC, NEC, as_vec_env
 from memagents.nec.situations import situation_numbers
 from tests.nec.agents import Chain, Codes, Watcher, agent_for, episodes_of, situations_of
-from tests.test_run_folder import assert_same_weights, weights_of
-from tests.toys import OBSERVATIONS, Recorder, dummy
+from tests.support.agents import assert_same_weights, weights_of
+from tests.support.toys import OBSERVATIONS, Recorder, dummy
 
 
 def remembered(agent):

@@ -15,9 +15,9 @@ from stable_baselines3.common.vec_env import DummyVecEnv
 from memagents import MFEC, NEC, as_vec_env
 from memagents.nec.situations import situation_numbers
 from tests.nec.agents import Chain, Codes, Recall, Watcher, agent_for, episodes_of, situations_of
-from tests.nec.test_trail import slow_returns
-from tests.test_run_folder import assert_same_weights, weights_of
-from tests.toys import Counter, Recorder, dummy
+from tests.nec.support import slow_returns
+from tests.support.agents import assert_same_weights, weights_of
+from tests.support.toys import Counter, Recorder, dummy
 
 # --- what is written and kept ---------------------------------------------------------------------------------------
 

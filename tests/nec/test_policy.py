@@ -5,13 +5,13 @@ import pytest
 import torch
 from gymnasium import spaces
 
-from memagents.checkpoint import read_tree, write_tree
-from memagents.encoding import map_observations
 from memagents.nec.policy import EpisodicPolicy, ProjectionPolicy, RawEncoder
 from memagents.nec.situations import situation_numbers
-from tests.nec.test_replay import drawn_from, entries
-from tests.test_checkpoint import assert_equal
-from tests.toys import ACTIONS, OBSERVATIONS
+from memagents.policies.encoding import map_observations
+from memagents.runs.trees import read_tree, write_tree
+from tests.nec.support import drawn_from, entries
+from tests.support.toys import ACTIONS, OBSERVATIONS
+from tests.support.trees import assert_equal
 
 THREE = spaces.Discrete(3)
 

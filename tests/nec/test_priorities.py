@@ -4,21 +4,10 @@ import math
 
 import numpy as np
 import pytest
-from scipy import stats
 
-from memagents.checkpoint import read_tree, write_tree
 from memagents.nec.priorities import Priorities, SumTree
-
-
-def assert_drawn_as(drawn, probabilities):
-    """By a chi-square test at 1e-3, for a fixed seed; what has probability 0 is never drawn."""
-    probabilities = np.asarray(probabilities, float)
-    counts = np.bincount(drawn, minlength=len(probabilities))
-    assert not counts[probabilities == 0].any()
-    counts, expected = counts[probabilities > 0], probabilities[probabilities > 0] * len(drawn)
-    assert expected.min() > 5, "the test needs more draws"
-    assert stats.chisquare(counts, expected * counts.sum() / expected.sum()).pvalue > 1e-3
-
+from memagents.runs.trees import read_tree, write_tree
+from tests.nec.support import assert_drawn_as
 
 # --- the sum tree ---------------------------------------------------------------------------------------------------
 

@@ -7,25 +7,12 @@ import pytest
 import torch
 from gymnasium import spaces
 
-from memagents.checkpoint import read_tree, write_tree
 from memagents.nec.replay import EpisodeReplay, Replay, dealt
-from tests.nec.test_priorities import assert_drawn_as
-from tests.toys import OBSERVATIONS
+from memagents.runs.trees import read_tree, write_tree
+from tests.nec.support import assert_drawn_as, drawn_from, entries
+from tests.support.toys import OBSERVATIONS
 
 NUMBERS = spaces.Box(-math.inf, math.inf, (2,), np.float32)
-
-
-def drawn_from(space, count, seed=0):
-    """Observations (count, ...), or a dict of such."""
-    space.seed(seed)
-    samples = [space.sample() for _ in range(count)]
-    if isinstance(space, spaces.Dict):
-        return {name: np.stack([sample[name] for sample in samples]) for name in space.spaces}
-    return np.stack(samples)
-
-
-def entries(observations):
-    return observations if isinstance(observations, dict) else {"": observations}
 
 
 def numbered(begin, count):

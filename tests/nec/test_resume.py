@@ -6,11 +6,11 @@ import pytest
 import torch
 from stable_baselines3.common.utils import LinearSchedule
 
-from memagents import MFEC, NEC, CheckpointError, run_folder
+from memagents import MFEC, NEC, CheckpointError
 from tests.nec.agents import agent_for
-from tests.test_checkpoint import assert_equal
-from tests.test_run_folder import Interrupted, assert_same_weights, interrupt_at, weights_of
-from tests.toys import tmaze, underground
+from tests.support.agents import Interrupted, assert_same_weights, interrupt_at, weights_of
+from tests.support.toys import tmaze, underground
+from tests.support.trees import assert_equal
 
 LINEAR = LinearSchedule(1e-2, 0.0, 1.0)
 RUNS = {
@@ -53,7 +53,7 @@ def test_a_run_goes_on_exactly(name, tmp_path):
     resumed.learn(resumed.remaining_timesteps, reset_num_timesteps=False)
     assert_same_weights(weights_of(resumed), weights_of(straight))
     assert_equal(resumed.policy.lasting_memory(), straight.policy.lasting_memory())
-    expected, reached = run_folder.training_state(straight), run_folder.training_state(resumed)
+    expected, reached = straight.training_state(), resumed.training_state()
     assert expected["own"].keys() == {"replay", "trails", "histories", "rng"}
     assert_equal(reached, expected)
 

@@ -5,8 +5,8 @@ import pytest
 from gymnasium import spaces
 
 from memagents.nec.situations import situation_numbers
-from tests.nec.test_replay import drawn_from, entries
-from tests.toys import OBSERVATIONS
+from tests.nec.support import drawn_from, entries
+from tests.support.toys import OBSERVATIONS
 
 
 @pytest.mark.parametrize("name", OBSERVATIONS)

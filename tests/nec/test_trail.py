@@ -5,29 +5,13 @@ from operator import itemgetter
 import numpy as np
 import pytest
 
-from memagents.checkpoint import read_tree, write_tree
-from memagents.encoding import map_observations
 from memagents.nec.trail import Trail
-from tests.nec.test_replay import drawn_from, entries
-from tests.toys import OBSERVATIONS
+from memagents.policies.encoding import map_observations
+from memagents.runs.trees import read_tree, write_tree
+from tests.nec.support import drawn_from, entries, slow_returns
+from tests.support.toys import OBSERVATIONS
 
 GAMMA = 0.9
-
-
-def slow_returns(rewards, best, last, n_steps, gamma):
-    """Σ_{k<N} γ^k r_{t+k} + γ^N max_a Q(s_{t+N}); beyond the end the value of what comes after it, 0 if nothing does.
-
-    :param rewards: of the whole episode, T
-    :param best: max_a Q of the observations of the T steps, as they were met
-    :param last: the same of the final observation, 0 where the episode was over
-    """
-    total, returns = len(rewards), []
-    for t in range(total):
-        n = total - t if n_steps is None else min(n_steps, total - t)
-        sum_of_rewards = sum(gamma**k * rewards[t + k] for k in range(n))
-        following = last if t + n == total else best[t + n]
-        returns.append(sum_of_rewards + gamma**n * following)
-    return returns
 
 
 def walk(trail, observations, rewards, best, begin=0):

@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from memagents.checkpoint import read_json, write_json
-from memagents.documents import marks
-from memagents.evaluation import mean_interval
+from memagents.experiments.documents import marks
+from memagents.experiments.evaluation import mean_interval
+from memagents.runs.files import read_json, write_json
 
 ROOT = Path(__file__).parent.parent.parent
 SCRIPT = runpy.run_path(str(ROOT / "train/sample_efficiency.py"))
@@ -18,7 +18,7 @@ def settings(folder, **told):
     document = folder / "nec.md"
     if not document.exists():
         document.write_text("before\n<!-- table sample_efficiency -->\nold\n<!-- end of sample_efficiency -->\nafter\n")
-    return SCRIPT["Settings"](**{"folder": folder / "runs", "document": document, **told})
+    return SCRIPT["EfficiencySettings"](**{"folder": folder / "runs", "document": document, **told})
 
 
 def test_every_agent_runs_and_finished_runs_stay(tmp_path):

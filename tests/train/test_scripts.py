@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 from PIL import Image, ImageSequence
 
-from memagents import MFEC, NEC, RecurrentPPO, checkpoint
-from memagents.progress import read_progress
+from memagents import MFEC, NEC, RecurrentPPO
+from memagents.runs import files, trees
+from memagents.runs.progress import read_progress
 
 TRAIN = Path(__file__).parent.parent.parent / "train"
 # Windows of 512 steps; the lessons change after the second and the fifth or so.
@@ -92,7 +93,7 @@ def learned(run):
     rows = [
         {k: float(v) for k, v in row.items() if v and k not in CLOCKED} for row in read_progress(run / "progress.csv")
     ]
-    state = checkpoint.read_tree(run / "checkpoint" / "state.safetensors")
+    state = trees.read_tree(run / "checkpoint" / "state.safetensors")
     for episode in state["episodes"]:
         episode.pop("t", None)
     return rows, state
@@ -110,9 +111,9 @@ def equal(a, b):
 def test_an_interrupted_run_goes_on_exactly(script, folder, whole):
     """Ctrl-C in the middle of a window, in the middle of a curriculum, between two checkpoints."""
     stopped = script("ppo.py", "--recipe", "small.yaml", "--run-dir", "parts", "--imports", "ctrl_c", code=130)
-    assert "go on with: python" in stopped.stderr and "--resume parts" in stopped.stderr
+    assert "go on with: memagents train ppo --resume parts" in stopped.stderr
     assert "Traceback" not in stopped.stderr
-    assert checkpoint.read_json(folder / "parts" / "policy.json")["num_timesteps"] == 7 * 512
+    assert files.read_json(folder / "parts" / "policy.json")["num_timesteps"] == 7 * 512
     script("ppo.py", "--resume", "parts")
 
     (rows, state), (rows_of_parts, state_of_parts) = learned(whole), learned(folder / "parts")
@@ -194,7 +195,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_its_checkpoint(here, 
     _, errors, code = here("ppo.py", *small)
     assert code == 2 and "Traceback" not in errors
     assert "policy_gradient_loss is not finite" in errors and "last good checkpoint is in runs/TMaze" in errors
-    assert checkpoint.read_json(Path("runs/TMaze-v0-lstm-0/policy.json"))["num_timesteps"] == 128
+    assert files.read_json(Path("runs/TMaze-v0-lstm-0/policy.json"))["num_timesteps"] == 128
 
 
 @pytest.mark.parametrize(
@@ -208,7 +209,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_its_checkpoint(here, 
         (["ppo.py", "--resume", "nowhere"], "there is no run folder nowhere"),
         (["imitate.py", "--env", "CartPole-v1", "--n-steps", "0"], "n_steps must be a positive integer, not 0"),
         (["evaluate.py", "nowhere"], "there is no run folder nowhere"),
-        (["evaluate.py", "nowhere", "--imports", "no_such_package"], "imports: there is no package 'no_such_package'"),
+        (["ppo.py", "--imports", "no_such_package"], "imports: there is no package 'no_such_package'"),
     ],
 )
 def test_mistakes_are_named(here, words, message):
@@ -248,7 +249,7 @@ def test_episodic_control_from_training_to_evaluation_and_on(here, script):
         patch.setattr(kind, "collect", interrupted)
         assert here(script, *small, "--run-dir", "parts")[2] == 130
     assert here(script, "--resume", "parts")[2] == 0
-    states = [checkpoint.read_tree(Path(run, "checkpoint/state.safetensors")) for run in ("whole", "parts")]
+    states = [trees.read_tree(Path(run, "checkpoint/state.safetensors")) for run in ("whole", "parts")]
     for name in ("weights", "memory", "own", "counters", "optimizer"):
         assert equal(states[0][name], states[1][name]), name
     assert states[0]["counters"]["num_timesteps"] == 400

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from memagents.checkpoint import read_json, write_json
-from memagents.documents import marks
-from memagents.evaluation import mean_interval
+from memagents.experiments.documents import marks
+from memagents.experiments.evaluation import mean_interval
+from memagents.runs.files import read_json, write_json
 
 ROOT = Path(__file__).parent.parent.parent
 TABLE = "before\n<!-- table small_tmaze -->\nold\n<!-- end of small_tmaze -->\nafter\n"
@@ -20,7 +20,7 @@ def run(tmp_path, monkeypatch):
     """What the script does, on a hundredth of the steps, in a folder of its own."""
     monkeypatch.chdir(tmp_path)
     Path("docs").mkdir()
-    return lambda **told: SCRIPT["main"](SCRIPT["Settings"](**{"share": 0.01, **told}))
+    return lambda **told: SCRIPT["main"](SCRIPT["TablesSettings"](**{"share": 0.01, **told}))
 
 
 def test_a_table_is_made_of_the_runs_there_are(run):

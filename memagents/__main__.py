@@ -1,0 +1,55 @@
+"""The command ``memagents``, also ``python -m memagents``: a table of doors, each loaded when it is opened."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+
+DOORS = {
+    "train": ("memagents.command_line.train:main", "train an agent: ppo, imitate, nec or mfec"),
+    "evaluate": ("memagents.command_line.evaluate:main", "score a run's agent beside random play and the oracle"),
+    "list": ("memagents.command_line.listing:main", "list cores, envs, recipes or runs"),
+    "recipe": ("memagents.command_line.listing:recipe", "print a recipe, or copy it to change it"),
+}
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Open the door that the first word names; the other words are its own.
+
+    :param argv: the words after ``memagents``; by default those of this process
+    """
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch loads: spinning threads starve environments
+    words = list(sys.argv[1:] if argv is None else argv)
+    name = words[0] if words else "--help"
+    if name == "--version":
+        from memagents import __version__
+
+        print(f"memagents {__version__}")
+    elif name in ("-h", "--help"):
+        print(usage())
+    elif name not in DOORS:
+        print(f"error: memagents has no command {name!r}; it has: {', '.join(DOORS)}", file=sys.stderr)
+        raise SystemExit(2)
+    else:
+        module, _, function = DOORS[name][0].partition(":")
+        getattr(importlib.import_module(module), function)(words[1:])
+
+
+def usage() -> str:
+    """Return what ``memagents --help`` prints."""
+    rows = "\n".join(f"  {name:<10}{about}" for name, (_, about) in DOORS.items())
+    return f"""usage: memagents COMMAND …
+
+Reinforcement-learning agents with external memory.
+
+{rows}
+
+memagents COMMAND --help tells more; memagents --version prints the version. For a first look:
+
+  memagents train ppo --recipe tmaze"""
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,373 @@
+"""What every agent here shares: the learning loop, the optimiser, logs, run folders, exact resume.
+
+An agent subclasses :class:`MemoryAlgorithm` and defines ``collect`` (some steps of the environments) and ``train``
+(what is learned after them), in turn. Those that learn from windows begin with
+:class:`memagents.algorithms.window_algorithm.WindowAlgorithm`.
+"""
+
+from __future__ import annotations
+
+import inspect
+import math
+import time
+from collections import deque
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import gymnasium as gym
+import numpy as np
+import torch
+from gymnasium import spaces
+from gymnasium.vector import VectorEnv
+from stable_baselines3.common.callbacks import BaseCallback, CallbackList
+from stable_baselines3.common.policies import BasePolicy
+from stable_baselines3.common.preprocessing import is_image_space_channels_first
+from stable_baselines3.common.type_aliases import MaybeCallback, Schedule
+from stable_baselines3.common.utils import FloatSchedule, safe_mean
+from stable_baselines3.common.vec_env import VecEnv, VecTransposeImage, is_vecenv_wrapped
+from torch import Tensor
+
+from memagents.algorithms.cuda_graphs import look
+from memagents.algorithms.saved_algorithm import SavedAlgorithm
+from memagents.checks import in_range, positive_int
+from memagents.cores.core import State, draw_keys
+from memagents.environments.conditioning import check_conditions
+from memagents.environments.vector import as_vec_env, decision_mask
+from memagents.policies.core_policy import CorePolicy
+from memagents.policies.encoding import is_picture
+from memagents.runs.progress import ProgressBar, run_logger
+
+
+class MemoryAlgorithm(SavedAlgorithm):
+    """The base of the agents; spaces, devices, callbacks, logger and schedules are SB3's.
+
+    :param policy: ``"MlpPolicy"``, ``"CnnPolicy"`` or ``"MultiInputPolicy"`` (one class serves all), or a policy class
+    :param env: an SB3 VecEnv, a gymnasium VectorEnv or Env, the id of one, or None
+    :param learning_rate: a number, or a function of the remaining progress (1 to 0)
+    :param memory_learning_rate: the same for the parameters of the memory; by default ``learning_rate``
+    :param gamma: discount
+    :param max_grad_norm: the gradient's norm is clipped to it
+    :param condition_on: ``"action"`` and/or ``"reward"``: what of the previous step the agent also sees
+    :param run_dir: folder for logs and checkpoints, or None
+    :param checkpoint_interval: iterations between two checkpoints in ``run_dir``
+    :param policy_kwargs: parameters of the policy, among them ``core`` and ``core_kwargs``
+    :param stats_window_size: episodes over which the logged means are taken
+    :param tensorboard_log: folder for TensorBoard where there is no ``run_dir``
+    :param verbose: 0 silent, 1 informative
+    :param seed: of everything random
+    :param device: ``"auto"``, ``"cpu"``, ``"cuda"``, …
+    :raises ValueError: for a value that is not allowed, naming the argument
+    """
+
+    # The constructor's arguments that are saved with a policy.
+    hyperparameters: ClassVar[tuple[str, ...]] = (
+        *("learning_rate", "memory_learning_rate", "gamma", "max_grad_norm", "condition_on"),
+        *("checkpoint_interval", "stats_window_size", "seed"),
+    )
+    tells_accuracy: ClassVar[bool] = False  # whether ``recent_accuracies`` is filled
+    policy: CorePolicy
+    env: VecEnv
+
+    def __init__(
+        self,
+        policy: str | type[BasePolicy],
+        env: gym.Env | VectorEnv | VecEnv | str | None,
+        learning_rate: float | Schedule = 3e-4,
+        *,
+        memory_learning_rate: float | Schedule | None = None,
+        gamma: float = 0.99,
+        max_grad_norm: float = 0.5,
+        condition_on: Sequence[str] = (),
+        run_dir: str | Path | None = None,
+        checkpoint_interval: int = 50,
+        policy_kwargs: dict[str, Any] | None = None,
+        stats_window_size: int = 100,
+        tensorboard_log: str | None = None,
+        verbose: int = 0,
+        seed: int | None = None,
+        device: torch.device | str = "auto",
+        _init_setup_model: bool = True,
+    ):
+        self.condition_on = check_conditions(condition_on)
+        self.checkpoint_interval = positive_int("checkpoint_interval", checkpoint_interval)
+        self.gamma = in_range("gamma", gamma, 0, 1)
+        self.max_grad_norm = in_range("max_grad_norm", max_grad_norm, 0)
+        self.memory_learning_rate = memory_learning_rate
+        self.run_dir = None if run_dir is None else Path(run_dir)
+        self.stats_window_size = positive_int("stats_window_size", stats_window_size)
+        self.iteration = 0
+        self.lesson = 0  # of the curriculum, where there is one
+        self.recent_accuracies: deque[float] = deque(maxlen=10)  # how often the oracle was imitated, window by window
+        self._stopping = False
+        self._state: State = None  # of the core, before the observation that comes next
+        self._decisions: np.ndarray | None = None  # whether the action for that observation matters, (B,)
+        super().__init__(
+            # By its class: SB3 refuses the alias MlpPolicy for the Dict that condition_on makes of an observation.
+            self._get_policy_from_name(policy) if isinstance(policy, str) else policy,
+            env,  # type: ignore[arg-type]
+            learning_rate,
+            policy_kwargs=policy_kwargs,
+            stats_window_size=stats_window_size,
+            tensorboard_log=tensorboard_log,
+            verbose=verbose,
+            device=device,
+            support_multi_env=True,
+            seed=seed,
+        )
+        if _init_setup_model:
+            self._setup_model()
+
+    def _get_policy_from_name(self, policy_name: str) -> type[BasePolicy]:
+        if policy_name not in self.policy_aliases:
+            raise ValueError(f"policy must be one of {', '.join(self.policy_aliases)} or a class, not {policy_name!r}")
+        return self.policy_aliases[policy_name]
+
+    def _wrap_env(self, env: Any, verbose: int = 0, monitor_wrapper: bool = True) -> VecEnv:  # type: ignore[override]
+        """Any environment as a VecEnv with this agent's conditioning; pictures channels first, symbols left alone."""
+        env = as_vec_env(env)
+        space = env.observation_space
+        entries: Any = space.spaces.values() if isinstance(space, spaces.Dict) else [space]
+        transpose = any(is_picture(entry) and not is_image_space_channels_first(entry) for entry in entries)
+        if transpose and not is_vecenv_wrapped(env, VecTransposeImage):
+            env = VecTransposeImage(env)
+        return as_vec_env(env, self.condition_on)
+
+    def _setup_model(self) -> None:
+        """Create the policy and its optimiser."""
+        if not hasattr(self, "action_space"):
+            raise ValueError("env must be an environment, or the id of one: without it the spaces are not known")
+        if not isinstance(self.action_space, spaces.Box | spaces.Discrete | spaces.MultiDiscrete | spaces.MultiBinary):
+            raise ValueError(
+                f"actions must be Box, Discrete, MultiDiscrete or MultiBinary, not {type(self.action_space).__name__}"
+            )
+        self._setup_lr_schedule()
+        memory_rate = self.learning_rate if self.memory_learning_rate is None else self.memory_learning_rate
+        self.memory_lr_schedule = FloatSchedule(memory_rate)
+        self.set_random_seed(self.seed)
+        allowed = inspect.signature(self.policy_class).parameters
+        unknown = sorted(self.policy_kwargs.keys() - set(allowed))
+        if unknown and not any(p.kind == p.VAR_KEYWORD for p in allowed.values()):
+            names = ", ".join(list(allowed)[3:])  # those before are what it is made for
+            raise ValueError(f"policy_kwargs: the policy has no parameter {unknown[0]!r}; it has: {names}")
+        policy: Any = self.policy_class(
+            self.observation_space, self.action_space, self.lr_schedule, **self.policy_kwargs
+        )
+        self.policy = policy.to(self.device)
+
+    # --- the loop ---------------------------------------------------------------------------------------------------
+
+    def learn(
+        self,
+        total_timesteps: int,
+        callback: MaybeCallback = None,
+        log_interval: int | None = 1,
+        tb_log_name: str = "run",
+        reset_num_timesteps: bool = True,
+        progress_bar: bool = False,
+    ) -> Self:
+        """Collect and train until ``total_timesteps`` environment steps have been made.
+
+        :param total_timesteps: a lower bound: the last window is finished
+        :param callback: SB3 callbacks, called at every step of the environments
+        :param log_interval: iterations (of ``collect`` and ``train``) between two rows of the log, None for none
+        :param tb_log_name: name of the TensorBoard run
+        :param reset_num_timesteps: false to go on counting; ``learn(model.remaining_timesteps,
+            reset_num_timesteps=False)`` goes on with a resumed run
+        :param progress_bar: show the progress, the recent return and success
+        :return: the agent
+        :raises FloatingPointError: if a loss is not finite; the last checkpoint is kept, the weights are those before
+        :raises TypeError: if there is a ``run_dir`` and a hyperparameter that cannot be saved
+        """
+        total_timesteps, callback = self._setup_learn(
+            total_timesteps, callback, reset_num_timesteps, tb_log_name, progress_bar
+        )
+        self._stopping = False
+        callback.on_training_start(locals(), globals())
+        try:
+            while self.num_timesteps < total_timesteps and not self._stopping:
+                if not self.collect(callback):
+                    break
+                self._update_current_progress_remaining(self.num_timesteps, total_timesteps)
+                self._set_learning_rates()
+                self.policy.set_training_mode(True)
+                self.train()
+                self.iteration += 1
+                if log_interval and self.iteration % log_interval == 0:
+                    self.dump_logs()
+                if self.run_dir is not None and self.iteration % self.checkpoint_interval == 0:
+                    self.save(self.run_dir)
+        finally:
+            callback.on_training_end()
+        return self
+
+    def collect(self, callback: BaseCallback) -> bool:
+        """Make some steps in every environment.
+
+        :return: false if a callback asked to stop
+        """
+        raise NotImplementedError
+
+    def train(self) -> None:
+        """Learn from what was collected."""
+        raise NotImplementedError
+
+    def stop(self) -> None:
+        """Let ``learn`` return when it has learned from the present window; a run saved then can be resumed exactly."""
+        self._stopping = True
+
+    def begin_episodes(self) -> None:
+        """Reset the environments and the memory; for a callback that has called ``set_env`` at the end of a window."""
+        self._last_obs = self.env.reset()  # type: ignore[assignment]
+        self._last_episode_starts = np.ones(self.n_envs, dtype=bool)
+        self._state = self._fresh_state()
+        self._decisions = decision_mask(self.env, None, None)
+
+    @torch.no_grad()
+    def _fresh_state(self) -> State:
+        """The memory as episodes begin, with random keys of its own in every row; a learned beginning is not traced."""
+        return draw_keys(self.policy.initial_state(self.n_envs))
+
+    @property
+    def remaining_timesteps(self) -> int:
+        """How many steps of the last ``learn`` are still to be made; of an interrupted run after ``resume``."""
+        return max(0, self._total_timesteps - self.num_timesteps)
+
+    def _setup_learn(
+        self,
+        total_timesteps: int,
+        callback: MaybeCallback = None,
+        reset_num_timesteps: bool = True,
+        tb_log_name: str = "run",
+        progress_bar: bool = False,
+    ) -> tuple[int, BaseCallback]:
+        if self.env is None:
+            raise ValueError("env: there is no environment to learn in; give one to the constructor, load or set_env")
+        if self.run_dir is not None:
+            self.description()  # what cannot be saved is better known now than at the first checkpoint
+        fresh = reset_num_timesteps or self._last_obs is None
+        result = super()._setup_learn(total_timesteps, callback, reset_num_timesteps, tb_log_name, progress_bar)
+        if self.run_dir is not None and not self._custom_logger:
+            self._logger = run_logger(self.run_dir, self.verbose, after=self.num_timesteps)
+        if self._total_timesteps > 0:
+            self._update_current_progress_remaining(self.num_timesteps, self._total_timesteps)
+        if reset_num_timesteps:
+            self.iteration = 0
+        if fresh:
+            self._state = self._fresh_state()
+            self._decisions = decision_mask(self.env, None, None)
+        return result
+
+    def _init_callback(self, callback: MaybeCallback, progress_bar: bool = False) -> BaseCallback:
+        callback = super()._init_callback(callback, progress_bar=False)
+        if progress_bar:
+            callback = CallbackList([callback, ProgressBar()])
+            callback.init_callback(self)
+        return callback
+
+    # --- the optimiser ----------------------------------------------------------------------------------------------
+
+    def step_optimizer(self, losses: dict[str, Tensor]) -> float:
+        """One step down the weighted sum of the losses, unless one of them, or the gradient, is not finite.
+
+        :param losses: scalars, weighted by :meth:`loss_weights`
+        :return: the gradient's norm before clipping
+        :raises FloatingPointError: naming the quantity; the weights stay as they were
+        """
+        gradients, length = self.gradients(losses, self.loss_weights())
+        told = look({**losses, "gradient_norm": length})
+        norm = told.pop("gradient_norm")
+        self.descend(gradients, told, norm)
+        return norm
+
+    def gradients(
+        self, losses: dict[str, Tensor], weights: Mapping[str, float | Tensor]
+    ) -> tuple[list[Tensor | None], Tensor]:
+        """The clipped gradients of the weighted sum of the losses, found without a look at the device.
+
+        :param losses: scalars
+        :param weights: of those losses that are not simply added
+        :return: for each parameter of the policy its gradient, None where it has no part; their norm before clipping
+        """
+        parameters = list(self.policy.parameters())
+        self.policy.optimizer.zero_grad()
+        weighted = [weights[name] * loss if name in weights else loss for name, loss in losses.items()]
+        torch.stack(weighted).sum().backward()
+        norm = torch.nn.utils.clip_grad_norm_(parameters, self.max_grad_norm)
+        return [parameter.grad for parameter in parameters], norm
+
+    def descend(self, gradients: Sequence[Tensor | None], losses: Mapping[str, float], norm: float) -> None:
+        """A step of the optimiser by :meth:`gradients`.
+
+        :param losses: what the gradients are of, as numbers
+        :param norm: of the gradients before clipping
+        :raises FloatingPointError: if one of these is not finite; the weights stay as they were
+        """
+        wrong = [name for name, loss in losses.items() if not math.isfinite(loss)]
+        if wrong or not math.isfinite(norm):
+            raise self.not_finite(wrong or ["the norm of the gradient"])
+        for parameter, gradient in zip(self.policy.parameters(), gradients, strict=True):
+            parameter.grad = gradient
+        self.policy.optimizer.step()
+
+    def not_finite(self, names: Sequence[str]) -> FloatingPointError:
+        """The error that ends ``learn``, with the names of what is not finite."""
+        kept = f"; the last good checkpoint is in {self.run_dir}" if self.run_dir is not None else ""
+        return FloatingPointError(f"{' and '.join(names)} is not finite at step {self.num_timesteps}{kept}")
+
+    def loss_weights(self) -> dict[str, float]:
+        """Of those losses that are not simply added."""
+        return {}
+
+    def _set_learning_rates(self) -> None:
+        """Each group of parameters at the rate of its own schedule."""
+        progress = self._current_progress_remaining
+        rates = {"policy": self.lr_schedule(progress), "memory": self.memory_lr_schedule(progress)}
+        for group in self.policy.optimizer.param_groups:
+            group["lr"] = rates[group["name"]]
+        self.logger.record("train/learning_rate", rates["policy"])
+        if self.memory_learning_rate is not None:
+            self.logger.record("train/memory_learning_rate", rates["memory"])
+
+    # --- logs and files ---------------------------------------------------------------------------------------------
+
+    def _update_info_buffer(self, infos: list[dict[str, Any]], dones: np.ndarray | None = None) -> None:
+        """Remember the statistics of finished episodes."""
+        assert self.ep_info_buffer is not None
+        assert self.ep_success_buffer is not None
+        for info in infos:
+            if "episode" in info:
+                self.ep_info_buffer.append(info["episode"])
+            success = info.get("is_success", info.get("success"))
+            if success is not None and "review" not in info:
+                self.ep_success_buffer.append(float(success))
+            self._episode_num += 1
+
+    def record_means(self, figures: dict[str, list[float]]) -> None:
+        """Log the mean of what each minibatch of a window told."""
+        for name, values in figures.items():
+            self.logger.record(f"train/{name}", float(np.mean(values)))
+
+    def recent_figures(self) -> dict[str, str]:
+        """How the agent does of late, in a few words for a progress bar."""
+        figures = {}
+        if self.ep_info_buffer:
+            figures["return"] = f"{safe_mean([episode['r'] for episode in self.ep_info_buffer]):.2f}"
+        if self.ep_success_buffer:
+            figures["success"] = f"{safe_mean(self.ep_success_buffer):.0%}"
+        return figures
+
+    def dump_logs(self) -> None:
+        """Write one row of the log."""
+        log = self.logger
+        if self.ep_info_buffer:
+            log.record("rollout/ep_rew_mean", safe_mean([episode["r"] for episode in self.ep_info_buffer]))
+            log.record("rollout/ep_len_mean", safe_mean([episode["l"] for episode in self.ep_info_buffer]))
+        if self.ep_success_buffer:
+            log.record("rollout/success_rate", safe_mean(self.ep_success_buffer))
+        log.record("time/iterations", self.iteration, exclude="tensorboard")
+        log.record("time/total_timesteps", self.num_timesteps, exclude="tensorboard")
+        elapsed = max(time.time_ns() - self.start_time, 1) / 1e9
+        log.record("time/time_elapsed", round(elapsed, 1), exclude="tensorboard")
+        log.record("time/fps", int((self.num_timesteps - self._num_timesteps_at_start) / elapsed))
+        log.dump(step=self.num_timesteps)

@@ -1,0 +1,175 @@
+"""Proximal policy optimisation (Schulman et al. 2017) through a memory."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable
+from typing import Any, ClassVar, NamedTuple
+
+import torch
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.type_aliases import Schedule
+from stable_baselines3.common.utils import FloatSchedule, explained_variance
+from torch import Tensor
+
+from memagents.algorithms.cuda_graphs import GraphedFunction, look
+from memagents.algorithms.rollout import Minibatch
+from memagents.algorithms.window_algorithm import WindowAlgorithm
+from memagents.checks import in_range
+from memagents.cores.core import State
+from memagents.policies.actor_critic import Evaluated
+from memagents.policies.core_policy import Acted
+
+KL_TOLERANCE = 1.5  # times ``target_kl``, as in OpenAI's Spinning Up and Stable-Baselines3
+
+
+class Update(NamedTuple):
+    """What a minibatch gives: for each parameter its clipped gradient, None where it has no part; else scalars."""
+
+    gradients: list[Tensor | None]
+    losses: dict[str, Tensor]
+    figures: dict[str, Tensor]
+    norm: Tensor  # of the gradients before clipping
+
+
+class RecurrentPPO(WindowAlgorithm):
+    """PPO with the clipped surrogate objective, over any memory core.
+
+    A minibatch is a set of environments with their whole window, unrolled from the memory at the window's start, so
+    that gradients flow through the memory and nothing is padded. Steps at which the action does not matter
+    (``info["decision"]`` false) train the critic and the memory, not the actor.
+
+    :param clip_range: ε of the surrogate objective; a number or a function of the remaining progress
+    :param clip_range_vf: the same around the old values, or None for no clipping
+    :param normalize_advantage: advantages of the whole window to mean 0 and standard deviation 1
+    :param target_kl: stop the epochs of a window beyond 1.5 times this approximate divergence, or None
+    :param cuda_graphs: on a CUDA device, capture acting and a minibatch's update once in each call of ``learn`` and
+        replay them from then on (see :class:`memagents.algorithms.cuda_graphs.GraphedFunction`); without effect on
+        other devices. The state that acting returns is then written over in the next step
+    :param kwargs: see :class:`memagents.algorithms.window_algorithm.WindowAlgorithm`
+    """
+
+    hyperparameters: ClassVar[tuple[str, ...]] = (
+        *WindowAlgorithm.hyperparameters,
+        *("clip_range", "clip_range_vf", "normalize_advantage", "target_kl", "cuda_graphs"),
+    )
+
+    def __init__(
+        self,
+        policy: Any,
+        env: Any,
+        learning_rate: float | Schedule = 3e-4,
+        *,
+        clip_range: float | Schedule = 0.2,
+        clip_range_vf: float | Schedule | None = None,
+        normalize_advantage: bool = True,
+        target_kl: float | None = None,
+        cuda_graphs: bool = False,
+        **kwargs: Any,
+    ):
+        self.clip_range = clip_range if callable(clip_range) else in_range("clip_range", clip_range, 0)
+        if clip_range_vf is not None and not callable(clip_range_vf):
+            clip_range_vf = in_range("clip_range_vf", clip_range_vf, 0)
+        self.clip_range_vf = clip_range_vf
+        self.normalize_advantage = bool(normalize_advantage)
+        self.target_kl = target_kl if target_kl is None else in_range("target_kl", target_kl, 0)
+        self.cuda_graphs = bool(cuda_graphs)
+        super().__init__(policy, env, learning_rate, **kwargs)
+
+    def _setup_learn(self, *args: Any, **kwargs: Any) -> tuple[int, BaseCallback]:
+        result = super()._setup_learn(*args, **kwargs)
+        self._acting: Callable[..., Acted] = self.policy
+        self._updating: Callable[..., Update] = self._update
+        if self.cuda_graphs:  # new ones: the policy, and what is constant in them, may have changed
+            self._acting, self._updating = (GraphedFunction(f, self.device) for f in (self.policy, self._update))
+        return result
+
+    def choose(self, observations: Any, state: State, t: int) -> Acted:
+        return self._acting(observations, state, self._window.starts[t])
+
+    def train(self) -> None:
+        """Epochs of minibatch updates on the window."""
+        window = self._window
+        # Tensors, since they may follow schedules and an update must not depend on numbers.
+        clip = self._clip_range(self.clip_range)
+        clip_vf = None if self.clip_range_vf is None else self._clip_range(self.clip_range_vf)
+        weights = {
+            name: torch.tensor(weight, dtype=self.policy.dtype, device=self.device)
+            for name, weight in self.loss_weights().items()
+        }
+        if self.normalize_advantage:
+            normalize(window.advantages, window.decisions)
+        log: dict[str, list[float]] = defaultdict(list)
+        for _ in range(self.n_epochs):
+            divergences = []
+            for batch in window.minibatches(self.minibatch_count()):
+                update = self._updating(batch, clip, clip_vf, weights)
+                told = look({**update.losses, **update.figures, "gradient_norm": update.norm})
+                norm = told.pop("gradient_norm")
+                for name, value in told.items():
+                    log[name].append(value)
+                divergences.append(told["approx_kl"])
+                if self._too_far(divergences[-1]):
+                    break
+                self.descend(update.gradients, {name: told[name] for name in update.losses}, norm)
+                log["gradient_norm"].append(norm)
+            self._n_updates += 1
+            if self._too_far(divergences[-1]):
+                break
+        self.record_means(log)
+        explained = explained_variance(window.values.flatten().cpu().numpy(), window.returns.flatten().cpu().numpy())
+        self.logger.record("train/explained_variance", explained)
+        self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
+        if self.policy.log_std is not None:
+            self.logger.record("train/std", self.policy.log_std.exp().mean().item())
+
+    def _too_far(self, divergence: float) -> bool:
+        """Whether the policy has moved so far from the one that acted that the window's epochs end."""
+        return self.target_kl is not None and divergence > KL_TOLERANCE * self.target_kl
+
+    def _clip_range(self, schedule: float | Schedule) -> Tensor:
+        """The present ε, in float64, so that 1 ± ε is rounded once."""
+        value = FloatSchedule(schedule)(self._current_progress_remaining)
+        return torch.tensor(value, dtype=torch.float64, device=self.device)
+
+    def _update(self, batch: Minibatch, clip: Tensor, clip_vf: Tensor | None, weights: dict[str, Tensor]) -> Update:
+        """From a minibatch to its gradients, without a look at the device."""
+        evaluated = self.policy.evaluate_actions(batch.observations, batch.actions, batch.initial_state, batch.starts)
+        losses, figures = self._losses(batch, evaluated, clip, clip_vf)
+        gradients, norm = self.gradients(losses, weights)
+        return Update(gradients, {name: loss.detach() for name, loss in losses.items()}, figures, norm)
+
+    def _losses(
+        self, batch: Minibatch, evaluated: Evaluated, clip: Tensor, clip_vf: Tensor | None
+    ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """The losses of a minibatch and what else is told of it, scalars."""
+        log_ratio = evaluated.log_probs - batch.log_probs
+        ratio = log_ratio.exp()
+        surrogate = torch.min(batch.advantages * ratio, batch.advantages * ratio.clamp(1 - clip, 1 + clip))
+        values = evaluated.values
+        if clip_vf is not None:
+            values = batch.values + (values - batch.values).clamp(-clip_vf, clip_vf)
+        losses = {
+            "policy_gradient_loss": -masked_mean(surrogate, batch.decisions),
+            "value_loss": (batch.returns - values).square().mean(),
+            "entropy_loss": -masked_mean(evaluated.entropy, batch.decisions),
+            **{f"{name}_loss": loss.mean() for name, loss in evaluated.losses.items()},
+        }
+        with torch.no_grad():
+            figures = {
+                "approx_kl": masked_mean(ratio - 1 - log_ratio, batch.decisions),
+                "clip_fraction": masked_mean(((ratio - 1).abs() > clip).to(ratio.dtype), batch.decisions),
+            }
+        return losses, figures
+
+
+def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
+    """The mean where the mask is true; zero where it never is."""
+    return torch.where(mask, values, 0).sum() / mask.sum().clamp(min=1)
+
+
+def normalize(advantages: Tensor, mask: Tensor) -> None:
+    """In place to mean 0 and standard deviation 1 over the steps where the mask is true."""
+    chosen = advantages[mask]
+    if len(chosen) > 1:
+        advantages.sub_(chosen.mean()).div_(chosen.std() + 1e-8)

@@ -1,0 +1,232 @@
+"""Agents that live in run folders: saved without pickle, loaded to act, resumed exactly."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import gymnasium as gym
+import torch
+from gymnasium.vector import VectorEnv
+from stable_baselines3.common.policies import BasePolicy
+from stable_baselines3.common.vec_env import VecEnv
+from torch import Tensor
+
+from memagents.algorithms.training_state import ResumableAlgorithm
+from memagents.checks import positive_int
+from memagents.cores import core_class
+from memagents.environments.spaces import space_from_json, space_to_json
+from memagents.runs import agent_files, trees
+from memagents.runs.agent_files import BROKEN
+from memagents.runs.files import CheckpointError
+from memagents.runs.layout import MEMORY_FILE, POLICY_FILE, STATE_FILE, WEIGHTS_FILE, folder_of
+from memagents.runs.plain_values import decode, encode
+
+Env = gym.Env | VectorEnv | VecEnv
+_SPACES = ("observation_space", "action_space")
+
+
+class SavedAlgorithm(ResumableAlgorithm):
+    """Algorithm whose saving, loading and resuming go by run folders instead of pickled archives."""
+
+    # The constructor's arguments that are saved with a policy.
+    hyperparameters: ClassVar[tuple[str, ...]] = ()
+
+    # --- files ------------------------------------------------------------------------------------------------------
+
+    def save(self, path: str | Path, **_: Any) -> None:  # type: ignore[override]
+        """Write a run folder: the policy and all that is needed to go on. Nothing in it is pickled.
+
+        :param path: the folder (an ending ``.zip``, which SB3's callbacks add, is dropped)
+        """
+        memory = self.policy.lasting_memory()
+        agent_files.write(path, self.description(), self.policy.state_dict(), memory, self.training_state())
+
+    @classmethod
+    def load(  # type: ignore[override]
+        cls,
+        path: str | Path,
+        env: Env | None = None,
+        device: torch.device | str = "auto",
+        slots: int | None = None,
+        **kwargs: Any,
+    ) -> Self:
+        """Load an agent from a run folder, to act, or to begin a new ``learn`` from its weights.
+
+        :param path: the folder
+        :param env: an environment of the saved spaces, or None
+        :param slots: give the memory so many slots, where no weight depends on their number (NTM, DNC, SAM, SDNC)
+        :param kwargs: arguments of the constructor to change
+        :raises CheckpointError: if the folder is missing, truncated, of a newer version or of other spaces; or the
+            weights do not allow another number of slots
+        """
+        return cls.load_described(agent_files.read_description(path), path, env, device, slots, **kwargs)
+
+    @classmethod
+    def load_described(
+        cls,
+        description: dict[str, Any],
+        path: str | Path,
+        env: Env | None = None,
+        device: torch.device | str = "auto",
+        slots: int | None = None,
+        **kwargs: Any,
+    ) -> Self:
+        """Do as :meth:`load` does, for whoever has read the folder's ``policy.json`` already.
+
+        :param description: what :func:`memagents.runs.agent_files.read_description` returned
+        """
+        if slots is not None:
+            description = {**description, "policy_kwargs": _with_slots(description["policy_kwargs"], slots, path)}
+        agent = cls._build(folder_of(path), description, env, device, kwargs)
+        agent.policy.load_state_dict(agent._weights_in(path, resized=slots is not None))
+        if agent.policy.remembers:
+            agent._take_memory(path)
+        agent.num_timesteps = description["num_timesteps"]
+        agent._current_progress_remaining = description["progress_remaining"]  # how much it still explores
+        return agent
+
+    @classmethod
+    def resume(cls, path: str | Path, env: Env, device: torch.device | str = "auto", **kwargs: Any) -> Self:
+        """Load an agent exactly as it was at its last checkpoint, its environment, memory and random states included.
+
+        Where the environment offers no snapshot (see :mod:`memagents.environments.snapshot`), its next episodes begin
+        anew.
+
+        :param path: the run folder; logs and checkpoints go on in it
+        :param env: an environment like the one it was trained in
+        :param kwargs: arguments of the constructor that no file can hold, such as a schedule that is a function
+        :raises CheckpointError: as :meth:`load`
+        """
+        if env is None:
+            raise ValueError("env: a run goes on in an environment like the one it was trained in, not None")
+        folder = folder_of(path)
+        description = agent_files.read_description(folder)
+        if description["algorithm"] != cls.__name__:
+            raise CheckpointError(f"{folder} is a run of {description['algorithm']}, not of {cls.__name__}")
+        state = agent_files.read_training_state(folder)
+        agent = cls._build(folder, description, env, device, {"run_dir": folder, **kwargs})
+        file = folder / STATE_FILE
+        try:
+            agent_files.check_weights(state["weights"], agent.policy.state_dict(), file)
+            agent.policy.load_state_dict(state["weights"])
+            if state["memory"] is not None:
+                agent.policy.restore_lasting_memory(state["memory"])
+            agent.restore_training_state(state)
+        except CheckpointError:
+            raise
+        except BROKEN as error:
+            raise CheckpointError(f"{file} does not fit the run's {POLICY_FILE} or its environment: {error}") from error
+        return agent
+
+    def set_parameters(self, load_path_or_dict: Any, exact_match: bool = True, device: Any = "auto") -> None:
+        """Take weights, and what a policy remembers beyond episodes, from a run folder; or those of ``get_parameters``.
+
+        :raises CheckpointError: if the folder cannot be used; the weights stay as they were
+        """
+        if not isinstance(load_path_or_dict, dict):
+            folder, load_path_or_dict = load_path_or_dict, {"policy": self._weights_in(load_path_or_dict)}
+            if self.policy.remembers:
+                self._take_memory(folder)
+        super().set_parameters(load_path_or_dict, exact_match, device)
+
+    # --- what the files hold ----------------------------------------------------------------------------------------
+
+    def description(self) -> dict[str, Any]:
+        """Describe the agent for ``policy.json``: all of it but the weights, in plain values.
+
+        :raises TypeError: for a hyperparameter that cannot be saved
+        """
+        return {
+            "algorithm": type(self).__name__,
+            "num_timesteps": self.num_timesteps,
+            "progress_remaining": self._current_progress_remaining,
+            "n_envs": self.n_envs,
+            "policy_class": encode(self.policy_class, "policy"),
+            "policy_kwargs": encode(self.policy_kwargs, "policy_kwargs"),
+            "hyperparameters": {name: encode(getattr(self, name), name) for name in self.hyperparameters},
+            **{name: space_to_json(getattr(self, name)) for name in _SPACES},
+        }
+
+    # --- building ---------------------------------------------------------------------------------------------------
+
+    @classmethod
+    def _build(
+        cls, folder: Path, description: dict[str, Any], env: Env | None, device: Any, changes: dict[str, Any]
+    ) -> Self:
+        """Make an agent of the described shape, with fresh weights."""
+        path = folder / POLICY_FILE
+        try:
+            agent = cls._unset(description, str(path), env, device, changes)
+            for name in _SPACES:
+                space = space_from_json(description[name])
+                if env is None:
+                    setattr(agent, name, space)
+                elif getattr(agent, name) != space:
+                    theirs = getattr(agent, name)
+                    raise CheckpointError(f"{path}: {name} was {space}, but the environment's is {theirs}")
+            if env is None:
+                agent.n_envs = description["n_envs"]
+            agent._setup_model()
+        except CheckpointError:
+            raise
+        except BROKEN as error:
+            raise CheckpointError(f"{path}: no agent can be made of it: {error}") from error
+        return agent
+
+    @classmethod
+    def _unset(
+        cls, description: dict[str, Any], source: str, env: Env | None, device: Any, changes: dict[str, Any]
+    ) -> Self:
+        """Call the constructor as described, without its last step, for which the spaces must be known."""
+        saved = {**description["hyperparameters"], "policy_kwargs": description["policy_kwargs"]}
+        # An agent of another kind (PPO from imitation's weights) takes the arguments that both have.
+        allowed = {*cls.hyperparameters, "policy_kwargs"} - changes.keys()
+        arguments: dict[str, Any] = {k: decode(v, k, source) for k, v in saved.items() if k in allowed}
+        _check_core(arguments.get("policy_kwargs", {}).get("core"), source)
+        policy: type[BasePolicy] = decode(description["policy_class"], "policy", source)
+        kinds = tuple(dict.fromkeys(cls.policy_aliases.values()))
+        if isinstance(policy, type) and not issubclass(policy, kinds):
+            names = " or ".join(kind.__name__ for kind in kinds)
+            raise CheckpointError(f"{source}: the policy is a {policy.__name__}; {cls.__name__} needs a {names}")
+        return cls(policy, env, device=device, _init_setup_model=False, **{**arguments, **changes})  # type: ignore[arg-type,call-arg]
+
+    def _weights_in(self, path: str | Path, resized: bool = False) -> dict[str, Tensor]:
+        """Read the weights of a run folder and hold them against this agent's.
+
+        :param resized: the agent's memory may have more slots than the one that was saved
+        """
+        weights = agent_files.read_weights(path)
+        if resized:
+            own = {name.removeprefix("core."): tensor for name, tensor in weights.items() if name.startswith("core.")}
+            weights |= {f"core.{name}": tensor for name, tensor in self.policy.core.with_more_slots(own).items()}
+        agent_files.check_weights(weights, self.policy.state_dict(), folder_of(path) / WEIGHTS_FILE)
+        return weights
+
+    def _take_memory(self, path: str | Path) -> None:
+        """Let the policy remember what that of a run folder does beyond episodes."""
+        file = folder_of(path) / MEMORY_FILE
+        tree = trees.read_tree(file)
+        try:
+            self.policy.restore_lasting_memory(tree)
+        except BROKEN as error:
+            raise CheckpointError(f"{file} does not fit the policy: {error}") from error
+
+
+def _with_slots(policy_kwargs: dict[str, Any], slots: int, path: str | Path) -> dict[str, Any]:
+    """Ask for another number of slots in the parameters of a policy."""
+    core = policy_kwargs.get("core", "lstm")
+    _check_core(core, str(folder_of(path) / POLICY_FILE))
+    if "slots" not in inspect.signature(core_class(core)).parameters:
+        raise ValueError(f"slots: the core {core!r} of {folder_of(path)} has none")
+    core_kwargs = {**(policy_kwargs.get("core_kwargs") or {}), "slots": positive_int("slots", slots)}
+    return {**policy_kwargs, "core_kwargs": core_kwargs}
+
+
+def _check_core(name: Any, source: str) -> None:
+    """Refuse to import anything for a file: the module of a core must be imported already."""
+    module = name.rpartition(":")[0] if isinstance(name, str) else ""
+    if module and module not in sys.modules:
+        raise CheckpointError(f"{source}: the core is {name!r}; import {module} first")

@@ -1,0 +1,107 @@
+"""Algorithms that own their training state: all that an interrupted training needs beside the weights."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Any
+
+import numpy as np
+import torch
+from stable_baselines3.common.base_class import BaseAlgorithm
+from torch import Tensor
+
+from memagents.cores.core import State, state_leaves
+from memagents.environments.snapshot import restore_env, snapshot_env
+from memagents.policies.core_policy import CorePolicy
+from memagents.runs.random_states import random_states, set_random_states
+
+_COUNTERS = (
+    *("num_timesteps", "_total_timesteps", "_episode_num", "_n_updates"),
+    *("iteration", "lesson", "_current_progress_remaining"),
+)
+
+
+class ResumableAlgorithm(BaseAlgorithm):
+    """Stable-Baselines3's algorithm with a training state that can be taken and put back."""
+
+    policy: CorePolicy
+    stats_window_size: int
+    iteration: int
+    lesson: int  # of the curriculum, where there is one
+    recent_accuracies: deque[float]  # of imitating the oracle, window by window
+    _state: State | None  # of the core, before the observation that comes next
+    _decisions: np.ndarray | None  # whether the action for that observation matters, (B,)
+
+    def training_state(self) -> dict[str, Any]:
+        """Return all that an interrupted training needs beside the weights, as a tree of arrays and plain values."""
+        return {
+            "optimizer": self.policy.optimizer.state_dict(),
+            "counters": {name: getattr(self, name) for name in _COUNTERS},
+            "random": random_states(),
+            "threads": torch.get_num_threads(),
+            "env": None if self.env is None else snapshot_env(self.env),
+            "last_obs": self._last_obs,
+            "last_episode_starts": self._last_episode_starts,
+            "decisions": self._decisions,
+            "core_state": None if self._state is None else state_leaves(self._state),
+            "episodes": list(self.ep_info_buffer or []),
+            "successes": list(self.ep_success_buffer or []),
+            "accuracies": list(self.recent_accuracies),
+            "own": self.own_state(),
+        }
+
+    def restore_training_state(self, state: dict[str, Any]) -> None:
+        """Go on from what :meth:`training_state` returned, in the middle of the episodes where that is possible.
+
+        Where the environment offers no snapshot (see :mod:`memagents.environments.snapshot`), its next episodes begin
+        anew.
+
+        :raises ValueError: if it is of another number of environments or another memory
+        """
+        self.policy.optimizer.load_state_dict(state["optimizer"])
+        for name in _COUNTERS:
+            setattr(self, name, state["counters"][name])
+        self.ep_info_buffer = deque(state["episodes"], maxlen=self.stats_window_size)
+        self.ep_success_buffer = deque(state["successes"], maxlen=self.stats_window_size)
+        self.recent_accuracies.extend(state["accuracies"])
+        if state["core_state"] is not None:
+            self._restore_episodes(state)
+        self.restore_own_state(state["own"])
+        set_random_states(state["random"])
+        torch.set_num_threads(state["threads"])
+
+    def own_state(self) -> dict[str, Any] | None:
+        """Return what a training of this kind of agent needs beside what all need, as a tree of plain values."""
+        return None
+
+    def restore_own_state(self, tree: Any) -> None:
+        """Put back what :meth:`own_state` returned; the environments may begin anew."""
+
+    def _restore_episodes(self, state: dict[str, Any]) -> None:
+        """Go on in the middle of the episodes, where the environment offers a snapshot."""
+        assert self.env is not None
+        before = len(state["last_episode_starts"])
+        if before != self.n_envs:
+            raise ValueError(f"the run had {before} environments, now there are {self.n_envs}")
+        core_state = _state_like(self.policy.initial_state(self.n_envs), state["core_state"])
+        if restore_env(self.env, state["env"]):
+            self._last_obs, self._decisions = state["last_obs"], state["decisions"]
+            self._last_episode_starts, self._state = state["last_episode_starts"], core_state
+        elif self.seed is not None:  # not the same episodes again
+            self.env.seed(self.seed + self.num_timesteps)
+
+
+def _state_like(like: State, leaves: list[Tensor]) -> State:
+    """Put leaves back into the structure of ``like``."""
+    remaining = list(leaves)
+
+    def build(node: Any) -> Any:
+        if isinstance(node, Tensor):
+            leaf = remaining.pop(0)
+            if leaf.shape != node.shape or leaf.dtype != node.dtype:
+                theirs, ours = (f"{tuple(tensor.shape)} of {tensor.dtype}" for tensor in (leaf, node))
+                raise ValueError(f"a leaf of the memory's state is {theirs}, not {ours}")
+            return leaf.to(node.device)
+        return type(node)(*(build(child) for child in node))
+
+    return build(like)

@@ -1,0 +1,166 @@
+"""Learning from windows: T steps of B environments are collected, then learned from, and forgotten.
+
+An agent subclasses :class:`WindowAlgorithm`, defines ``train`` (what is learned from a window) and, where it does not
+simply follow its policy, overrides ``choose``.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.policies import BasePolicy
+from stable_baselines3.common.type_aliases import Schedule
+from stable_baselines3.common.utils import FloatSchedule
+
+from memagents.algorithms.algorithm import MemoryAlgorithm
+from memagents.algorithms.rollout import CutEpisodes, Window, cut_episodes, observation_tensors
+from memagents.checks import in_range, positive_int
+from memagents.cores.core import State, map_state
+from memagents.environments.vector import decision_mask
+from memagents.policies.actor_critic import MemoryPolicy
+from memagents.policies.core_policy import Acted
+
+
+class WindowAlgorithm(MemoryAlgorithm):
+    """The base of the agents that learn from windows of experience.
+
+    :param n_steps: length T of a window; it should hold two episodes or more where the task allows
+    :param n_minibatches: sets into which the environments are dealt; by default 4, or as many as there are environments
+    :param n_epochs: passes over a window
+    :param gae_lambda: λ of the generalised advantage estimation
+    :param ent_coef: weight of the entropy bonus; a number or a function of the remaining progress
+    :param vf_coef: weight of the value loss
+    :param kwargs: see :class:`memagents.algorithms.algorithm.MemoryAlgorithm`
+    """
+
+    policy_aliases: ClassVar[dict[str, type[BasePolicy]]] = dict.fromkeys(
+        ("MlpPolicy", "CnnPolicy", "MultiInputPolicy"), MemoryPolicy
+    )
+    hyperparameters: ClassVar[tuple[str, ...]] = (
+        *MemoryAlgorithm.hyperparameters,
+        *("n_steps", "n_minibatches", "n_epochs", "gae_lambda", "ent_coef", "vf_coef"),
+    )
+    policy: MemoryPolicy
+    _window: Window
+
+    def __init__(
+        self,
+        policy: str | type[BasePolicy],
+        env: Any,
+        learning_rate: float | Schedule = 3e-4,
+        *,
+        n_steps: int = 128,
+        n_minibatches: int | None = None,
+        n_epochs: int = 4,
+        gae_lambda: float = 0.95,
+        ent_coef: float | Schedule = 0.0,
+        vf_coef: float = 0.5,
+        **kwargs: Any,
+    ):
+        self.n_steps = positive_int("n_steps", n_steps)
+        self.n_epochs = positive_int("n_epochs", n_epochs)
+        self.n_minibatches = n_minibatches if n_minibatches is None else positive_int("n_minibatches", n_minibatches)
+        self.gae_lambda = in_range("gae_lambda", gae_lambda, 0, 1)
+        self.ent_coef = ent_coef if callable(ent_coef) else in_range("ent_coef", ent_coef, 0)
+        self.vf_coef = in_range("vf_coef", vf_coef, 0)
+        super().__init__(policy, env, learning_rate, **kwargs)
+
+    def _setup_model(self) -> None:
+        super()._setup_model()
+        if self.env is not None and self.n_minibatches is not None and self.n_minibatches > self.n_envs:
+            raise ValueError(f"n_minibatches must be at most the number of environments ({self.n_envs})")
+
+    def _setup_learn(self, *args: Any, **kwargs: Any) -> tuple[int, BaseCallback]:
+        result = super()._setup_learn(*args, **kwargs)
+        self._window = Window(
+            self.n_steps,
+            self.n_envs,
+            self.observation_space,
+            self.action_space,
+            self.policy.core.output_size,
+            self.device,
+            self.policy.dtype,
+        )
+        return result
+
+    def collect(self, callback: BaseCallback) -> bool:
+        """Fill the window with ``n_steps`` steps of every environment."""
+        with self.policy.acting():
+            return self._collect(callback)
+
+    def _collect(self, callback: BaseCallback) -> bool:
+        window, told, env = self._window, self._window.told, self.env
+        self.policy.set_training_mode(False)
+        window.initial_state = map_state(torch.clone, self._state)  # acting may write over it
+        window.bootstrap.zero_()
+        cut: list[CutEpisodes] = []
+        callback.on_rollout_start()
+        for t in range(self.n_steps):
+            window.starts[t].copy_(torch.as_tensor(self._last_episode_starts))
+            told.decisions[t] = self._decisions
+            # As while learning, or what is dropped at random would differ; a callback may have called predict.
+            if not self.policy.core.training:
+                self.policy.core.train()
+            with torch.no_grad():
+                acted = self.choose(window.store_observation(t, self._last_obs), self._state, t)
+            window.actions[t] = acted.actions
+            if acted.outputs is not None:
+                window.outputs[t] = acted.outputs
+            new_obs, rewards, dones, infos = env.step(self.policy.to_env_actions(acted.actions))
+            told.rewards[t], told.ends[t] = rewards, dones
+            if dones.any():
+                cut.extend(cut_episodes(t, dones, infos, acted.state))
+                self._update_info_buffer([infos[i] for i in np.flatnonzero(dones)])
+            self._last_obs = new_obs  # type: ignore[assignment]
+            self._last_episode_starts, self._state = dones, acted.state
+            self._decisions = decision_mask(env, infos, dones)
+            self.num_timesteps += env.num_envs
+            callback.update_locals(locals())
+            if not callback.on_step():
+                return False
+        window.take_told()
+        self.appraise(window)
+        self._bootstrap(window, cut)
+        callback.update_locals(locals())
+        callback.on_rollout_end()
+        return True
+
+    def choose(self, observations: Any, state: State, t: int) -> Acted:
+        """Act on step t of the window; the state is the core's before it, leaves (B, ...)."""
+        return self.policy(observations, state, self._window.starts[t])
+
+    @torch.no_grad()
+    def appraise(self, window: Window) -> None:
+        """What actor and critic say of the window's steps, now that it is full."""
+        window.values, window.log_probs, _ = self.policy.appraise(window.outputs, window.actions)
+
+    def train(self) -> None:
+        """Learn from ``self._window``."""
+        raise NotImplementedError
+
+    @torch.no_grad()
+    def _bootstrap(self, window: Window, cut: list[CutEpisodes]) -> None:
+        """Values beyond the window's edges: after its last step, and where time limits cut episodes (in one pass)."""
+        if cut:
+            observations = observation_tensors([o for episodes in cut for o in episodes.observations], self.device)
+            state = map_state(lambda *leaves: torch.cat(leaves), *(episodes.state for episodes in cut))
+            rows = torch.from_numpy(np.concatenate([episodes.rows for episodes in cut])).to(self.device)
+            steps = torch.tensor([e.t for e in cut for _ in e.rows], device=self.device)
+            going_on = torch.zeros(len(rows), dtype=torch.bool, device=self.device)
+            window.bootstrap[steps, rows] = self.policy.predict_values(observations, state, going_on)
+        starts = torch.as_tensor(self._last_episode_starts, device=self.device)
+        last_values = self.policy.predict_values(observation_tensors(self._last_obs, self.device), self._state, starts)
+        window.compute_returns(last_values, self.gamma, self.gae_lambda)
+
+    def minibatch_count(self) -> int:
+        """Into how many sets the environments are dealt."""
+        return min(4, self.n_envs) if self.n_minibatches is None else self.n_minibatches
+
+    def loss_weights(self) -> dict[str, float]:
+        return {
+            "value_loss": self.vf_coef,
+            "entropy_loss": FloatSchedule(self.ent_coef)(self._current_progress_remaining),
+        }

@@ -1,0 +1,109 @@
+"""Commands ``memagents list`` and ``memagents recipe``: what there is, and what a recipe says."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from memagents.command_line.errors import plain_errors
+from memagents.experiments.configuration import RECIPES, recipe_names, recipe_path
+from memagents.runs import layout
+from memagents.runs.files import write_bytes
+
+RECIPE_USAGE = """usage: memagents recipe NAME [--copy]
+
+Print a recipe, or copy it to NAME.yaml in the current folder to change it there:
+memagents train ppo --recipe NAME.yaml"""
+
+
+def cores() -> Iterator[tuple[str, str]]:
+    """Yield the memory cores and the first line of what they say of themselves."""
+    from memagents.cores import core_class, core_names
+
+    for name in core_names():
+        yield name, _first_sentence(core_class(name).__doc__)
+
+
+def envs() -> Iterator[tuple[str, str]]:
+    """Yield the environments of memenvs and what they are about."""
+    from memenvs.catalogue import describe, environment_class, environments
+
+    for name, spec in environments().items():
+        yield name, _first_sentence(describe(environment_class(spec)).summary)
+
+
+def recipes() -> Iterator[tuple[str, str]]:
+    """Yield the recipes that come with the library, with the first line of each."""
+    for name in recipe_names():
+        yield name, recipe_path(name).read_text().splitlines()[0].lstrip("# ")
+
+
+def runs() -> Iterator[tuple[str, str]]:
+    """Yield the run folders below ``runs``, with algorithm, core and steps."""
+    from memagents.runs.agent_files import read_description
+
+    for folder in layout.runs_in(layout.RUNS):
+        description = read_description(folder)
+        core = description["policy_kwargs"].get("core", "lstm")
+        yield str(folder), f"{description['algorithm']}, {core}, {description['num_timesteps']:,} steps"
+
+
+KINDS: dict[str, Callable[[], Iterator[tuple[str, str]]]] = {
+    "cores": cores,
+    "envs": envs,
+    "recipes": recipes,
+    "runs": runs,
+}
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Print a list of cores, environments, recipes or runs.
+
+    :param argv: the words after ``list``; by default those of this process
+    """
+    words = list(sys.argv[1:] if argv is None else argv)
+    if words in ([], ["-h"], ["--help"]):
+        print(f"usage: memagents list {{{','.join(KINDS)}}}")
+        raise SystemExit(0 if words else 2)
+    with plain_errors(ValueError):
+        if len(words) > 1 or words[0] not in KINDS:
+            raise ValueError(f"list must be followed by one of {', '.join(KINDS)}, not {' '.join(words)!r}")
+        rows = list(KINDS[words[0]]())
+        width = max((len(name) for name, _ in rows), default=0)
+        for name, about in rows:
+            print(f"{name:<{width}}  {about}".rstrip())
+        if not rows:
+            print(f"there are no {words[0]} in {layout.RUNS.absolute()}", file=sys.stderr)
+
+
+def recipe(argv: Sequence[str] | None = None) -> None:
+    """Print or copy a recipe.
+
+    :param argv: the words after ``recipe``; by default those of this process
+    """
+    words = list(sys.argv[1:] if argv is None else argv)
+    copy, names = "--copy" in words, [word for word in words if word != "--copy"]
+    if len(names) != 1 or names[0] in ("-h", "--help"):
+        print(RECIPE_USAGE)
+        raise SystemExit(0 if names and names[0] in ("-h", "--help") else 2)
+    with plain_errors(ValueError):
+        path = recipe_path(names[0])
+        if not copy:
+            print(path.read_text(), end="")
+            return
+        target = Path(path.name)
+        if path.parent != RECIPES:
+            raise ValueError(f"recipe {names[0]} is a file of yours already; --copy is for those of memagents")
+        if target.exists():
+            raise ValueError(f"{target} exists already, so nothing is copied")
+        write_bytes(target, path.read_bytes())
+        print(f"copied to {target}")
+
+
+def _first_sentence(docstring: str | None) -> str:
+    """Return the first sentence of a docstring in one line, without its markup."""
+    text = " ".join((docstring or "").strip().split("\n\n")[0].split())
+    text = re.sub(r":\w+:`~?([^`]*)`", r"\1", text).replace("``", "")
+    return text.rstrip(".")

@@ -1,0 +1,170 @@
+"""Environments by their ids, batched and wrapped as the agents take them."""
+
+from __future__ import annotations
+
+import inspect
+import os
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import gymnasium as gym
+from gymnasium import spaces
+from gymnasium.envs.registration import EnvSpec, load_env_creator
+from gymnasium.vector import AutoresetMode
+from gymnasium.wrappers import FilterObservation, TransformObservation
+from stable_baselines3.common.env_util import make_vec_env
+from stable_baselines3.common.vec_env import VecEnv
+
+from memagents.checks import positive_int
+from memagents.environments.vector import as_vec_env
+
+
+def make_env(
+    env_id: str, n_envs: int = 1, condition_on: Sequence[str] = (), seed: int | None = None, **kwargs: Any
+) -> VecEnv:
+    """Environments by their id, as one VecEnv.
+
+    Batched ones (those with a ``vector_entry_point`` that resets finished rows within the step) stay batched; any other
+    is made ``n_envs`` times, each in a ``Monitor``. Where they have a parameter ``copy``, as those of memenvs do, the
+    arrays of a step are overwritten by the next one (``copy=False``), which the agents take into account; pass
+    ``copy=True`` to keep observations yourself.
+
+    :param env_id: a registered id, or ``"package:Id"`` to import first the package that registers it
+    :param n_envs: how many
+    :param condition_on: ``"action"`` and/or ``"reward"``: what of the previous step the agent also sees
+    :param seed: of the first reset
+    :param kwargs: parameters of the environment
+    :raises ValueError: if there is no such id or parameter, or a value is not allowed
+    """
+    spec = find_spec(env_id)
+    positive_int("n_envs", n_envs)
+    if _is_batched(spec):
+        batched = _creator(spec.vector_entry_point)
+        _check_parameters(env_id, batched, kwargs)
+        if "copy" in (_parameters(batched) or ()):
+            kwargs = {"copy": False, **kwargs}
+        env: Any = _made(env_id, gym.make_vec, spec, num_envs=n_envs, **kwargs)
+    else:
+        env = make_vec_env(lambda: make_single_env(env_id, **kwargs), n_envs)
+    vec_env = as_vec_env(env, condition_on)
+    vec_env.seed(seed)
+    return vec_env
+
+
+def make_single_env(env_id: str, **kwargs: Any) -> gym.Env:
+    """One environment by its id; missions of MiniGrid become numbers of words, or are left out where they never change.
+
+    :param env_id: as for :func:`make_env`
+    :param kwargs: parameters of the environment, ``render_mode`` among them
+    :raises ValueError: as :func:`make_env`
+    """
+    spec = find_spec(env_id)
+    _check_parameters(env_id, _creator(spec.entry_point), kwargs)
+    return _named(_without_text(_made(env_id, gym.make, spec, **kwargs)))
+
+
+def _named(env: gym.Env) -> gym.Env:
+    """Observations that are a ``Tuple`` (some of POPGym's) as a ``Dict`` of its entries by their places."""
+    space = env.observation_space
+    if not isinstance(space, spaces.Tuple):
+        return env
+    named = spaces.Dict({str(place): entry for place, entry in enumerate(space.spaces)})
+    return TransformObservation(env, lambda entries: dict(zip(named.spaces, entries, strict=True)), named)
+
+
+def _without_text(env: gym.Env) -> gym.Env:
+    """MiniGrid's environments with missions in numbers of words, or without, since text is nothing an agent here takes.
+
+    The missions of BabyAI, whose words no fixed list has, are dropped.
+    """
+    space = env.observation_space
+    entries = dict(space.spaces) if isinstance(space, spaces.Dict) else {}
+    mission = entries.pop("mission", None)
+    kinds = [kind.__name__ for kind in type(mission).__mro__]  # by name, so that MiniGrid is imported by whom it is for
+    if kinds[0] == "MissionSpace":
+        from memenvs.grid.missions import MissionWords
+
+        return MissionWords(env)
+    if "MissionSpace" in kinds:
+        return FilterObservation(env, list(entries))
+    return env
+
+
+def has_split(env_id: str, **kwargs: Any) -> bool:
+    """Whether the levels of an environment with these parameters are divided into ``train`` and ``test``.
+
+    :raises ValueError: if it cannot be made at all
+    """
+    if "split" not in (_parameters(_creator(find_spec(env_id).entry_point)) or ()):
+        return False
+    kwargs = {name: value for name, value in kwargs.items() if name != "split"}
+    make_single_env(env_id, **kwargs).close()
+    try:
+        make_single_env(env_id, split="test", **kwargs).close()
+    except ValueError:
+        return False
+    return True
+
+
+# --- what is registered ---------------------------------------------------------------------------------------------
+
+
+def find_spec(env_id: str) -> EnvSpec:
+    """What gymnasium knows of an id.
+
+    :raises ValueError: if there is none; the message lists what memenvs has, and what is spelled alike
+    """
+    if isinstance(env_id, str) and env_id in gym.registry:
+        return gym.registry[env_id]
+    # The agents know nothing of the environments but that these may be meant.
+    from memenvs.catalogue import registered_name, unknown
+
+    name = registered_name(env_id)
+    if name not in gym.registry:
+        os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
+        import minigrid  # noqa: F401 — half a second, so only where it may be needed
+    if name not in gym.registry:
+        raise ValueError(unknown(env_id, name))
+    return gym.registry[name]
+
+
+def _check_parameters(env_id: str, creator: Any, kwargs: dict[str, Any]) -> None:
+    """:raises ValueError: for a parameter that the environment does not have; the message lists those it has"""
+    allowed = _parameters(creator)
+    unknown = sorted(kwargs.keys() - set(kwargs if allowed is None else allowed))
+    if unknown:
+        raise ValueError(f"env {env_id!r} has no parameter {unknown[0]!r}; it has: {', '.join(allowed or ())}")
+
+
+def _parameters(creator: Any) -> list[str] | None:
+    """The names of the parameters of what makes an environment; None where its signature does not tell."""
+    if creator is None:  # of an id that is registered for batches only
+        return None
+    own = inspect.signature(creator).parameters.values()
+    defined = inspect.signature(creator.define).parameters.values() if hasattr(creator, "define") else ()
+    if not defined and any(p.kind == p.VAR_KEYWORD for p in own):
+        return None
+    everywhere = inspect.signature(gym.make).parameters.values()
+    names = [p.name for p in (*defined, *own, *everywhere) if p.kind != p.VAR_KEYWORD]
+    return [name for name in dict.fromkeys(names) if name not in ("num_envs", "id")]
+
+
+def _is_batched(spec: EnvSpec) -> bool:
+    """Whether an id has a batched implementation that SB3's way of resetting, within the step, allows."""
+    if spec.vector_entry_point is None or spec.additional_wrappers:
+        return False
+    metadata = getattr(_creator(spec.vector_entry_point), "metadata", {})
+    return spec.entry_point is None or metadata.get("autoreset_mode") == AutoresetMode.SAME_STEP
+
+
+def _creator(entry_point: Any) -> Any:
+    """What an entry point stands for: a class or a function."""
+    return load_env_creator(entry_point) if isinstance(entry_point, str) else entry_point
+
+
+def _made(env_id: str, make: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """Gymnasium's own errors as a ValueError that names the id."""
+    try:
+        return make(*args, **kwargs)
+    except gym.error.Error as error:
+        raise ValueError(f"env {env_id!r} cannot be made: {error}") from error

@@ -1,0 +1,68 @@
+"""A curriculum: environments that change when the agent succeeds often enough."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.utils import safe_mean
+from stable_baselines3.common.vec_env import VecEnv
+
+from memagents.algorithms.algorithm import MemoryAlgorithm
+from memagents.experiments.settings import Lesson
+
+
+class Curriculum(BaseCallback):
+    """Moves the agent to the next lesson between two windows, and stops it when the last one is learned.
+
+    What counts is the rate of success over the agent's ``stats_window_size`` last episodes, or the mean accuracy over
+    its last windows, as many as ``recent_accuracies`` holds; all of the present lesson, without its rows that review
+    earlier ones. The number of the lesson is the agent's, and saved with it.
+
+    :param lessons: one or more
+    :param make_env: makes the environments of the lesson with a number; all lessons have the same spaces
+    :raises ValueError: while learning, if a lesson waits for something that is never told
+    """
+
+    def __init__(self, lessons: Sequence[Lesson], make_env: Callable[[int], VecEnv]):
+        super().__init__()
+        self.lessons, self.make_env = lessons, make_env
+
+    def _on_step(self) -> bool:
+        return True
+
+    def _on_rollout_end(self) -> None:
+        agent = self.model
+        assert isinstance(agent, MemoryAlgorithm)
+        if len(self.lessons) > 1:
+            agent.logger.record("curriculum/lesson", agent.lesson)
+        lesson, recent = self.lessons[agent.lesson], agent.ep_success_buffer
+        assert recent is not None
+        waiting = any(one.success is not None for one in self.lessons)
+        if waiting and agent.lesson == 0 and agent.ep_info_buffer and not recent:  # later on they may be of before
+            raise ValueError("lessons wait for success, but the infos of the environment have no entry 'success'")
+        if lesson.accuracy is not None and not agent.tells_accuracy:
+            raise ValueError("lessons wait for accuracy, which is known in imitation only; let them wait for success")
+        if lesson == Lesson(lesson.env_kwargs):
+            return
+        if not (
+            reached(lesson.success, recent, agent.stats_window_size)
+            and reached(lesson.accuracy, agent.recent_accuracies, agent.recent_accuracies.maxlen)
+        ):
+            return
+        if agent.lesson == len(self.lessons) - 1:
+            agent.stop()
+            return
+        if recent:
+            agent.logger.record("rollout/success_rate", safe_mean(recent))  # the row of this window is written later
+        recent.clear()
+        agent.recent_accuracies.clear()
+        agent.lesson += 1
+        agent.set_env(self.make_env(agent.lesson))
+        agent.begin_episodes()
+
+
+def reached(wanted: float | None, recent: deque[float], count: int | None) -> bool:
+    """Whether there are enough figures, and their mean is what is wanted; or nothing is."""
+    return wanted is None or (len(recent) == count and safe_mean(recent) >= wanted)

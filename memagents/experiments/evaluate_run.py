@@ -1,0 +1,82 @@
+"""Evaluation of a run's agent: its scores beside those of the baselines, and its episodes in pictures."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from gymnasium.wrappers import RenderCollection
+from rich.console import Console
+
+from memagents.environments.make import make_env, make_single_env
+from memagents.experiments.evaluation import Scores, baselines, compare, evaluate, scores_json, scores_table
+from memagents.experiments.run import Run
+from memagents.experiments.settings import EvaluationSettings
+from memagents.runs import files
+from memagents.runs.layout import EVALUATION_FILE
+
+EVALUATION_ENVS = 64
+
+
+class RunScores(NamedTuple):
+    """Scores of a run's agent and of the baselines, and the environment they are from."""
+
+    env: str
+    env_kwargs: dict[str, Any]
+    episodes: int
+    seed: int
+    scores: dict[str, Scores]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the scores as plain values."""
+        return {**self._asdict(), "scores": scores_json(self.scores)}
+
+    @property
+    def title(self) -> str:
+        """Title of a table of the scores."""
+        kwargs = ", ".join(f"{name}={value}" for name, value in self.env_kwargs.items())
+        return f"{self.env}{f' ({kwargs})' if kwargs else ''}, {self.episodes} episodes"
+
+
+def evaluate_run(run: Run, settings: EvaluationSettings) -> RunScores:
+    """Score a run's agent beside the baselines, in the same episodes.
+
+    :raises CheckpointError: if the run cannot be loaded, or its spaces are not the environment's
+    """
+    env, kwargs = run.evaluation_env(settings.env, settings.env_kwargs, settings.split)
+    made = make_env(env, min(settings.episodes, EVALUATION_ENVS), **kwargs)
+    agent = run.load_agent(made, settings.device, settings.slots)
+    assert agent.env is not None
+    rivals = {"agent": agent, **baselines(agent.env, settings.seed)}
+    scores = compare(rivals, agent.env, settings.episodes, settings.seed)
+    agent.env.close()
+    return RunScores(env, kwargs, settings.episodes, settings.seed, scores)
+
+
+def show_evaluation(run: Run, episodes: int, device: str = "auto") -> None:
+    """Evaluate a run in its own environment, on held-out levels where there are any; print the table and keep it.
+
+    :param episodes: of each agent; with 0 nothing is evaluated
+    """
+    if episodes:
+        evaluation = evaluate_run(run, EvaluationSettings(episodes=episodes, device=device))
+        files.write_json(run.folder / EVALUATION_FILE, evaluation.to_json())
+        Console().print(scores_table(evaluation.title, evaluation.scores))
+    print(f"all of it is in {run.folder}")
+
+
+def scenes(run: Run, settings: EvaluationSettings) -> list[list[np.ndarray]]:
+    """Play episodes of a run's agent and take pictures.
+
+    :return: for each episode the environment's ``rgb_array`` pictures (H, W, 3), from its first to its last observation
+    """
+    env, kwargs = run.evaluation_env(settings.env, settings.env_kwargs, settings.split)
+    single = make_single_env(env, **{**kwargs, "render_mode": "rgb_array"})
+    # The camera is inside the VecEnv, which resets within the step and so never shows how an episode ended.
+    camera = RenderCollection(single, pop_frames=False, reset_clean=False)
+    agent = run.load_agent(camera, settings.device, settings.slots)
+    assert agent.env is not None
+    ends = np.cumsum(1 + evaluate(agent, agent.env, settings.episodes, seed=settings.seed).lengths)
+    agent.env.close()
+    pictures = [np.asarray(frame) for frame in camera.frame_list]
+    return [pictures[start:end] for start, end in zip([0, *ends[:-1]], ends, strict=True)]

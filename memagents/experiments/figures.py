@@ -1,0 +1,219 @@
+"""Pictures of what was learned: learning curves, comparisons, films. No state of pyplot is touched."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from io import BytesIO
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
+from PIL import Image
+
+from memagents.experiments.evaluation import Interval
+from memagents.runs.files import write_bytes
+from memagents.runs.progress import PROGRESS_FILE, read_progress
+
+INK, FAINT, PAPER = "#1B2130", "#C9CDD6", "#FCFBF8"
+COLOURS = ("#0B5FA5", "#D1495B", "#2E933C", "#EDAE49", "#7B4B94", "#00798C", "#8D6A4A")
+_STEPS, _SECONDS, _LESSON = "time/total_timesteps", "time/time_elapsed", "curriculum/lesson"
+_SUCCESS, _RETURN, _ACCURACY = "rollout/success_rate", "rollout/ep_rew_mean", "train/accuracy"
+_LABELS = {_ACCURACY: "as the oracle", _SUCCESS: "success", _RETURN: "return"}
+
+
+def learning_curve(run_dirs: Sequence[Path], path: Path, over: str = "steps") -> None:
+    """Success and return (of imitation, how often it does as the oracle) in the course of one or more runs.
+
+    The thin line is the mean over recent episodes as it was logged, the thick one its moving average; dotted lines are
+    the beginnings of lessons where a single run is shown.
+
+    :param run_dirs: folders of runs
+    :param path: of the PNG
+    :param over: ``"steps"`` of the environments or ``"minutes"`` of the clock
+    """
+    folders = [Path(folder) for folder in run_dirs]
+    unique = len({folder.name for folder in folders}) == len(folders)
+    runs = {folder.name if unique else str(folder): read_progress(folder / PROGRESS_FILE) for folder in folders}
+    curves = {name: _curves(rows, over) for name, rows in runs.items()}
+    panels = [column for column in _LABELS if any(column in logged for logged in curves.values())]
+    figure = Figure((8, 1 + 2.8 * max(1, len(panels))), dpi=130, layout="constrained", facecolor=PAPER)
+    axes = figure.subplots(max(1, len(panels)), 1, sharex=True, squeeze=False)[:, 0]
+    for ax, column in zip(axes, panels, strict=False):
+        for colour, logged in zip(_cycle(len(runs)), curves.values(), strict=True):
+            if column in logged:
+                _draw_curve(ax, logged[column], colour)
+        _dress(ax, _LABELS[column])
+        if column != _RETURN:
+            ax.set_ylim(-0.02, 1.02)
+            ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    if len(runs) == 1 and over == "steps":
+        _draw_lessons(axes.tolist(), next(iter(runs.values())))
+        axes[0].set_title(next(iter(runs)), loc="left", color=INK, weight="bold")
+    else:
+        _legend(figure, runs)
+    axes[-1].set_xlabel({"steps": "environment steps", "minutes": "minutes"}[over], color=INK)
+    axes[-1].set_xlim(left=0)
+    axes[-1].xaxis.set_major_formatter(FuncFormatter(lambda steps, _: short_number(steps)))
+    _write(figure, path)
+
+
+def curves_over_seeds(
+    panels: Mapping[str, Mapping[str, tuple[np.ndarray, np.ndarray]]], path: Path, wanted: Mapping[str, float]
+) -> None:
+    """Returns over steps: the mean of several runs, and from the worst to the best of them.
+
+    :param panels: ``{task: {agent: (steps (N,), returns (runs, N))}}``; steps are drawn by their logarithms
+    :param path: of the PNG
+    :param wanted: the return that a task asks for, a dotted line
+    """
+    agents = list(dict.fromkeys(agent for panel in panels.values() for agent in panel))
+    colours = dict(zip(agents, _cycle(len(agents)), strict=True))
+    figure = Figure((4.2 * len(panels), 3.6), dpi=130, layout="constrained", facecolor=PAPER)
+    for ax, (task, panel) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels.items(), strict=True):
+        for agent, (steps, returns) in panel.items():
+            ax.fill_between(steps, returns.min(0), returns.max(0), color=colours[agent], alpha=0.15, linewidth=0)
+            ax.plot(steps, returns.mean(0), color=colours[agent], linewidth=2, solid_capstyle="round")
+        ax.axhline(wanted[task], color=INK, linewidth=1, linestyle=":")
+        ax.set_xscale("log")
+        ax.xaxis.set_major_formatter(FuncFormatter(lambda steps, _: short_number(steps)))
+        ax.set_title(task, loc="left", color=INK, weight="bold")
+        _dress(ax, "return")
+        ax.set_xlabel("environment steps", color=INK)
+    _legend(figure, agents)
+    _write(figure, path)
+
+
+def comparison(scores: Mapping[str, Mapping[str, Interval]], path: Path, measure: str = "success") -> None:
+    """Bars with 95% intervals: groups side by side, in each a bar an agent.
+
+    :param scores: ``{group: {agent: interval}}``, a group being for example a setting of the environment
+    :param path: of the PNG
+    :param measure: what the scores are, the axis' label
+    """
+    agents = list(dict.fromkeys(agent for group in scores.values() for agent in group))
+    figure = Figure((max(5.0, 1.2 + 0.55 * len(scores) * (len(agents) + 1)), 4), dpi=130, layout="constrained")
+    figure.set_facecolor(PAPER)
+    ax = figure.subplots()
+    width = 1 / (len(agents) + 1)
+    for colour, (i, agent) in zip(_cycle(len(agents)), enumerate(agents), strict=True):
+        places = [g + (i - (len(agents) - 1) / 2) * width for g, group in enumerate(scores.values()) if agent in group]
+        shown = [group[agent] for group in scores.values() if agent in group]
+        means = np.array([interval.mean for interval in shown])
+        reach = np.abs(np.array([[interval.low, interval.high] for interval in shown]).T - means)  # (2, groups)
+        ax.bar(places, means, 0.9 * width, color=colour, zorder=2)
+        ax.errorbar(places, means, reach, fmt="none", ecolor=INK, elinewidth=1, capsize=3, zorder=3)
+    ax.set_xticks(range(len(scores)), list(scores))
+    _dress(ax, measure)
+    if measure == "success":
+        ax.set_ylim(0, 1.04)
+        ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    _legend(figure, agents)
+    _write(figure, path)
+
+
+def write_png(picture: np.ndarray, path: Path) -> None:
+    """A picture (H, W, 3) uint8 as a file."""
+    buffer = BytesIO()
+    Image.fromarray(picture).save(buffer, "PNG", optimize=True)
+    write_bytes(path, buffer.getvalue())
+
+
+def write_gif(scenes: Sequence[Sequence[np.ndarray]], path: Path, frames_per_second: float = 3) -> None:
+    """An endless film; the last picture of each scene stays for a while.
+
+    :param scenes: pictures (H, W, 3) uint8, all of one size
+    :param path: of the GIF
+    """
+    duration = 1000 / frames_per_second
+    frames = [Image.fromarray(frame).quantize(64) for scene in scenes for frame in scene]
+    durations = [max(1500, duration) if i == len(s) - 1 else duration for s in scenes for i in range(len(s))]
+    buffer = BytesIO()
+    frames[0].save(buffer, "GIF", save_all=True, append_images=frames[1:], duration=durations, loop=0)
+    write_bytes(path, buffer.getvalue())
+
+
+def short_number(value: float) -> str:
+    """``1_500_000`` as ``1.5M``."""
+    for size, letter in ((1e9, "B"), (1e6, "M"), (1e3, "k")):
+        if abs(value) >= size:
+            return f"{value / size:g}{letter}"
+    return f"{value:g}"
+
+
+def smooth(values: np.ndarray, share: float = 0.05) -> np.ndarray:
+    """The centred moving average over a share of the points, narrower at both ends; (N,) to (N,)."""
+    half = int(share * len(values) / 2)
+    sums = np.concatenate([[0.0], np.cumsum(values)])
+    places = np.arange(len(values))
+    reach = np.minimum(half, np.minimum(places, places[::-1]))  # the same on both sides, so that a slope stays
+    return (sums[places + reach + 1] - sums[places - reach]) / (2 * reach + 1)
+
+
+def _curves(rows: list[dict[str, str]], over: str) -> dict[str, np.ndarray]:
+    """What a run logged of how well it does: steps or minutes, and values (N, 2), by column.
+
+    Success and return of a run that imitates are partly the oracle's own, so only its accuracy counts.
+    """
+    columns = (_ACCURACY,) if any(row.get(_ACCURACY) for row in rows) else (_SUCCESS, _RETURN)
+    logged = {c: [(_moment(row, over), float(row[c])) for row in rows if row.get(c)] for c in columns}
+    return {column: np.array(points) for column, points in logged.items() if points}
+
+
+def _moment(row: dict[str, str], over: str) -> float:
+    """When a row was logged."""
+    return float(row[_STEPS]) if over == "steps" else float(row[_SECONDS]) / 60
+
+
+def _draw_curve(ax: Axes, points: np.ndarray, colour: str) -> None:
+    """A run's curve (N, 2), as logged and smoothed."""
+    ax.plot(points[:, 0], points[:, 1], color=colour, alpha=0.25, linewidth=1)
+    ax.plot(points[:, 0], smooth(points[:, 1]), color=colour, linewidth=2, solid_capstyle="round")
+
+
+def _draw_lessons(axes: Sequence[Axes], rows: list[dict[str, str]]) -> None:
+    """Where each lesson but the first begins: after the row that was the last of the one before."""
+    numbers = [int(float(row.get(_LESSON) or 0)) for row in rows]
+    for before, (number, next_number) in zip(rows, pairwise(numbers), strict=False):
+        if number == next_number:
+            continue
+        steps = float(before[_STEPS])
+        for ax in axes:
+            ax.axvline(steps, color=INK, linewidth=1, linestyle=":", alpha=0.6)
+        style: dict[str, Any] = {"rotation": 90, "va": "bottom", "ha": "right", "color": INK, "fontsize": 8}
+        axes[0].text(steps, 0.03, f"lesson {next_number + 1} ", transform=axes[0].get_xaxis_transform(), **style)
+
+
+def _legend(figure: Figure, names: Iterable[str]) -> None:
+    """Names in the order of their colours, above all panels."""
+    names = list(names)
+    patches = [Patch(color=colour) for colour in _cycle(len(names))]
+    figure.legend(patches, names, loc="outside upper left", ncols=min(5, len(names)), frameon=False, labelcolor=INK)
+
+
+def _dress(ax: Axes, label: str) -> None:
+    """The look that all figures share."""
+    ax.set_facecolor(PAPER)
+    ax.set_ylabel(label, color=INK)
+    ax.grid(axis="y", color=FAINT, linewidth=0.6)
+    ax.set_axisbelow(True)
+    ax.yaxis.set_major_locator(MaxNLocator(6))
+    ax.tick_params(colors=INK, length=0)
+    ax.spines[["top", "right", "left"]].set_visible(False)
+    ax.spines["bottom"].set_color(FAINT)
+
+
+def _cycle(count: int) -> list[str]:
+    """So many colours, repeated where they run out."""
+    return [COLOURS[i % len(COLOURS)] for i in range(count)]
+
+
+def _write(figure: Figure, path: Path) -> None:
+    buffer = BytesIO()
+    FigureCanvasAgg(figure).print_png(buffer)
+    write_bytes(path, buffer.getvalue())

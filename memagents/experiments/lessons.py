@@ -1,0 +1,74 @@
+"""Environments of a training: those of each lesson, and those that review earlier lessons."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from stable_baselines3.common.vec_env import VecEnv
+
+from memagents.environments.joined import JoinedVecEnv, part_seed
+from memagents.environments.make import has_split, make_env, make_single_env
+from memagents.experiments.curriculum import Curriculum
+from memagents.experiments.settings import Lesson, TrainSettings
+from memagents.runs import agent_files
+from memagents.runs.files import CheckpointError
+from memagents.runs.layout import STATE_FILE
+
+
+def make_curriculum(settings: TrainSettings) -> Curriculum:
+    """Make the curriculum of a training; without lessons it is a single one that asks for nothing.
+
+    :raises ValueError: if the lessons are not all of the same spaces
+    """
+    lessons = lessons_of(settings)
+    seen = [make_single_env(settings.env, **env_kwargs(settings, lesson)) for lesson in lessons]
+    for number, env in enumerate(seen):
+        for name in ("observation_space", "action_space"):
+            ours, first = getattr(env, name), getattr(seen[0], name)
+            if ours != first:
+                raise ValueError(f"lessons: lesson {number} has the {name} {ours}, the first one {first}")
+        env.close()
+    return Curriculum(lessons, partial(lesson_env, settings))
+
+
+def lessons_of(settings: TrainSettings) -> tuple[Lesson, ...]:
+    """Return the lessons of a training, one of which needs no curriculum."""
+    return settings.lessons or (Lesson({}),)
+
+
+def lesson_env(settings: TrainSettings, number: int) -> VecEnv:
+    """Make the environments of a lesson, among them those that review earlier ones."""
+    lessons = lessons_of(settings)
+    review = min(round(settings.review * settings.n_envs), settings.n_envs - 1) if number else 0
+    counts = {number: settings.n_envs - review}
+    for place in range(review):  # dealt to the earlier lessons in turn, the latest first
+        earlier = number - 1 - place % number
+        counts[earlier] = counts.get(earlier, 0) + 1
+    parts = [
+        make_env(settings.env, count, seed=part_seed(settings.seed, part), **env_kwargs(settings, lessons[lesson]))
+        for part, (lesson, count) in enumerate(counts.items())
+    ]
+    return parts[0] if len(parts) == 1 else JoinedVecEnv(parts)
+
+
+def env_kwargs(settings: TrainSettings, lesson: Lesson) -> dict[str, Any]:
+    """Return the parameters of a lesson's environments: ``split="train"`` where there are splits and none is given."""
+    kwargs = {**settings.env_kwargs, **lesson.env_kwargs}
+    return {"split": "train", **kwargs} if has_split(settings.env, **kwargs) else kwargs
+
+
+def saved_lesson(folder: Path, count: int) -> int:
+    """Return the number of the lesson in which a run was saved, below ``count``.
+
+    :raises CheckpointError: if its state names no such lesson
+    """
+    state = agent_files.read_training_state(folder)
+    try:
+        lesson = state["counters"]["lesson"]
+    except (KeyError, TypeError):
+        lesson = None
+    if not isinstance(lesson, int) or not 0 <= lesson < count:
+        raise CheckpointError(f"{folder / STATE_FILE} is damaged: it names no lesson of the run")
+    return lesson

@@ -1,0 +1,102 @@
+"""A finished or interrupted run, opened once: its settings, its description, its algorithm and its agent."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, NamedTuple, Self
+
+from memagents.algorithms.algorithm import MemoryAlgorithm
+from memagents.algorithms.saved_algorithm import Env
+from memagents.environments.make import has_split
+from memagents.experiments.catalogue import of_class
+from memagents.experiments.configuration import of_run
+from memagents.experiments.settings import TrainSettings
+from memagents.runs import agent_files
+from memagents.runs.files import CheckpointError
+from memagents.runs.layout import CONFIG_FILE, folder_of
+
+
+class Run(NamedTuple):
+    """A run folder that was read.
+
+    :param folder: its path
+    :param settings: of its training; None where ``agent.save`` made the folder and no training did
+    :param description: of its agent, the contents of ``policy.json``
+    :param algorithm: class of its agent
+    """
+
+    folder: Path
+    settings: TrainSettings | None
+    description: dict[str, Any]
+    algorithm: type[MemoryAlgorithm]
+
+    @classmethod
+    def open(cls, folder: str | Path) -> Self:
+        """Read a run folder; nothing is imported or built on its behalf.
+
+        :raises CheckpointError: if it is missing, damaged, foreign or of a newer version
+        """
+        folder = folder_of(folder)
+        settings = of_run(folder) if (folder / CONFIG_FILE).is_file() else None
+        description = agent_files.read_description(folder)
+        try:
+            algorithm = of_class(description["algorithm"]).load()
+        except ValueError as error:
+            raise CheckpointError(f"{folder}: {error}") from error
+        return cls(folder, settings, description, algorithm)
+
+    @property
+    def imports(self) -> tuple[str, ...]:
+        """Packages that the training imported, without which the core or the environment may be unknown."""
+        return () if self.settings is None else self.settings.imports
+
+    def load_agent(self, env: Env | None = None, device: str = "auto", slots: int | None = None) -> MemoryAlgorithm:
+        """Load the agent, whatever it learned by.
+
+        :param env: wrapped as the agent needs it; ``agent.env`` is the result. None: an agent that only predicts
+        :param device: of the policy
+        :param slots: of its memory; by default as many as it was trained with
+        :raises CheckpointError: if the run cannot be loaded, or its spaces are not the environment's
+        """
+        # Minibatches are learned from, and there may be more of them than environments here.
+        changes = {"n_minibatches": None} if "n_minibatches" in self.algorithm.hyperparameters else {}
+        return self.algorithm.load_described(self.description, self.folder, env, device, slots, **changes)
+
+    def evaluation_env(
+        self, env: str | None = None, env_kwargs: dict[str, Any] | None = None, split: str | None = None
+    ) -> tuple[str, dict[str, Any]]:
+        """Choose the environment that the run is evaluated in.
+
+        :param env: id of an environment; by default the run's own, as in its last lesson
+        :param env_kwargs: its parameters; they add to the run's where the environment is the run's
+        :param split: ``"train"`` or ``"test"``; by default ``"test"`` where there is one
+        :return: id and parameters
+        :raises CheckpointError: if no environment is given and the folder names none
+        """
+        own: dict[str, Any] = {}
+        if env is None and self.settings is None:
+            raise CheckpointError(f"{self.folder} is no run of the training scripts, so env must be given: an id")
+        if self.settings is not None and env in (None, self.settings.env):
+            last = self.settings.lessons[-1].env_kwargs if self.settings.lessons else {}
+            own = {**self.settings.env_kwargs, **last}
+            own.pop("split", None)
+            env = self.settings.env
+        assert env is not None
+        kwargs = {**own, **(env_kwargs or {})}
+        if split is None and "split" not in kwargs and has_split(env, **kwargs):
+            split = "test"
+        return env, kwargs if split is None else {**kwargs, "split": split}
+
+
+def load_agent(
+    folder: str | Path, env: Env | None = None, device: str = "auto", slots: int | None = None
+) -> MemoryAlgorithm:
+    """Load the agent of a run folder, whatever it learned by.
+
+    :param folder: of the run
+    :param env: an environment of the run's spaces; None: an agent that only predicts
+    :param device: of the policy
+    :param slots: of its memory; by default as many as it was trained with
+    :raises CheckpointError: if the run cannot be loaded, or its spaces are not the environment's
+    """
+    return Run.open(folder).load_agent(env, device, slots)

@@ -1,0 +1,385 @@
+"""Settings of trainings; :mod:`memagents.experiments.configuration` reads them from command lines, recipes and runs."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+
+import tyro
+import yaml
+from tyro.constructors import PrimitiveConstructorSpec
+
+from memagents.checks import positive_int
+
+if TYPE_CHECKING:
+    from stable_baselines3.common.type_aliases import Schedule
+
+
+class Loader(yaml.SafeLoader):
+    """Loader of YAML that reads 3e-4 as a number, as version 1.2 does."""
+
+
+Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"), list("-+.0123456789")
+)
+
+
+def parse_pairs(words: Sequence[str]) -> dict[str, Any]:
+    """Parse parameters from the command line: words ``key=value``, or a YAML mapping; values are YAML.
+
+    :raises ValueError: for anything else
+    """
+    pairs: dict[str, Any] = {}
+    for word in words:
+        try:
+            key, equals, value = word.partition("=")
+            mapping = {key: yaml.load(value, Loader)} if key.isidentifier() and equals else yaml.load(word, Loader)
+        except yaml.YAMLError as error:
+            raise ValueError(f"{word!r} is no YAML: {error}") from error
+        if not isinstance(mapping, dict):
+            raise ValueError(f"{word!r} must be key=value, or a YAML mapping such as '{{key: value}}'")
+        pairs |= mapping
+    return pairs
+
+
+Pairs = Annotated[
+    dict[str, Any],
+    PrimitiveConstructorSpec(
+        nargs="*",
+        metavar="KEY=VALUE",
+        instance_from_str=parse_pairs,
+        is_instance=lambda value: isinstance(value, dict),
+        str_from_instance=lambda pairs: [f"{k}={yaml.safe_dump(v, default_flow_style=True)}" for k, v in pairs.items()],
+    ),
+]
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """Step of a curriculum.
+
+    A lesson ends when everything it asks for is reached. Only the last may ask for nothing, and lasts until the end.
+
+    :param env_kwargs: parameters of the environment, on top of the run's
+    :param success: success rate wanted over the last episodes
+    :param accuracy: agreement with the oracle wanted over the last windows; for imitation, where success is in part
+        the oracle's own
+    """
+
+    env_kwargs: dict[str, Any]
+    success: float | None = None
+    accuracy: float | None = None
+
+
+@dataclass(kw_only=True)
+class TrainSettings:
+    """Settings shared by all trainings.
+
+    :param env: id of an environment of memenvs or Gymnasium; "package:Id" imports the package that registers it
+    :param env_kwargs: its parameters, as key=value with values in YAML (--env-kwargs length=5 'stations=[4, 6]') or as
+        one YAML mapping (--env-kwargs '{length: 5}'); they add to those of the recipe. Where an environment has splits,
+        training is on split=train unless another is given
+    :param n_envs: environments that run side by side
+    :param condition_on: what the agent sees of the previous step beside the observation
+    :param policy_kwargs: further parameters of the policy, such as net_arch=[64], written like --env-kwargs
+    :param recipe: settings to start from: a name (memagents list recipes) or the path of a YAML file; the command line
+        overrides it
+    :param init_from: run folder whose weights the agent starts with
+    :param resume: interrupted run to go on with, exactly; beside it only --device may be given
+    :param total_timesteps: environment steps to learn from
+    :param gamma: discount factor
+    :param seed: seed of everything random
+    :param device: auto, cpu, cuda or cuda:N
+    :param threads: threads of torch; by default one for each core (or OMP_NUM_THREADS)
+    :param run_dir: folder of the run; by default a new one in runs, named after environment, agent and seed
+    :param overwrite: replace the run that is in --run-dir
+    :param checkpoint_interval: iterations between checkpoints (an iteration is a window; in episodic control,
+        --train-freq steps)
+    :param eval_episodes: episodes of the final evaluation, on split=test where there is one; 0 for none
+    :param imports: packages to import first, for the cores and environments they register
+    :param review: share of the environments that stay with earlier lessons
+    :param lessons: curriculum; in recipes only
+    """
+
+    common: ClassVar[tuple[str, ...]] = (
+        *("env", "env_kwargs", "recipe", "total_timesteps", "n_envs", "seed", "device", "run_dir", "resume"),
+    )  # what ``--help`` shows first
+    algorithm: ClassVar[str]
+    arguments: ClassVar[tuple[str, ...]] = ("gamma", "condition_on", "checkpoint_interval", "seed", "device")
+
+    env: str = "memenvs/TMaze-v0"
+    env_kwargs: Pairs = field(default_factory=dict)
+    n_envs: int = 64
+    condition_on: tuple[Literal["action", "reward"], ...] = ()
+    policy_kwargs: Pairs = field(default_factory=dict)
+    recipe: str | None = None
+    init_from: str | None = None
+    resume: str | None = None
+    total_timesteps: int = 1_000_000
+    gamma: float = 0.99
+    seed: int = 0
+    device: str = "auto"
+    threads: int | None = None
+    run_dir: str | None = None
+    overwrite: bool = False
+    checkpoint_interval: int = 50
+    eval_episodes: int = 500
+    imports: tuple[str, ...] = ()
+    review: float = 0.0
+    lessons: tyro.conf.Suppress[tuple[Lesson, ...]] = ()
+
+    def __post_init__(self) -> None:
+        for name, low in (("total_timesteps", 1), ("eval_episodes", 0)):
+            if getattr(self, name) < low:
+                raise ValueError(f"{name} must be at least {low}, not {getattr(self, name)}")
+        if not 0 <= self.review < 1:
+            raise ValueError(f"review must be a share in [0, 1), not {self.review}")
+
+    @property
+    def agent(self) -> str:
+        """Short name of the agent, for names of runs."""
+        raise NotImplementedError
+
+    def hyperparameters(self) -> dict[str, Any]:
+        """Return the settings that are arguments of the algorithm's constructor, by their names there."""
+        return {
+            **{name: getattr(self, name) for name in self.arguments},
+            "stats_window_size": max(200, 2 * self.n_envs) if self.lessons else 100,
+            "policy_kwargs": self.policy_kwargs,
+        }
+
+
+def linear(start: float, end: float) -> Schedule:
+    """Return the schedule that goes from ``start`` to ``end`` in a straight line over the whole training."""
+    from stable_baselines3.common.utils import LinearSchedule  # which loads torch: too long a wait for ``--help``
+
+    return LinearSchedule(start, end, 1.0)
+
+
+@dataclass(kw_only=True)
+class GradientSettings(TrainSettings):
+    """Settings of agents that learn by gradients, through a memory.
+
+    :param core: memory system (memagents list cores); "package:name" imports the package that registers it
+    :param core_kwargs: its parameters, written like --env-kwargs
+    :param learning_rate: learning rate of the optimiser
+    :param memory_learning_rate: learning rate of the memory's parameters; by default the same
+    :param schedule: whether the learning rates stay constant or fall linearly to zero
+    :param max_grad_norm: largest norm of the gradient, which is clipped to it
+    """
+
+    common: ClassVar[tuple[str, ...]] = (
+        *("env", "env_kwargs", "core", "core_kwargs", "recipe"),
+        *("total_timesteps", "n_envs", "learning_rate", "seed", "run_dir"),
+    )
+    arguments: ClassVar[tuple[str, ...]] = (*TrainSettings.arguments, "max_grad_norm")
+
+    core: str = "lstm"
+    core_kwargs: Pairs = field(default_factory=dict)
+    learning_rate: float = 3e-4
+    memory_learning_rate: float | None = None
+    schedule: Literal["constant", "linear"] = "constant"
+    max_grad_norm: float = 0.5
+
+    @property
+    def agent(self) -> str:
+        return self.core
+
+    def hyperparameters(self) -> dict[str, Any]:
+        arguments = super().hyperparameters()
+        rates = {name: self.scheduled(getattr(self, name)) for name in ("learning_rate", "memory_learning_rate")}
+        policy_kwargs = {**self.policy_kwargs, "core": self.core, "core_kwargs": self.core_kwargs}
+        return {**arguments, **rates, "policy_kwargs": policy_kwargs}
+
+    def scheduled(self, rate: float | None) -> float | Schedule | None:
+        """Return a learning rate, or its schedule."""
+        return rate if rate is None or self.schedule == "constant" else linear(rate, 0.0)
+
+
+@dataclass(kw_only=True)
+class WindowSettings(GradientSettings):
+    """Settings of agents that learn from windows of experience.
+
+    :param n_steps: length of a window in steps; it should hold two episodes or more where the task allows
+    :param n_minibatches: minibatches into which the environments of a window are dealt; by default 4
+    :param n_epochs: passes over each window
+    :param gae_lambda: λ of generalised advantage estimation
+    :param ent_coef: weight of the entropy bonus
+    :param final_ent_coef: weight of the entropy bonus at the end of the training, reached linearly; by default constant
+    :param vf_coef: weight of the value loss
+    """
+
+    arguments: ClassVar[tuple[str, ...]] = (
+        *GradientSettings.arguments,
+        *("n_steps", "n_minibatches", "n_epochs", "gae_lambda", "ent_coef", "vf_coef"),
+    )
+
+    n_steps: int = 128
+    n_minibatches: int | None = None
+    n_epochs: int = 4
+    gae_lambda: float = 0.95
+    ent_coef: float = 0.0
+    final_ent_coef: float | None = None
+    vf_coef: float = 0.5
+
+    def hyperparameters(self) -> dict[str, Any]:
+        arguments = super().hyperparameters()
+        if self.final_ent_coef is not None:
+            arguments["ent_coef"] = linear(self.ent_coef, self.final_ent_coef)
+        return arguments
+
+
+@dataclass(kw_only=True)
+class PPOSettings(WindowSettings):
+    """Proximal policy optimisation through a memory.
+
+    :param clip_range: ε of the clipped surrogate objective
+    :param clip_range_vf: ε of the clipped values; by default values are not clipped
+    :param normalize_advantage: normalise the advantages of a window to mean 0 and standard deviation 1
+    :param target_kl: approximate divergence; beyond 1.5 times it the epochs of a window end. By default they never do
+    :param cuda_graphs: on a CUDA device, capture acting and updates as CUDA graphs and replay them
+    """
+
+    algorithm: ClassVar[str] = "RecurrentPPO"
+    arguments: ClassVar[tuple[str, ...]] = (
+        *WindowSettings.arguments,
+        *("clip_range", "clip_range_vf", "normalize_advantage", "target_kl", "cuda_graphs"),
+    )
+
+    clip_range: float = 0.2
+    clip_range_vf: float | None = None
+    normalize_advantage: bool = True
+    target_kl: float | None = None
+    cuda_graphs: bool = False
+
+
+@dataclass(kw_only=True)
+class ImitationSettings(WindowSettings):
+    """Imitation of the environment's oracle, through a memory.
+
+    :param oracle_share: probability of taking the oracle's action instead of the policy's: 1 is behaviour cloning,
+        less is DAgger
+    :param whole_episodes: begin new episodes with every window, so that none is cut before its first end
+    """
+
+    algorithm: ClassVar[str] = "Imitation"
+    arguments: ClassVar[tuple[str, ...]] = (*WindowSettings.arguments, "oracle_share", "whole_episodes")
+
+    n_epochs: int = 1
+    oracle_share: float = 1.0
+    whole_episodes: bool = False
+
+
+@dataclass(kw_only=True)
+class EpisodicSettings(TrainSettings):
+    """Settings of episodic control.
+
+    :param train_freq: steps of every environment in an iteration
+    :param exploration_fraction: share of the training over which exploration falls linearly
+    :param exploration_initial_eps: probability of a random action at the beginning
+    :param exploration_final_eps: probability of a random action after that
+    """
+
+    arguments: ClassVar[tuple[str, ...]] = (
+        *TrainSettings.arguments,
+        *("train_freq", "exploration_fraction", "exploration_initial_eps", "exploration_final_eps"),
+    )
+
+    n_envs: int = 1
+    total_timesteps: int = 100_000
+    checkpoint_interval: int = 5000
+    train_freq: int = 4
+    exploration_fraction: float = 0.1
+    exploration_initial_eps: float = 1.0
+    exploration_final_eps: float = 0.01
+
+
+@dataclass(kw_only=True)
+class NECSettings(EpisodicSettings, GradientSettings):
+    """Neural Episodic Control; --policy-kwargs key_size=64 capacity=100000 neighbours=50 set its dictionaries.
+
+    :param dictionary_learning_rate: learning rate of the keys and values in the dictionaries
+    :param n_steps: N of the N-step returns
+    :param buffer_size: steps that the replay holds
+    :param learning_starts: environment steps before the first update
+    :param batch_size: steps in an update
+    :param batch_episodes: episodes they are drawn from, where the core is recurrent
+    :param gradient_steps: updates in an iteration
+    :param priority_exponent: exponent α of prioritised replay; 0 for uniform replay
+    :param importance_exponent: exponent β of its importance weights
+    """
+
+    algorithm: ClassVar[str] = "NEC"
+    common: ClassVar[tuple[str, ...]] = GradientSettings.common
+    arguments: ClassVar[tuple[str, ...]] = (
+        *dict.fromkeys((*EpisodicSettings.arguments, *GradientSettings.arguments)),
+        *("n_steps", "buffer_size", "learning_starts", "batch_size", "batch_episodes", "gradient_steps"),
+        *("priority_exponent", "importance_exponent"),
+    )
+
+    core: str = "none"
+    max_grad_norm: float = 10.0
+    dictionary_learning_rate: float = 0.01
+    n_steps: int | None = 100
+    buffer_size: int = 100_000
+    learning_starts: int = 1000
+    batch_size: int = 32
+    batch_episodes: int = 8
+    gradient_steps: int = 1
+    priority_exponent: float = 0.0
+    importance_exponent: float = 0.4
+
+    @property
+    def agent(self) -> str:
+        return "nec" if self.core == "none" else f"nec-{self.core}"
+
+    def hyperparameters(self) -> dict[str, Any]:
+        rate = self.scheduled(self.dictionary_learning_rate)
+        return {**super().hyperparameters(), "dictionary_learning_rate": rate}
+
+
+@dataclass(kw_only=True)
+class MFECSettings(EpisodicSettings):
+    """Model-Free Episodic Control; --policy-kwargs key_size=64 neighbours=11 set its dictionaries."""
+
+    algorithm: ClassVar[str] = "MFEC"
+
+    gamma: float = 1.0
+    exploration_final_eps: float = 0.005
+
+    @property
+    def agent(self) -> str:
+        return "mfec"
+
+
+# --- evaluations ----------------------------------------------------------------------------------------------------
+
+EVALUATION_SEED = 1_000_000  # unlike the seeds that trainings are given
+
+
+@dataclass(kw_only=True)
+class EvaluationSettings:
+    """Settings of an evaluation: where the agent of a run acts, and how.
+
+    :param env: id of an environment with the run's spaces, or "package:Id"; by default the run's own, as in its last
+        lesson
+    :param env_kwargs: its parameters, as key=value with values in YAML; they add to the run's where --env is the run's
+    :param split: levels to play; by default test, where the environment has splits
+    :param episodes: episodes of each agent
+    :param seed: seed of the environments
+    :param device: auto, cpu, cuda or cuda:N
+    :param slots: slots of the memory; by default as many as it was trained with
+    """
+
+    env: str | None = None
+    env_kwargs: Pairs = field(default_factory=dict)
+    split: Literal["train", "test"] | None = None
+    episodes: int = 500
+    seed: int = EVALUATION_SEED
+    device: str = "auto"
+    slots: int | None = None
+
+    def __post_init__(self) -> None:
+        positive_int("episodes", self.episodes)

@@ -1,0 +1,157 @@
+"""Training from settings to a run folder: preparation, the agent, learning, Ctrl-C."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import re
+import signal
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from types import FrameType
+
+import torch
+
+from memagents.algorithms.algorithm import MemoryAlgorithm
+from memagents.checks import positive_int
+from memagents.environments.spaces import space_from_json
+from memagents.experiments.catalogue import of_settings
+from memagents.experiments.configuration import write_config
+from memagents.experiments.curriculum import Curriculum
+from memagents.experiments.figures import learning_curve
+from memagents.experiments.lessons import saved_lesson
+from memagents.experiments.settings import TrainSettings
+from memagents.runs import agent_files, layout
+from memagents.runs.files import CheckpointError
+from memagents.runs.layout import LEARNING_CURVE
+
+
+def prepare(imports: Sequence[str] = (), threads: int | None = None, device: str = "auto") -> None:
+    """Import packages that register cores and environments, set torch's threads, check the device.
+
+    Packages are also found in the current folder, as by ``python -m``.
+
+    :param imports: packages to import
+    :param threads: threads of torch, which by default takes one for each core (or OMP_NUM_THREADS)
+    :param device: only checked
+    :raises ValueError: if a package or the device does not exist
+    """
+    if str(Path.cwd()) not in sys.path:
+        sys.path.append(str(Path.cwd()))
+    for name in imports:
+        try:
+            importlib.import_module(name)
+        except ModuleNotFoundError as error:
+            if error.name is None or not name.startswith(error.name):
+                raise
+            raise ValueError(f"imports: there is no package {name!r}") from error
+    if threads is not None:
+        torch.set_num_threads(positive_int("threads", threads))
+    try:
+        chosen = torch.device("cpu" if device == "auto" else device)
+    except RuntimeError as error:
+        raise ValueError(f"device must be auto, cpu, cuda or cuda:N, not {device!r}") from error
+    if chosen.type == "cuda" and (chosen.index or 0) >= torch.cuda.device_count():
+        raise ValueError(f"device is {device!r}, but torch finds {torch.cuda.device_count()} CUDA devices here")
+
+
+# --- before learning ------------------------------------------------------------------------------------------------
+
+
+def make_agent(settings: TrainSettings, curriculum: Curriculum) -> MemoryAlgorithm:
+    """Make an agent in the environments of its lesson: a new one in a new run folder, or the one that is resumed.
+
+    :raises ValueError: for what the algorithm, its core or the run folder does not allow
+    """
+    algorithm = of_settings(settings).load()
+    if settings.resume is not None:
+        folder = Path(settings.resume)
+        lesson = saved_lesson(folder, len(curriculum.lessons))
+        return algorithm.resume(folder, curriculum.make_env(lesson), settings.device)
+    agent = algorithm("MlpPolicy", curriculum.make_env(0), **settings.hyperparameters())
+    if settings.init_from is not None:
+        take_weights(agent, Path(settings.init_from))
+    agent.run_dir = new_folder(settings)
+    write_config(settings, agent.run_dir)
+    return agent
+
+
+def take_weights(agent: MemoryAlgorithm, folder: Path) -> None:
+    """Begin with the weights of another run.
+
+    :raises CheckpointError: if its spaces or its core are others
+    """
+    saved = agent_files.read_description(folder)
+    for name in ("observation_space", "action_space"):
+        theirs, ours = space_from_json(saved[name]), getattr(agent, name)
+        if theirs != ours:
+            raise CheckpointError(f"init_from {folder}: its {name} is {theirs}, this run's is {ours}")
+    core, own = (kwargs.get("core") for kwargs in (saved["policy_kwargs"], agent.policy_kwargs))
+    if core != own:
+        raise CheckpointError(f"init_from {folder}: its core is {core}, this run's is {own}")
+    agent.set_parameters(folder)
+
+
+def new_folder(settings: TrainSettings) -> Path:
+    """Make the folder of a new run: the one asked for, or one named after the settings.
+
+    :raises ValueError: if there is something in the folder asked for, and it is not a run to overwrite
+    """
+    if settings.run_dir is not None:
+        return layout.empty(Path(settings.run_dir), settings.overwrite)
+    return layout.new(re.sub(r"[^\w.-]+", "-", f"{settings.env.rpartition('/')[2]}-{settings.agent}-{settings.seed}"))
+
+
+# --- learning -------------------------------------------------------------------------------------------------------
+
+
+def learn(agent: MemoryAlgorithm, settings: TrainSettings, curriculum: Curriculum) -> None:
+    """Learn until the steps are made or the curriculum is, then leave a checkpoint and the learning curve.
+
+    :raises KeyboardInterrupt: after Ctrl-C, when all is saved; its message says how to go on
+    :raises FloatingPointError: if a loss is not finite; the last checkpoint is kept
+    """
+    folder, resumed = agent.run_dir, settings.resume is not None
+    assert folder is not None
+    weights = sum(p.numel() for p in agent.policy.parameters())
+    print(
+        f"{folder}: {settings.algorithm} ({settings.agent}, {weights:,} weights) on {settings.env}, "
+        f"{agent.n_envs} environments, {agent.device}"
+    )
+    steps = agent.remaining_timesteps if resumed else settings.total_timesteps
+    with stop_on_interrupt(agent) as interrupted:
+        agent.learn(steps, curriculum, reset_num_timesteps=not resumed, progress_bar=True)
+    agent.save(folder)
+    learning_curve([folder], folder / LEARNING_CURVE)
+    if interrupted:
+        raise KeyboardInterrupt(
+            f"stopped and saved after {agent.num_timesteps:,} steps; "
+            f"go on with: memagents train {of_settings(settings).name} --resume {folder}"
+        )
+
+
+@contextlib.contextmanager
+def stop_on_interrupt(agent: MemoryAlgorithm) -> Iterator[list[int]]:
+    """Ctrl-C lets the agent learn from the present window before it stops; a second one stops at once.
+
+    :return: a list, empty until Ctrl-C
+    """
+    signals: list[int] = []
+    if threading.current_thread() is not threading.main_thread():  # where no signal arrives
+        yield signals
+        return
+    before = signal.getsignal(signal.SIGINT)
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        signals.append(number)
+        agent.stop()
+        signal.signal(signal.SIGINT, before)
+        print("\nstopping after this window; once more stops at once", file=sys.stderr)
+
+    signal.signal(signal.SIGINT, stop)
+    try:
+        yield signals
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -1,0 +1,220 @@
+"""The policy of most agents: encoder → core → the heads of an actor and a critic.
+
+Letters in shapes: T steps, B batch rows, O the core's output size.
+"""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
+from typing import Any, NamedTuple
+
+import torch
+from gymnasium import spaces
+from stable_baselines3.common.distributions import Distribution
+from stable_baselines3.common.torch_layers import BaseFeaturesExtractor, create_mlp
+from stable_baselines3.common.type_aliases import Schedule
+from torch import Tensor, nn
+
+from memagents.checks import in_range, positive_int
+from memagents.cores.core import State
+from memagents.cores.recompute import unroll_in_chunks
+from memagents.policies.core_policy import Acted, CorePolicy
+from memagents.policies.distributions import distribution_for
+from memagents.policies.encoding import Observations, map_observations
+
+
+class Appraised(NamedTuple):
+    """What actor and critic say of a window, all (T, B): values, and of the actions in it; entropies in nats."""
+
+    values: Tensor
+    log_probs: Tensor
+    entropy: Tensor
+
+
+class Evaluated(NamedTuple):
+    """A window seen again: everything (T, B) but the state after it and the core's own losses."""
+
+    values: Tensor
+    log_probs: Tensor
+    entropy: Tensor
+    state: State
+    losses: dict[str, Tensor]
+
+
+class MemoryPolicy(CorePolicy):
+    """An actor and a critic over one memory.
+
+    :param observation_space: Box, Discrete, MultiDiscrete, MultiBinary, or a Dict of these
+    :param action_space: Box, Discrete, MultiDiscrete or MultiBinary
+    :param lr_schedule: learning rate as a function of the remaining progress
+    :param core: name of the memory system, see :func:`memagents.core_names`
+    :param core_kwargs: its parameters
+    :param recall_lag: a linear layer predicts, from what the memory gives, the encoded observation of so many steps
+        before, so that a memory which the task does not yet reward is used; None for no such loss
+    :param recall_weight: of that squared error among the losses
+    :param recompute_steps: learn from a window in chunks of so many steps, of which backward computes the inside once
+        more, so that a long window or a large memory needs less of the machine's memory; see
+        :func:`memagents.cores.recompute.unroll_in_chunks`. None: the window at once
+    :param mixed_precision: matrix products in bfloat16, where the device is faster with them; the memory, the
+        probabilities and the losses stay as precise as the weights
+    :param net_arch: hidden layers of the heads: a list for both, or ``{"pi": [...], "vf": [...]}``
+    :param activation_fn: activation of the heads
+    :param ortho_init: orthogonal initialisation of the heads, the last layer of the actor by 0.01
+    :param log_std_init: initial log standard deviation of Gaussian actions
+    :param features_extractor_class: SB3 extractor used as the encoder; by default by the space
+    :param features_extractor_kwargs: its parameters
+    :param normalize_images: divide images by 255
+    :param optimizer_class: Adam unless another is given
+    :param optimizer_kwargs: its parameters, without the learning rate
+    """
+
+    def __init__(
+        self,
+        observation_space: spaces.Space,
+        action_space: spaces.Space,
+        lr_schedule: Schedule,
+        core: str = "lstm",
+        core_kwargs: dict[str, Any] | None = None,
+        recall_lag: int | None = None,
+        recall_weight: float = 1.0,
+        recompute_steps: int | None = None,
+        mixed_precision: bool = False,
+        net_arch: list[int] | dict[str, list[int]] | None = None,
+        activation_fn: type[nn.Module] = nn.Tanh,
+        ortho_init: bool = True,
+        log_std_init: float = 0.0,
+        features_extractor_class: type[BaseFeaturesExtractor] | None = None,
+        features_extractor_kwargs: dict[str, Any] | None = None,
+        normalize_images: bool = True,
+        optimizer_class: type[torch.optim.Optimizer] = torch.optim.Adam,
+        optimizer_kwargs: dict[str, Any] | None = None,
+    ):
+        super().__init__(
+            observation_space,
+            action_space,
+            core,
+            core_kwargs,
+            features_extractor_class,
+            features_extractor_kwargs,
+            normalize_images,
+            optimizer_class,
+            optimizer_kwargs,
+        )
+        self.recall_lag = recall_lag if recall_lag is None else positive_int("recall_lag", recall_lag)
+        self.recall_weight = in_range("recall_weight", recall_weight, 0)
+        self.recompute_steps = None if recompute_steps is None else positive_int("recompute_steps", recompute_steps)
+        self.mixed_precision = bool(mixed_precision)
+        self.recall_net = None if recall_lag is None else nn.Linear(self.core.output_size, self.core.input_size)
+        hidden = net_arch if isinstance(net_arch, dict) else {"pi": net_arch or [], "vf": net_arch or []}
+        distribution: Any = distribution_for(action_space)
+        self.action_dist = distribution
+        actor = create_mlp(self.core.output_size, -1, hidden.get("pi", []), activation_fn)
+        critic = create_mlp(self.core.output_size, -1, hidden.get("vf", []), activation_fn)
+        self.actor, self.critic = nn.Sequential(*actor), nn.Sequential(*critic)
+        width = ([self.core.output_size, *hidden.get("pi", [])])[-1]
+        self.log_std: nn.Parameter | None = None  # of Gaussian actions
+        if isinstance(action_space, spaces.Box):
+            self.action_net, self.log_std = distribution.proba_distribution_net(width, log_std_init)
+        else:
+            self.action_net = distribution.proba_distribution_net(width)
+        self.value_net = nn.Linear(([self.core.output_size, *hidden.get("vf", [])])[-1], 1)
+        if ortho_init:
+            gains = {self.actor: 2**0.5, self.critic: 2**0.5, self.action_net: 0.01, self.value_net: 1}
+            for module, gain in gains.items():
+                module.apply(partial(self.init_weights, gain=gain))
+        self.optimizer = self._make_optimizer(lr_schedule(1))
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return self.value_net.weight.dtype
+
+    # --- windows ----------------------------------------------------------------------------------------------------
+
+    def unroll(
+        self, observations: Observations, state: State, starts: Tensor
+    ) -> tuple[Tensor, State, dict[str, Tensor]]:
+        """As :meth:`CorePolicy.unroll`, with the loss of recall among those of the core."""
+        with self._precision():
+            if not torch.is_grad_enabled() or (self.recall_net is None and self.recompute_steps is None):
+                return super().unroll(observations, state, starts)
+            encoded = self.encode(observations)
+            outputs, state, losses, _ = unroll_in_chunks(
+                self.core, encoded, state, starts, self.recompute_steps or len(starts)
+            )
+            if self.recall_net is not None:
+                losses = {**losses, "recall": self.recall_weight * self.recall_error(encoded, outputs, starts)}
+        return outputs, state, losses
+
+    def _precision(self) -> AbstractContextManager:
+        """The context of everything that ``mixed_precision`` makes faster."""
+        return torch.autocast(self.device.type, torch.bfloat16) if self.mixed_precision else nullcontext()
+
+    def recall_error(self, encoded: Tensor, outputs: Tensor, starts: Tensor) -> Tensor:
+        """How wrong the observation of ``recall_lag`` steps before is told: mean squared errors (T, B).
+
+        Zero where that step was before the window or in an earlier episode.
+
+        :param encoded: what the core took, (T, B, I)
+        :param outputs: what it gave, (T, B, O)
+        :param starts: (T, B) booleans
+        """
+        assert self.recall_net is not None
+        assert self.recall_lag is not None
+        lag, episodes = min(self.recall_lag, len(starts)), starts.cumsum(0)
+        told, truth = self.recall_net(outputs[lag:]), encoded[: len(encoded) - lag].detach()
+        same_episode = episodes[lag:] == episodes[: len(episodes) - lag]
+        errors = torch.where(same_episode, (told - truth).square().mean(-1), 0)
+        return torch.cat([errors.new_zeros(lag, starts.shape[1]), errors])
+
+    def distribution(self, outputs: Tensor) -> Distribution:
+        """The distribution of actions for (N, O) outputs of the core."""
+        with self._precision():
+            mean = self.action_net(self.actor(outputs)).to(self.dtype)
+        if isinstance(self.action_space, spaces.Box):
+            return self.action_dist.proba_distribution(mean, self.log_std)
+        return self.action_dist.proba_distribution(mean)
+
+    def values(self, outputs: Tensor) -> Tensor:
+        """The critic's estimate for outputs of the core, (..., O) to (...)."""
+        with self._precision():
+            return self.value_net(self.critic(outputs)).squeeze(-1).to(self.dtype)
+
+    def forward(self, observations: Observations, state: State, starts: Tensor, deterministic: bool = False) -> Acted:
+        """Act on one step of observations (B, ...), through the same code as learning, with T = 1.
+
+        :param starts: (B,) booleans
+        """
+        window = map_observations(lambda values: values[None], observations)
+        outputs, state, _ = self.unroll(window, state, starts[None])
+        actions = self.distribution(outputs[0]).get_actions(deterministic=deterministic)
+        return Acted(actions.view(len(actions), *(self.action_space.shape or ())), outputs[0], state)
+
+    def appraise(self, outputs: Tensor, actions: Tensor) -> Appraised:
+        """Values, and log-probabilities and entropies of the distributions of actions, where outputs are known.
+
+        :param outputs: of the core, (T, B, O)
+        :param actions: (T, B, ...)
+        """
+        distribution, shape = self.distribution(outputs.flatten(0, 1)), outputs.shape[:2]
+        log_probs = distribution.log_prob(actions.reshape(shape.numel(), -1))
+        entropy = distribution.entropy()
+        if entropy is None:  # no closed form: the sampled actions estimate it
+            entropy = -log_probs
+        return Appraised(self.values(outputs), log_probs.view(shape), entropy.view(shape))
+
+    def evaluate_actions(self, observations: Observations, actions: Tensor, state: State, starts: Tensor) -> Evaluated:
+        """Log-probabilities, values and entropies of a whole window under the present weights.
+
+        :param observations: (T, B, ...)
+        :param actions: (T, B, ...)
+        :param state: before the window, leaves (B, ...)
+        :param starts: (T, B) booleans
+        """
+        outputs, state, losses = self.unroll(observations, state, starts)
+        return Evaluated(*self.appraise(outputs, actions), state, losses)
+
+    def predict_values(self, observations: Observations, state: State, starts: Tensor) -> Tensor:
+        """Values (B,) of one step of observations (B, ...), with the memory as it stands in ``state``."""
+        window = map_observations(lambda values: values[None], observations)
+        return self.values(self.unroll(window, state, starts[None])[0][0])

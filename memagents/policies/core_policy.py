@@ -1,0 +1,218 @@
+"""What every policy here shares: encoder → core, as a Stable-Baselines3 policy that carries a memory.
+
+Letters in shapes: T steps, B batch rows, O the core's output size.
+"""
+
+from __future__ import annotations
+
+import inspect
+from contextlib import AbstractContextManager
+from typing import Any, ClassVar, NamedTuple
+
+import numpy as np
+import torch
+from gymnasium import spaces
+from stable_baselines3.common.policies import BasePolicy
+from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
+from torch import Tensor
+
+from memagents.cores import core_class, make_core
+from memagents.cores.core import State, state_leaves
+from memagents.policies.encoding import (
+    Observations,
+    Preprocessor,
+    any_entry,
+    condition_size,
+    default_encoder,
+)
+from memagents.policies.repetition import Repetition, may_repeat
+
+
+class Acted(NamedTuple):
+    """One step of acting: actions (B, ...), what they were chosen by (B, O), the core's state after it.
+
+    What else an actor and a critic say of the step is found for a whole window at once, from the outputs; they are None
+    where the memory was not asked.
+    """
+
+    actions: Tensor
+    outputs: Tensor | None
+    state: State
+
+
+class CorePolicy(BasePolicy):
+    """An encoder and a memory; a subclass adds heads, and ``forward``, which acts.
+
+    :param observation_space: Box, Discrete, MultiDiscrete, MultiBinary, or a Dict of these
+    :param action_space: Box, Discrete, MultiDiscrete or MultiBinary
+    :param core: name of the memory system, see :func:`memagents.core_names`
+    :param core_kwargs: its parameters
+    :param features_extractor_class: SB3 extractor used as the encoder; by default by the space
+    :param features_extractor_kwargs: its parameters
+    :param normalize_images: divide images by 255
+    :param optimizer_class: Adam unless another is given
+    :param optimizer_kwargs: its parameters, without the learning rate
+    """
+
+    def __init__(
+        self,
+        observation_space: spaces.Space,
+        action_space: spaces.Space,
+        core: str,
+        core_kwargs: dict[str, Any] | None,
+        features_extractor_class: type[BaseFeaturesExtractor] | None,
+        features_extractor_kwargs: dict[str, Any] | None,
+        normalize_images: bool,
+        optimizer_class: type[torch.optim.Optimizer],
+        optimizer_kwargs: dict[str, Any] | None,
+    ):
+        if optimizer_kwargs is None:
+            optimizer_kwargs = {"eps": 1e-5} if optimizer_class is torch.optim.Adam else {}
+        super().__init__(
+            observation_space,
+            action_space,
+            features_extractor_class or default_encoder(observation_space),
+            features_extractor_kwargs,
+            normalize_images=normalize_images,
+            optimizer_class=optimizer_class,
+            optimizer_kwargs=optimizer_kwargs,
+        )
+        self.features_extractor = self.make_features_extractor()
+        codes = getattr(self.features_extractor, "takes_codes", False)
+        self._preprocess = Preprocessor(observation_space, normalize_images, codes)
+        core_kwargs = dict(core_kwargs or {})
+        if "condition_size" in inspect.signature(core_class(core)).parameters and features_extractor_class is None:
+            core_kwargs.setdefault("condition_size", condition_size(observation_space))
+        self.core = make_core(core, int(self.features_extractor.features_dim), **core_kwargs)
+        # An encoder of somebody else's may look at a batch as a whole.
+        repeats = features_extractor_class is None and may_repeat(observation_space)
+        self._encoding = Repetition(self._encode_each, self.parameters, repeats)
+        self._projection = Repetition(self._project_each, self.parameters, repeats)
+
+    def _make_optimizer(self, learning_rate: float) -> torch.optim.Optimizer:
+        """Two groups of parameters, the memory's and all others, so that the memory can learn at its own rate."""
+        memory = {id(p) for p in self.core.parameters()}
+        groups = [
+            {"name": "policy", "params": [p for p in self.parameters() if id(p) not in memory]},
+            {"name": "memory", "params": list(self.core.parameters())},
+        ]
+        groups = [group for group in groups if group["params"]]
+        kwargs = dict(self.optimizer_kwargs)
+        plain = all(parameter.is_floating_point() for parameter in self.parameters())
+        if self.optimizer_class in (torch.optim.Adam, torch.optim.AdamW) and plain and "foreach" not in kwargs:
+            kwargs.setdefault("fused", True)  # one pass over all weights
+        return self.optimizer_class(groups, lr=learning_rate, **kwargs)  # type: ignore[call-arg]
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the weights, and of the numbers that observations become."""
+        return next(self.parameters()).dtype
+
+    def initial_state(self, batch_size: int) -> State:
+        """The core's state at the beginning of an episode, leaves (B, ...)."""
+        return self.core.initial_state(batch_size)
+
+    def encode(self, observations: Observations) -> Tensor:
+        """Observations (T, B, ...) to what the core takes (T, B, I)."""
+        return self._encoding(observations)
+
+    def project(self, observations: Observations) -> Tensor:
+        """Observations (T, B, ...) to what the core's recurrence takes, (T, B, X): encoded and projected."""
+        return self._projection(observations)
+
+    def _encode_each(self, observations: Observations) -> Tensor:
+        return self.features_extractor(self._preprocess(observations, self.dtype))
+
+    def _project_each(self, observations: Observations) -> Tensor:
+        return self.core.project(self._encode_each(observations))
+
+    def acting(self) -> AbstractContextManager[None]:
+        """The context of many steps by the same weights: what :meth:`project` found for an observation is kept.
+
+        Weights that are changed within are noticed, but not if it is by way of ``.data`` or a fused optimiser.
+        """
+        return self._projection.keeping()
+
+    def unroll(
+        self, observations: Observations, state: State, starts: Tensor
+    ) -> tuple[Tensor, State, dict[str, Tensor]]:
+        """Through encoder and core.
+
+        :param observations: (T, B, ...)
+        :param state: before the window, leaves (B, ...)
+        :param starts: (T, B) booleans, true where the observation begins an episode
+        :return: the core's outputs (T, B, O), the state after the window, the losses that are learned beside the task
+        """
+        outputs, state, losses, _ = self.core.recur(self.project(observations), state, starts)
+        return outputs, state, losses
+
+    def forward(self, observations: Observations, state: State, starts: Tensor, deterministic: bool = False) -> Acted:
+        """Act on one step of observations (B, ...).
+
+        :param starts: (B,) booleans
+        """
+        raise NotImplementedError
+
+    remembers: ClassVar[bool] = False  # whether there is anything that is remembered beyond episodes
+
+    def lasting_memory(self) -> dict[str, Any] | None:
+        """What is remembered beyond episodes, as a tree that :mod:`memagents.runs.files` writes; None if nothing is."""
+        return None
+
+    def restore_lasting_memory(self, tree: dict[str, Any]) -> None:
+        """Put back what :meth:`lasting_memory` gave.
+
+        :raises ValueError: for what does not fit
+        """
+        raise ValueError(f"a {type(self).__name__} remembers nothing beyond episodes")
+
+    # --- SB3's interface --------------------------------------------------------------------------------------------
+
+    def predict(
+        self,
+        observation: np.ndarray | dict[str, np.ndarray],
+        state: State | None = None,
+        episode_start: np.ndarray | None = None,
+        deterministic: bool = False,
+    ) -> tuple[np.ndarray, State]:
+        """Actions for observations, with the memory carried by the caller.
+
+        :param observation: one observation, or a batch of B
+        :param state: what the last call returned; None at the very beginning
+        :param episode_start: (B,) booleans, true where the observation begins an episode (its memory is cleared)
+        :param deterministic: the most likely action instead of a sampled one
+        :return: actions as the action space wants them, and the state to pass to the next call
+        :raises ValueError: if the state belongs to another number of environments, or for what ``reset()`` of a
+            gymnasium environment returns (observation and info)
+        """
+        if isinstance(observation, tuple):
+            raise ValueError("observation must be an array or a dict of arrays, not a tuple: obs, info = env.reset()")
+        self.set_training_mode(False)
+        observations, vectorized = self.obs_to_tensor(observation)
+        rows = len(any_entry(observations))
+        if state is None:
+            state = self.initial_state(rows)
+        leaves = state_leaves(state)
+        if leaves and len(leaves[0]) != rows:
+            raise ValueError(f"state is of {len(leaves[0])} environments, but observation of {rows}")
+        starts = torch.zeros(rows, dtype=torch.bool, device=self.device)
+        if episode_start is not None:
+            starts |= torch.as_tensor(np.asarray(episode_start), dtype=torch.bool, device=self.device)
+        with torch.no_grad():
+            acted = self(observations, state, starts, deterministic)
+        actions = self.to_env_actions(acted.actions)
+        return (actions if vectorized else actions[0]), acted.state
+
+    def to_env_actions(self, actions: Tensor) -> np.ndarray:
+        """Actions (B, ...) as the space has them: its type, clipped into a Box, codes from a discrete space's start."""
+        array, space = actions.cpu().numpy(), self.action_space
+        if isinstance(space, spaces.Box):
+            array = np.clip(array, space.low, space.high)
+        elif isinstance(space, spaces.Discrete | spaces.MultiDiscrete):
+            array = array + space.start
+        return array.astype(space.dtype)
+
+    def _predict(self, observation: Observations, deterministic: bool = False) -> Tensor:
+        rows = len(any_entry(observation))
+        starts = torch.ones(rows, dtype=torch.bool, device=self.device)
+        return self(observation, self.initial_state(rows), starts, deterministic).actions

@@ -1,0 +1,158 @@
+"""From observations as the environment gives them to the numbers a network takes."""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable, Sequence
+from itertools import accumulate
+from typing import Any
+
+import numpy as np
+import torch
+from gymnasium import spaces
+from stable_baselines3.common.preprocessing import is_image_space
+from stable_baselines3.common.torch_layers import BaseFeaturesExtractor, NatureCNN
+from torch import Tensor, nn
+
+from memagents.environments.conditioning import CONDITION_ENTRIES
+from memagents.policies.symbol_encoders import SMALLEST_PICTURE, GridEncoder, WordsEncoder, is_grid, is_words
+
+Observations = Tensor | dict[str, Tensor]
+
+
+def map_observations(function: Callable[[Any], Any], observations: Any) -> Any:
+    """Apply ``function`` to observations, entry by entry where they are a dict."""
+    if isinstance(observations, dict):
+        return {name: function(values) for name, values in observations.items()}
+    return function(observations)
+
+
+def stack_observations(observations: Sequence[Any]) -> Any:
+    """N single observations as arrays (N, ...), entry by entry where they are dicts."""
+    if isinstance(observations[0], dict):
+        return {name: np.stack([one[name] for one in observations]) for name in observations[0]}
+    return np.stack(observations)
+
+
+def any_entry(observations: Observations) -> Tensor:
+    """The observations themselves, or an entry where they are a dict: its leading dimensions are those of all."""
+    return next(iter(observations.values())) if isinstance(observations, dict) else observations
+
+
+class Preprocessor:
+    """What SB3's ``preprocess_obs`` gives: one-hot codes, images in [0, 1], floats.
+
+    Unlike it, codes may begin elsewhere than at 0, those of a MultiDiscrete space are made in one pass, and what the
+    space wants is found out once and not in every step.
+
+    :param space: of the observations
+    :param normalize_images: divide images by 255
+    :param codes: leave the cells of grids and the words of sentences as they are, as encoders with ``takes_codes`` want
+    """
+
+    def __init__(self, space: spaces.Space, normalize_images: bool = True, codes: bool = False):
+        entries: dict[str, spaces.Space] = space.spaces if isinstance(space, spaces.Dict) else {"": space}
+        self._single = not isinstance(space, spaces.Dict)
+        self._entries = {name: _numbers_of(entry, normalize_images, codes) for name, entry in entries.items()}
+
+    def __call__(self, observations: Observations, dtype: torch.dtype = torch.float32) -> Observations:
+        """(B, ...) as the space gives them, or a dict of such, as numbers of ``dtype``."""
+        if self._single:
+            return self._entries[""](observations, dtype)
+        assert isinstance(observations, dict)
+        return {name: numbers(observations[name], dtype) for name, numbers in self._entries.items()}
+
+
+def _numbers_of(space: spaces.Space, normalize_images: bool, codes: bool) -> Callable[[Any, torch.dtype], Tensor]:
+    if codes and (is_grid(space) or is_words(space)):
+        return _as_they_are
+    if isinstance(space, spaces.Discrete | spaces.MultiDiscrete):
+        counts = space.n if isinstance(space, spaces.Discrete) else space.nvec
+        starts, sizes = (np.ravel(values).tolist() for values in (space.start, counts))
+        return functools.partial(_one_hot, starts, sizes)
+    return functools.partial(_floats, 255 if normalize_images and is_image_space(space) else 1)
+
+
+def _as_they_are(values: Tensor, dtype: torch.dtype) -> Tensor:
+    return values
+
+
+def _floats(divisor: int, values: Tensor, dtype: torch.dtype) -> Tensor:
+    return values.to(dtype) if divisor == 1 else values.to(dtype) / divisor
+
+
+def _one_hot(starts: list[int], sizes: list[int], values: Tensor, dtype: torch.dtype) -> Tensor:
+    """(B, ...) integers of a discrete space, the k-th from ``starts[k]``, as (B, sum(sizes)) joined one-hot vectors."""
+    offsets = tuple(place - start for place, start in zip(accumulate([0, *sizes[:-1]]), starts, strict=True))
+    places = values.reshape(len(values), -1).long() + _integers(offsets, values.device)
+    return torch.zeros(len(values), sum(sizes), dtype=dtype, device=values.device).scatter_(1, places, 1.0)
+
+
+@functools.cache
+def _integers(values: tuple[int, ...], device: torch.device) -> Tensor:
+    """On the device for good: to copy them there would have to be waited for, which a CUDA graph cannot."""
+    return torch.tensor(values, device=device)
+
+
+class FlatEncoder(BaseFeaturesExtractor):
+    """Flattens; unlike SB3's, it counts one-hot codes right when the space's numbers are bytes.
+
+    :param observation_space: anything but a Dict
+    """
+
+    def __init__(self, observation_space: spaces.Space):
+        super().__init__(observation_space, encoded_size(observation_space))
+
+    def forward(self, observations: Tensor) -> Tensor:
+        """(B, ...) to (B, features)."""
+        return observations.flatten(1)
+
+
+class DictEncoder(BaseFeaturesExtractor):
+    """Encodes every entry of a Dict by its own default encoder and concatenates, the previous action and reward last.
+
+    :param observation_space: a Dict
+    """
+
+    takes_codes = True
+
+    def __init__(self, observation_space: spaces.Dict):
+        entries = sorted(observation_space.spaces.items(), key=lambda entry: entry[0] in CONDITION_ENTRIES)
+        encoders = {name: default_encoder(space)(space) for name, space in entries}
+        super().__init__(observation_space, sum(encoder.features_dim for encoder in encoders.values()))
+        self.encoders = nn.ModuleDict(encoders)
+
+    def forward(self, observations: dict[str, Tensor]) -> Tensor:
+        """Entries (B, ...) to (B, features)."""
+        return torch.cat([encoder(observations[name]) for name, encoder in self.encoders.items()], dim=1)
+
+
+def default_encoder(space: spaces.Space) -> type[BaseFeaturesExtractor]:
+    """Entry by entry for a Dict, NatureCNN for pictures, encoders of their own for grids and words, else flattening."""
+    if isinstance(space, spaces.Dict):
+        return DictEncoder
+    if is_grid(space):
+        return GridEncoder
+    if is_words(space):
+        return WordsEncoder
+    return NatureCNN if is_picture(space) else FlatEncoder
+
+
+def encoded_size(space: spaces.Space) -> int:
+    """How many numbers :class:`Preprocessor` makes of one observation."""
+    if isinstance(space, spaces.MultiDiscrete):
+        return int(space.nvec.sum(dtype=np.int64))
+    return int(space.n) if isinstance(space, spaces.Discrete) else math.prod(space.shape or ())
+
+
+def condition_size(space: spaces.Space) -> int:
+    """How many of the numbers that :class:`DictEncoder` gives, the last ones, tell the previous action and reward."""
+    if not isinstance(space, spaces.Dict):
+        return 0
+    return sum(encoded_size(entry) for name, entry in space.spaces.items() if name in CONDITION_ENTRIES)
+
+
+def is_picture(space: spaces.Space) -> bool:
+    """Whether a space holds images large enough for NatureCNN: 7×7×3 symbols are none."""
+    return is_image_space(space) and sorted(space.shape or ())[1] >= SMALLEST_PICTURE

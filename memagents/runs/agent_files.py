@@ -1,0 +1,122 @@
+"""Files of an agent in its run folder, written and read: what they hold is the agent's own concern.
+
+``policy.json`` (algorithm, core, spaces, hyperparameters, versions) and ``policy.safetensors`` (weights) are the agent;
+``checkpoint/state.safetensors`` is what an interrupted training needs to go on exactly. Nothing is ever unpickled, and
+each file is written whole or not at all.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load as load_safetensors
+from safetensors.torch import save as safetensors_bytes
+from torch import Tensor
+
+from memagents.runs import files, trees
+from memagents.runs.files import CheckpointError
+from memagents.runs.layout import MEMORY_FILE, POLICY_FILE, STATE_FILE, WEIGHTS_FILE, folder_of
+
+# What can go wrong in using a file that ``write`` has not written.
+BROKEN = (
+    *(ArithmeticError, AssertionError, AttributeError, LookupError),
+    *(MemoryError, RuntimeError, TypeError, ValueError),
+)
+_PACKAGES = ("memagents", "torch", "stable-baselines3", "gymnasium", "numpy")
+_DESCRIBED = {
+    "algorithm": str,
+    "num_timesteps": int,
+    "progress_remaining": float,
+    "n_envs": int,
+    "policy_class": dict,
+    "policy_kwargs": dict,
+    "hyperparameters": dict,
+    "observation_space": dict,
+    "action_space": dict,
+}
+
+
+def write(
+    path: str | Path,
+    description: Mapping[str, Any],
+    weights: Mapping[str, Tensor],
+    memory: dict[str, Any] | None,
+    training_state: Mapping[str, Any],
+) -> None:
+    """Write an agent to a run folder.
+
+    :param path: the folder
+    :param description: for ``policy.json``; the format and the versions of the packages are added
+    :param weights: of the policy
+    :param memory: what the policy remembers beyond episodes, or None
+    :param training_state: what an interrupted training needs to go on, a tree of arrays and plain values
+    :raises TypeError: if something in it is neither an array nor a plain value
+    """
+    folder = folder_of(path)
+    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
+    files.write_json(folder / POLICY_FILE, {"format": files.FORMAT_VERSION, **description, "versions": _versions()})
+    files.write_bytes(folder / WEIGHTS_FILE, safetensors_bytes(weights))
+    if memory is not None:
+        trees.write_tree(folder / MEMORY_FILE, memory)
+    trees.write_tree(folder / STATE_FILE, {**training_state, "weights": weights, "memory": memory})
+
+
+def _versions() -> dict[str, str]:
+    return {"python": platform.python_version(), **{name: importlib.metadata.version(name) for name in _PACKAGES}}
+
+
+def read_description(path: str | Path) -> dict[str, Any]:
+    """Read ``policy.json`` and check it.
+
+    :raises CheckpointError: if it is missing, truncated, foreign or of a newer version
+    """
+    folder = folder_of(path)
+    if not folder.is_dir():
+        raise CheckpointError(f"there is no run folder {folder}")
+    file = folder / POLICY_FILE
+    description = files.read_json(file)
+    files.check_version(file, description)
+    description.setdefault("progress_remaining", 1.0)  # which the first runs did not record
+    for part, kind in _DESCRIBED.items():
+        if type(description.get(part)) is not kind:
+            raise CheckpointError(f"{file} lacks {part!r}, or it is no {kind.__name__}")
+    return description
+
+
+def read_weights(path: str | Path) -> dict[str, Tensor]:
+    """Read the weights of a run folder.
+
+    :raises CheckpointError: if the file is missing or truncated
+    """
+    file = folder_of(path) / WEIGHTS_FILE
+    try:
+        return load_safetensors(file.read_bytes())
+    except FileNotFoundError as error:
+        raise CheckpointError(f"{file} does not exist") from error
+    except (OSError, SafetensorError, *BROKEN) as error:
+        raise CheckpointError(f"{file} is truncated, or no safetensors file: {error}") from error
+
+
+def check_weights(weights: Mapping[str, Tensor], wanted: Mapping[str, Tensor], file: Path) -> None:
+    """Hold the weights of a file against those of a policy.
+
+    :raises CheckpointError: if a weight is missing, of another shape than wanted, or unknown
+    """
+    for name in sorted(wanted.keys() | weights.keys()):
+        ours, theirs = (tuple(source[name].shape) if name in source else None for source in (wanted, weights))
+        if ours != theirs:
+            there, here = (shape if shape is not None else "missing" for shape in (theirs, ours))
+            raise CheckpointError(f"{file}: the weight {name} is {there}, in the policy it is {here}")
+
+
+def read_training_state(path: str | Path) -> dict[str, Any]:
+    """Read what an interrupted training needs to go on.
+
+    :raises CheckpointError: if the file is missing, truncated, foreign or of a newer version
+    """
+    return trees.read_tree(folder_of(path) / STATE_FILE)

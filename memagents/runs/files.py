@@ -1,0 +1,60 @@
+"""Files written whole or not at all, and JSON among them; nothing is ever pickled."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+FORMAT_VERSION = 1
+
+
+class CheckpointError(ValueError):
+    """Error of a run folder or one of its files that cannot be used; the message says which and why."""
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write a file beside its place, flush it to the disk and rename it: a reader never sees a part of it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with open(beside, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(beside, path)
+    except BaseException:
+        beside.unlink(missing_ok=True)
+        raise
+
+
+def write_json(path: Path, data: Any) -> None:
+    """Write a readable JSON file, whole or not at all."""
+    write_bytes(path, (json.dumps(data, indent=2, allow_nan=False) + "\n").encode())
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file.
+
+    :raises CheckpointError: if the file is missing, truncated or no JSON
+    """
+    try:
+        return json.loads(path.read_text())
+    except FileNotFoundError as error:
+        raise CheckpointError(f"{path} does not exist") from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise CheckpointError(f"{path} is no readable JSON file: {error}") from error
+
+
+def check_version(path: Path, header: dict[str, Any]) -> None:
+    """Refuse a file that a newer memagents wrote.
+
+    :param header: of the file, with its ``format``
+    :raises CheckpointError: if the format is newer, or there is none
+    """
+    version = header.get("format") if isinstance(header, dict) else None
+    if not isinstance(version, int) or version < 1:
+        raise CheckpointError(f"{path} is not a file of memagents: it names no format")
+    if version > FORMAT_VERSION:
+        raise CheckpointError(f"{path} has format {version}, this memagents reads up to {FORMAT_VERSION}: update it")

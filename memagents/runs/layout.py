@@ -1,0 +1,75 @@
+"""Layout of a run folder: every file name in it, how a new one is made and how an old one is removed."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+# The agent.
+POLICY_FILE = "policy.json"
+WEIGHTS_FILE = "policy.safetensors"
+MEMORY_FILE = "memory.safetensors"  # what a policy remembers beyond episodes, where it does
+STATE_FILE = Path("checkpoint/state.safetensors")  # all that an interrupted training needs to go on exactly
+# The training.
+CONFIG_FILE = "config.yaml"  # its settings
+PROGRESS_FILE = "progress.csv"
+TENSORBOARD_FOLDER = "tb"
+LEARNING_CURVE = "learning_curve.png"
+# The evaluation.
+EVALUATION_FILE = "evaluation.json"
+RESULT_FILE = "result.json"  # of a row in a table of the documents
+
+FILES = (
+    *(POLICY_FILE, WEIGHTS_FILE, MEMORY_FILE, CONFIG_FILE, PROGRESS_FILE),
+    *(LEARNING_CURVE, EVALUATION_FILE, RESULT_FILE),
+)
+FOLDERS = (STATE_FILE.parent.name, TENSORBOARD_FOLDER)
+
+RUNS = Path("runs")  # where runs without a folder of their own go
+
+
+def folder_of(path: str | Path) -> Path:
+    """Return the folder that a path means; the ending ``.zip``, which SB3's callbacks add, is dropped."""
+    path = Path(path)
+    return path.with_suffix("") if path.suffix == ".zip" else path
+
+
+def new(name: str) -> Path:
+    """Make the first of ``runs/name``, ``runs/name-2``, ``runs/name-3``, … that does not exist."""
+    number = 1
+    while True:
+        folder = RUNS / (name if number == 1 else f"{name}-{number}")
+        try:
+            folder.mkdir(parents=True)
+            return folder
+        except FileExistsError:
+            number += 1
+
+
+def empty(folder: Path, overwrite: bool) -> Path:
+    """Make a folder for a new run at a path of the user's choice.
+
+    :param overwrite: whether a run that is there may be replaced
+    :raises ValueError: if there is something in the folder, and it is not a run to overwrite
+    """
+    if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
+        if not overwrite:
+            raise ValueError(f"run_dir {folder} exists; add --overwrite to replace it, or --resume it to go on with it")
+        if not (folder / CONFIG_FILE).is_file():
+            raise ValueError(f"run_dir {folder} exists and is no run, so it is not overwritten")
+        remove(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def remove(folder: Path) -> None:
+    """Remove what a run writes, and nothing else that a person may have put there."""
+    for name in FILES:
+        (folder / name).unlink(missing_ok=True)
+    for name in FOLDERS:
+        shutil.rmtree(folder / name, ignore_errors=True)
+
+
+def runs_in(folder: Path) -> list[Path]:
+    """Return the run folders in a folder and below it, by name."""
+    return sorted(path.parent for path in folder.rglob(POLICY_FILE))

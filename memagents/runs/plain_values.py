@@ -1,0 +1,98 @@
+"""Hyperparameters as plain JSON values and back: schedules by their numbers, classes by their public names."""
+
+from __future__ import annotations
+
+import math
+import sys
+from typing import Any
+
+import numpy as np
+import torch
+from stable_baselines3.common.utils import ConstantSchedule, FloatSchedule, LinearSchedule
+from torch import nn
+
+from memagents.runs.files import CheckpointError
+
+# Modules that are elsewhere since the library has rooms; runs made before name their classes by the old ones.
+MOVED = {
+    "memagents.core_policy": "memagents.policies.core_policy",
+    "memagents.policy": "memagents.policies.actor_critic",
+    "memagents.symbols": "memagents.policies.symbol_encoders",
+    "memagents.encoding": "memagents.policies.encoding",
+}
+
+
+def encode(value: Any, name: str) -> Any:
+    """Return a hyperparameter as JSON.
+
+    :param name: of the hyperparameter, for messages
+    :raises TypeError: if it is no plain value, schedule or class
+    """
+    if isinstance(value, FloatSchedule):
+        return encode(value.value_schedule, name)
+    if isinstance(value, ConstantSchedule):
+        return value.val
+    if isinstance(value, LinearSchedule):
+        return {"linear_schedule": [value.start, value.end, value.end_fraction]}
+    if isinstance(value, type):
+        return {"class": public_name(value)}
+    if isinstance(value, dict):
+        return {str(k): encode(v, f"{name}[{k!r}]") for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [encode(v, name) for v in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    if callable(value):
+        return {"not_saved": repr(value)}
+    if isinstance(value, float) and not math.isfinite(value):
+        return {"float": str(value)}
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    raise TypeError(f"{name} cannot be saved: {type(value).__name__} is no plain value")
+
+
+def decode(value: Any, name: str, source: str) -> Any:
+    """Return the hyperparameter that :func:`encode` made ``value`` of.
+
+    A file imports nothing and calls nothing of its choice: a class must be imported already, and be a module or an
+    optimiser of torch's kind.
+
+    :param name: of the hyperparameter, for messages
+    :param source: the file it is from, for messages
+    :raises CheckpointError: for what no file can hold, or a class that is unknown or of another kind
+    """
+    if isinstance(value, list):
+        return [decode(v, name, source) for v in value]
+    if not isinstance(value, dict):
+        return value
+    if "not_saved" in value:
+        raise CheckpointError(f"{source}: {name} was {value['not_saved']}, which no file can hold; pass {name}= anew")
+    if "float" in value:
+        return float(value["float"])
+    if "linear_schedule" in value:
+        return LinearSchedule(*value["linear_schedule"])
+    if "class" in value:
+        return _class_named(value["class"], name, source)
+    return {k: decode(v, f"{name}[{k!r}]", source) for k, v in value.items()}
+
+
+def public_name(cls: type) -> str:
+    """Return ``"package:Class"`` by the shortest path at which the class is offered, which stays when files move."""
+    parts = cls.__module__.split(".")
+    for end in range(1, len(parts)):
+        package = sys.modules.get(".".join(parts[:end]))
+        if cls.__qualname__ in getattr(package, "__all__", ()) and getattr(package, cls.__qualname__, None) is cls:
+            return f"{'.'.join(parts[:end])}:{cls.__qualname__}"
+    return f"{cls.__module__}:{cls.__qualname__}"
+
+
+def _class_named(path: str, name: str, source: str) -> type:
+    module, _, qualname = path.partition(":")
+    found: Any = sys.modules.get(MOVED.get(module, module))
+    for part in qualname.split("."):
+        found = getattr(found, part, None)
+    if found is None:
+        raise CheckpointError(f"{source}: {name} is the class {path}; import its module first")
+    if not (isinstance(found, type) and issubclass(found, nn.Module | torch.optim.Optimizer)):
+        raise CheckpointError(f"{source}: {name} is {path}, no torch module or optimiser")
+    return found

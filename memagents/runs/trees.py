@@ -1,0 +1,76 @@
+"""Trees of arrays and plain values in safetensors files, saved and loaded without pickle."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save as safetensors_bytes
+
+from memagents.runs.files import FORMAT_VERSION, CheckpointError, check_version, write_bytes
+
+
+def write_tree(path: Path, tree: Any) -> None:
+    """Write a tree of dicts and lists whose leaves are tensors, NumPy arrays and plain JSON values to one file.
+
+    :raises TypeError: for a leaf of another type; nothing is written then
+    """
+    arrays: dict[str, torch.Tensor] = {}
+    structure = _flatten(tree, "", arrays)
+    header = {"memagents": json.dumps({"format": FORMAT_VERSION, "tree": structure}, allow_nan=True)}
+    write_bytes(path, safetensors_bytes(arrays, metadata=header))
+
+
+def read_tree(path: Path) -> Any:
+    """Read what :func:`write_tree` wrote: tensors on the CPU, arrays as they were.
+
+    :raises CheckpointError: if the file is missing, truncated, foreign, or of a newer version
+    """
+    if not path.is_file():
+        raise CheckpointError(f"{path} does not exist")
+    try:
+        with safe_open(path, framework="pt") as file:
+            header = json.loads((file.metadata() or {})["memagents"])
+            check_version(path, header)
+            return _restore(header["tree"], {name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
+    except CheckpointError:
+        raise
+    except (SafetensorError, LookupError, TypeError, AttributeError, ValueError, RuntimeError, OSError) as error:
+        raise CheckpointError(f"{path} is truncated, or not a file of memagents: {error!r}") from error
+
+
+def _flatten(node: Any, name: str, arrays: dict[str, torch.Tensor]) -> Any:
+    if isinstance(node, torch.Tensor | np.ndarray):
+        # A copy: safetensors refuses tensors that share memory.
+        tensor = node.detach().cpu() if isinstance(node, torch.Tensor) else torch.from_numpy(np.array(node, order="C"))
+        arrays[name or "leaf"] = tensor.contiguous().clone()
+        return {"array": name or "leaf", "numpy": isinstance(node, np.ndarray)}
+    if isinstance(node, dict):
+        if not all(isinstance(key, str | int) and not isinstance(key, bool) for key in node):
+            raise TypeError(f"cannot save {name or 'the tree'}: keys must be strings or integers")
+        keys = [[key, _flatten(value, f"{name}/{key}", arrays)] for key, value in node.items()]
+        return {"dict": keys}
+    if isinstance(node, list | tuple):
+        items = [_flatten(value, f"{name}/{i}", arrays) for i, value in enumerate(node)]
+        return {"list": items, "tuple": isinstance(node, tuple)}
+    if isinstance(node, np.generic):
+        node = node.item()
+    if node is None or isinstance(node, bool | int | float | str):
+        return {"value": node}
+    raise TypeError(f"cannot save {name or 'the tree'}: {type(node).__name__} is neither an array nor a plain value")
+
+
+def _restore(node: Any, arrays: dict[str, torch.Tensor]) -> Any:
+    if "array" in node:
+        tensor = arrays[node["array"]]
+        return tensor.numpy() if node["numpy"] else tensor
+    if "dict" in node:
+        return {key: _restore(value, arrays) for key, value in node["dict"]}
+    if "list" in node:
+        items = [_restore(value, arrays) for value in node["list"]]
+        return tuple(items) if node["tuple"] else items
+    return node["value"]

@@ -1,0 +1,135 @@
+"""Environments by their ids: batched where they can be, alike in what an agent sees, and clear about mistakes."""
+
+import sys
+
+import gymnasium as gym
+import numpy as np
+import pytest
+from stable_baselines3.common.monitor import Monitor
+from stable_baselines3.common.vec_env import DummyVecEnv
+
+from memagents.environments.make import has_split, make_env, make_single_env
+from memagents.environments.vector import GymnasiumVecEnv
+
+
+def test_batched_where_resets_happen_within_the_step():
+    assert isinstance(make_env("memenvs/TMaze-v0", 3), GymnasiumVecEnv)
+    # CartPole's own batch can not reset a single row, as SB3's interface needs it.
+    cartpole = make_env("CartPole-v1", 3)
+    assert isinstance(cartpole, DummyVecEnv) and cartpole.env_is_wrapped(Monitor) == [True] * 3
+
+
+@pytest.mark.parametrize("env_id", ["memenvs/TMaze-v0", "CartPole-v1"])
+def test_the_seed_decides(env_id):
+    first, again, other = (make_env(env_id, 8, seed=seed).reset() for seed in (3, 3, 4))
+    assert (first == again).all() and (first != other).any()
+
+
+def test_parameters_and_conditions_arrive():
+    env = make_env("memenvs/TMaze-v0", 2, ["reward"], length=1)
+    assert set(env.observation_space.spaces) == {"observation", "previous_reward"}
+    env.reset()
+    observations, *_ = env.step(np.ones(2, np.int64))
+    assert observations["observation"][:, 1].all()  # at the junction after one step
+    assert make_single_env("CartPole-v1", max_episode_steps=7).spec.max_episode_steps == 7
+
+
+def test_memenvs_give_their_own_arrays_unless_told_otherwise():
+    for kwargs, overwritten in (({}, True), ({"copy": True}, False)):
+        env = make_env("memenvs/TMaze-v0", 2, length=1, **kwargs)
+        first = env.reset()
+        env.step(np.ones(2, np.int64))
+        assert bool(first[:, 1].all()) == overwritten
+
+
+@pytest.mark.parametrize(
+    ("env_id", "entries"),
+    [
+        ("MiniGrid-MemoryS7-v0", {"image", "direction"}),  # always the same mission
+        ("MiniGrid-GoToDoor-5x5-v0", {"image", "direction", "mission"}),
+        ("BabyAI-GoToRedBall-v0", {"image", "direction"}),
+    ],
+)
+def test_minigrids_missions(env_id, entries):
+    env = make_env(env_id, 2)
+    assert set(env.observation_space.spaces) == entries
+    observations = env.reset()
+    assert set(observations) == entries
+    assert all(space.contains(observations[name][0]) for name, space in env.observation_space.spaces.items())
+
+
+def test_who_has_splits():
+    assert has_split("memenvs/Underground-v0")
+    assert has_split("memenvs/Underground-v0", split="train", stations=3)
+    assert not has_split("memenvs/TMaze-v0", length=3)
+    assert not has_split("CartPole-v1")
+    with pytest.raises(ValueError, match="map must be"):
+        has_split("memenvs/Underground-v0", map="paris")
+
+
+def test_an_environment_from_a_package(tmp_path, monkeypatch):
+    (tmp_path / "my_mazes.py").write_text(
+        "import gymnasium\n"
+        "gymnasium.register('MyMaze-v0', entry_point='tests.support.toys:Counter', kwargs={'steps': 2})\n"
+        "def varied(**kwargs):\n"
+        "    return gymnasium.make('MyMaze-v0', **kwargs)\n"
+        "gymnasium.register('MyFreeMaze-v0', entry_point=varied)\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    try:
+        env = make_env("my_mazes:MyMaze-v0", 2)
+        env.reset()
+        assert [env.step(np.zeros(2, np.int64))[2].tolist() for _ in range(2)] == [[False] * 2, [True] * 2]
+        assert (
+            make_single_env("MyFreeMaze-v0", steps=5).unwrapped.steps == 5
+        )  # its signature does not tell what it takes
+    finally:
+        gym.registry.pop("MyMaze-v0", None), gym.registry.pop("MyFreeMaze-v0", None), sys.modules.pop("my_mazes", None)
+
+
+class Pair(gym.Env):
+    """Observations that are a tuple."""
+
+    observation_space = gym.spaces.Tuple((gym.spaces.Discrete(5), gym.spaces.Box(0, 1, (2,))))
+    action_space = gym.spaces.Discrete(2)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        return (3, np.float32([0, 0.5])), {}
+
+
+def test_a_tuple_is_seen_as_a_dict():
+    gym.register("tests/Pair-v0", entry_point=Pair)
+    try:
+        env = make_env("tests/Pair-v0", 2)
+        assert list(env.observation_space.spaces) == ["0", "1"]
+        observations = env.reset()
+        assert observations["0"].tolist() == [3, 3]
+        assert observations["1"].tolist() == [[0, 0.5]] * 2
+    finally:
+        gym.registry.pop("tests/Pair-v0")
+
+
+@pytest.mark.parametrize(
+    ("env_id", "kwargs", "message"),
+    [
+        (
+            "memenvs/Tmaze-v0",
+            {},
+            "'memenvs/Tmaze-v0'; memenvs has: memenvs/AssociativeRecall-v0, .* and 7. of MiniGrid such as memenvs",
+        ),
+        ("memenvs/MiniGrid-MemoryS8-v0", {}, "memenvs has: memenvs/MiniGrid-Block.*, memenvs/MiniGrid-MemoryS7-v0, "),
+        ("Cartpole-v1", {}, "spelled alike: CartPole-v1"),
+        ("Minigrid-MemoryS7-v0", {}, "spelled alike: MiniGrid-MemoryS7-v0"),
+        ("no_such_package:Maze-v0", {}, "env 'no_such_package:Maze-v0': there is no module 'no_such_package'"),
+        ("memenvs/TMaze-v0", {"lenght": 3}, "env 'memenvs/TMaze-v0' has no parameter 'lenght'; it has: length, "),
+        ("memenvs/TMaze-v0", {"length": 0}, "length must be an integer of at least 1, not 0"),
+        ("memenvs/TMaze-v0", {"split": "test"}, "split must be None"),
+        ("CartPole-v1", {"gravity": 3}, "env 'CartPole-v1' has no parameter 'gravity'; it has: sutton_barto_reward, "),
+        (3, {}, "env must be the id of an environment, not 3"),
+        ("memenvs/TMaze-v0", {"n_envs": 0}, "n_envs must be a positive integer, not 0"),
+    ],
+)
+def test_mistakes_are_named(env_id, kwargs, message):
+    with pytest.raises(ValueError, match=message):
+        make_env(env_id, **kwargs)

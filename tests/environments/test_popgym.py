@@ -1,0 +1,43 @@
+"""POPGym's environments through the same scripts; left out where popgym is not installed."""
+
+import runpy
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from memagents import RecurrentPPO
+from memagents.environments.make import make_env
+
+popgym = pytest.importorskip("popgym")
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_it_trains_by_the_script(monkeypatch, tmp_path, capsys):
+    words = "--env popgym:popgym-RepeatPreviousEasy-v0 --core gru --core-kwargs hidden_size=8 --n-envs 4 --n-steps 32"
+    words += " --total-timesteps 256 --eval-episodes 4 --threads 1 --device cpu --run-dir run"
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.setattr(sys, "argv", ["ppo.py", *words.split()])
+    runpy.run_path(str(ROOT / "train/ppo.py"), run_name="__main__")
+    assert "all of it is in run" in capsys.readouterr().out
+    assert {"policy.safetensors", "progress.csv", "evaluation.json"} <= {path.name for path in Path("run").iterdir()}
+
+
+@pytest.mark.parametrize("task", ["Autoencode", "Battleship", "PositionOnlyCartPole", "Concentration", "HigherLower"])
+def test_observations_and_actions_of_every_kind(task):
+    """Tuples, which the agents see as dicts, MultiDiscrete actions, and numbers."""
+    agent = RecurrentPPO(
+        "MlpPolicy",
+        make_env(f"popgym:popgym-{task}Easy-v0", 2, seed=0),
+        policy_kwargs={"core": "gru", "core_kwargs": {"hidden_size": 4}},
+        n_steps=16,
+        n_minibatches=1,
+        n_epochs=1,
+    )
+    agent.learn(64)
+    assert agent.num_timesteps >= 64
+    actions, _ = agent.predict(agent.env.reset())
+    assert len(actions) == 2 and np.isfinite(actions).all()

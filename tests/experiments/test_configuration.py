@@ -1,0 +1,109 @@
+"""Settings from recipes, command lines and runs."""
+
+import pytest
+import yaml
+
+from memagents import CheckpointError
+from memagents.experiments.configuration import RECIPES, command_line, of_recipe, of_run, write_config
+from memagents.experiments.lessons import make_curriculum
+from memagents.experiments.settings import ImitationSettings, Lesson, PPOSettings
+from memagents.experiments.training import make_agent
+from tests.support.trainings import KINDS, SMALL
+
+
+@pytest.fixture
+def recipe(tmp_path):
+    """Writes a recipe; the function returns its path."""
+
+    def write(text):
+        path = tmp_path / "mine.yaml"
+        path.write_text(text)
+        return str(path)
+
+    return write
+
+
+def test_the_command_line_overrides_the_recipe(recipe):
+    mine = recipe(
+        "env: memenvs/Underground-v0\nenv_kwargs: {stations: 4, exits: 2}\ncore: dnc\ncore_kwargs: {slots: 8}\n"
+        "learning_rate: 3e-4\ncondition_on: [action]\nlessons: [{env_kwargs: {distance: 1}, success: 0.9}]\n"
+    )
+    same = command_line(PPOSettings, ["--recipe", mine, "--env-kwargs", "exits=3", "--core-kwargs", "width=9"])
+    assert same.env_kwargs == {"stations": 4, "exits": 3} and same.core_kwargs == {"slots": 8, "width": 9}
+    assert same.learning_rate == 3e-4 and same.condition_on == ("action",) and same.lessons[0].success == 0.9
+    other = command_line(PPOSettings, [f"--recipe={mine}", "--core", "lstm", "--n-envs", "3"])
+    assert other.core_kwargs == {} and other.n_envs == 3 and other.env_kwargs == same.env_kwargs | {"exits": 2}
+    elsewhere = command_line(PPOSettings, ["--recipe", mine, "--env", "CartPole-v1"])
+    assert elsewhere.env_kwargs == {} and elsewhere.lessons == ()
+    by_name = command_line(PPOSettings, ["--recipe", "tmaze"])
+    assert by_name.env_kwargs == {"length": 10} and by_name.recipe == "tmaze"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("lerning_rate: 3", "there is no setting 'lerning_rate'; there are: .*learning_rate"),
+        ("n_envs: many", "n_envs must be an integer, not 'many'"),
+        ("n_envs: true", "n_envs must be an integer, not True"),
+        ("memory_learning_rate: fast", "memory_learning_rate must be a number or null, not 'fast'"),
+        ("env_kwargs: 3", "env_kwargs must be a mapping, not 3"),
+        ("condition_on: [sight]", r"condition_on must be a list of action or reward, not \['sight'\]"),
+        ("schedule: cosine", "schedule must be constant or linear, not 'cosine'"),
+        ("total_timesteps: 0", "total_timesteps must be at least 1, not 0"),
+        ("lessons: 3", "lessons must be a list of mappings"),
+        ("lessons: [{env_kwargs: {}, sucess: 1}]", "lessons must be a list of mappings with env_kwargs and success"),
+        ("lessons: [{env_kwargs: {}}, {env_kwargs: {}}]", "lesson 0 needs env_kwargs, a mapping, and success"),
+        ("lessons: [{env_kwargs: {}, success: 90}]", "lesson 0 needs .* up to 1"),
+        ("- 3", "must hold a mapping of settings"),
+        ("env: [", "is no readable YAML file"),
+    ],
+)
+def test_what_is_wrong_in_a_recipe_is_named(recipe, text, message):
+    with pytest.raises(ValueError, match=message):
+        command_line(PPOSettings, ["--recipe", recipe(text)])
+
+
+def test_an_unknown_recipe_lists_those_there_are():
+    there = f"there are: {', '.join(sorted(path.stem for path in RECIPES.glob('*.yaml')))};"
+    with pytest.raises(ValueError, match=f"there is no recipe 'yours'; {there}"):
+        command_line(PPOSettings, ["--recipe", "yours"])
+
+
+def test_the_recipes_that_come_along_can_begin(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for path in RECIPES.glob("*.yaml"):
+        kind = next(kind for kind, (_, script) in KINDS.items() if script in path.read_text())
+        settings = of_recipe(kind, path.stem)
+        agent = make_agent(settings, make_curriculum(settings))
+        assert agent.n_envs == settings.n_envs and agent.run_dir.is_dir()
+
+
+def test_a_run_remembers_all_that_was_asked(tmp_path):
+    asked = ImitationSettings(
+        **SMALL, oracle_share=0.5, condition_on=("reward",), lessons=(Lesson({"length": 2}, 0.5),)
+    )
+    write_config(asked, tmp_path)
+    assert of_run(tmp_path) == asked
+    assert yaml.safe_load((tmp_path / "config.yaml").read_text())["algorithm"] == "Imitation"
+
+
+def test_what_is_wrong_with_a_resumed_run_is_named(tmp_path):
+    write_config(PPOSettings(), tmp_path)
+    resume = ["--resume", str(tmp_path)]
+    assert command_line(PPOSettings, resume).resume == str(tmp_path)
+    assert command_line(PPOSettings, [*resume, "--device", "cpu"]).device == "cpu"
+    for extra in (["--seed", "3"], ["--recipe", "tmaze"], ["--overwrite"]):
+        with pytest.raises(ValueError, match=f"beside it only --device is allowed, not {extra[0]}"):
+            command_line(PPOSettings, [*resume, *extra])
+    with pytest.raises(CheckpointError, match="is a run of RecurrentPPO, and this script trains Imitation"):
+        command_line(ImitationSettings, resume)
+    with pytest.raises(CheckpointError, match="there is no run folder"):
+        command_line(PPOSettings, ["--resume", str(tmp_path / "no")])
+    (tmp_path / "config.yaml").write_text("algorithm: Sarsa\n")
+    with pytest.raises(
+        CheckpointError, match="algorithm must be one of RecurrentPPO, Imitation, NEC, MFEC, not 'Sarsa'"
+    ):
+        command_line(PPOSettings, resume)
+    (tmp_path / "config.yaml").unlink()
+    with pytest.raises(CheckpointError, match=r"is no run of the training scripts: it has no config\.yaml"):
+        command_line(PPOSettings, resume)

@@ -1,0 +1,57 @@
+"""Evaluation of runs, and their episodes in pictures."""
+
+import json
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+
+from memagents import CheckpointError, load_agent
+from memagents.environments.make import make_env
+from memagents.experiments.evaluate_run import evaluate_run, scenes
+from memagents.experiments.evaluation import ORACLE, RANDOM, WALK, evaluate
+from memagents.experiments.run import Run
+from memagents.experiments.settings import EVALUATION_SEED, EvaluationSettings
+
+
+def test_a_run_is_evaluated_where_its_agent_can_act(trained):
+    run = Run.open(trained)
+    evaluation = evaluate_run(run, EvaluationSettings(episodes=30, device="cpu"))
+    assert evaluation.env_kwargs == {"length": 1} and list(evaluation.scores) == ["agent", RANDOM, WALK, ORACLE]
+    assert evaluation == evaluate_run(run, EvaluationSettings(episodes=30, device="cpu"))
+    assert evaluation.title == "memenvs/TMaze-v0 (length=1), 30 episodes"
+    json.dumps(evaluation.to_json(), allow_nan=False)
+    assert evaluate_run(run, EvaluationSettings(env_kwargs={"length": 4}, episodes=2)).scores[ORACLE].returns.mean == 1
+    with pytest.raises(CheckpointError, match="observation_space was MultiDiscrete"):
+        evaluate_run(run, EvaluationSettings(env="memenvs/Underground-v0", episodes=2))
+    with pytest.raises(ValueError, match="split must be None"):
+        evaluate_run(run, EvaluationSettings(split="test", episodes=2))
+    with pytest.raises(ValueError, match="episodes must be a positive integer"):
+        EvaluationSettings(episodes=0)
+
+
+def test_more_minibatches_than_environments_do_not_hinder_an_evaluation(trained):
+    description = json.loads((trained / "policy.json").read_text())
+    description["hyperparameters"]["n_minibatches"] = 8
+    (trained / "policy.json").write_text(json.dumps(description))
+    assert load_agent(trained, make_env("memenvs/TMaze-v0", 2)).n_envs == 2
+
+
+def test_scenes_end_with_the_last_observation(trained):
+    agent = load_agent(trained, make_env("memenvs/TMaze-v0", 1, length=1))
+    with torch.no_grad():
+        agent.policy.action_net.bias[1] += 100  # along the corridor, so that there is something to see
+    agent.save(trained)
+    played = scenes(Run.open(trained), EvaluationSettings(episodes=2, device="cpu"))
+    lengths = evaluate(
+        load_agent(trained, make_env("memenvs/TMaze-v0", 1, length=1)),
+        make_env("memenvs/TMaze-v0", 1, length=1),
+        2,
+        seed=EVALUATION_SEED,
+    ).lengths
+    assert [len(scene) - 1 for scene in played] == lengths.tolist()
+    assert all(
+        picture.dtype == np.uint8 and picture.shape == played[0][0].shape for scene in played for picture in scene
+    )
+    assert any((a != b).any() for a, b in pairwise(played[0]))

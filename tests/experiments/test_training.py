@@ -1,0 +1,87 @@
+"""Run folders of trainings, weights of another run, preparations."""
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from memagents import CheckpointError, load_agent
+from memagents.experiments.lessons import make_curriculum
+from memagents.experiments.settings import PPOSettings
+from memagents.experiments.training import make_agent, new_folder, prepare, take_weights
+from tests.support.trainings import SMALL
+
+
+def test_run_folders_are_new(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    settings = PPOSettings(env="memenvs/TMaze-v0", core="my_package:mine", seed=3)
+    names = [new_folder(settings) for _ in range(3)]
+    assert names == [Path("runs") / f"TMaze-v0-my_package-mine-3{end}" for end in ("", "-2", "-3")]
+    assert new_folder(replace(settings, run_dir="a/b")) == Path("a/b") and Path("a/b").is_dir()
+
+
+def test_nothing_is_overwritten_unasked(trained):
+    settings = PPOSettings(**SMALL, run_dir="trained")
+    (trained / "notes.txt").write_text("mine")
+    before = {path.name for path in trained.iterdir()}
+    with pytest.raises(ValueError, match="run_dir trained exists; add --overwrite"):
+        new_folder(settings)
+    assert {path.name for path in trained.iterdir()} == before
+    new_folder(replace(settings, overwrite=True))
+    assert [path.name for path in trained.iterdir()] == ["notes.txt"]
+    with pytest.raises(ValueError, match="is no run, so it is not overwritten"):
+        new_folder(replace(settings, overwrite=True))
+
+
+def test_nothing_is_left_behind_by_settings_that_cannot_be(tmp_path):
+    settings = PPOSettings(**SMALL | {"core": "lsmt"}, run_dir=str(tmp_path / "run"))
+    with pytest.raises(ValueError, match="there is no core 'lsmt'"):
+        make_agent(settings, make_curriculum(settings))
+    assert not list(tmp_path.iterdir())
+
+
+def test_weights_of_another_run(trained):
+    def begun(**changes):
+        settings = PPOSettings(**SMALL | {"seed": 9} | changes, init_from="trained")
+        return make_agent(settings, make_curriculum(settings))
+
+    theirs = load_agent(trained, device="cpu").policy.state_dict()
+    agent = begun()
+    assert all(torch.equal(theirs[name], weights) for name, weights in agent.policy.state_dict().items())
+    assert agent.num_timesteps == 0
+    folders = set(Path("runs").iterdir())
+    with pytest.raises(CheckpointError, match="init_from trained: its core is gru, this run's is lstm"):
+        begun(core="lstm")
+    with pytest.raises(CheckpointError, match="init_from trained: its observation_space is MultiDiscrete"):
+        begun(condition_on=("action",))
+    with pytest.raises(CheckpointError, match=r"the weight .* is \("):
+        begun(core_kwargs={"hidden_size": 5})
+    with pytest.raises(CheckpointError, match="there is no run folder"):
+        take_weights(agent, Path("nowhere"))
+    assert set(Path("runs").iterdir()) == folders
+
+
+def test_packages_of_the_current_folder_are_imported(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    (tmp_path / "my_own_package.py").write_text("import sys; sys.modules[__name__].answer = 42")
+    (tmp_path / "my_broken_package.py").write_text("import no_such_package")
+    prepare(["my_own_package"])
+    assert sys.modules.pop("my_own_package").answer == 42
+    with pytest.raises(ValueError, match="imports: there is no package 'no_such_package'"):
+        prepare(["no_such_package"])
+    with pytest.raises(ModuleNotFoundError, match="no_such_package"):
+        prepare(["my_broken_package"])
+
+
+def test_devices_and_threads_are_checked(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    prepare(device="cuda:0")
+    with pytest.raises(ValueError, match="device is 'cuda:1', but torch finds 1 CUDA devices here"):
+        prepare(device="cuda:1")
+    with pytest.raises(ValueError, match="device must be auto, cpu, cuda or cuda:N, not 'gpu'"):
+        prepare(device="gpu")
+    with pytest.raises(ValueError, match="threads must be a positive integer, not 0"):
+        prepare(threads=0)

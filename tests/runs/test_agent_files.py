@@ -1,0 +1,629 @@
+"""Run folders: an interrupted run goes on exactly, an agent comes back whole, and no file can do harm."""
+
+import copy
+import json
+import os
+import pickle
+import shutil
+import sys
+
+import gymnasium as gym
+import numpy as np
+import pytest
+import torch
+from gymnasium import spaces
+from safetensors.torch import load_file, save_file
+from stable_baselines3.common.torch_layers import CombinedExtractor
+from stable_baselines3.common.utils import ConstantSchedule, FloatSchedule, LinearSchedule
+from stable_baselines3.common.vec_env import VecMonitor, VecNormalize
+
+from memagents import CheckpointError, Imitation, MemoryPolicy, RecurrentPPO, as_vec_env, register_core
+from memagents.cores.gru import GRU
+from memagents.environments.spaces import space_to_json
+from tests.cores.test_catalogue import SMALL
+from tests.support.agents import Interrupted, assert_same_weights, interrupt_at, make, weights_of
+from tests.support.toys import ACTIONS, OBSERVATIONS, Floats, dummy, tmaze, underground
+from tests.support.trees import Bomb, assert_equal
+
+FILES = ["policy.json", "policy.safetensors", "checkpoint/state.safetensors"]
+POLICY_JSON, WEIGHTS, STATE = FILES
+
+
+def contents(folder):
+    """Every file below a folder."""
+    return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+# --- going on -------------------------------------------------------------------------------------------------------
+
+
+def copying():
+    return as_vec_env(gym.make_vec("memenvs/Copy-v0", num_envs=4, width=3, length=(1, 2)))
+
+
+LINEAR = LinearSchedule(1e-2, 0.0, 1.0)
+RUNS = {
+    "ppo tmaze lstm": (RecurrentPPO, "lstm", tmaze, {}),
+    "ppo underground dnc": (RecurrentPPO, "dnc", underground, {}),
+    "ppo conditioned": (RecurrentPPO, "gru", underground, {"condition_on": ["action", "reward"]}),
+    "ppo normalized": (RecurrentPPO, "lstm", lambda: VecNormalize(Floats(underground())), {}),
+    "ppo memory rate": (RecurrentPPO, "rmc", tmaze, {"memory_learning_rate": 1e-3, "target_kl": 0.01}),
+    "ppo monitored": (RecurrentPPO, "none", lambda: VecMonitor(tmaze()), {}),
+    "ppo optimizer": (
+        *(RecurrentPPO, "lstm", tmaze),
+        {"policy_kwargs": {"optimizer_class": torch.optim.SGD, "optimizer_kwargs": {"momentum": 0.9}}},
+    ),
+    "cloning underground dnc": (Imitation, "dnc", underground, {}),
+    "cloning underground lstm": (Imitation, "lstm", underground, {}),
+    "dagger tmaze": (Imitation, "lstm", tmaze, {"oracle_share": LinearSchedule(1.0, 0.0, 1.0)}),
+    "dagger underground": (Imitation, "dnc", underground, {"oracle_share": 0.5, "condition_on": ["action"]}),
+    "cloning whole episodes": (Imitation, "ntm", copying, {"whole_episodes": True, "n_steps": 7}),
+    "dagger whole episodes": (Imitation, "shm", copying, {"whole_episodes": True, "oracle_share": 0.5}),
+    "ppo bits conditioned": (
+        *(RecurrentPPO, "kv", copying),
+        {"condition_on": ["action", "reward"], "policy_kwargs": {"core_kwargs": {"length": 4}}},
+    ),
+    "cloning keys": (Imitation, "shm", tmaze, {"n_minibatches": 3, "n_epochs": 2}),
+    "cloning dropout": (Imitation, "gru", underground, {"policy_kwargs": {"core_kwargs": {"dropout": 0.5}}}),
+    "ppo dropout of drawn": (
+        *(RecurrentPPO, "shm", tmaze),
+        {"policy_kwargs": {"core_kwargs": {**SMALL["shm"], "dropout": 0.5}}},
+    ),
+    "ppo recall": (RecurrentPPO, "gru", tmaze, {"policy_kwargs": {"recall_lag": 2, "recall_weight": 0.3}}),
+    "cloning recall": (Imitation, "dnc", tmaze, {"policy_kwargs": {"recall_lag": 1}}),
+}
+
+
+@pytest.mark.filterwarnings("ignore:The environment is already wrapped")
+@pytest.mark.parametrize("name", RUNS)
+def test_a_run_goes_on_exactly(name, tmp_path):
+    """N steps, a crash, N more: bit for bit 2N steps, in weights, optimiser, counters, memory, environments, dice."""
+    cls, core, environment, kwargs = RUNS[name]
+    kwargs = {"learning_rate": LINEAR, "checkpoint_interval": 1, **kwargs}
+    window = 4 * kwargs.get("n_steps", 8)
+    total = 6 * window
+    straight = make(environment(), cls, core, **kwargs)
+    straight.learn(total)
+
+    agent = make(environment(), cls, core, **kwargs, run_dir=tmp_path / "run")
+    with pytest.raises(Interrupted):
+        agent.learn(total, callback=interrupt_at(3 * window + 11))
+    torch.manual_seed(12345)
+    np.random.seed(12345)  # noqa: NPY002
+    resumed = cls.resume(tmp_path / "run", environment(), device="cpu")
+    assert resumed.num_timesteps == 3 * window
+    assert resumed.remaining_timesteps == 3 * window
+    resumed.learn(resumed.remaining_timesteps, reset_num_timesteps=False)
+    expected, reached = straight.training_state(), resumed.training_state()
+    for state in (expected, reached):  # VecMonitor also keeps the seconds, and numbers of NumPy's
+        state["episodes"] = [(float(episode["r"]), int(episode["l"])) for episode in state["episodes"]]
+    assert_same_weights(weights_of(resumed), weights_of(straight))
+    # Random states last: equal only if all that was drawn was.
+    assert_equal(reached, expected)
+    for part in ("observations", "actions", "rewards", "values", "log_probs", "starts", "decisions", "labels"):
+        assert_equal(getattr(resumed._window, part), getattr(straight._window, part))
+
+
+def test_a_run_may_be_interrupted_again_and_again(tmp_path):
+    straight = make(learning_rate=LINEAR)
+    straight.learn(6 * 32)
+    agent = make(learning_rate=LINEAR, checkpoint_interval=1, run_dir=tmp_path)
+    with pytest.raises(Interrupted):
+        agent.learn(6 * 32, callback=interrupt_at(40))
+    for step in (80, 81, 130):
+        agent = RecurrentPPO.resume(tmp_path, tmaze(), device="cpu")
+        with pytest.raises(Interrupted):
+            agent.learn(agent.remaining_timesteps, callback=interrupt_at(step), reset_num_timesteps=False)
+    agent = RecurrentPPO.resume(tmp_path, tmaze(), device="cpu")
+    agent.learn(agent.remaining_timesteps, reset_num_timesteps=False)
+    assert_same_weights(weights_of(agent), weights_of(straight))
+
+
+def test_without_a_snapshot_episodes_begin_anew(tmp_path):
+    """CartPole cannot be put back: all else goes on, and its episodes are not those of the beginning again."""
+
+    def cartpoles():
+        return gym.make_vec("CartPole-v1", num_envs=2, vectorization_mode="sync")
+
+    agent = make(cartpoles(), checkpoint_interval=1, run_dir=tmp_path)
+    beginning = []
+    with pytest.raises(Interrupted):
+        agent.learn(
+            200,
+            callback=lambda now, _: (
+                beginning.append(now["self"]._window.observations[0].clone()) or (interrupt_at(40)(now, _))
+            ),
+        )
+    optimizer = agent.policy.optimizer.state_dict()
+    agent = RecurrentPPO.resume(tmp_path, cartpoles(), device="cpu")
+    assert agent.num_timesteps == 32
+    assert_equal(agent.policy.optimizer.state_dict()["state"][0], optimizer["state"][0])
+    agent.learn(16, reset_num_timesteps=False)
+    assert agent._window.starts[0].all()
+    assert agent.num_timesteps == 48
+    assert not torch.equal(agent._window.observations[0], beginning[0])
+
+
+def test_a_schedule_that_no_file_holds_is_given_again(tmp_path):
+    def halving(left):
+        return 1e-3 * 0.5 ** (5 * (1 - left))
+
+    agent = make(learning_rate=halving, run_dir=tmp_path)
+    agent.learn(64)
+    agent.save(tmp_path)
+    with pytest.raises(CheckpointError, match=r"policy\.json: learning_rate was .*halving.* pass learning_rate= anew"):
+        RecurrentPPO.resume(tmp_path, tmaze(), device="cpu")
+    with pytest.raises(CheckpointError, match="learning_rate"):
+        RecurrentPPO.load(tmp_path, device="cpu")
+    agent = RecurrentPPO.resume(tmp_path, tmaze(), device="cpu", learning_rate=halving)
+    agent.learn(64, reset_num_timesteps=False)
+    assert agent.policy.optimizer.param_groups[0]["lr"] == pytest.approx(halving(0))
+
+
+def test_what_does_not_fit_is_not_gone_on_with(tmp_path):
+    agent = make(run_dir=tmp_path)
+    agent.learn(64)
+    agent.save(tmp_path)
+    with pytest.raises(CheckpointError, match="the run had 4 environments, now there are 3"):
+        RecurrentPPO.resume(tmp_path, tmaze(3), device="cpu")
+    with pytest.raises(CheckpointError, match=r"observation_space was Multi.* the environment's is Multi"):
+        RecurrentPPO.resume(tmp_path, underground(), device="cpu")
+    with pytest.raises(CheckpointError, match="is a run of RecurrentPPO, not of Imitation"):
+        Imitation.resume(tmp_path, tmaze(), device="cpu")
+    with pytest.raises(CheckpointError, match="wrapped in VecNormalize"):
+        RecurrentPPO.resume(tmp_path, VecNormalize(tmaze(), norm_obs=False), device="cpu")
+    with pytest.raises(ValueError, match="env"):
+        RecurrentPPO.resume(tmp_path, None)
+    longer = as_vec_env(gym.make_vec("memenvs/TMaze-v0", num_envs=4, length=5))
+    with pytest.raises(CheckpointError, match=STATE):
+        RecurrentPPO.resume(tmp_path, longer, device="cpu")
+
+
+# --- saving and loading ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("observations", OBSERVATIONS)
+@pytest.mark.parametrize("actions", ACTIONS)
+def test_spaces_and_weights_come_back(observations, actions, tmp_path):
+    env = dummy(2, observations=observations, actions=actions)
+    agent = make(env, RecurrentPPO, "none", condition_on=["action"])
+    agent.learn(16)
+    agent.save(tmp_path / "run")
+    again = RecurrentPPO.load(tmp_path / "run", device="cpu")
+    assert again.observation_space == agent.observation_space
+    assert again.action_space == agent.action_space
+    assert again.num_timesteps == 16
+    assert_same_weights(weights_of(again), weights_of(agent))
+    seen = agent.get_env().reset()
+    expected, _ = agent.predict(seen, deterministic=True)
+    np.testing.assert_array_equal(again.predict(seen, deterministic=True)[0], expected)
+    again = RecurrentPPO.load(tmp_path / "run", env, device="cpu")
+    again.learn(16)
+
+
+class Wide(CombinedExtractor):
+    """An extractor of a user's."""
+
+    def __init__(self, observation_space, gain=1.0):
+        super().__init__(observation_space)
+        self.gain = gain
+
+    def forward(self, observations):
+        return self.gain * super().forward(observations)
+
+
+class Own(MemoryPolicy):
+    """A policy of a user's."""
+
+
+def test_hyperparameters_come_back(tmp_path):
+    given = {
+        "learning_rate": LinearSchedule(1e-3, 1e-4, 0.5),
+        "memory_learning_rate": FloatSchedule(2e-4),
+        "clip_range": ConstantSchedule(0.3),
+        "clip_range_vf": 0.7,
+        "max_grad_norm": float("inf"),
+        "gamma": np.float32(0.5),
+        "n_epochs": np.int64(3),
+        "condition_on": ["reward"],
+        "target_kl": 0.5,
+        "normalize_advantage": False,
+        "stats_window_size": 7,
+    }
+    policy_kwargs = {
+        "net_arch": {"pi": [4], "vf": (5, 6)},
+        "activation_fn": torch.nn.ReLU,
+        "features_extractor_class": Wide,
+        "features_extractor_kwargs": {"gain": 2.5},
+        "optimizer_class": torch.optim.AdamW,
+        "optimizer_kwargs": {"betas": (0.8, 0.9), "eps": 1e-5},
+        "core": "dnc",
+        "core_kwargs": SMALL["dnc"],
+    }
+    agent = RecurrentPPO(Own, dummy(3), policy_kwargs=policy_kwargs, n_steps=4, seed=3, device="cpu", **given)
+    agent.learn(24)
+    agent.save(tmp_path)
+    again = RecurrentPPO.load(tmp_path, dummy(3), device="cpu")
+    assert type(again.policy) is Own
+    for name in agent.hyperparameters:
+        ours, theirs = getattr(again, name), getattr(agent, name)
+        if callable(theirs):
+            assert [FloatSchedule(ours)(left) for left in (1, 0.7, 0.2)] == [
+                FloatSchedule(theirs)(left) for left in (1, 0.7, 0.2)
+            ]
+        else:
+            assert ours == theirs, name
+    assert type(again.policy.features_extractor) is Wide
+    assert again.policy.features_extractor.gain == 2.5
+    assert isinstance(again.policy.optimizer, torch.optim.AdamW)
+    assert again.policy.optimizer.param_groups[0]["betas"] == (0.8, 0.9)
+    assert [layer.out_features for layer in again.policy.critic if hasattr(layer, "out_features")] == [5, 6]
+    assert_same_weights(weights_of(again), weights_of(agent))
+    again.learn(24)
+
+
+def test_what_cannot_be_saved_is_known_at_once(tmp_path):
+    encoder = {"features_extractor_class": Wide, "features_extractor_kwargs": {"gain": torch.ones(1)}}
+    agent = make(dummy(4, observations="dict"), policy_kwargs=encoder)
+    with pytest.raises(TypeError, match=r"\['features_extractor_kwargs'\]\['gain'\] cannot be saved: Tensor"):
+        agent.save(tmp_path)
+    assert not contents(tmp_path)
+    agent.run_dir = tmp_path
+    with pytest.raises(TypeError, match="cannot be saved"):
+        agent.learn(1000)
+    assert agent.num_timesteps == 0
+
+
+def test_arguments_may_be_changed_while_loading(tmp_path):
+    make(learning_rate=0.1).save(tmp_path)
+    agent = RecurrentPPO.load(tmp_path, tmaze(7), device="cpu", learning_rate=0.25, n_steps=5)
+    assert (agent.learning_rate, agent.n_steps, agent.n_envs) == (0.25, 5, 7)
+    agent.learn(70)
+    assert agent.num_timesteps == 70
+
+
+def test_an_agent_without_environment_can_be_given_one(tmp_path):
+    make().save(tmp_path)
+    agent = RecurrentPPO.load(tmp_path, device="cpu")
+    with pytest.raises(ValueError, match="no environment to learn in"):
+        agent.learn(10)
+    agent.set_env(tmaze())
+    agent.learn(64)
+    assert agent.num_timesteps == 64
+
+
+def test_slots_may_differ_where_no_weight_depends_on_them(tmp_path):
+    make(core="dnc").save(tmp_path)
+    more = {"core": "dnc", "core_kwargs": {**SMALL["dnc"], "slots": 9}}
+    agent = RecurrentPPO.load(tmp_path, tmaze(), device="cpu", policy_kwargs=more)
+    assert agent.policy.initial_state(1).memory.shape[1] == 9
+    agent.learn(32)
+
+
+def test_one_agent_begins_with_anothers_weights(tmp_path):
+    imitation = make(cls=Imitation, oracle_share=0.5)
+    imitation.learn(32)
+    imitation.save(tmp_path)
+    agent = RecurrentPPO.load(tmp_path, tmaze(), device="cpu")
+    assert_same_weights(weights_of(agent), weights_of(imitation))
+    other = make()
+    other.set_parameters(tmp_path)
+    assert_same_weights(weights_of(other), weights_of(imitation))
+    parameters = imitation.get_parameters()
+    third = make(seed=5)
+    third.set_parameters(parameters)
+    assert_same_weights(weights_of(third), weights_of(imitation))
+
+
+def test_the_ending_that_sb3_adds(tmp_path):
+    agent = make()
+    agent.save(tmp_path / "best_model.zip")
+    assert sorted(os.listdir(tmp_path)) == ["best_model"]
+    for path in (tmp_path / "best_model", tmp_path / "best_model.zip", str(tmp_path / "best_model")):
+        RecurrentPPO.load(path, device="cpu")
+    agent.save(tmp_path / "run.v2")
+    assert (tmp_path / "run.v2" / POLICY_JSON).is_file()
+
+
+# --- nothing is unpickled -------------------------------------------------------------------------------------------
+
+
+def test_nothing_is_pickled_or_unpickled(tmp_path, monkeypatch):
+    def forbidden(*_, **__):
+        raise AssertionError("a pickle")
+
+    env, other = underground(), underground()
+    for module, names in (
+        (pickle, ["load", "loads", "dump", "dumps", "Unpickler", "Pickler"]),
+        (torch, ["load", "save"]),
+    ):
+        for name in names:
+            monkeypatch.setattr(module, name, forbidden)
+    agent = make(env, core="dnc", condition_on=["action"], checkpoint_interval=1, run_dir=tmp_path)
+    agent.learn(64)
+    RecurrentPPO.load(tmp_path, device="cpu")
+    agent.set_parameters(tmp_path)
+    RecurrentPPO.resume(tmp_path, other, device="cpu").learn(32, reset_num_timesteps=False)
+
+
+# --- crashes --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("file", range(3))
+def test_a_crash_while_saving_leaves_a_whole_state(file, tmp_path, monkeypatch):
+    agent = make(run_dir=tmp_path, checkpoint_interval=1)
+    agent.learn(32)
+    old, old_state = weights_of(agent), copy.deepcopy(agent.training_state())
+    replace, count = os.replace, 0
+
+    def crash(source, target):
+        nonlocal count
+        count += 1
+        if count > file:
+            raise OSError("the power is gone")
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", crash)
+    with pytest.raises(OSError, match="power"):
+        agent.learn(32, reset_num_timesteps=False)
+    monkeypatch.undo()
+    new = weights_of(agent)
+    loaded = RecurrentPPO.load(tmp_path, device="cpu")
+    assert_same_weights(weights_of(loaded), new if file == 2 else old)
+    resumed = RecurrentPPO.resume(tmp_path, tmaze(), device="cpu")
+    assert_same_weights(weights_of(resumed), old)
+    assert_equal(resumed.training_state(), old_state)
+    assert not list(tmp_path.rglob(".*"))
+
+
+class Spoiled(gym.vector.VectorWrapper):
+    """Rewards become NaN after some steps."""
+
+    def __init__(self, env, after):
+        super().__init__(env)
+        self.remaining = after
+
+    def step(self, actions):
+        observations, rewards, *rest = self.env.step(actions)
+        self.remaining -= 1
+        return observations, rewards * (np.nan if self.remaining < 0 else 1), *rest
+
+
+@pytest.mark.parametrize("cls", [RecurrentPPO, Imitation])
+def test_nan_in_a_loss_stops_and_keeps_the_last_checkpoint(cls, tmp_path):
+    env = gym.make_vec("memenvs/TMaze-v0", num_envs=4, length=3)
+    agent = make(Spoiled(env, after=20), cls, run_dir=tmp_path, checkpoint_interval=1)
+    kept = {}
+
+    def before(now, _):
+        kept.update(weights_of(now["self"]))
+        return True
+
+    names = "policy_gradient_loss and value_loss" if cls is RecurrentPPO else "value_loss"
+    with pytest.raises(FloatingPointError, match=f"{names} is not finite at step 96; the last good.*{tmp_path}"):
+        agent.learn(160, callback=before)
+    assert_same_weights(weights_of(agent), kept)
+    resumed = cls.resume(tmp_path, tmaze(), device="cpu")
+    assert resumed.num_timesteps == 64
+    assert_same_weights(weights_of(resumed), kept)
+    resumed.learn(resumed.remaining_timesteps, reset_num_timesteps=False)
+    assert resumed.num_timesteps == 160
+
+
+def test_a_loss_may_be_infinite_where_its_gradient_is_not():
+    agent = make(max_grad_norm=1.0)
+    before = weights_of(agent)
+    weight = agent.policy.value_net.bias
+    with pytest.raises(FloatingPointError, match="ponder_loss is not finite"):
+        agent.step_optimizer({"value_loss": weight.sum(), "ponder_loss": weight.sum() + torch.inf})
+    with pytest.raises(FloatingPointError, match="the norm of the gradient is not finite"):
+        agent.step_optimizer({"value_loss": (weight - weight.detach()).abs().pow(0.5).sum()})
+    assert_same_weights(weights_of(agent), before)
+
+
+# --- files that cannot be used --------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def good(tmp_path_factory):
+    """A good run folder; copy it before it is spoiled."""
+    folder = tmp_path_factory.mktemp("runs") / "good"
+    agent = make(policy_kwargs={"core_kwargs": {"hidden_size": 4}}, run_dir=folder, checkpoint_interval=1)
+    agent.learn(64)
+    return folder
+
+
+@pytest.fixture
+def spoiled(good, tmp_path):
+    """A copy of the good one."""
+    shutil.copytree(good, tmp_path / "run")
+    return tmp_path / "run"
+
+
+def assert_refused(folder, name, load=True, resume=True):
+    """By load and resume, with an error that names the file; nothing is changed by the attempt."""
+    before, agent = contents(folder), make(policy_kwargs={"core_kwargs": {"hidden_size": 4}})
+    ours = weights_of(agent)
+    if load:
+        with pytest.raises(CheckpointError, match=name):
+            RecurrentPPO.load(folder, device="cpu")
+        if name == WEIGHTS:
+            with pytest.raises(CheckpointError, match=name):
+                agent.set_parameters(folder)
+    if resume:
+        with pytest.raises(CheckpointError, match=name):
+            RecurrentPPO.resume(folder, tmaze(), device="cpu")
+    assert_same_weights(weights_of(agent), ours)
+    assert contents(folder) == before
+
+
+USED_BY = {POLICY_JSON: (True, True), WEIGHTS: (True, False), STATE: (False, True)}
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_truncated_files(name, spoiled):
+    file = spoiled / name
+    whole = file.read_bytes()
+    for length in sorted({0, 1, 7, 8, 9, len(whole) // 3, len(whole) // 2, len(whole) - 9, len(whole) - 3}):
+        file.write_bytes(whole[:length])
+        assert_refused(spoiled, name, *USED_BY[name])
+
+
+@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize(
+    "content", [pickle.dumps(Bomb()), b"\x00" * 1000, b"[]", b"null", b"\xff\xd8\xff\xe0 a picture"]
+)
+def test_foreign_files(name, content, spoiled):
+    (spoiled / name).write_bytes(content)
+    assert_refused(spoiled, name, *USED_BY[name])
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_missing_files(name, spoiled):
+    (spoiled / name).unlink()
+    assert_refused(spoiled, f"{name} does not exist", *USED_BY[name])
+    (spoiled / name).mkdir()
+    assert_refused(spoiled, name, *USED_BY[name])
+
+
+def test_missing_folders(tmp_path):
+    for attempt in (RecurrentPPO.load, lambda path: RecurrentPPO.resume(path, tmaze())):
+        with pytest.raises(CheckpointError, match=f"no run folder {tmp_path / 'nowhere'}"):
+            attempt(tmp_path / "nowhere")
+    (tmp_path / "model.zip").write_bytes(b"PK")
+    with pytest.raises(CheckpointError, match="no run folder"):
+        RecurrentPPO.load(tmp_path / "model.zip")
+
+
+def spoil(change):
+    """The weights of a folder, changed."""
+
+    def spoiling(folder, name):
+        weights = load_file(folder / name)
+        change(weights)
+        save_file(weights, folder / name)
+
+    return spoiling
+
+
+SPOILED_WEIGHTS = {
+    "missing": (lambda w: w.pop("value_net.bias"), r"value_net.bias is missing, in the policy it is \(1,\)"),
+    "unknown": (lambda w: w.update(more=torch.ones(2)), r"more is \(2,\), in the policy it is missing"),
+    "other shape": (
+        lambda w: w.update({"value_net.bias": torch.ones(2)}),
+        r"bias is \(2,\), in the policy it is \(1,\)",
+    ),
+    "scalar": (lambda w: w.update({"value_net.bias": torch.tensor(1.0)}), r"bias is \(\), in the policy it is \(1,\)"),
+}
+
+
+@pytest.mark.parametrize("kind", SPOILED_WEIGHTS)
+def test_weights_that_are_not_the_policys(kind, spoiled):
+    change, message = SPOILED_WEIGHTS[kind]
+    spoil(change)(spoiled, WEIGHTS)
+    assert_refused(spoiled, f"{WEIGHTS}: the weight .*{message}", resume=False)
+
+
+LAMBDA = {"not_saved": "<function at 0x7f>"}
+DESCRIPTIONS = {
+    "newer": ({"format": 2}, "has format 2, this memagents reads up to 1"),
+    "no format": ({"format": None}, "names no format"),
+    "no spaces": ({"observation_space": None}, "lacks 'observation_space'"),
+    "strange space": ({"action_space": {"type": "Text"}}, "no agent can be made of it"),
+    "huge space": (
+        {"observation_space": {"type": "MultiBinary", "dtype": "int8", "n": [10**15]}},
+        "no agent can be made of it|observation_space was",
+    ),
+    "unknown core": ({"policy_kwargs": {"core": "brain"}}, "there is no core 'brain'; there are: "),
+    "core no name": ({"policy_kwargs": {"core": 3}}, "core must be a name"),
+    "core to import": ({"policy_kwargs": {"core": "antigravity:core"}}, "'antigravity:core'; import antigravity first"),
+    "unknown parameter": ({"policy_kwargs": {"core_kwargs": {"size": 3}}}, "has no parameter 'size'"),
+    "strange argument": ({"policy_kwargs": {"colour": "red"}}, "colour"),
+    "policy_kwargs a list": ({"policy_kwargs": [1]}, "lacks 'policy_kwargs'"),
+    "out of range": ({"hyperparameters": {"n_steps": -5}}, "n_steps must be a positive integer, not -5"),
+    "a word": ({"hyperparameters": {"gamma": "high"}}, "gamma must be a number"),
+    "counter a word": ({"num_timesteps": "many"}, "lacks 'num_timesteps'"),
+    "counter a truth": ({"n_envs": True}, "lacks 'n_envs'"),
+    "schedule": ({"hyperparameters": {"learning_rate": {"linear_schedule": [1]}}}, "no agent can be made of it"),
+    "function": ({"hyperparameters": {"clip_range": LAMBDA}}, "clip_range was <function at 0x7f>, which no file"),
+    "class not imported": (
+        {"policy_kwargs": {"activation_fn": {"class": "antigravity:fly"}}},
+        r"policy_kwargs\['activation_fn'\] is the class antigravity:fly; import its module first",
+    ),
+    "function as a class": ({"policy_kwargs": {"activation_fn": {"class": "os:system"}}}, "os:system, no torch module"),
+    "another class": ({"policy_class": {"class": "subprocess:Popen"}}, "subprocess:Popen, no torch module"),
+    "class a number": ({"policy_class": {"class": 3}}, "no agent can be made of it"),
+}
+
+
+@pytest.mark.parametrize("kind", DESCRIPTIONS)
+def test_descriptions_that_are_not_of_an_agent(kind, spoiled):
+    changes, message = DESCRIPTIONS[kind]
+    description = json.loads((spoiled / POLICY_JSON).read_text())
+    (spoiled / POLICY_JSON).write_text(json.dumps({**description, **changes}))
+    assert_refused(spoiled, f"{POLICY_JSON}.*({message})")
+    assert "antigravity" not in sys.modules
+
+
+def test_a_file_runs_nothing(spoiled, tmp_path):
+    """Any class called with arguments of the file's choice could run programs: subprocess.Popen is one."""
+    description = json.loads((spoiled / POLICY_JSON).read_text())
+    description["observation_space"] = space_to_json(
+        spaces.Dict({"-c": spaces.Discrete(2), f"touch {tmp_path}/harm": spaces.Discrete(2)})
+    )
+    description["policy_kwargs"] = {
+        "features_extractor_class": {"class": "subprocess:Popen"},
+        "features_extractor_kwargs": {"executable": "/bin/sh"},
+    }
+    (spoiled / POLICY_JSON).write_text(json.dumps(description))
+    with pytest.raises(CheckpointError, match="Popen, no torch module or optimiser"):
+        RecurrentPPO.load(spoiled, device="cpu")
+    assert not (tmp_path / "harm").exists()
+
+
+def test_other_spaces(good):
+    for env in (underground(), dummy(2)):
+        with pytest.raises(CheckpointError, match=rf"{POLICY_JSON}: observation_space was .* the environment's is "):
+            RecurrentPPO.load(good, env, device="cpu")
+
+
+def test_a_state_of_another_kind(spoiled, tmp_path):
+    """State and description are of different agents."""
+    other = make(policy_kwargs={"core_kwargs": {"hidden_size": 5}})
+    other.learn(32)
+    other.save(tmp_path / "other")
+    shutil.copy(tmp_path / "other" / STATE, spoiled / STATE)
+    assert_refused(spoiled, f"{STATE}: the weight", load=False)
+
+
+def test_cores_of_a_users_own(tmp_path):
+    @register_core("own_gru")
+    class OwnGRU(GRU):
+        pass
+
+    agent = make(policy_kwargs={"core": "own_gru"})
+    agent.save(tmp_path)
+    assert type(RecurrentPPO.load(tmp_path, device="cpu").policy.core) is OwnGRU
+    agent = make(policy_kwargs={"core": f"{__name__}:own_gru"})
+    agent.save(tmp_path)
+    assert type(RecurrentPPO.load(tmp_path, device="cpu").policy.core) is OwnGRU
+
+
+def test_more_slots_than_in_training(tmp_path):
+    """A DNC of more slots acts alike while the memory is not full: what is free holds nothing."""
+    env = tmaze(4)
+    small = {"slots": 8, "width": 6, "read_heads": 1, "controller_size": 8}
+    agent = RecurrentPPO("MlpPolicy", env, policy_kwargs={"core": "dnc", "core_kwargs": small}, seed=0, device="cpu")
+    agent.save(tmp_path / "dnc")
+    more = RecurrentPPO.load(tmp_path / "dnc", env, device="cpu", slots=20)
+    assert more.policy.core.slots == 20
+    assert more.policy_kwargs["core_kwargs"]["slots"] == 20
+    for (name, ours), theirs in zip(more.policy.state_dict().items(), agent.policy.state_dict().values(), strict=True):
+        assert torch.equal(ours, theirs), name
+    assert RecurrentPPO.load(tmp_path / "dnc", env, device="cpu").policy.core.slots == 8
+    with pytest.raises(ValueError, match="slots must be a positive integer, not 0"):
+        RecurrentPPO.load(tmp_path / "dnc", env, device="cpu", slots=0)
+    for core, message in (("gru", "slots: the core 'gru' of .* has none"), ("rmc", "in the policy it is")):
+        RecurrentPPO("MlpPolicy", env, policy_kwargs={"core": core}, device="cpu").save(tmp_path / core)
+        with pytest.raises(ValueError, match=message):
+            RecurrentPPO.load(tmp_path / core, env, device="cpu", slots=20)
