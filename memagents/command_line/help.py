@@ -24,7 +24,7 @@ def short_help(kind: type[TrainSettings], command: str) -> str:
     :param kind: the settings' class; its ``common`` names those shown first
     :param command: what a person types before the settings
     """
-    about = (kind.__doc__ or "").strip().splitlines()[0]
+    about = textwrap.fill((kind.__doc__ or "").strip().splitlines()[0], _WIDTH)
     described, defaults = descriptions(kind), kind()
     lines = [f"usage: {command} [--recipe NAME] [--setting value …]", "", about, "", "common settings:"]
     common = [*kind.common, *(name for name in ("resume",) if name not in kind.common)]
@@ -36,7 +36,8 @@ def short_help(kind: type[TrainSettings], command: str) -> str:
     for group, names in _grouped(kind).items():
         shown = " ".join(_option(name) for name in names if name not in common)
         if shown:
-            lines += textwrap.wrap(f"{group}: {shown}", _WIDTH, initial_indent="  ", subsequent_indent="    ")
+            words = f"{group}: {shown}"
+            lines += textwrap.wrap(words, _WIDTH, initial_indent="  ", subsequent_indent="    ", break_on_hyphens=False)
     return "\n".join(lines)
 
 

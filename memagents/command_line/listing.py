@@ -46,8 +46,8 @@ def runs() -> Iterator[tuple[str, str]]:
 
     for folder in layout.runs_in(layout.RUNS):
         description = read_description(folder)
-        core = description["policy_kwargs"].get("core", "lstm")
-        yield str(folder), f"{description['algorithm']}, {core}, {description['num_timesteps']:,} steps"
+        words = [description["algorithm"], description["policy_kwargs"].get("core")]
+        yield str(folder), ", ".join([*filter(None, words), f"{description['num_timesteps']:,} steps"])
 
 
 KINDS: dict[str, Callable[[], Iterator[tuple[str, str]]]] = {

@@ -88,10 +88,10 @@ def test_the_table_is_made_of_the_runs_there_are(tmp_path):
     page = tmp_path / "page.md"
     page.write_text("before\n<!-- table her -->\nold\n<!-- end of her -->\nafter\n")
     told = {"run_dir": tmp_path / "runs", "document": page, "episodes": 20}
-    SCRIPT["main"](SCRIPT["Settings"](steps=1200, seeds=(0, 1), replays=("HindsightReplay",), **told))
+    SCRIPT["main"](SCRIPT["HindsightSettings"](steps=1200, seeds=(0, 1), replays=("HindsightReplay",), **told))
     first = tmp_path / "runs/HindsightReplay-0.json"
     before = first.stat().st_mtime_ns
-    SCRIPT["main"](SCRIPT["Settings"](steps=1200, seeds=(0,), replays=("HindsightReplay", "none"), **told))
+    SCRIPT["main"](SCRIPT["HindsightSettings"](steps=1200, seeds=(0,), replays=("HindsightReplay", "none"), **told))
     assert first.stat().st_mtime_ns == before, "what is finished is not made again"
     rates = [read_json(tmp_path / f"runs/HindsightReplay-{seed}.json")["success"] for seed in (0, 1)]
     mean, low, high = mean_interval(np.array(rates))
@@ -100,12 +100,12 @@ def test_the_table_is_made_of_the_runs_there_are(tmp_path):
     assert f"| {mean:.2f} ({low:.2f} to {high:.2f}) | {rates[0]:.2f}, {rates[1]:.2f} | 1,200 | " in text
     write_json(first, {**read_json(first), "steps": 77})
     with pytest.raises(ValueError, match="steps must be those of the runs that are there already, 77"):
-        SCRIPT["main"](SCRIPT["Settings"](steps=1200, seeds=(0,), replays=(), **told))
+        SCRIPT["main"](SCRIPT["HindsightSettings"](steps=1200, seeds=(0,), replays=(), **told))
 
 
 def test_mistakes_are_told(tmp_path):
     with pytest.raises(ValueError, match="replays must be of HindsightReplay, HerReplayBuffer, none, not 'her'"):
-        SCRIPT["main"](SCRIPT["Settings"](replays=("her",), run_dir=tmp_path))
+        SCRIPT["main"](SCRIPT["HindsightSettings"](replays=("her",), run_dir=tmp_path))
 
 
 def test_the_page_has_the_marks_and_a_table():

@@ -1,14 +1,17 @@
 """Settings from recipes, command lines and runs."""
 
+import re
+
 import pytest
 import yaml
 
 from memagents import CheckpointError
+from memagents.experiments.catalogue import ALGORITHMS
 from memagents.experiments.configuration import RECIPES, command_line, of_recipe, of_run, write_config
 from memagents.experiments.lessons import make_curriculum
 from memagents.experiments.settings import ImitationSettings, Lesson, PPOSettings
 from memagents.experiments.training import make_agent
-from tests.support.trainings import KINDS, SMALL
+from tests.support.trainings import SMALL
 
 
 @pytest.fixture
@@ -72,8 +75,9 @@ def test_an_unknown_recipe_lists_those_there_are():
 def test_the_recipes_that_come_along_can_begin(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for path in RECIPES.glob("*.yaml"):
-        kind = next(kind for kind, (_, script) in KINDS.items() if script in path.read_text())
-        settings = of_recipe(kind, path.stem)
+        name, recipe = re.findall(r"memagents train (\w+) --recipe (\w+)", path.read_text())[0]
+        assert recipe == path.stem
+        settings = of_recipe(ALGORITHMS[name].settings, recipe)
         agent = make_agent(settings, make_curriculum(settings))
         assert agent.n_envs == settings.n_envs and agent.run_dir.is_dir()
 

@@ -8,17 +8,18 @@ import pytest
 from memagents import RecurrentPPO
 from memagents.algorithms.algorithm import MemoryAlgorithm
 from memagents.environments.make import make_env
+from memagents.experiments.catalogue import ALGORITHMS
 from memagents.experiments.configuration import command_line
 from memagents.experiments.settings import (
     PPOSettings,
     parse_pairs,
 )
-from tests.support.trainings import KINDS, SMALL
+from tests.support.trainings import SMALL
 
 
-@pytest.mark.parametrize("settings", KINDS)
-def test_settings_are_the_algorithms_own_arguments_and_defaults(settings):
-    defaults, algorithm = {}, KINDS[settings][0]
+@pytest.mark.parametrize("name", ALGORITHMS)
+def test_settings_are_the_algorithms_own_arguments_and_defaults(name):
+    settings, algorithm, defaults = ALGORITHMS[name].settings, ALGORITHMS[name].load(), {}
     for cls in algorithm.__mro__[::-1]:
         if issubclass(cls, MemoryAlgorithm):
             defaults |= {p.name: p.default for p in inspect.signature(cls.__init__).parameters.values()}
@@ -31,7 +32,7 @@ def test_settings_are_the_algorithms_own_arguments_and_defaults(settings):
 
 
 def test_every_setting_is_documented(capsys):
-    for cls in KINDS:
+    for cls in (entry.settings for entry in ALGORITHMS.values()):
         with pytest.raises(SystemExit) as stop:
             command_line(cls, ["--help"])
         assert stop.value.code == 0
