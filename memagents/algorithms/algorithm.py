@@ -1,4 +1,4 @@
-"""What every agent here shares: the learning loop, the optimiser, logs, run folders, exact resume.
+"""Base of all agents: the learning loop, the optimiser, logs, run folders, exact resume.
 
 An agent subclasses :class:`MemoryAlgorithm` and defines ``collect`` (some steps of the environments) and ``train``
 (what is learned after them), in turn. Those that learn from windows begin with
@@ -65,7 +65,7 @@ class MemoryAlgorithm(SavedAlgorithm):
         *("learning_rate", "memory_learning_rate", "gamma", "max_grad_norm", "condition_on"),
         *("checkpoint_interval", "stats_window_size", "seed"),
     )
-    tells_accuracy: ClassVar[bool] = False  # whether ``recent_accuracies`` is filled
+    reports_accuracy: ClassVar[bool] = False  # whether ``recent_accuracies`` is filled
     policy: CorePolicy
     env: VecEnv
 
@@ -230,7 +230,7 @@ class MemoryAlgorithm(SavedAlgorithm):
 
     @property
     def remaining_timesteps(self) -> int:
-        """How many steps of the last ``learn`` are still to be made; of an interrupted run after ``resume``."""
+        """Number of steps that the last ``learn``, or after ``resume`` the interrupted run, has still to make."""
         return max(0, self._total_timesteps - self.num_timesteps)
 
     def _setup_learn(
@@ -275,9 +275,9 @@ class MemoryAlgorithm(SavedAlgorithm):
         :raises FloatingPointError: naming the quantity; the weights stay as they were
         """
         gradients, length = self.gradients(losses, self.loss_weights())
-        told = look({**losses, "gradient_norm": length})
-        norm = told.pop("gradient_norm")
-        self.descend(gradients, told, norm)
+        figures = look({**losses, "gradient_norm": length})
+        norm = figures.pop("gradient_norm")
+        self.descend(gradients, figures, norm)
         return norm
 
     def gradients(
@@ -316,11 +316,11 @@ class MemoryAlgorithm(SavedAlgorithm):
         return FloatingPointError(f"{' and '.join(names)} is not finite at step {self.num_timesteps}{kept}")
 
     def loss_weights(self) -> dict[str, float]:
-        """Of those losses that are not simply added."""
+        """Return the weights of those losses that are not simply added."""
         return {}
 
     def _set_learning_rates(self) -> None:
-        """Each group of parameters at the rate of its own schedule."""
+        """Set the learning rate of each group of parameters by its own schedule."""
         progress = self._current_progress_remaining
         rates = {"policy": self.lr_schedule(progress), "memory": self.memory_lr_schedule(progress)}
         for group in self.policy.optimizer.param_groups:
@@ -344,12 +344,12 @@ class MemoryAlgorithm(SavedAlgorithm):
             self._episode_num += 1
 
     def record_means(self, figures: dict[str, list[float]]) -> None:
-        """Log the mean of what each minibatch of a window told."""
+        """Log the means of the figures that the minibatches of a window reported."""
         for name, values in figures.items():
             self.logger.record(f"train/{name}", float(np.mean(values)))
 
     def recent_figures(self) -> dict[str, str]:
-        """How the agent does of late, in a few words for a progress bar."""
+        """Return how the agent has done of late, in a few words for a progress bar."""
         figures = {}
         if self.ep_info_buffer:
             figures["return"] = f"{safe_mean([episode['r'] for episode in self.ep_info_buffer]):.2f}"

@@ -50,7 +50,7 @@ class GraphedFunction:
         self._recordings: dict[Any, Recording] = {}
 
     def __call__(self, *arguments: Any) -> Any:
-        """What the function gives for the arguments; on CUDA the next call of the same shapes writes over it."""
+        """Return the function's result; on CUDA the next call of the same shapes writes over it."""
         if self.device.type != self.device_type:
             return self.function(*arguments)
         leaves, structure = tree_flatten(arguments)

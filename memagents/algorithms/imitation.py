@@ -41,7 +41,7 @@ class Imitation(WindowAlgorithm):
     """
 
     hyperparameters: ClassVar[tuple[str, ...]] = (*WindowAlgorithm.hyperparameters, "oracle_share", "whole_episodes")
-    tells_accuracy: ClassVar[bool] = True
+    reports_accuracy: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -66,7 +66,7 @@ class Imitation(WindowAlgorithm):
             raise ValueError("imitation needs Discrete, MultiDiscrete or MultiBinary actions, not Box")
 
     def collect(self, callback: BaseCallback) -> bool:
-        """As :meth:`WindowAlgorithm.collect`, with the oracle's share as it is at the window's beginning."""
+        """Fill the window, with the oracle's share as it is at the window's beginning."""
         self._share = in_range("oracle_share", FloatSchedule(self.oracle_share)(self._current_progress_remaining), 0, 1)
         if self.whole_episodes:
             self.begin_episodes()
@@ -85,8 +85,8 @@ class Imitation(WindowAlgorithm):
             return Acted(oracle, None, state)
         acted = super().choose(observations, state, t)
         follow = torch.rand(len(labels), device=self.device) < self._share
-        told = (follow & decided(labels, 1)).view(-1, *(1,) * (labels.dim() - 1))
-        return acted._replace(actions=torch.where(told, oracle.to(acted.actions.dtype), acted.actions))
+        follows = (follow & decided(labels, 1)).view(-1, *(1,) * (labels.dim() - 1))
+        return acted._replace(actions=torch.where(follows, oracle.to(acted.actions.dtype), acted.actions))
 
     def appraise(self, window: Window) -> None:
         if self._share < 1:
@@ -120,7 +120,7 @@ class Imitation(WindowAlgorithm):
             self.logger.record("train/bits_per_sequence", counts["bits"] / counts["sequences"])
 
     def recent_figures(self) -> dict[str, str]:
-        """How often the policy would do as the oracle does; success and return are in part the oracle's own."""
+        """Return how often the policy agrees with the oracle; success and return are in part the oracle's own."""
         return {"as the oracle": f"{np.mean(self.recent_accuracies):.0%}"} if self.recent_accuracies else {}
 
     def _update(self, batch: Minibatch, cloning: bool, log: dict[str, list[float]]) -> State:
@@ -170,7 +170,7 @@ class Imitation(WindowAlgorithm):
 
 
 def decided(labels: Tensor, leading: int) -> Tensor:
-    """Where the oracle said anything but −1.
+    """Return where the oracle said anything but −1.
 
     :param labels: with so many leading dimensions, and those of an action
     :return: booleans of the leading dimensions

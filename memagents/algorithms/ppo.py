@@ -24,7 +24,7 @@ KL_TOLERANCE = 1.5  # times ``target_kl``, as in OpenAI's Spinning Up and Stable
 
 
 class Update(NamedTuple):
-    """What a minibatch gives: for each parameter its clipped gradient, None where it has no part; else scalars."""
+    """Result of a minibatch: for each parameter its clipped gradient, None where it has no part; else scalars."""
 
     gradients: list[Tensor | None]
     losses: dict[str, Tensor]
@@ -104,14 +104,14 @@ class RecurrentPPO(WindowAlgorithm):
             divergences = []
             for batch in window.minibatches(self.minibatch_count()):
                 update = self._updating(batch, clip, clip_vf, weights)
-                told = look({**update.losses, **update.figures, "gradient_norm": update.norm})
-                norm = told.pop("gradient_norm")
-                for name, value in told.items():
+                figures = look({**update.losses, **update.figures, "gradient_norm": update.norm})
+                norm = figures.pop("gradient_norm")
+                for name, value in figures.items():
                     log[name].append(value)
-                divergences.append(told["approx_kl"])
+                divergences.append(figures["approx_kl"])
                 if self._too_far(divergences[-1]):
                     break
-                self.descend(update.gradients, {name: told[name] for name in update.losses}, norm)
+                self.descend(update.gradients, {name: figures[name] for name in update.losses}, norm)
                 log["gradient_norm"].append(norm)
             self._n_updates += 1
             if self._too_far(divergences[-1]):
@@ -124,7 +124,7 @@ class RecurrentPPO(WindowAlgorithm):
             self.logger.record("train/std", self.policy.log_std.exp().mean().item())
 
     def _too_far(self, divergence: float) -> bool:
-        """Whether the policy has moved so far from the one that acted that the window's epochs end."""
+        """Return whether the policy has moved so far from the one that acted that the window's epochs end."""
         return self.target_kl is not None and divergence > KL_TOLERANCE * self.target_kl
 
     def _clip_range(self, schedule: float | Schedule) -> Tensor:
@@ -142,7 +142,7 @@ class RecurrentPPO(WindowAlgorithm):
     def _losses(
         self, batch: Minibatch, evaluated: Evaluated, clip: Tensor, clip_vf: Tensor | None
     ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """The losses of a minibatch and what else is told of it, scalars."""
+        """Return the losses of a minibatch and the figures that are logged beside them, scalars."""
         log_ratio = evaluated.log_probs - batch.log_probs
         ratio = log_ratio.exp()
         surrogate = torch.min(batch.advantages * ratio, batch.advantages * ratio.clamp(1 - clip, 1 + clip))

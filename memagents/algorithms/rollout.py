@@ -17,8 +17,8 @@ from memagents.cores.core import State, select_rows
 from memagents.policies.encoding import Observations, map_observations, stack_observations
 
 
-class Told(NamedTuple):
-    """What the environments tell of T steps of B of them, kept beside them until the window is full; all (T, B)."""
+class StepResults(NamedTuple):
+    """Results of T steps of B environments, kept on their side until the window is full; all (T, B)."""
 
     rewards: np.ndarray
     ends: np.ndarray
@@ -65,7 +65,7 @@ class Window:
 
         self.rewards, self.values, self.log_probs, self.bootstrap = (zeros(dtype) for _ in range(4))
         self.starts, self.ends, self.decisions = (zeros(torch.bool) for _ in range(3))
-        self.told = Told(np.zeros((steps, rows)), *(np.zeros((steps, rows), dtype=bool) for _ in range(2)))
+        self.results = StepResults(np.zeros((steps, rows)), *(np.zeros((steps, rows), dtype=bool) for _ in range(2)))
         self.outputs = torch.zeros((steps, rows, output_size), dtype=dtype, device=device)
         # The oracle's actions, −1 where none matters; filled by imitation alone.
         self.labels = torch.full(shape, -1, dtype=torch.int64, device=device)
@@ -84,9 +84,9 @@ class Window:
             self.observations[t].copy_(torch.from_numpy(np.ascontiguousarray(observations)))
         return self.observation(t)
 
-    def take_told(self) -> None:
-        """Bring what the environments told to the device, for all steps at once."""
-        for name, values in self.told._asdict().items():
+    def take_results(self) -> None:
+        """Bring the environments' results to the device, for all steps at once."""
+        for name, values in self.results._asdict().items():
             getattr(self, name).copy_(torch.from_numpy(values))
 
     def compute_returns(self, last_values: Tensor, gamma: float, gae_lambda: float) -> None:
@@ -103,7 +103,7 @@ class Window:
             yield self.minibatch(rows)
 
     def minibatch(self, rows: Tensor) -> Minibatch:
-        """Some of the environments (by their numbers), with their whole window."""
+        """Return the minibatch of some environments, by their numbers, with their whole window."""
         observations = map_observations(lambda values: values.index_select(1, rows), self.observations)
         others = (getattr(self, name).index_select(1, rows) for name in Minibatch._fields[3:])
         return Minibatch(rows, observations, select_rows(self.initial_state, rows), *others)
@@ -137,7 +137,7 @@ def advantages(
 
 
 class Minibatch(NamedTuple):
-    """Some environments of a window: their numbers, the state before it (rows, ...), all else (T, rows, ...)."""
+    """Minibatch of a window: numbers of environments, the state before it (rows, ...), all else (T, rows, ...)."""
 
     rows: Tensor
     observations: Observations
@@ -168,10 +168,10 @@ class CutEpisodes(NamedTuple):
 
 
 def cut_episodes(t: int, dones: np.ndarray, infos: list[dict[str, Any]], state: State) -> list[CutEpisodes]:
-    """The episodes cut at step t, as a list of none or one.
+    """Return the episodes cut at step t, as a list of none or one.
 
     :param dones: which episodes ended, (B,)
-    :param infos: what the step told of each environment, B dicts
+    :param infos: infos of the step, B dicts
     :param state: of the core after the step, leaves (B, ...)
     """
     rows = np.array([i for i in np.flatnonzero(dones) if infos[i].get("TimeLimit.truncated", False)], dtype=np.int64)

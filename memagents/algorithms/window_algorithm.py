@@ -92,7 +92,7 @@ class WindowAlgorithm(MemoryAlgorithm):
             return self._collect(callback)
 
     def _collect(self, callback: BaseCallback) -> bool:
-        window, told, env = self._window, self._window.told, self.env
+        window, results, env = self._window, self._window.results, self.env
         self.policy.set_training_mode(False)
         window.initial_state = map_state(torch.clone, self._state)  # acting may write over it
         window.bootstrap.zero_()
@@ -100,7 +100,7 @@ class WindowAlgorithm(MemoryAlgorithm):
         callback.on_rollout_start()
         for t in range(self.n_steps):
             window.starts[t].copy_(torch.as_tensor(self._last_episode_starts))
-            told.decisions[t] = self._decisions
+            results.decisions[t] = self._decisions
             # As while learning, or what is dropped at random would differ; a callback may have called predict.
             if not self.policy.core.training:
                 self.policy.core.train()
@@ -110,7 +110,7 @@ class WindowAlgorithm(MemoryAlgorithm):
             if acted.outputs is not None:
                 window.outputs[t] = acted.outputs
             new_obs, rewards, dones, infos = env.step(self.policy.to_env_actions(acted.actions))
-            told.rewards[t], told.ends[t] = rewards, dones
+            results.rewards[t], results.ends[t] = rewards, dones
             if dones.any():
                 cut.extend(cut_episodes(t, dones, infos, acted.state))
                 self._update_info_buffer([infos[i] for i in np.flatnonzero(dones)])
@@ -121,7 +121,7 @@ class WindowAlgorithm(MemoryAlgorithm):
             callback.update_locals(locals())
             if not callback.on_step():
                 return False
-        window.take_told()
+        window.take_results()
         self.appraise(window)
         self._bootstrap(window, cut)
         callback.update_locals(locals())
@@ -134,7 +134,7 @@ class WindowAlgorithm(MemoryAlgorithm):
 
     @torch.no_grad()
     def appraise(self, window: Window) -> None:
-        """What actor and critic say of the window's steps, now that it is full."""
+        """Fill in values and log-probabilities of the window's steps, now that it is full."""
         window.values, window.log_probs, _ = self.policy.appraise(window.outputs, window.actions)
 
     def train(self) -> None:

@@ -79,7 +79,7 @@ def check_conditions(condition_on: Sequence[str]) -> tuple[str, ...]:
 
 
 def _action_code_space(space: spaces.Space) -> spaces.Box:
-    """Where an action's code lives: one-hot (concatenated) for discrete actions, the action itself otherwise."""
+    """Return the space of an action's code: one-hot (concatenated) if it is discrete, else the action itself."""
     if isinstance(space, spaces.Discrete):
         return spaces.Box(0, 1, (int(space.n),), np.uint8)
     if isinstance(space, spaces.MultiDiscrete):

@@ -61,10 +61,10 @@ class JoinedVecEnv(VecEnv):
         return _joined(observations), np.concatenate(rewards), np.concatenate(dones), rows
 
     def _note(self, infos: Sequence[Any], dones: Sequence[Any]) -> None:
-        """What is told of the observations just returned beside themselves."""
+        """Note what belongs to the observations just returned: infos of resets, and where actions matter."""
         self.reset_infos = [info for part in self.parts for info in part.reset_infos]
-        told = zip(self.parts, infos, dones, strict=True)
-        self.decision = np.concatenate([decision_mask(part, info, done) for part, info, done in told])
+        parts = zip(self.parts, infos, dones, strict=True)
+        self.decision = np.concatenate([decision_mask(part, info, done) for part, info, done in parts])
 
     def oracle(self) -> np.ndarray:
         """The best action of every environment; −1 where it does not matter."""
@@ -75,7 +75,7 @@ class JoinedVecEnv(VecEnv):
         return np.concatenate([part.random_walk(rng) for part in self.parts])  # type: ignore[attr-defined]
 
     def snapshot(self) -> dict[str, Any] | None:
-        """All of the state of all parts; None if one of them offers none."""
+        """Return the whole state of all parts; None if one of them offers none."""
         parts = [snapshot_env(part) for part in self.parts]
         return {"parts": parts, "decision": self.decision.copy()} if all(saved["base"] for saved in parts) else None
 

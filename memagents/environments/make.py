@@ -91,7 +91,7 @@ def _without_text(env: gym.Env) -> gym.Env:
 
 
 def has_split(env_id: str, **kwargs: Any) -> bool:
-    """Whether the levels of an environment with these parameters are divided into ``train`` and ``test``.
+    """Return whether the levels of an environment with these parameters are divided into ``train`` and ``test``.
 
     :raises ValueError: if it cannot be made at all
     """
@@ -110,7 +110,7 @@ def has_split(env_id: str, **kwargs: Any) -> bool:
 
 
 def find_spec(env_id: str) -> EnvSpec:
-    """What gymnasium knows of an id.
+    """Look an id up in Gymnasium's registry.
 
     :raises ValueError: if there is none; the message lists what memenvs has, and what is spelled alike
     """
@@ -150,7 +150,7 @@ def _parameters(creator: Any) -> list[str] | None:
 
 
 def _is_batched(spec: EnvSpec) -> bool:
-    """Whether an id has a batched implementation that SB3's way of resetting, within the step, allows."""
+    """Return whether an id has a batched implementation that resets within the step, as SB3 does."""
     if spec.vector_entry_point is None or spec.additional_wrappers:
         return False
     metadata = getattr(_creator(spec.vector_entry_point), "metadata", {})
@@ -158,7 +158,7 @@ def _is_batched(spec: EnvSpec) -> bool:
 
 
 def _creator(entry_point: Any) -> Any:
-    """What an entry point stands for: a class or a function."""
+    """Return the class or function that an entry point stands for."""
     return load_env_creator(entry_point) if isinstance(entry_point, str) else entry_point
 
 

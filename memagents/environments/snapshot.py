@@ -58,7 +58,7 @@ def restore_env(env: VecEnv, snapshot: dict[str, Any]) -> bool:
 
 
 def _wrapper_state(env: VecEnvWrapper) -> dict[str, Any] | None:
-    """What a wrapper itself remembers; None if that is not known."""
+    """Return what a wrapper itself remembers; None if that is not known."""
     if hasattr(type(env), "snapshot"):
         return env.snapshot()
     kinds = [kind for kind in _WRAPPER_STATE if isinstance(env, kind)]
@@ -100,5 +100,5 @@ def _running_statistics(env: VecNormalize) -> dict[str, Any]:
 
 
 def _offers(env: VecEnv, name: str) -> bool:
-    """Whether the environment under an adapter has a method of that name."""
+    """Return whether the environment under an adapter has a method of that name."""
     return hasattr(env.vector.unwrapped, name) if isinstance(env, GymnasiumVecEnv) else hasattr(env, name)

@@ -1,4 +1,4 @@
-"""Which Gymnasium spaces the agents know, and these as plain JSON, so that a saved policy needs no pickle."""
+"""Gymnasium spaces that the agents know, as plain JSON, so that a saved policy needs no pickle."""
 
 from __future__ import annotations
 

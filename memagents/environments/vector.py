@@ -46,7 +46,9 @@ class GymnasiumVecEnv(VecEnv):
         self.same_step = AutoresetMode(mode) == AutoresetMode.SAME_STEP
         self.render_mode = env.render_mode
         super().__init__(env.num_envs, env.single_observation_space, env.single_action_space)
-        self.decision: np.ndarray | None = None  # (num_envs,) for the observation last returned, where it is told
+        self.decision: np.ndarray | None = (
+            None  # (num_envs,) for the observation last returned, where the environment says so
+        )
         self._actions: np.ndarray | None = None
         self._returns = np.zeros(self.num_envs)
         self._lengths = np.zeros(self.num_envs, dtype=np.int64)
@@ -118,7 +120,7 @@ class GymnasiumVecEnv(VecEnv):
         return np.asarray(self._call("random_walk", rng))
 
     def snapshot(self) -> dict[str, Any]:
-        """All of the state, as arrays and numbers."""
+        """Return the whole state, as arrays and numbers."""
         inner = _method(self.vector, "snapshot")()
         decision = None if self.decision is None else self.decision.copy()
         return {
@@ -201,16 +203,16 @@ def as_vec_env(env: gym.Env | VectorEnv | VecEnv, condition_on: Sequence[str] = 
 
 
 def decision_mask(env: VecEnv, infos: Sequence[dict] | None, dones: np.ndarray | None) -> np.ndarray:
-    """Where the action for the observation just returned matters.
+    """Return where the action for the observation just returned matters.
 
     :param env: the environment, at any depth of wrappers
     :param infos: what ``step`` gave, or None after ``reset``
     :param dones: what ``step`` gave, (num_envs,); a finished row's observation belongs to the next episode
     :return: (num_envs,) booleans, true where nothing is said
     """
-    told = getattr(env, "decision", None)
-    if told is not None:
-        return np.asarray(told, dtype=bool)
+    decision = getattr(env, "decision", None)
+    if decision is not None:
+        return np.asarray(decision, dtype=bool)
     rows = env.unwrapped.reset_infos  # a wrapper has a list of its own, which stays empty
     if infos is not None and dones is not None:
         rows = [reset if done else info for reset, info, done in zip(rows, infos, dones, strict=True)]
@@ -230,7 +232,7 @@ def oracle_actions(env: VecEnv) -> np.ndarray:
 
 
 def _has(env: VectorEnv, name: str) -> bool:
-    """Whether a vector environment has an attribute, as a batch."""
+    """Return whether a vector environment has an attribute, as a batch."""
     return hasattr(env, name) or hasattr(env.unwrapped, name)
 
 
@@ -247,8 +249,8 @@ def _decisions(infos: dict[str, Any]) -> np.ndarray | None:
     """The entry ``decision`` as (num_envs,) booleans, true where its mask says nothing; None without it."""
     if "decision" not in infos:
         return None
-    told = np.asarray(infos["decision"], dtype=bool)
-    return told | ~infos["_decision"] if "_decision" in infos else told
+    decision = np.asarray(infos["decision"], dtype=bool)
+    return decision | ~infos["_decision"] if "_decision" in infos else decision
 
 
 def _merged(mask: np.ndarray, yes: np.ndarray | None, no: np.ndarray | None) -> np.ndarray | None:

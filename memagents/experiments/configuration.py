@@ -181,7 +181,7 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _fits(value: Any, hint: Any) -> bool:
-    """Whether a value read from YAML is of the kind that an annotation wants."""
+    """Return whether a value read from YAML is of the kind that an annotation wants."""
     origin, inner = get_origin(hint), get_args(hint)
     if origin in (Union, types.UnionType):
         return any(_fits(value, one) for one in inner)

@@ -14,7 +14,7 @@ from memagents.experiments.settings import Lesson
 
 
 class Curriculum(BaseCallback):
-    """Moves the agent to the next lesson between two windows, and stops it when the last one is learned.
+    """Callback that moves the agent to the next lesson between two windows, and stops it after the last.
 
     What counts is the rate of success over the agent's ``stats_window_size`` last episodes, or the mean accuracy over
     its last windows, as many as ``recent_accuracies`` holds; all of the present lesson, without its rows that review
@@ -22,7 +22,7 @@ class Curriculum(BaseCallback):
 
     :param lessons: one or more
     :param make_env: makes the environments of the lesson with a number; all lessons have the same spaces
-    :raises ValueError: while learning, if a lesson waits for something that is never told
+    :raises ValueError: while learning, if a lesson waits for something that is never reported
     """
 
     def __init__(self, lessons: Sequence[Lesson], make_env: Callable[[int], VecEnv]):
@@ -42,7 +42,7 @@ class Curriculum(BaseCallback):
         waiting = any(one.success is not None for one in self.lessons)
         if waiting and agent.lesson == 0 and agent.ep_info_buffer and not recent:  # later on they may be of before
             raise ValueError("lessons wait for success, but the infos of the environment have no entry 'success'")
-        if lesson.accuracy is not None and not agent.tells_accuracy:
+        if lesson.accuracy is not None and not agent.reports_accuracy:
             raise ValueError("lessons wait for accuracy, which is known in imitation only; let them wait for success")
         if lesson == Lesson(lesson.env_kwargs):
             return
@@ -64,5 +64,5 @@ class Curriculum(BaseCallback):
 
 
 def reached(wanted: float | None, recent: deque[float], count: int | None) -> bool:
-    """Whether there are enough figures, and their mean is what is wanted; or nothing is."""
+    """Return whether there are enough figures and their mean is what is wanted; true if nothing is wanted."""
     return wanted is None or (len(recent) == count and safe_mean(recent) >= wanted)

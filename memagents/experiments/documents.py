@@ -9,7 +9,7 @@ from memagents.runs.files import write_bytes
 
 
 def marks(name: str) -> tuple[str, str]:
-    """What a document has before and after a table."""
+    """Return the lines before and after a table in a document."""
     return f"<!-- table {name} -->", f"<!-- end of {name} -->"
 
 

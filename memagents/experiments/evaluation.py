@@ -1,4 +1,4 @@
-"""What an agent is worth: episodes, success, scores between a random agent and the oracle, confidence intervals."""
+"""Evaluation of agents: episodes, success, scores between a random agent and the oracle, confidence intervals."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _BOOTSTRAP_SAMPLES = 2000
 
 
 class Agent(Protocol):
-    """Whatever acts as SB3's policies do."""
+    """Anything that acts as SB3's policies do."""
 
     def predict(
         self, observation: Any, state: Any = None, episode_start: Any = None, deterministic: bool = False
@@ -54,7 +54,7 @@ class Interval(NamedTuple):
 
 
 class Scores(NamedTuple):
-    """What N episodes tell of an agent; ``normalized`` is the return, 0 a random agent's and 1 the oracle's."""
+    """Scores of an agent over N episodes; ``normalized`` is the return, 0 a random agent's and 1 the oracle's."""
 
     episodes: int
     returns: Interval
@@ -101,13 +101,13 @@ def evaluate(agent: Agent, env: VecEnv, episodes: int, deterministic: bool = Tru
 
 
 def metric_names(env: VecEnv) -> list[str]:
-    """What the environment measures its episodes by, beside success and SPL; nothing unless it is one of memenvs."""
+    """Return the environment's own measures of episodes, beside success and SPL; none unless it is one of memenvs."""
     names = getattr(env.get_attr("definition", [0])[0], "metrics", ()) if env.has_attr("definition") else ()
     return [name for name in names if name not in ("success", "spl")]
 
 
 def _episodes(infos: list[dict[str, Any]], metrics: list[str]) -> Episodes:
-    """What the infos of the last steps of episodes tell."""
+    """Collect finished episodes from the infos of their last steps."""
     success = [info.get("is_success", info.get("success")) for info in infos]
     spl = [info.get("spl") for info in infos]
     return Episodes(
@@ -137,7 +137,7 @@ class RandomAgent:
     def predict(
         self, observation: Any, state: Any = None, episode_start: Any = None, deterministic: bool = False
     ) -> tuple[np.ndarray, Any]:
-        """As many actions as ``episode_start`` (B,) has rows."""
+        """Return as many actions as ``episode_start`` (B,) has rows."""
         return np.stack([self.action_space.sample() for _ in episode_start]), None
 
 

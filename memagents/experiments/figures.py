@@ -156,7 +156,7 @@ def smooth(values: np.ndarray, share: float = 0.05) -> np.ndarray:
 
 
 def _curves(rows: list[dict[str, str]], over: str) -> dict[str, np.ndarray]:
-    """What a run logged of how well it does: steps or minutes, and values (N, 2), by column.
+    """Return the curves that a run logged: steps or minutes, and values (N, 2), by column.
 
     Success and return of a run that imitates are partly the oracle's own, so only its accuracy counts.
     """
@@ -166,7 +166,7 @@ def _curves(rows: list[dict[str, str]], over: str) -> dict[str, np.ndarray]:
 
 
 def _moment(row: dict[str, str], over: str) -> float:
-    """When a row was logged."""
+    """Return the steps or minutes at which a row was logged."""
     return float(row[_STEPS]) if over == "steps" else float(row[_SECONDS]) / 60
 
 
@@ -177,7 +177,7 @@ def _draw_curve(ax: Axes, points: np.ndarray, colour: str) -> None:
 
 
 def _draw_lessons(axes: Sequence[Axes], rows: list[dict[str, str]]) -> None:
-    """Where each lesson but the first begins: after the row that was the last of the one before."""
+    """Mark where each lesson but the first begins: after the row that was the last of the one before."""
     numbers = [int(float(row.get(_LESSON) or 0)) for row in rows]
     for before, (number, next_number) in zip(rows, pairwise(numbers), strict=False):
         if number == next_number:

@@ -27,7 +27,7 @@ _MOST_SEEN = 64  # look-ups whose rows may wait on the device
 
 
 class Lookup(NamedTuple):
-    """What a look-up found."""
+    """Result of a look-up."""
 
     values: Tensor  # (B,): estimates of Q, differentiable in the queries, ``keys`` and ``stored``
     rows: Tensor  # (B, P) int64: of the neighbours from the nearest on, -1 where there are fewer
@@ -81,7 +81,7 @@ class Dictionary(nn.Module):
         self.kernel, self.rule = _one_of("kernel", kernel, KERNELS), _one_of("rule", rule, RULES)
         self.delta, self.rate = in_range("delta", delta, 1e-9), in_range("rate", rate, 0, 1)
         self._index = Index(n_actions, capacity)
-        self._seen: list[Tensor] = []  # flat rows that the index has not been told of
+        self._seen: list[Tensor] = []  # flat rows that the index does not know of yet
         # Unfilled, so that memory is taken as entries come.
         self.register_buffer("keys", torch.empty(n_actions, capacity, width), persistent=False)
         self.register_buffer("values", torch.empty(n_actions, capacity), persistent=False)
@@ -245,7 +245,7 @@ class Dictionary(nn.Module):
             self._approximate.wrote(flat // self.capacity, flat % self.capacity, self.keys, self._index.counts)
 
     def _see(self, flat: Tensor) -> None:
-        """Rows, counted over all actions, have been neighbours. The index is told later: now is no time to wait."""
+        """Note that rows, counted over all actions, have been neighbours; the index learns of it later."""
         self._seen.append(flat)
         if len(self._seen) >= _MOST_SEEN:
             self._tell_index()

@@ -47,7 +47,7 @@ class FaissSearch:
     def nearest(
         self, action: int, keys: Tensor, half_norms: Tensor, queries: Tensor, count: int
     ) -> tuple[Tensor, Tensor]:
-        """As :func:`memagents.nec.search.nearest`, but that some of the nearest may be missed.
+        """Search as :func:`memagents.nec.search.nearest` does, but some of the nearest may be missed.
 
         Where fewer than P are found the distance is infinite and the row −1.
         """
@@ -96,7 +96,7 @@ class FaissSearch:
         return index
 
     def tree(self, action: int) -> dict[str, Any]:
-        """What a restored index needs beside the keys."""
+        """Return what a restored index needs beside the keys."""
         index = self._indexes[action]
         centroids = None if index is None else index.quantizer.reconstruct_n(0, index.nlist)
         return {"centroids": centroids, "writes": self._writes[action], "due": self._due[action]}

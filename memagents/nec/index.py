@@ -1,4 +1,4 @@
-"""Which row of an action's dictionary holds which situation, and which row was seen least recently.
+"""Index of an action's dictionary: the row of each situation, and the row that was seen least recently.
 
 Per row: the situation's id (8 bytes), the rows seen before and after it (a doubly linked list, 8 bytes), and one and a
 half to three places of a hash table (4 bytes each). Every operation on a row takes constant time. The table is open
@@ -111,7 +111,7 @@ def settle(
 
 @njit(nogil=True, cache=True)
 def _home(name, mask):
-    """Where in the table an id belongs: its bits mixed (Steele et al. 2014, the finaliser of SplitMix64)."""
+    """Return the place of an id in the table: its bits mixed (Steele et al. 2014, the finaliser of SplitMix64)."""
     x = np.uint64(name)
     x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)

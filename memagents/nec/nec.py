@@ -143,13 +143,13 @@ class NEC(MemoryAlgorithm):
         self._histories = np.zeros(0, dtype=np.int64)  # numbers of the situations that the rows are in, (B,)
 
     def make_replay(self) -> Replay | EpisodeReplay | None:
-        """Of single steps, or of whole episodes where the core is recurrent."""
+        """Make the replay: of single steps, or of whole episodes where the core is recurrent."""
         kind = EpisodeReplay if self.recurrent else Replay
         return kind(self.buffer_size, self.observation_space, self.priority_exponent)
 
     @property
     def recurrent(self) -> bool:
-        """Whether a situation is the history of its episode, and not the observation alone."""
+        """Return whether a situation is the history of its episode, and not the observation alone."""
         return not isinstance(self.policy.core, Memoryless)
 
     @property
@@ -171,7 +171,7 @@ class NEC(MemoryAlgorithm):
         reset_num_timesteps: bool = True,
         progress_bar: bool = False,
     ) -> Self:
-        """As :meth:`MemoryAlgorithm.learn`.
+        """Learn as :meth:`MemoryAlgorithm.learn` does.
 
         :param log_interval: iterations, of ``train_freq`` steps each, between two rows of the log
         """
@@ -314,9 +314,9 @@ class NEC(MemoryAlgorithm):
         sizes = errors.detach().abs().cpu().numpy()
         counts = np.bincount(replayed.columns, minlength=len(replayed.rows))
         sums = np.bincount(replayed.columns, sizes, minlength=len(replayed.rows))
-        told = counts > 0
+        drawn = counts > 0
         assert self.replay is not None
-        self.replay.update(replayed.rows[told], sums[told] / counts[told])
+        self.replay.update(replayed.rows[drawn], sums[drawn] / counts[drawn])
 
     def _replayed(self) -> ReplayedSteps:
         """Steps from the replay, with the keys that they have by now."""
@@ -327,19 +327,19 @@ class NEC(MemoryAlgorithm):
             starts = torch.ones(1, self.batch_size, dtype=torch.bool, device=self.device)
             keys, _, losses = self.policy.keys(window, self._replay_state(self.batch_size), starts)
             asked, columns = starts, np.arange(self.batch_size)
-            told = (batch.actions, batch.returns, batch.weights)
+            steps = (batch.actions, batch.returns, batch.weights)
         else:
             assert self.replay is not None
             batch = self.replay.sample(self.batch_episodes, self.batch_size, *how)
             state = self._replay_state(self.batch_episodes)
             keys, _, losses = self.policy.keys(batch.observations, state, batch.starts)
             asked, columns = batch.asked, batch.asked.nonzero()[:, 1].cpu().numpy()
-            told = (batch.actions[asked], batch.returns[asked], batch.weights.expand(asked.shape)[asked])
+            steps = (batch.actions[asked], batch.returns[asked], batch.weights.expand(asked.shape)[asked])
         own = {f"{name}_loss": loss[asked].mean() for name, loss in losses.items()}
-        return ReplayedSteps(keys[asked], *told, own, columns, batch.rows)
+        return ReplayedSteps(keys[asked], *steps, own, columns, batch.rows)
 
     def _replay_state(self, rows: int) -> State:
-        """As episodes begin, leaves (rows, ...), with keys of their own: else the same would always be dropped."""
+        """Return the state in which episodes begin, leaves (rows, ...), with random keys of its own."""
         return draw_keys(self.policy.initial_state(rows))
 
     def _move_entries(self, lookup: Lookup) -> None:

@@ -101,7 +101,7 @@ class EpisodicPolicy(CorePolicy):
         self.optimizer = self._make_optimizer(lr_schedule(1))
 
     def make_key_net(self, key_size: int, net_arch: list[int], activation_fn: type[nn.Module]) -> nn.Module:
-        """What makes keys (..., W) of the core's outputs."""
+        """Make the layers from the core's outputs to keys (..., W)."""
         layers = nn.Sequential(*create_mlp(self.core.output_size, key_size, net_arch, activation_fn))
         return layers.apply(partial(self.init_weights, gain=self.key_gain))
 
@@ -161,7 +161,7 @@ class EpisodicPolicy(CorePolicy):
 
 
 class RawEncoder(BaseFeaturesExtractor):
-    """All numbers of an observation in a row: codes one-hot, images in [0, 1].
+    """Return all numbers of an observation in a row: codes one-hot, images in [0, 1].
 
     :param observation_space: anything that the agents know
     """
@@ -232,6 +232,6 @@ class ProjectionPolicy(EpisodicPolicy):
         return Dictionary(n_actions, key_size, kernel="mean", rule="max", search=self.search, **kwargs)
 
     def own_ids(self, observations: Observations) -> Tensor:
-        """All do (Blundell et al. 2016, equation 2)."""
+        """Return that all do (Blundell et al. 2016, equation 2)."""
         arrays = map_observations(lambda values: values.cpu().numpy(), observations)
         return torch.from_numpy(situation_numbers(arrays, self.observation_space))

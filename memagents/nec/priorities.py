@@ -68,7 +68,7 @@ class SumTree:
 
 
 class Priorities:
-    """What rows are drawn by: P(i) ∝ c_i p_i, where p_i = (|error| + 1e-6)^exponent and c_i counts the chances of i.
+    """Return priorities: P(i) ∝ c_i p_i, where p_i = (|error| + 1e-6)^exponent and c_i counts the chances of i.
 
     A new row has the largest priority so far, at first 1 (algorithm 1, line 6).
 

@@ -153,7 +153,7 @@ class EpisodeReplay:
 
     @property
     def episodes(self) -> int:
-        """How many are kept."""
+        """Number of steps that are kept."""
         return len(self._first_rows(self._ring))
 
     def add(self, observations: Any, actions: np.ndarray, returns: np.ndarray, asked: np.ndarray) -> None:
@@ -238,7 +238,7 @@ class EpisodeReplay:
 
     @staticmethod
     def _first_rows(ring: Ring) -> np.ndarray:
-        """Where the episodes begin, from the oldest on."""
+        """Return where the episodes begin, from the oldest on."""
         rows = ring.rows()
         return rows[ring.fields["begins"][rows]]
 
@@ -263,7 +263,7 @@ def dealt(askable: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarr
 
 @contextlib.contextmanager
 def _whole_tree() -> Iterator[None]:
-    """What is missing in a tree, or is of another kind altogether, is a ValueError too."""
+    """Turn what is missing in a tree, or of another kind altogether, into a ValueError too."""
     try:
         yield
     except (LookupError, TypeError, AttributeError) as error:

@@ -34,7 +34,7 @@ class Ring:
         return self.size
 
     def rows(self, begin: int = 0, end: int | None = None) -> np.ndarray:
-        """Where the steps from the ``begin``-th oldest on are, int64 (N,)."""
+        """Return the places of the steps from the ``begin``-th oldest on, int64 (N,)."""
         return (self.first + np.arange(begin, self.size if end is None else end)) % self.capacity
 
     def drop(self, count: int) -> None:

@@ -1,4 +1,4 @@
-"""Which situations are identical: numbers for observations, and for the histories of episodes."""
+"""Identity of situations: numbers for observations, and for the histories of episodes."""
 
 from __future__ import annotations
 

@@ -59,7 +59,7 @@ class Trail:
         self.steps.append((map_observations(np.array, observation), action, np.array(key), situation, asked))
 
     def reward(self, reward: float) -> None:
-        """What the step brought."""
+        """Note the results of the step."""
         self.rewards.append(reward)
 
     def end(self, best: float) -> None:
@@ -86,11 +86,11 @@ class Trail:
         return finished
 
     def episode(self) -> Finished:
-        """All steps of an episode that is over."""
+        """Return all steps of an episode that is over."""
         return gather(self.steps, self.returns)
 
     def tree(self) -> dict[str, Any]:
-        """As plain values and arrays."""
+        """Return the trail as plain values and arrays."""
         steps = gather(self.steps, [0.0] * len(self.steps))._asdict() if self.steps else None
         return {"steps": steps, "rewards": self.rewards, "returns": self.returns, "taken": self.taken}
 

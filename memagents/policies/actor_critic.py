@@ -25,7 +25,7 @@ from memagents.policies.encoding import Observations, map_observations
 
 
 class Appraised(NamedTuple):
-    """What actor and critic say of a window, all (T, B): values, and of the actions in it; entropies in nats."""
+    """Estimates of actor and critic for a window, all (T, B): values, and of the actions in it; entropies in nats."""
 
     values: Tensor
     log_probs: Tensor
@@ -134,7 +134,7 @@ class MemoryPolicy(CorePolicy):
     def unroll(
         self, observations: Observations, state: State, starts: Tensor
     ) -> tuple[Tensor, State, dict[str, Tensor]]:
-        """As :meth:`CorePolicy.unroll`, with the loss of recall among those of the core."""
+        """Unroll as :meth:`CorePolicy.unroll` does, with the loss of recall among those of the core."""
         with self._precision():
             if not torch.is_grad_enabled() or (self.recall_net is None and self.recompute_steps is None):
                 return super().unroll(observations, state, starts)
@@ -151,7 +151,7 @@ class MemoryPolicy(CorePolicy):
         return torch.autocast(self.device.type, torch.bfloat16) if self.mixed_precision else nullcontext()
 
     def recall_error(self, encoded: Tensor, outputs: Tensor, starts: Tensor) -> Tensor:
-        """How wrong the observation of ``recall_lag`` steps before is told: mean squared errors (T, B).
+        """Return how wrongly the observation of ``recall_lag`` steps before is recalled: mean squared errors (T, B).
 
         Zero where that step was before the window or in an earlier episode.
 
@@ -162,9 +162,9 @@ class MemoryPolicy(CorePolicy):
         assert self.recall_net is not None
         assert self.recall_lag is not None
         lag, episodes = min(self.recall_lag, len(starts)), starts.cumsum(0)
-        told, truth = self.recall_net(outputs[lag:]), encoded[: len(encoded) - lag].detach()
+        recalled, truth = self.recall_net(outputs[lag:]), encoded[: len(encoded) - lag].detach()
         same_episode = episodes[lag:] == episodes[: len(episodes) - lag]
-        errors = torch.where(same_episode, (told - truth).square().mean(-1), 0)
+        errors = torch.where(same_episode, (recalled - truth).square().mean(-1), 0)
         return torch.cat([errors.new_zeros(lag, starts.shape[1]), errors])
 
     def distribution(self, outputs: Tensor) -> Distribution:

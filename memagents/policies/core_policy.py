@@ -1,4 +1,4 @@
-"""What every policy here shares: encoder → core, as a Stable-Baselines3 policy that carries a memory.
+"""Base of all policies: encoder → core, as a Stable-Baselines3 policy that carries a memory.
 
 Letters in shapes: T steps, B batch rows, O the core's output size.
 """
@@ -105,7 +105,7 @@ class CorePolicy(BasePolicy):
 
     @property
     def dtype(self) -> torch.dtype:
-        """Of the weights, and of the numbers that observations become."""
+        """Type of the weights, and of the numbers that observations become."""
         return next(self.parameters()).dtype
 
     def initial_state(self, batch_size: int) -> State:
@@ -156,7 +156,7 @@ class CorePolicy(BasePolicy):
     remembers: ClassVar[bool] = False  # whether there is anything that is remembered beyond episodes
 
     def lasting_memory(self) -> dict[str, Any] | None:
-        """What is remembered beyond episodes, as a tree that :mod:`memagents.runs.files` writes; None if nothing is."""
+        """Return what is remembered beyond episodes, as a tree for :mod:`memagents.runs.trees`; None if nothing is."""
         return None
 
     def restore_lasting_memory(self, tree: dict[str, Any]) -> None:

@@ -37,7 +37,7 @@ class Choices(MultiCategoricalDistribution):
         return self
 
     def log_prob(self, actions: Tensor) -> Tensor:
-        """Of actions (N,) or (N, K), as (N,)."""
+        """Return the log-probabilities (N,) of actions (N,) or (N, K)."""
         places = actions.long().view(len(actions), -1, 1).unbind(1)
         return _sum(own.gather(1, place) for own, place in zip(self._log_probs, places, strict=True)).squeeze(1)
 

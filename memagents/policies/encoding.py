@@ -41,7 +41,7 @@ def any_entry(observations: Observations) -> Tensor:
 
 
 class Preprocessor:
-    """What SB3's ``preprocess_obs`` gives: one-hot codes, images in [0, 1], floats.
+    """Preprocess observations as SB3's ``preprocess_obs`` does: one-hot codes, images in [0, 1], floats.
 
     Unlike it, codes may begin elsewhere than at 0, those of a MultiDiscrete space are made in one pass, and what the
     space wants is found out once and not in every step.
@@ -140,19 +140,19 @@ def default_encoder(space: spaces.Space) -> type[BaseFeaturesExtractor]:
 
 
 def encoded_size(space: spaces.Space) -> int:
-    """How many numbers :class:`Preprocessor` makes of one observation."""
+    """Return how many numbers :class:`Preprocessor` makes of one observation."""
     if isinstance(space, spaces.MultiDiscrete):
         return int(space.nvec.sum(dtype=np.int64))
     return int(space.n) if isinstance(space, spaces.Discrete) else math.prod(space.shape or ())
 
 
 def condition_size(space: spaces.Space) -> int:
-    """How many of the numbers that :class:`DictEncoder` gives, the last ones, tell the previous action and reward."""
+    """Return how many of :class:`DictEncoder`'s numbers, the last ones, hold the previous action and reward."""
     if not isinstance(space, spaces.Dict):
         return 0
     return sum(encoded_size(entry) for name, entry in space.spaces.items() if name in CONDITION_ENTRIES)
 
 
 def is_picture(space: spaces.Space) -> bool:
-    """Whether a space holds images large enough for NatureCNN: 7×7×3 symbols are none."""
+    """Return whether a space holds images large enough for NatureCNN: 7×7×3 symbols are none."""
     return is_image_space(space) and sorted(space.shape or ())[1] >= SMALLEST_PICTURE

@@ -24,7 +24,7 @@ LEAST_SEARCHED = 16  # observations of one call, in which it pays to look for so
 
 
 def may_repeat(space: spaces.Space) -> bool:
-    """Whether observations of a space are of symbols: numbers that are measured, and pictures, hardly come twice."""
+    """Return whether observations of a space are symbols: measured numbers, and pictures, hardly come twice."""
     if isinstance(space, spaces.Dict):
         return all(name in CONDITION_ENTRIES or may_repeat(entry) for name, entry in space.spaces.items())
     return np.issubdtype(space.dtype, np.integer) and not is_picture(space)

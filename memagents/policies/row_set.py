@@ -25,7 +25,7 @@ class RowSet:
         self._weights = _weights(size)
 
     def has_room(self, rows: int) -> bool:
-        """Whether so many more can be added, be they all different."""
+        """Return whether so many more can be added, be they all different."""
         return self.count + rows <= self.capacity
 
     def add(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -41,7 +41,7 @@ class RowSet:
 
 @functools.cache
 def _weights(size: int) -> np.ndarray:
-    """Of the bytes of a row in its hash."""
+    """Return the weights of a row's bytes in its hash."""
     return np.random.default_rng(0).integers(2**64, size=size, dtype=np.uint64)
 
 

@@ -17,13 +17,13 @@ LEAST_WORDS = 20  # of a language: fewer codes are digits or cards, and no sum o
 
 
 def is_grid(space: spaces.Space) -> bool:
-    """Whether a space is MiniGrid's view of a grid: bytes (n, m, 3), n and m at least 3, too small to be a picture."""
+    """Return whether a space is MiniGrid's view: bytes (n, m, 3), n and m at least 3, too small to be a picture."""
     shape = space.shape or (0,)
     return is_image_space(space) and shape[-1] == 3 and min(shape) >= 3 and max(shape) < SMALLEST_PICTURE
 
 
 def is_words(space: spaces.Space) -> bool:
-    """Whether a space is a sentence: places for words of one large vocabulary."""
+    """Return whether a space is a sentence: places for words of one large vocabulary."""
     return (
         isinstance(space, spaces.MultiDiscrete)
         and space.nvec.ndim == 1

@@ -1,4 +1,4 @@
-"""How a person follows a training: the progress bar and the log of a run."""
+"""Progress of a training: its bar on the screen and the log of its run."""
 
 from __future__ import annotations
 

@@ -389,8 +389,8 @@ def test_evaluate_policy_passes_the_memory(env):
 
 def test_a_trained_agent_is_as_good_when_evaluated():
     """Acting in ``learn`` and in ``evaluate_policy`` is the same: what was learned to be remembered still is."""
-    agent = agent_for(tmaze(32), n_steps=24, learning_rate=1e-2, gamma=0.95, ent_coef=0.01)
-    agent.learn(32 * 24 * 25)
+    agent = agent_for(tmaze(32), n_steps=24, learning_rate=3e-3, gamma=0.95, ent_coef=0.01)
+    agent.learn(32 * 24 * 30)
     learned = np.mean(agent.ep_success_buffer)
     assert learned > 0.9
     mean, _ = evaluate_policy(agent, tmaze(8), n_eval_episodes=100, deterministic=False)

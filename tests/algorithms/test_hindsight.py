@@ -74,7 +74,7 @@ def test_what_the_page_shows_runs_and_is_what_the_script_trains(capsys):
     (block,) = re.findall(r"^```python\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)
     few, replaced = re.subn(r"learn\([\d_]+\)", "learn(1_200)", block)
     assert replaced == 1
-    assert f"learn({SCRIPT['Settings']().steps:_})" in block
+    assert f"learn({SCRIPT['HindsightSettings']().steps:_})" in block
     names = {}
     exec(compile(few, "docs/hindsight.md", "exec"), names)
     assert re.fullmatch(r"[01]\.\d+\n", capsys.readouterr().out)

@@ -77,7 +77,7 @@ def test_estimates_keep_entries_from_being_evicted_but_predict_does_not():
 
 @pytest.mark.parametrize("core", ["none", "gru", "rmc"])
 def test_keys_of_a_window_are_those_of_its_steps(core):
-    policy = policy_of(core=core)
+    policy = policy_of(core=core).double()  # where the order of a sum matters less than any fault
     steps = torch.from_numpy(drawn_from(OBSERVATIONS["box"], 24)).view(8, 3, 3)
     starts = torch.zeros(8, 3, dtype=torch.bool)
     starts[0] = starts[4, 1] = starts[5, 2] = True

@@ -6,7 +6,8 @@ import torch
 from gymnasium import spaces
 from torch import nn
 
-from memagents import MemoryCore, MemoryPolicy, RecurrentPPO, core_names, core_policy
+from memagents import MemoryCore, MemoryPolicy, RecurrentPPO, core_names
+from memagents.policies import core_policy
 from memagents.cores.core import state_leaves
 from tests.cores.test_catalogue import SMALL
 from tests.support.toys import ACTIONS, OBSERVATIONS, dummy

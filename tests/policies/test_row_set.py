@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from memagents.kernels import row_set
+from memagents.policies import row_set
 from memagents.policies.row_set import RowSet
 
 
