@@ -5,7 +5,7 @@ PY     := $(VENV)/bin/python
 # Two cores spin against each other otherwise; see shared facts in docs/benchmarks.md.
 export OMP_WAIT_POLICY = PASSIVE
 
-.PHONY: setup train test lint bench gpu clean
+.PHONY: setup train test lint mypy bench gpu clean
 
 setup: $(VENV)/.ready
 
@@ -22,9 +22,11 @@ train: setup
 test: setup
 	OMP_NUM_THREADS=1 $(PY) -m pytest -n auto --dist loadgroup
 
-lint: setup
+lint: setup mypy
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
+
+mypy: setup
 	$(PY) -m mypy
 
 bench: setup

@@ -111,12 +111,13 @@ def main(settings: StructureSettings) -> None:
 
 
 def draw(graph: Mapping[str, set[str]], lines: Mapping[str, int], path: Path) -> None:
-    """Draw the rooms floor by floor, each above everything that it imports.
+    """Draw the rooms floor by floor, each above all that it imports; arrows that follow from others are left out.
 
     :param graph: rooms and the rooms they import, without circles
     :param lines: of code in each room
     :param path: of the PNG
     """
+    import networkx as nx
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
     from matplotlib.patches import FancyBboxPatch
@@ -133,21 +134,20 @@ def draw(graph: Mapping[str, set[str]], lines: Mapping[str, int], path: Path) ->
     for level, rooms in enumerate(levels):
         for i, room in enumerate(rooms):
             places[room] = (10 * (i + 0.5 + 0.12 * (level % 2) * (len(rooms) > 1)) / len(rooms), level)
-    for room, others in shown.items():
-        for other in others & shown.keys():
-            (x, y), (to_x, to_y) = places[room], places[other]
-            axes.annotate(
-                "",
-                (to_x, to_y + 0.24),
-                (x, y - 0.24),
-                arrowprops={"arrowstyle": "->", "color": "#9AA3B2", "linewidth": 1, "shrinkA": 0, "shrinkB": 0},
-            )
+    whole = nx.DiGraph([(room, other) for room, others in shown.items() for other in others & shown.keys()])
+    style = {"arrowstyle": "-|>", "color": "#5A6372", "linewidth": 1.2, "shrinkA": 0, "shrinkB": 0}
+    for room, other in nx.transitive_reduction(whole).edges:
+        (x, y), (to_x, to_y) = places[room], places[other]
+        axes.annotate("", (to_x, to_y + 0.24), (x, y - 0.24), arrowprops=style)
     for room, (x, y) in places.items():
         box = FancyBboxPatch((x - 0.95, y - 0.22), 1.9, 0.44, boxstyle="round,pad=0.02", fc="#E8EEF5", ec="#0B5FA5")
+        box.set_zorder(4)  # above the arrows
         axes.add_patch(box)
         name = room.removeprefix("memagents.")
-        axes.text(x, y + 0.05, name, ha="center", va="center", fontsize=11, weight="bold", color="#1B2130")
-        axes.text(x, y - 0.12, f"{lines[room]:,} lines", ha="center", va="center", fontsize=8, color="#5A6372")
+        axes.text(x, y + 0.05, name, ha="center", va="center", fontsize=11, weight="bold", color="#1B2130", zorder=5)
+        axes.text(
+            x, y - 0.12, f"{lines[room]:,} lines", ha="center", va="center", fontsize=8, color="#5A6372", zorder=5
+        )
     FigureCanvasAgg(figure).print_png(path)
 
 
