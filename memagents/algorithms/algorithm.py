@@ -15,11 +15,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
-import gymnasium as gym
 import numpy as np
 import torch
 from gymnasium import spaces
-from gymnasium.vector import VectorEnv
 from stable_baselines3.common.callbacks import BaseCallback, CallbackList
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.preprocessing import is_image_space_channels_first
@@ -33,7 +31,7 @@ from memagents.algorithms.saved_algorithm import SavedAlgorithm
 from memagents.checks import in_range, positive_int
 from memagents.cores.core import State, draw_keys
 from memagents.environments.conditioning import check_conditions
-from memagents.environments.vector import as_vec_env, decision_mask
+from memagents.environments.vector import Env, as_vec_env, decision_mask
 from memagents.policies.core_policy import CorePolicy
 from memagents.policies.encoding import is_picture
 from memagents.runs.progress import ProgressBar, run_logger
@@ -72,7 +70,7 @@ class MemoryAlgorithm(SavedAlgorithm):
     def __init__(
         self,
         policy: str | type[BasePolicy],
-        env: gym.Env | VectorEnv | VecEnv | str | None,
+        env: Env | str | None,
         learning_rate: float | Schedule = 3e-4,
         *,
         memory_learning_rate: float | Schedule | None = None,
@@ -123,12 +121,13 @@ class MemoryAlgorithm(SavedAlgorithm):
             raise ValueError(f"policy must be one of {', '.join(self.policy_aliases)} or a class, not {policy_name!r}")
         return self.policy_aliases[policy_name]
 
-    def _wrap_env(self, env: Any, verbose: int = 0, monitor_wrapper: bool = True) -> VecEnv:  # type: ignore[override]
+    def _wrap_env(self, env: Env, verbose: int = 0, monitor_wrapper: bool = True) -> VecEnv:  # type: ignore[override]
         """Any environment as a VecEnv with this agent's conditioning; pictures channels first, symbols left alone."""
         env = as_vec_env(env)
         space = env.observation_space
-        entries: Any = space.spaces.values() if isinstance(space, spaces.Dict) else [space]
-        transpose = any(is_picture(entry) and not is_image_space_channels_first(entry) for entry in entries)
+        entries = list(space.spaces.values()) if isinstance(space, spaces.Dict) else [space]
+        pictures = [entry for entry in entries if isinstance(entry, spaces.Box) and is_picture(entry)]
+        transpose = not all(is_image_space_channels_first(picture) for picture in pictures)
         if transpose and not is_vecenv_wrapped(env, VecTransposeImage):
             env = VecTransposeImage(env)
         return as_vec_env(env, self.condition_on)

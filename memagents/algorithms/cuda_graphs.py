@@ -7,7 +7,7 @@ Python has launched the next; a graph launches them all at once.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, ClassVar, NamedTuple
 
@@ -22,7 +22,7 @@ WARM_UP_CALLS = 3  # kernels are compiled and chosen, and workspaces allocated, 
 class Recording(NamedTuple):
     """One capture: the tensors that it reads (with what else the arguments held), how to replay it, what it writes."""
 
-    inputs: list[Any]
+    inputs: list[object]
     replay: Callable[[], None]
     outputs: Any
 
@@ -47,7 +47,7 @@ class GraphedFunction:
 
     def __init__(self, function: Callable[..., Any], device: torch.device):
         self.function, self.device = function, device
-        self._recordings: dict[Any, Recording] = {}
+        self._recordings: dict[Hashable, Recording] = {}
 
     def __call__(self, *arguments: Any) -> Any:
         """Return the function's result; on CUDA the next call of the same shapes writes over it."""
@@ -61,7 +61,7 @@ class GraphedFunction:
             replay, outputs = self.record(functools.partial(self._apart, inputs, structure))
             recording = self._recordings[kind] = Recording(inputs, replay, outputs)
         for kept, leaf in zip(recording.inputs, leaves, strict=True):
-            if isinstance(leaf, Tensor):
+            if isinstance(leaf, Tensor) and isinstance(kept, Tensor):
                 kept.copy_(leaf)
         recording.replay()
         return recording.outputs

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from gymnasium import spaces
 from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.type_aliases import Schedule
 from stable_baselines3.common.utils import FloatSchedule
 from torch import Tensor
@@ -18,8 +19,9 @@ from memagents.algorithms.rollout import CutEpisodes, Minibatch, Window, advanta
 from memagents.algorithms.window_algorithm import WindowAlgorithm
 from memagents.checks import in_range
 from memagents.cores.core import State, map_state
-from memagents.environments.vector import oracle_actions
+from memagents.environments.vector import Env, oracle_actions
 from memagents.policies.core_policy import Acted
+from memagents.policies.encoding import Observations
 
 
 class Imitation(WindowAlgorithm):
@@ -45,8 +47,8 @@ class Imitation(WindowAlgorithm):
 
     def __init__(
         self,
-        policy: Any,
-        env: Any,
+        policy: str | type[BasePolicy],
+        env: Env | str | None,
         learning_rate: float | Schedule = 3e-4,
         *,
         oracle_share: float | Schedule = 1.0,
@@ -75,7 +77,7 @@ class Imitation(WindowAlgorithm):
         self._reviewing = getattr(self.env, "reviewing", np.zeros(self.n_envs, dtype=bool))
         return super().collect(callback)
 
-    def choose(self, observations: Any, state: State, t: int) -> Acted:
+    def choose(self, observations: Observations, state: State, t: int) -> Acted:
         start = torch.as_tensor(getattr(self.action_space, "start", 0), device=self.device)
         actions = torch.from_numpy(oracle_actions(self.env)).to(self.device)
         labels = torch.where(actions == -1, -1, actions - start)

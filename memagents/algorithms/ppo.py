@@ -8,6 +8,7 @@ from typing import Any, ClassVar, NamedTuple
 
 import torch
 from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.type_aliases import Schedule
 from stable_baselines3.common.utils import FloatSchedule, explained_variance
 from torch import Tensor
@@ -17,8 +18,10 @@ from memagents.algorithms.rollout import Minibatch
 from memagents.algorithms.window_algorithm import WindowAlgorithm
 from memagents.checks import in_range
 from memagents.cores.core import State
+from memagents.environments.vector import Env
 from memagents.policies.actor_critic import Evaluated
 from memagents.policies.core_policy import Acted
+from memagents.policies.encoding import Observations
 
 KL_TOLERANCE = 1.5  # times ``target_kl``, as in OpenAI's Spinning Up and Stable-Baselines3
 
@@ -56,8 +59,8 @@ class RecurrentPPO(WindowAlgorithm):
 
     def __init__(
         self,
-        policy: Any,
-        env: Any,
+        policy: str | type[BasePolicy],
+        env: Env | str | None,
         learning_rate: float | Schedule = 3e-4,
         *,
         clip_range: float | Schedule = 0.2,
@@ -84,7 +87,7 @@ class RecurrentPPO(WindowAlgorithm):
             self._acting, self._updating = (GraphedFunction(f, self.device) for f in (self.policy, self._update))
         return result
 
-    def choose(self, observations: Any, state: State, t: int) -> Acted:
+    def choose(self, observations: Observations, state: State, t: int) -> Acted:
         return self._acting(observations, state, self._window.starts[t])
 
     def train(self) -> None:

@@ -14,6 +14,7 @@ from gymnasium import spaces
 from torch import Tensor
 
 from memagents.cores.core import State, select_rows
+from memagents.environments.spaces import ArrayObservations
 from memagents.policies.encoding import Observations, map_observations, stack_observations
 
 
@@ -75,9 +76,10 @@ class Window:
         """The observations of step t, (B, ...)."""
         return map_observations(lambda values: values[t], self.observations)
 
-    def store_observation(self, t: int, observations: Any) -> Observations:
+    def store_observation(self, t: int, observations: ArrayObservations | None) -> Observations:
         """Copy the environment's observations (B, ...) in; the copy to the device happens here, once."""
         if isinstance(self.observations, dict):
+            assert isinstance(observations, dict)
             for name, storage in self.observations.items():
                 storage[t].copy_(torch.from_numpy(np.ascontiguousarray(observations[name])))
         else:
@@ -182,7 +184,7 @@ def cut_episodes(t: int, dones: np.ndarray, infos: list[dict[str, Any]], state: 
     return [CutEpisodes(t, rows, finals, select_rows(state, torch.from_numpy(rows)))]
 
 
-def observation_tensors(observations: Any, device: torch.device) -> Observations:
+def observation_tensors(observations: ArrayObservations | list[Any] | None, device: torch.device) -> Observations:
     """A batch of observations, or a list of single ones, as tensors on the device."""
     if isinstance(observations, list):
         observations = stack_observations(observations)

@@ -7,24 +7,21 @@ import sys
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
-import gymnasium as gym
 import torch
-from gymnasium.vector import VectorEnv
 from stable_baselines3.common.policies import BasePolicy
-from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor
 
 from memagents.algorithms.training_state import ResumableAlgorithm
 from memagents.checks import positive_int
 from memagents.cores import core_class
 from memagents.environments.spaces import space_from_json, space_to_json
+from memagents.environments.vector import Env
 from memagents.runs import agent_files, trees
 from memagents.runs.agent_files import BROKEN
 from memagents.runs.files import CheckpointError
 from memagents.runs.layout import MEMORY_FILE, POLICY_FILE, STATE_FILE, WEIGHTS_FILE, folder_of
 from memagents.runs.plain_values import decode, encode
 
-Env = gym.Env | VectorEnv | VecEnv
 _SPACES = ("observation_space", "action_space")
 
 

@@ -19,9 +19,10 @@ from memagents.algorithms.algorithm import MemoryAlgorithm
 from memagents.algorithms.rollout import CutEpisodes, Window, cut_episodes, observation_tensors
 from memagents.checks import in_range, positive_int
 from memagents.cores.core import State, map_state
-from memagents.environments.vector import decision_mask
+from memagents.environments.vector import Env, decision_mask
 from memagents.policies.actor_critic import MemoryPolicy
 from memagents.policies.core_policy import Acted
+from memagents.policies.encoding import Observations
 
 
 class WindowAlgorithm(MemoryAlgorithm):
@@ -49,7 +50,7 @@ class WindowAlgorithm(MemoryAlgorithm):
     def __init__(
         self,
         policy: str | type[BasePolicy],
-        env: Any,
+        env: Env | str | None,
         learning_rate: float | Schedule = 3e-4,
         *,
         n_steps: int = 128,
@@ -128,7 +129,7 @@ class WindowAlgorithm(MemoryAlgorithm):
         callback.on_rollout_end()
         return True
 
-    def choose(self, observations: Any, state: State, t: int) -> Acted:
+    def choose(self, observations: Observations, state: State, t: int) -> Acted:
         """Act on step t of the window; the state is the core's before it, leaves (B, ...)."""
         return self.policy(observations, state, self._window.starts[t])
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from gymnasium import spaces
 from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
+from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs, VecEnvStepReturn
 
 CONDITIONS = ("action", "reward")
 CONDITION_ENTRIES = ("previous_action", "previous_reward")  # of the observations
@@ -44,7 +44,7 @@ class ConditionOn(VecEnvWrapper):
         self._actions = np.asarray(actions)
         self.venv.step_async(actions)
 
-    def step_wait(self) -> tuple[Any, np.ndarray, np.ndarray, list[dict]]:
+    def step_wait(self) -> VecEnvStepReturn:
         observations, rewards, dones, infos = self.venv.step_wait()
         codes = _encode_actions(self._actions, self.action_space)
         extended = self._extend(observations, codes, rewards)
@@ -57,7 +57,10 @@ class ConditionOn(VecEnvWrapper):
             infos[i]["terminal_observation"] = final
         return extended, rewards, dones, infos
 
-    def _extend(self, observations: Any, codes: np.ndarray | None, rewards: np.ndarray | None) -> dict[str, np.ndarray]:
+    def _extend(
+        self, observations: VecEnvObs, codes: np.ndarray | None, rewards: np.ndarray | None
+    ) -> dict[str, np.ndarray]:
+        assert not isinstance(observations, tuple)  # which no agent here takes
         extended = dict(observations) if isinstance(observations, dict) else {"observation": observations}
         for name, space in self.added.items():
             extended[name] = np.zeros((self.num_envs, *space.shape), space.dtype)

@@ -8,8 +8,10 @@ from typing import Any
 
 import numpy as np
 from stable_baselines3.common.vec_env import VecEnv
+from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvObs, VecEnvStepReturn
 
 from memagents.environments.snapshot import restore_env, snapshot_env
+from memagents.environments.spaces import ArrayObservations
 from memagents.environments.vector import decision_mask, oracle_actions
 
 
@@ -36,13 +38,13 @@ class JoinedVecEnv(VecEnv):
         self.reviewing = np.arange(self.num_envs) >= first.num_envs
         self.decision = np.ones(self.num_envs, dtype=bool)
 
-    def seed(self, seed: int | None = None) -> list[int | None]:  # type: ignore[override]
+    def seed(self, seed: int | None = None) -> Sequence[int | None]:
         """Seed every part, each by a number of its own."""
         for number, part in enumerate(self.parts):
             part.seed(None if seed is None else part_seed(seed, number))
         return [seed] * self.num_envs
 
-    def reset(self) -> Any:
+    def reset(self) -> VecEnvObs:
         observations = [part.reset() for part in self.parts]
         self._note([None] * len(self.parts), [None] * len(self.parts))
         return _joined(observations)
@@ -51,7 +53,7 @@ class JoinedVecEnv(VecEnv):
         for part, rows in zip(self.parts, self.ranges, strict=True):
             part.step_async(actions[rows])
 
-    def step_wait(self) -> tuple[Any, np.ndarray, np.ndarray, list[dict]]:
+    def step_wait(self) -> VecEnvStepReturn:
         observations, rewards, dones, infos = zip(*(part.step_wait() for part in self.parts), strict=True)
         for reviewed in infos[1:]:
             for info in reviewed:
@@ -60,7 +62,7 @@ class JoinedVecEnv(VecEnv):
         rows = [info for part in infos for info in part]
         return _joined(observations), np.concatenate(rewards), np.concatenate(dones), rows
 
-    def _note(self, infos: Sequence[Any], dones: Sequence[Any]) -> None:
+    def _note(self, infos: Sequence[list[dict] | None], dones: Sequence[np.ndarray | None]) -> None:
         """Note what belongs to the observations just returned: infos of resets, and where actions matter."""
         self.reset_infos = [info for part in self.parts for info in part.reset_infos]
         parts = zip(self.parts, infos, dones, strict=True)
@@ -89,28 +91,28 @@ class JoinedVecEnv(VecEnv):
         for part in self.parts:
             part.close()
 
-    def get_attr(self, attr_name: str, indices: Any = None) -> list[Any]:
+    def get_attr(self, attr_name: str, indices: VecEnvIndices = None) -> list[Any]:
         values = [value for part in self.parts for value in part.get_attr(attr_name)]
         return [values[i] for i in self._get_indices(indices)]
 
-    def set_attr(self, attr_name: str, value: Any, indices: Any = None) -> None:
+    def set_attr(self, attr_name: str, value: Any, indices: VecEnvIndices = None) -> None:
         for part, own in self._per_part(indices):
             part.set_attr(attr_name, value, own)
 
-    def env_method(self, method_name: str, *args: Any, indices: Any = None, **kwargs: Any) -> list[Any]:
+    def env_method(self, method_name: str, *args: Any, indices: VecEnvIndices = None, **kwargs: Any) -> list[Any]:
         return [
             result
             for part, own in self._per_part(indices)
             for result in part.env_method(method_name, *args, indices=own, **kwargs)
         ]
 
-    def env_is_wrapped(self, wrapper_class: type, indices: Any = None) -> list[bool]:
+    def env_is_wrapped(self, wrapper_class: type, indices: VecEnvIndices = None) -> list[bool]:
         return [wrapped for part, own in self._per_part(indices) for wrapped in part.env_is_wrapped(wrapper_class, own)]
 
     def get_images(self) -> Sequence[np.ndarray | None]:
         return [image for part in self.parts for image in part.get_images()]
 
-    def _per_part(self, indices: Any) -> list[tuple[VecEnv, list[int]]]:
+    def _per_part(self, indices: VecEnvIndices) -> list[tuple[VecEnv, list[int]]]:
         """The parts that have any of these rows, with the rows as they count them."""
         wanted = list(self._get_indices(indices))
         pairs = [
@@ -125,7 +127,7 @@ def part_seed(seed: int, part: int) -> int:
     return seed + 10_007 * part
 
 
-def _joined(observations: Sequence[Any]) -> Any:
+def _joined(observations: Sequence[Any]) -> ArrayObservations:
     """Batches, or dicts of batches, one after another."""
     first = observations[0]
     if isinstance(first, dict):

@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 from gymnasium import spaces
 
+ArrayObservations = np.ndarray | dict[str, np.ndarray]  # of B environments, (B, ...) each
+
 
 def check_observation_space(space: spaces.Space) -> None:
     """:raises ValueError: if it is not Box, Discrete, MultiDiscrete, MultiBinary or a Dict of these, not nested"""

@@ -23,9 +23,12 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from stable_baselines3.common.env_util import is_wrapped
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, is_vecenv_wrapped
+from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvObs, VecEnvStepReturn
 
 from memagents.environments.conditioning import ConditionOn
 from memagents.environments.spaces import check_observation_space
+
+Env = gym.Env | VectorEnv | VecEnv
 
 
 class GymnasiumVecEnv(VecEnv):
@@ -53,7 +56,7 @@ class GymnasiumVecEnv(VecEnv):
         self._returns = np.zeros(self.num_envs)
         self._lengths = np.zeros(self.num_envs, dtype=np.int64)
 
-    def reset(self) -> Any:
+    def reset(self) -> VecEnvObs:
         # Gymnasium derives the seeds of all rows from the first one.
         observations, infos = self.vector.reset(seed=self._seeds[0], options=self._options[0] or None)
         self._reset_seeds()
@@ -67,7 +70,7 @@ class GymnasiumVecEnv(VecEnv):
     def step_async(self, actions: np.ndarray) -> None:
         self._actions = actions
 
-    def step_wait(self) -> tuple[Any, np.ndarray, np.ndarray, list[dict]]:
+    def step_wait(self) -> VecEnvStepReturn:
         observations, rewards, terminated, truncated, infos = self.vector.step(self._actions)
         dones = terminated | truncated
         self._returns += rewards
@@ -147,17 +150,17 @@ class GymnasiumVecEnv(VecEnv):
             return _has(self.vector, attr_name)
         return all(_method(self.vector, "call")("has_wrapper_attr", attr_name))
 
-    def get_attr(self, attr_name: str, indices: Any = None) -> list[Any]:
+    def get_attr(self, attr_name: str, indices: VecEnvIndices = None) -> list[Any]:
         if _has(self.vector, attr_name):
             value = _method(self.vector, attr_name)
             return [value for _ in self._get_indices(indices)]
         values = _method(self.vector, "get_attr")(attr_name)
         return [values[i] for i in self._get_indices(indices)]
 
-    def set_attr(self, attr_name: str, value: Any, indices: Any = None) -> None:
+    def set_attr(self, attr_name: str, value: Any, indices: VecEnvIndices = None) -> None:
         setattr(self.vector.unwrapped, attr_name, value)
 
-    def env_method(self, method_name: str, *args: Any, indices: Any = None, **kwargs: Any) -> list[Any]:
+    def env_method(self, method_name: str, *args: Any, indices: VecEnvIndices = None, **kwargs: Any) -> list[Any]:
         result = self._call(method_name, *args, **kwargs)
         return [_row(result, i) for i in self._get_indices(indices)]
 
@@ -169,7 +172,7 @@ class GymnasiumVecEnv(VecEnv):
             raise AttributeError(f"the environment has no {name!r}")
         return _method(self.vector, "call")(name, *args, **kwargs)
 
-    def env_is_wrapped(self, wrapper_class: type, indices: Any = None) -> list[bool]:
+    def env_is_wrapped(self, wrapper_class: type, indices: VecEnvIndices = None) -> list[bool]:
         # What a Monitor would tell of an episode is in the infos.
         return [issubclass(wrapper_class, Monitor) for _ in self._get_indices(indices)]
 
@@ -178,7 +181,7 @@ class GymnasiumVecEnv(VecEnv):
         return images if images is not None else [None] * self.num_envs
 
 
-def as_vec_env(env: gym.Env | VectorEnv | VecEnv, condition_on: Sequence[str] = ()) -> VecEnv:
+def as_vec_env(env: Env, condition_on: Sequence[str] = ()) -> VecEnv:
     """Any environment as the SB3 ``VecEnv`` that the agents and SB3's own functions take.
 
     :param env: an SB3 VecEnv (returned as it is), a gymnasium VectorEnv, or a single gymnasium Env (in a ``Monitor``)

@@ -254,7 +254,7 @@ def normalized_score(scores: np.ndarray, random_scores: np.ndarray, oracle_score
     rng = np.random.default_rng(0)
     samples = (np.asarray(scores, float), np.asarray(random_scores, float), np.asarray(oracle_scores, float))
 
-    def ratio(score: Any, low: Any, high: Any) -> Any:
+    def ratio(score: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
         with np.errstate(divide="ignore", invalid="ignore"):
             return np.where(high > low, (score - low) / (high - low), np.nan)
 

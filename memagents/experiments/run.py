@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any, NamedTuple, Self
 
 from memagents.algorithms.algorithm import MemoryAlgorithm
-from memagents.algorithms.saved_algorithm import Env
 from memagents.environments.make import has_split
+from memagents.environments.vector import Env
 from memagents.experiments.catalogue import of_class
 from memagents.experiments.configuration import of_run
 from memagents.experiments.settings import TrainSettings

@@ -8,6 +8,7 @@ import numpy as np
 from stable_baselines3.common.policies import BasePolicy
 
 from memagents.cores.core import State
+from memagents.environments.vector import Env
 from memagents.nec.nec import NEC
 from memagents.nec.policy import ProjectionPolicy
 
@@ -40,7 +41,7 @@ class MFEC(NEC):
     def __init__(
         self,
         policy: str | type[BasePolicy],
-        env: Any,
+        env: Env | str | None,
         *,
         gamma: float = 1.0,
         train_freq: int = 4,

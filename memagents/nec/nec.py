@@ -19,7 +19,7 @@ from memagents.algorithms.rollout import cut_episodes, observation_tensors
 from memagents.checks import in_range, positive_int
 from memagents.cores.core import State, draw_keys
 from memagents.cores.none import Memoryless
-from memagents.environments.vector import decision_mask
+from memagents.environments.vector import Env, decision_mask
 from memagents.nec.dictionary import Lookup
 from memagents.nec.policy import EpisodicPolicy
 from memagents.nec.replay import EpisodeReplay, Replay
@@ -86,7 +86,7 @@ class NEC(MemoryAlgorithm):
     def __init__(
         self,
         policy: str | type[BasePolicy],
-        env: Any,
+        env: Env | str | None,
         learning_rate: float | Schedule = 3e-4,
         *,
         dictionary_learning_rate: float | Schedule = 0.01,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -33,7 +33,7 @@ def may_repeat(space: spaces.Space) -> bool:
 class _Kept(NamedTuple):
     """Observations that were met, under which weights, and their results: in order, with room for more."""
 
-    version: tuple[Any, ...]
+    version: tuple[object, ...]
     met: RowSet
     results: Tensor
 
@@ -100,7 +100,7 @@ class Repetition:
         return self.function(map_observations(lambda values: values.index_select(0, some), flat))
 
 
-def _version(weights: list[Tensor]) -> tuple[Any, ...]:
+def _version(weights: list[Tensor]) -> tuple[object, ...]:
     """Changes with the weights, and with those of torch's modes that change what they give."""
     modes = torch.is_autocast_enabled("cpu"), torch.is_inference_mode_enabled()
     return *modes, weights[0].dtype, *(weight._version for weight in weights)
