@@ -16,30 +16,10 @@ from memagents import RecurrentPPO, core_names
 from memagents.cores import core
 from memagents.graphs import Replayed, look, values_unchecked
 from tests.cores.test_catalogue import SMALL
+from tests.kernels.support.tape import Tape
 from tests.toys import ACTIONS, dummy
 
 CPU, META = torch.device("cpu"), torch.device("meta")
-
-
-class Tape(TorchDispatchMode):
-    """Keeps the operations of torch, with the tensors they read and wrote, and repeats them on the same tensors."""
-
-    def __init__(self):
-        super().__init__()
-        self.operations = []
-
-    def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
-        results = operation(*args, **(kwargs or {}))
-        self.operations.append((operation, args, kwargs or {}, results))
-        return results
-
-    @torch.no_grad()
-    def replay(self):
-        for operation, args, kwargs, results in self.operations:
-            again = operation(*args, **kwargs)
-            for kept, new in zip(tree_leaves(results), tree_leaves(again), strict=True):
-                if isinstance(kept, torch.Tensor) and kept.data_ptr() != new.data_ptr():
-                    kept.copy_(new)
 
 
 class Taped(Replayed):
