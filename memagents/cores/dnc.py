@@ -17,7 +17,7 @@ from memagents.memory import access, addressing, allocation, linkage
 
 
 class DNCState(NamedTuple):
-    """All that a DNC remembers. B rows, N slots, W width, R read heads, H controller units."""
+    """State of a DNC. B rows, N slots, W width, R read heads, H controller units."""
 
     memory: Tensor  # (B, N, W)
     usage: Tensor  # (B, N)
@@ -125,9 +125,10 @@ class DNC(MemoryCore):
         return self.output(features)
 
     def recur(self, x: Tensor, state: DNCState, starts: Tensor, trace: bool = False) -> Unrolled:
-        """A window of steps: on the CPU and on CUDA by the fused kernels, which equal the default loop; by that loop if
-        a trace or a write penalty is asked for, under autocast, on other devices, and where a GPU's kernels cannot run,
-        which is said once. The kernels cannot be differentiated twice.
+        """Run a window of steps by a fused kernel where there is one, see :func:`memagents.kernels.choice.window_for`.
+
+        The kernels equal the default loop, which runs for a trace, a write penalty, and wherever there is no kernel.
+        They cannot be differentiated twice.
         """
         leaves = state_leaves(state)
         fused, sizes = not (trace or self.write_penalty), {"slots": self.slots, "width": self.width}

@@ -45,9 +45,9 @@ class GRU(MemoryCore):
         return self.input_gates(inputs)
 
     def recur(self, x: Tensor, state: GRUState, starts: Tensor, trace: bool = False) -> Unrolled:
-        """As :meth:`MemoryCore.recur`: on the CPU and on CUDA by the fused kernels; by the plain loop under autocast,
-        on other devices, on CUDA without Triton, which is said once, and on the CPU for a single step that is learned
-        from, which is faster so. The kernels cannot be differentiated twice; those for CUDA never ran on a GPU yet.
+        """Run a window of steps by a fused kernel where there is one, see :func:`memagents.kernels.choice.window_for`.
+
+        The kernels equal the default loop and cannot be differentiated twice; those for CUDA never ran on a GPU yet.
         """
         gates = self.recurrent_gates
         window = choice.window_for("gru", [x, gates.weight, *state])

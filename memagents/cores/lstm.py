@@ -67,9 +67,9 @@ class LSTM(MemoryCore):
         return Step(state.hidden, state, {}, {})
 
     def recur(self, x: Tensor, state: LSTMState, starts: Tensor, trace: bool = False) -> Unrolled:
-        """As :meth:`MemoryCore.recur`: on the CPU and on CUDA by the fused kernels; by the plain loop under autocast,
-        on other devices, on CUDA without Triton, which is said once, and on the CPU for a single step that is learned
-        from, which is faster so. The kernels cannot be differentiated twice; those for CUDA never ran on a GPU yet.
+        """Run a window of steps by a fused kernel where there is one, see :func:`memagents.kernels.choice.window_for`.
+
+        The kernels equal the default loop and cannot be differentiated twice; those for CUDA never ran on a GPU yet.
         """
         weight = self.recurrent_gates.weight
         window = choice.window_for("lstm", [x, weight, *state])

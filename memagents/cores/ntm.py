@@ -23,7 +23,7 @@ _FIRST_SLOT = 8.0
 
 
 class NTMState(NamedTuple):
-    """All that an NTM remembers. B rows, N slots, W width, R read heads, V write heads, H controller units."""
+    """State of an NTM. B rows, N slots, W width, R read heads, V write heads, H controller units."""
 
     memory: Tensor  # (B, N, W)
     weights: Tensor  # (B, R + V, N), those of the read heads first
@@ -32,7 +32,7 @@ class NTMState(NamedTuple):
 
 
 class NTMInterface(NamedTuple):
-    """What the controller says to the heads, K = R + V of them, those that read first."""
+    """Interface from the controller to the heads, K = R + V of them, read heads first."""
 
     keys: Tensor  # k, (B, K, W), tanh
     strengths: Tensor  # β, (B, K), softplus
@@ -158,9 +158,10 @@ class NTM(MemoryCore):
         return self.output(features)
 
     def recur(self, x: Tensor, state: NTMState, starts: Tensor, trace: bool = False) -> Unrolled:
-        """A window of steps: with an LSTM and one write head, on the CPU and on CUDA by the fused kernels, which equal
-        the default loop; by that loop if a trace is asked for or writes are penalised, under autocast, on other
-        devices, and where a GPU's kernels cannot run, which is said once. The kernels cannot be differentiated twice.
+        """Run a window of steps by a fused kernel where there is one, see :func:`memagents.kernels.choice.window_for`.
+
+        The kernels, of an NTM with an LSTM and one write head, equal the default loop, which runs for other NTMs, for a
+        trace, a write penalty, and wherever there is no kernel. They cannot be differentiated twice.
         """
         leaves = state_leaves(state)
         fused = self.recurrent and self.write_heads == 1 and not (self.write_penalty or trace)

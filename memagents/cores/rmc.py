@@ -97,11 +97,11 @@ class RMC(MemoryCore):
         return self.output(features)
 
     def recur(self, x: Tensor, state: RMCState, starts: Tensor, trace: bool = False) -> Unrolled:
-        """A window of steps: on the CPU by a fused kernel, which equals the default loop.
+        """Run a window of steps by a fused kernel where there is one, see :func:`memagents.kernels.choice.window_for`.
 
-        By that loop if a trace is asked for, of several blocks or without gates, if ``key_size`` or ``width / heads``
-        is no multiple of 8 (in float64 of 4), under autocast and on other devices. The kernel cannot be differentiated
-        twice.
+        The kernel, for the CPU, equals the default loop, which runs for a trace, with several blocks or without gates,
+        if ``key_size`` or ``width / heads`` is no multiple of 8 (in float64 of 4), and wherever there is no kernel. It
+        cannot be differentiated twice.
         """
         fused = self.gated and len(self.blocks) == 1 and not trace
         key, _, value = self._block.sizes

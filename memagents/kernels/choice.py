@@ -19,7 +19,7 @@ from torch import Tensor
 Window = Callable[..., Any]
 """A fused window; its operands and results are those of the core's, e.g. ``kernels.cpu.dnc.window.dnc_window``."""
 
-_ROOMS = {
+_PACKAGES = {
     "cpu": {"dnc": "dnc", "ntm": "ntm", "rmc": "rmc", "lstm": "recurrent", "gru": "recurrent"},
     "cuda": {"dnc": "dnc", "ntm": "ntm", "lstm": "recurrent", "gru": "recurrent"},
 }
@@ -32,15 +32,16 @@ _LOOP_LEARNS_A_STEP_FASTER = frozenset({"lstm", "gru"})
 def window_for(core: str, tensors: Sequence[Tensor], **sizes: int) -> Window | None:
     """Return the fused window for a core's tensors, or None where the core has to run its plain loop.
 
-    There is none under autocast, for mixed or other types of numbers than float32 and float64, on other devices, where
-    the sizes do not fit, and on CUDA without Triton. The last two are warned of once on CUDA, where the loop is slow.
+    There is none under autocast, for tensors that are not all float32 or all float64, on other devices than CPU and
+    CUDA, for sizes that the kernels cannot take, on CUDA without Triton, and on the CPU where the loop is faster. On
+    CUDA, where the loop is slow, a missing Triton and sizes that are too large are warned of once.
 
     :param core: name of the core, such as ``"dnc"``
     :param tensors: x, (T, B, ·), the state and what else must be of one device and type
     :param sizes: sizes of the core by which its kernels decide whether it fits
     """
     device, dtype = tensors[0].device, tensors[0].dtype
-    if core not in _ROOMS.get(device.type, ()) or not supported(tensors):
+    if core not in _PACKAGES.get(device.type, ()) or not supported(tensors):
         return None
     if device.type == "cuda":
         return _cuda_window(core, dtype, **sizes)
@@ -61,32 +62,32 @@ def supported(tensors: Sequence[Tensor]) -> bool:
 
 @functools.cache
 def _cpu_window(core: str, dtype: torch.dtype, **sizes: int) -> Window | None:
-    room = _room("cpu", core)
-    return getattr(room, f"{core}_window") if _fits(room, dtype, sizes) else None
+    module = _window_module("cpu", core)
+    return getattr(module, f"{core}_window") if _fits(module, dtype, sizes) else None
 
 
 @functools.cache  # warns once
 def _cuda_window(core: str, dtype: torch.dtype, **sizes: int) -> Window | None:
     name, slowly = core.upper(), "on a GPU it runs step by step, slowly"
     try:
-        room = _room("cuda", core)
+        module = _window_module("cuda", core)
     except ImportError:
         _warn(f"the {name}'s GPU kernels need Triton (pip install triton): {slowly}")
         return None
-    if not _fits(room, dtype, sizes):
+    if not _fits(module, dtype, sizes):
         given = ", ".join(f"{size}={number}" for size, number in sizes.items())
         _warn(f"{given} is too much for the {name}'s GPU kernels: {slowly}")
         return None
-    return getattr(room, f"{core}_window")
+    return getattr(module, f"{core}_window")
 
 
-def _room(device_type: str, core: str) -> ModuleType:
-    return importlib.import_module(f"memagents.kernels.{device_type}.{_ROOMS[device_type][core]}.window")
+def _window_module(device_type: str, core: str) -> ModuleType:
+    return importlib.import_module(f"memagents.kernels.{device_type}.{_PACKAGES[device_type][core]}.window")
 
 
-def _fits(room: ModuleType, dtype: torch.dtype, sizes: dict[str, int]) -> bool:
-    """Ask the room's ``fits``; one without takes every size."""
-    fits = getattr(room, "fits", None)
+def _fits(module: ModuleType, dtype: torch.dtype, sizes: dict[str, int]) -> bool:
+    """Ask the module's ``fits``; one without takes every size."""
+    fits = getattr(module, "fits", None)
     return fits is None or fits(dtype, **sizes)
 
 

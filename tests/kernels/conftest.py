@@ -7,7 +7,7 @@ from memagents.kernels import choice
 
 @pytest.fixture
 def fused(monkeypatch):
-    """The names of the cores of which a window went through a kernel, in order."""
+    """Names of the cores of which a window went through a kernel, in order."""
     names, chosen = [], choice.window_for
 
     def window_for(core, tensors, **sizes):

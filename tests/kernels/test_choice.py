@@ -17,7 +17,7 @@ SIZES = {
     "lstm": {},
     "gru": {},
 }
-"""By core, what its kernels are asked for."""
+"""By core, the sizes by which its kernels are chosen."""
 
 
 def test_supported():

@@ -24,7 +24,7 @@ def padded_slots(sizes):
 
 @part
 def take(flat, start, rows):
-    """The entries of one part, and where the next begins."""
+    """Return the entries of one part, and where the next begins."""
     return flat[start : start + rows], start + rows
 
 
@@ -51,14 +51,14 @@ def lstm(gates, before, cell, squashed, hidden):
 
 @part
 def squash_sigmoid(values):
-    """In place."""
+    """Sigmoid, in place."""
     for i in range(values.shape[0]):
         store(values, i, sigmoid(load(values, i)))
 
 
 @part
 def squash_softplus(values, i, base, slopes, slope):
-    """``base`` + softplus in place, and its derivative to ``slopes``."""
+    """``base`` + softplus of one value, in place; write the derivative to ``slopes``."""
     x = load(values, i)
     linear = full(values, 20.0)  # where torch's softplus becomes linear
     store(slopes, slope, select_less(linear, x, full(values, 1.0), sigmoid(x)))
@@ -67,7 +67,7 @@ def squash_softplus(values, i, base, slopes, slope):
 
 @part
 def softmax(values, start, count, strength):
-    """In place, of ``strength`` (positive) times ``count`` values."""
+    """Softmax of ``strength`` (positive) times ``count`` values, in place."""
     largest = load(values, start)
     for i in range(start + 1, start + count):
         v = load(values, i)
@@ -97,7 +97,7 @@ def norm(values, start, count):
 
 @part
 def content_weighting(match, start, norms, key_norm, strength, content):
-    """Turns dot products into cosines in place, and those into a weighting."""
+    """Turn dot products into cosines in place, and those into a weighting."""
     n = norms.shape[0]
     for i in range(n):
         cosine = load(match, start + i) / fma(key_norm, load(norms, i), full(match, EPSILON))
@@ -108,7 +108,7 @@ def content_weighting(match, start, norms, key_norm, strength, content):
 
 @part
 def erase_and_add(memory, row, weights, erase, write, out):
-    """One slot, from ``memory`` to ``out``."""
+    """Write one slot, from ``memory`` to ``out``."""
     w, at, width = load(weights, row), row * erase.shape[0], erase.shape[0]
     for k in range(width):
         m = load(memory, at + k)

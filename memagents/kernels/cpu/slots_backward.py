@@ -36,9 +36,9 @@ def through_sigmoid(values, gradient):
 
 @part
 def content_weighting_backward(d_content, match, content, start, norms, key_norm, strength, d_norms):
-    """Turns the gradient of a weighting into that of the dot products, in place, and adds to that of the norms.
+    """Turn the gradient of a weighting into that of the dot products, in place, and add to that of the norms.
 
-    Returns the gradients of the strength and of the key's norm.
+    Return the gradients of the strength and of the key's norm.
     """
     n = norms.shape[0]
     mean = full(match, 0.0)

@@ -20,7 +20,7 @@ _LEAST_STEPS = 8  # of a tile, 0.1-0.5 ms, for every thread: waking one takes 0.
 
 
 def thread_count(tiles: int, steps: int) -> int:
-    """How many threads are worth their while for so many tiles of so many steps each, of those that torch has."""
+    """Return how many of torch's threads are worth their while for so many tiles of so many steps each."""
     return max(1, min(torch.get_num_threads(), tiles, tiles * steps // _LEAST_STEPS))
 
 

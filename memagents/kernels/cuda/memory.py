@@ -44,7 +44,7 @@ M = TypeVar("M", bound=MemorySizes)
 
 
 class Rows(NamedTuple):
-    """How many numbers a row of the batch has of each."""
+    """Lengths of the rows of the buffers, one for each row of the batch."""
 
     interface: int  # I, what the controller says to the memory
     record: int  # what a step leaves on the tape
@@ -116,7 +116,7 @@ class MemoryWorkspace(Workspace[M]):
         self._warps = 4 if max(math.prod(shape) for shape in matrices) <= 1 << 10 else 8
 
     def _make_gradients(self, rows: Rows, matrices: Sequence[tuple[int, int]]) -> None:
-        """And what else a backward wants; of no rows if there will be none."""
+        """Make the gradients and what else a backward wants; of no rows if there will be none."""
         sizes, steps, batch = self._key.sizes, self._key.steps, self._kept
         h, features, chunks = sizes.hidden, sizes.hidden + sizes.heads * sizes.width, -(-steps // self._every)
         self._checkpoints = [self._empty(chunks, batch, *shape) for shape in matrices]
@@ -180,7 +180,7 @@ class MemoryWorkspace(Workspace[M]):
         return []
 
     def _gradients_of_beginning(self) -> list[Tensor]:
-        """Of :meth:`_beginning_leaves`."""
+        """Gradients of :meth:`_beginning_leaves`."""
         return []
 
     # --- forward ----------------------------------------------------------------------------------------------------

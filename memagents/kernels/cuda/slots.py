@@ -51,7 +51,7 @@ def softmax(scores, inside):
 
 @triton.jit
 def norms_of(memory):
-    """Of the slots (PN, PW), with the small constant under the root."""
+    """Norms of the slots (PN, PW), with the small constant under the root."""
     return tl.sqrt(tl.sum(memory * memory, 1) + EPSILON)
 
 
@@ -62,13 +62,13 @@ def norm_of(key):
 
 @triton.jit
 def cosines(memory, norms, key, key_norm):
-    """Of every slot (PN, PW) with the key (PW)."""
+    """Cosine of every slot (PN, PW) with the key (PW)."""
     return tl.sum(memory * key[None, :], 1) / (key_norm * norms + EPSILON)
 
 
 @triton.jit
 def content_weighting_backward(d_content, content, match, norms, key_norm, strength):
-    """From the gradient of a weighting to those of dot products, norms, the strength and the key's norm."""
+    """Return the gradients of dot products, norms, strength and the key's norm from that of a weighting."""
     d_score = content * (d_content - tl.sum(d_content * content, 0))
     d_dot = strength * d_score / (key_norm * norms + EPSILON)
     d_product = -d_dot * match

@@ -28,7 +28,7 @@ Constant = int | float | None
 
 
 class Key(NamedTuple, Generic[Z]):
-    """What a workspace is made for."""
+    """Description of the windows that a workspace serves."""
 
     sizes: Z
     steps: int
@@ -54,11 +54,11 @@ class _Context(Context):
 def run_window(
     workspaces: Workspaces[W], sizes: Hashable, starts: Tensor, operands: Sequence[Tensor]
 ) -> tuple[Tensor, list[Tensor]]:
-    """A window in a workspace that is borrowed for it.
+    """Run a window in a workspace that is borrowed for it.
 
-    :param sizes: of the core; hashable
+    :param sizes: sizes of the core
     :param starts: (T, B) booleans
-    :param operands: what the workspace takes: x (T, B, ·), weights, and the leaves of the state before the window
+    :param operands: those of the workspace: x (T, B, ·), weights, and the leaves of the state before the window
     :return: features (T, B, F) and the leaves after the window
     """
     x = operands[0]
@@ -109,7 +109,7 @@ class Workspace(abc.ABC, Generic[Z]):
     """
 
     constants: dict[str, Constant]
-    """What the kernels are compiled for, by the names of their arguments."""
+    """Compile-time constants of the kernels, by the names of their arguments."""
 
     def __init__(self, key: Key[Z], width: int):
         self._key = key
@@ -139,7 +139,7 @@ class Workspace(abc.ABC, Generic[Z]):
 
     @abc.abstractmethod
     def _weights(self) -> list[Tensor]:
-        """The buffers of x and the weights, and of what else stands before the state in the operands."""
+        """Buffers of x, of the weights, and of all other operands that precede the state."""
 
     @abc.abstractmethod
     def _leaves(self, t: int) -> list[Tensor]:
@@ -151,7 +151,7 @@ class Workspace(abc.ABC, Generic[Z]):
 
     @abc.abstractmethod
     def _gradients(self, wanted: Sequence[bool]) -> list[Tensor | None]:
-        """Of the operands, after the backward: of x and the weights, and of the others where wanted."""
+        """Gradients of the operands after the backward: of x and the weights, and of the others where wanted."""
 
     @abc.abstractmethod
     def _forward_steps(self) -> None:
@@ -164,7 +164,7 @@ class Workspace(abc.ABC, Generic[Z]):
     # --- forward and backward ---------------------------------------------------------------------------------------
 
     def run_forward(self, starts: Tensor, *operands: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """Copies of what :func:`run_window` returns."""
+        """Run the forward; return copies of the features and of the leaves after the window."""
         self._starts[:-1].copy_(starts)
         for own, operand in zip([*self._weights(), *self._leaves(0)], operands, strict=True):
             own.copy_(operand)
@@ -173,7 +173,7 @@ class Workspace(abc.ABC, Generic[Z]):
         return self._features.clone(), [leaf.clone() for leaf in self._leaves(self._key.steps)]
 
     def _begin(self) -> None:
-        """Once the operands are there: where an episode begins, the first step gets nothing of the features before."""
+        """Prepare the first step: where an episode begins, it gets nothing of the features before."""
         self._previous[0].masked_fill_(self._starts[0].bool().unsqueeze(1), 0.0)
 
     def run_backward(

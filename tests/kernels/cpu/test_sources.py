@@ -1,4 +1,4 @@
-"""The hash of the kernels' sources, by which stale machine code is told from fresh."""
+"""The hash of the kernels' sources, by which stale machine code is recognised."""
 
 from pathlib import Path
 

@@ -18,7 +18,7 @@ kernel = importlib.import_module("memagents.kernels.cuda.recurrent.window")
 
 @pytest.fixture(params=NAMES)
 def name(request):
-    """Of a core."""
+    """Name of a core."""
     return request.param
 
 

@@ -97,7 +97,7 @@ def assert_a_core_on_a_gpu_gives_the_same(core, inputs, state, starts):
 
 
 def fake_tensors(dtype=torch.float32, other_dtype=torch.float32):
-    """All that a core looks at to choose its kernel."""
+    """Stand-ins for tensors on a GPU, with all that a kernel is chosen by."""
     device = torch.device("cuda")
     return [SimpleNamespace(device=device, dtype=d) for d in (dtype, other_dtype)]
 
@@ -130,7 +130,7 @@ def assert_refused_once(core, match, **sizes):
 
 
 class FakeGraph:
-    """How many were made, and how often one was replayed."""
+    """Counts how many were made, and how often one was replayed."""
 
     made = 0
 
@@ -202,7 +202,7 @@ def fake_graphs(monkeypatch, kind=FakeGraph):
 
 
 def compile_for_a_gpu(workspace, sizes_type, sizes, modules):
-    """What the interpreter takes and the compiler may not, for an H100 or H200, which need not be here.
+    """Compile for an H100 or H200, which need not be here: the compiler may refuse what the interpreter takes.
 
     :param workspace: module and class of a workspace, for whose constants its kernels are compiled
     :param sizes_type: of the core's sizes, a name in that module
@@ -231,7 +231,7 @@ def compile_for_a_gpu(workspace, sizes_type, sizes, modules):
 
 
 def assert_compiles_for_a_gpu(core, workspace, sizes_type, sizes, modules, cache):
-    """And a core on the CPU imports no Triton."""
+    """The kernels compile, and a core on the CPU imports no Triton."""
     code = f"""
 import sys
 import memagents

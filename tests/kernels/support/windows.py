@@ -6,7 +6,7 @@ from memagents.cores.core import map_state, state_leaves, unroll_by_steps
 
 
 def values_and_gradients(unroll, core, inputs, state, starts, by_state):
-    """What a window gives, by name, with the gradients of a random sum of it.
+    """Results of a window, by name, and the gradients of a random sum of them.
 
     :param by_state: the final state is part of both
     """

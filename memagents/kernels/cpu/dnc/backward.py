@@ -35,7 +35,7 @@ from memagents.kernels.operands import DNCSizes
 
 
 class BackwardWork(NamedTuple):
-    """What one thread needs of a tile. Gradients of the state are those after a step, then those before it."""
+    """Scratch memory of one thread for a tile. Gradients of the state are those after a step, then those before it."""
 
     memories: np.ndarray  # steps x N W, padded: the memory before every step of a chunk
     links: np.ndarray  # steps x N N, padded
@@ -78,7 +78,7 @@ def work_rows(sizes, every, lanes):
 
 @part
 def prepare(work, recurrent_columns, interface_columns, sizes):
-    """What all tiles of a thread share: the weights, and zeros in the padding, which nothing else writes."""
+    """Prepare what all tiles of a thread share: the weights, and zeros in the padding, which nothing else writes."""
     if padded_slots(sizes) > sizes.slots:
         clear(work.memories)
         clear(work.links)
@@ -129,7 +129,7 @@ def work_of(flat, sizes, every):
 
 @part
 def rebuild(first, last, sizes, starts, row, count, tape, checkpoint, work):
-    """The memory and link matrices before every step of a chunk (after its resets)."""
+    """Compute again the memory and link matrices before every step of a chunk (after its resets)."""
     memory_rows, link_rows = work.d_memory.shape[0], work.d_link.shape[0]
     copy(checkpoint[:memory_rows], work.memories[:memory_rows])
     copy(checkpoint[memory_rows:], work.links[:link_rows])

@@ -29,7 +29,7 @@ from memagents.kernels.operands import DNCSizes
 
 
 class ForwardWork(NamedTuple):
-    """What one thread needs of a tile beside the tape."""
+    """Scratch memory of one thread for a tile, beside the tape."""
 
     memory: np.ndarray  # N W, padded
     link: np.ndarray  # N N, padded
@@ -66,7 +66,7 @@ def work_of(flat, sizes):
 
 @part
 def prepare(work, recurrent_weight, interface_weight):
-    """What all tiles of a thread share."""
+    """Prepare what all tiles of a thread share."""
     pack(recurrent_weight, work.recurrent_weight)
     pack(interface_weight, work.interface_weight)
 

@@ -98,7 +98,7 @@ def product_of_less_used(usage, i, first, last, product):
 
 @part
 def write_weighting(face, content, allocation, out):
-    """Returns the sum of the weighting too."""
+    """Fill ``out``; return the sum of the weighting."""
     ga, gw, total = load(face.allocation_gate, 0), load(face.write_gate, 0), full(out, 0.0)
     for i in range(out.shape[0]):
         c = load(content, i)
@@ -110,7 +110,7 @@ def write_weighting(face, content, allocation, out):
 
 @part
 def update_link(link, row, weights, precedence, out, out_row):
-    """One row of the link matrix, from ``link`` to ``out``."""
+    """Update one row of the link matrix, from ``link`` to ``out``."""
     n = weights.shape[0]
     at, out_at = row * n, out_row * n
     w = load(weights, row)
@@ -139,7 +139,7 @@ def read_weighting(modes, record, sizes):
 
 @part
 def choose_where_to_write(before, now, face, work, sizes):
-    """Usage, allocation, content on the memory as it was, write weighting, precedence."""
+    """Compute usage, allocation, content on the memory as it was, write weighting, precedence."""
     update_usage(before, face.free_gates, now.carry.usage, sizes)
     allocation_weighting(now.carry.usage, now.taken, work.allocation)
     clear(now.write_match)
@@ -179,7 +179,7 @@ def write_rows(memory, i, weights, erase, write, norms):
 
 @part
 def write_and_match(now, face, memory, sizes):
-    """The memory, in place; the norms of its slots; their dot products with the read keys."""
+    """Write the memory in place; fill the norms of its slots and their dot products with the read keys."""
     n, width = sizes.slots, sizes.width
     clear(now.read_match)
     for i in range(0, n, ROWS):
@@ -190,7 +190,7 @@ def write_and_match(now, face, memory, sizes):
 
 @part
 def link_and_follow(before, now, link, sizes):
-    """The links, in place; where they lead from what was read."""
+    """Update the links in place; follow them from what was read."""
     n = sizes.slots
     clear(now.forward)
     clear(now.backward)
@@ -203,7 +203,7 @@ def link_and_follow(before, now, link, sizes):
 
 @part
 def read(now, face, memory, vectors, sizes):
-    """Read weightings and read vectors."""
+    """Compute read weightings and read vectors."""
     n, width = sizes.slots, sizes.width
     for head in range(sizes.heads):
         key_norm, strength = norm(face.read_keys, head * width, width), load(face.read_strengths, head)

@@ -31,7 +31,7 @@ from memagents.kernels.cpu.vector.tiles import clear
 
 @part
 def read_weighting(face, now, work, d_face, sizes):
-    """Splits the gradient of the read weightings over content, links and modes."""
+    """Split the gradient of the read weightings over content, links and modes."""
     n = sizes.slots
     for head in range(sizes.heads):
         b, c, f = (
@@ -57,7 +57,7 @@ def read_weighting(face, now, work, d_face, sizes):
 
 @part
 def read(now, face, before, work, d_vectors, d_face, sizes):
-    """From the gradients of read vectors, read weightings and memory to those of links, keys, and memory.
+    """Go back through the read: from read vectors, read weightings and memory to links, keys and memory.
 
     ``before`` is the memory before the write, from which that after it is computed again.
     """
@@ -88,7 +88,7 @@ def read(now, face, before, work, d_vectors, d_face, sizes):
 
 @part
 def read_rows(weights, d_match, at, d_vectors, keys, d_keys, start, i, sizes, memory, d_memory):
-    """What reading four slots and matching them with a key gives to their content and to the key, for one head."""
+    """Add the gradients of one head's reading and matching of four slots to those of their content and of the key."""
     n, width = sizes.slots, sizes.width
     w0, w1 = load(weights, at + i), load_or_zero(weights, at, i + 1, n)
     w2, w3 = load_or_zero(weights, at, i + 2, n), load_or_zero(weights, at, i + 3, n)
@@ -162,7 +162,7 @@ def update_link_rows(link, i, weights, precedence, d_link, d_weights, d_preceden
 
 @part
 def links(before, now, link, work, sizes):
-    """From the gradients of links, precedence and the weightings they led to, to those before the step.
+    """Go back through the links: from those, the precedence and the weightings they led to, to before the step.
 
     ``work.d_read`` becomes the gradient of the *previous* read weightings.
     """
@@ -196,7 +196,7 @@ def links(before, now, link, work, sizes):
 
 @part
 def match_rows(d_match, key, i, sizes, memory, work, d_key):
-    """Four slots: what matching them with the key gives to their content and to the key."""
+    """Add the gradients of matching four slots with the key to those of content and key."""
     n, width, d_memory = sizes.slots, sizes.width, work.d_memory
     c0, c1 = load(work.d_norms, i), load_or_zero(work.d_norms, 0, i + 1, n)
     c2, c3 = load_or_zero(work.d_norms, 0, i + 2, n), load_or_zero(work.d_norms, 0, i + 3, n)
@@ -216,7 +216,7 @@ def match_rows(d_match, key, i, sizes, memory, work, d_key):
 
 @part
 def write_weighting(now, face, work, d_face):
-    """Splits the gradient of the write weighting over content, allocation and the gates."""
+    """Split the gradient of the write weighting over content, allocation and the gates."""
     ga, gw = load(face.allocation_gate, 0), load(face.write_gate, 0)
     d_ga, d_gw = full(work.d_write, 0.0), full(work.d_write, 0.0)
     for i in range(work.d_write.shape[0]):
@@ -233,7 +233,7 @@ def write_weighting(now, face, work, d_face):
 
 @part
 def write(before, now, face, memory, work, d_face, sizes):
-    """From the gradients of memory and write weighting to those of the memory before and of the allocation."""
+    """Go back through the write: from memory and write weighting to the memory before and the allocation."""
     n, width = sizes.slots, sizes.width
     for i in range(0, n, ROWS):
         erase_and_add_backward(
@@ -256,7 +256,7 @@ def write(before, now, face, memory, work, d_face, sizes):
 
 @part
 def allocation_weighting(now, work):
-    """Adds to the gradient of the usage, the order of the slots being fixed."""
+    """Add to the gradient of the usage, the order of the slots being fixed."""
     n, usage, d_free = work.allocation.shape[0], work.allocation, work.d_allocation
     slope, zero = full(usage, 1.0 - EPSILON), full(usage, 0.0)
     for i in range(n):
@@ -299,7 +299,7 @@ def sum_of_more_used(usage, values, i, first, last):
 
 @part
 def update_usage(before, face, work, d_face, sizes):
-    """To the gradients of the usage, the write weighting and the read weightings before the step."""
+    """Go back through the usage to usage, write weighting and read weightings before the step."""
     n, one = sizes.slots, full(work.d_usage, 1.0)
     for i in range(n):
         u, w, d = load(before.usage, i), load(before.write_weights, i), load(work.d_usage, i)

@@ -47,7 +47,7 @@ class DNCTileState(NamedTuple):
 
 
 class Record(NamedTuple):
-    """What a step leaves for its backward, beside the state after it."""
+    """Record of a step for its backward, beside the state after it."""
 
     carry: Carry
     gates: np.ndarray  # 4H, squashed: input, forget, candidate, output
@@ -197,7 +197,7 @@ def load_state(batch, row, count, tile):
 
 @part
 def store_state(tile, batch, row, count):
-    """The reverse of :func:`load_state`."""
+    """Reverse of :func:`load_state`."""
     store_rows(tile.memory, batch.memory, row, count)
     store_rows(tile.usage, batch.usage, row, count)
     store_rows(tile.link, batch.link, row, count)

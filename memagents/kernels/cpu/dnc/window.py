@@ -158,7 +158,7 @@ def _run_backward(
 
 
 def _chunk(steps: int) -> int:
-    """After how many steps of a window memory and link matrices are kept.
+    """Return after how many steps of a window memory and link matrices are kept.
 
     Kept are T / chunk for every tile, computed again chunk for every thread; of the latter there are fewer.
     """

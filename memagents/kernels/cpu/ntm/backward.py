@@ -31,7 +31,7 @@ from memagents.kernels.operands import NTMSizes
 
 
 class BackwardWork(NamedTuple):
-    """What one thread needs of a tile. Gradients of the state are those after a step, then those before it."""
+    """Scratch memory of one thread for a tile. Gradients of the state are those after a step, then those before it."""
 
     fresh: np.ndarray  # 1
     begun: np.ndarray  # a record's state: that before a step, where it was reset
@@ -96,7 +96,7 @@ def work_of(flat, sizes):
 
 @part
 def prepare(work, initial, recurrent_columns, interface_columns):
-    """What all tiles of a thread share."""
+    """Prepare what all tiles of a thread share."""
     for e in range(initial.shape[0]):
         store(work.initial, e, full(work.initial, initial[e]))
     pack(recurrent_columns, work.recurrent_columns)
@@ -112,7 +112,7 @@ def gradients_of(work, sizes):
 
 @part
 def add_fresh(fresh, gradient, d_initial, start):
-    """Adds a gradient to that of the initial state in the lanes that begin an episode."""
+    """Add a gradient to that of the initial state in the lanes that begin an episode."""
     flag = load(fresh, 0)
     for e in range(gradient.shape[0]):
         store(d_initial, start + e, fma(flag, load(gradient, e), load(d_initial, start + e)))

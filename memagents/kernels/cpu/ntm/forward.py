@@ -32,7 +32,7 @@ from memagents.kernels.operands import NTMSizes
 
 
 class ForwardWork(NamedTuple):
-    """What one thread needs of a tile beside the tape."""
+    """Scratch memory of one thread for a tile, beside the tape."""
 
     fresh: np.ndarray  # 1, see load_starts
     begun: np.ndarray  # a record's state: that before a step, where it was reset
@@ -64,7 +64,7 @@ def work_of(flat, sizes):
 
 @part
 def prepare(work, initial, recurrent_weight, interface_weight):
-    """What all tiles of a thread share."""
+    """Prepare what all tiles of a thread share."""
     for e in range(initial.shape[0]):
         store(work.initial, e, full(work.initial, initial[e]))
     pack(recurrent_weight, work.recurrent_weight)

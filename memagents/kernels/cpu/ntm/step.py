@@ -34,6 +34,7 @@ def clipped(values, i, clip):
 
 @part
 def squash_tanh(values):
+    """tanh, in place."""
     for i in range(values.shape[0]):
         store(values, i, tanh(load(values, i)))
 
@@ -94,7 +95,7 @@ def sharpen(shifted, start, count, gamma, logs, out):
 
 @part
 def address(before, now, face, work, sizes):
-    """All heads, from the memory and the weightings before the step."""
+    """Address by all heads, from the memory and the weightings before the step."""
     n, width, heads = sizes.slots, sizes.width, sizes.heads + 1
     clear(now.match)
     for i in range(0, n, ROWS):

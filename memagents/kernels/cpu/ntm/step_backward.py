@@ -25,7 +25,7 @@ from memagents.kernels.cpu.vector.tiles import clear
 
 @part
 def sharpen(weights, shifted_logs, start, count, gamma, d_weights):
-    """Turns the gradient of a sharpened weighting into that of what was sharpened, in place; returns that of γ."""
+    """Turn the gradient of a sharpened weighting into that before sharpening, in place; return that of γ."""
     mean = full(weights, 0.0)
     for i in range(start, start + count):
         mean = fma(load(d_weights, i), load(weights, i), mean)
@@ -54,7 +54,7 @@ def circular_shift(gated, shifts, start, count, d_shifted, at, d_gated, d_shifts
 
 @part
 def interpolate_back(content, previous, start, gate, d_gated, d_content, d_previous):
-    """Splits the gradient over content and previous weighting; returns that of the gate."""
+    """Split the gradient over content and previous weighting; return that of the gate."""
     d_gate = full(d_gated, 0.0)
     for i in range(d_gated.shape[0]):
         d = load(d_gated, i)
@@ -66,7 +66,7 @@ def interpolate_back(content, previous, start, gate, d_gated, d_content, d_previ
 
 @part
 def match_rows(memory, i, keys, start, d_match, at, d_memory, d_keys, sizes):
-    """What matching four slots with a key gives to their content and to the key."""
+    """Add the gradients of matching four slots with a key to those of content and key."""
     n, width = sizes.slots, sizes.width
     x0, x1 = load(d_match, at + i), load_or_zero(d_match, at, i + 1, n)
     x2, x3 = load_or_zero(d_match, at, i + 2, n), load_or_zero(d_match, at, i + 3, n)
@@ -84,7 +84,7 @@ def match_rows(memory, i, keys, start, d_match, at, d_memory, d_keys, sizes):
 
 @part
 def address(before, now, face, work, d_face, sizes):
-    """From the gradients of the weightings to those of the weightings and the memory before the step."""
+    """Go back through the addressing to the weightings and the memory before the step."""
     n, width, heads = sizes.slots, sizes.width, sizes.heads + 1
     clear(work.d_norms)
     for head in range(heads):
@@ -116,7 +116,7 @@ def address(before, now, face, work, d_face, sizes):
 
 @part
 def read_rows(weights, at, i, d_vectors, start, d_memory, sizes):
-    """What reading four slots gives to their content."""
+    """Add the gradient of reading four slots to that of their content."""
     n, width = sizes.slots, sizes.width
     w0, w1 = load(weights, at + i), load_or_zero(weights, at, i + 1, n)
     w2, w3 = load_or_zero(weights, at, i + 2, n), load_or_zero(weights, at, i + 3, n)
@@ -131,7 +131,7 @@ def read_rows(weights, at, i, d_vectors, start, d_memory, sizes):
 
 @part
 def write_and_read(before, now, face, work, d_face, sizes):
-    """To the gradients of the memory before the step and of the weightings."""
+    """Go back through write and read to the memory before the step and the weightings."""
     n, width = sizes.slots, sizes.width
     d_vectors = work.d_features[sizes.hidden :]
     writing, d_writing = now.weights[sizes.heads * n :], work.d_weights[sizes.heads * n :]
@@ -162,7 +162,7 @@ def through_softmax(values, start, count, gradient):
 
 @part
 def parse(now, face, clip, d_interface, d_face, sizes):
-    """From what was squashed and clipped to what the controller gave, in place."""
+    """Go back through squashing and clipping to the controller's interface vector, in place."""
     heads = sizes.heads + 1
     through_tanh(face.keys, d_face.keys)
     through_sigmoid(face.gates, d_face.gates)

@@ -33,7 +33,7 @@ class NTMTileState(NamedTuple):
 
 
 class Record(NamedTuple):
-    """What a step leaves for the next one and for its backward. Those up to ``cell`` are the state after it."""
+    """Record of a step for the next one and for its backward. Up to ``cell`` it is the state after the step."""
 
     memory: np.ndarray  # N W, padded
     weights: np.ndarray  # K N
@@ -166,7 +166,7 @@ def load_state(batch, row, count, tile):
 
 @part
 def store_state(tile, batch, row, count):
-    """The reverse of :func:`load_state`."""
+    """Reverse of :func:`load_state`."""
     store_rows(tile.memory, batch.memory, row, count)
     store_rows(tile.weights, batch.weights, row, count)
     store_rows(tile.read_vectors, batch.read_vectors, row, count)

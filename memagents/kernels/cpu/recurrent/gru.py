@@ -95,7 +95,7 @@ def derive(tape, at, d_hidden, d, d_x, d_products, out, units):
 
 @part
 def backward_rows(first, last, units, starts, packed, grad_hidden, d_hidden, d_x, d_products, tape):
-    """The reverse: ``d_hidden`` goes from that after the window to that before it."""
+    """Take the rows back through the window: ``d_hidden`` goes from after it to before it."""
     (steps, batch), count = starts.shape, last - first
     for t in range(steps - 1, -1, -1):
         row = t * batch + first

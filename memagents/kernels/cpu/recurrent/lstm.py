@@ -108,7 +108,7 @@ def derive(tape, at, d_hidden, d_cell, d, d_gates, out, units):
 
 @part
 def backward_rows(first, last, units, starts, packed, grad_hidden, d_hidden, d_cell, d_gates, tape):
-    """The reverse: ``d_hidden`` and ``d_cell`` go from those after the window to those before it."""
+    """Take the rows back through the window: ``d_hidden`` and ``d_cell`` go from after it to before it."""
     (steps, batch), count = starts.shape, last - first
     for t in range(steps - 1, -1, -1):
         row = t * batch + first

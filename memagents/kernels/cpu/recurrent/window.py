@@ -101,7 +101,7 @@ def _window(kind: _Kind, starts: Tensor, operands: Sequence[Tensor]) -> Sequence
 
 
 def _widened(tensor: Tensor, size: int, more: int) -> Tensor:
-    """With so many units more in the last dimension: their weights and states are zero, and stay it."""
+    """Append so many units in the last dimension, whose weights and states are zero and stay so."""
     return functional.pad(tensor.unflatten(-1, (-1, size)), (0, more)).flatten(-2)
 
 
@@ -177,7 +177,7 @@ def _run_backward(
 
 
 def _shares(starts: Tensor, weight: Tensor) -> tuple[int, int]:
-    """How many threads are worth their while, and the rows of a tile."""
+    """Return how many threads are worth their while, and the rows of a tile."""
     steps, batch = starts.shape
     threads = thread_count(-(-batch // ROWS), steps * ROWS * weight.numel() // _STEP)
     return threads, min(_MOST_ROWS, -(-batch // (threads * ROWS)) * ROWS)

@@ -216,7 +216,7 @@ def mix(weights, along, across, lines, count, rows, at, apart, width, out, out_a
 
 @part
 def softmax(scores, valid, lines, across, factor, out):
-    """Of the valid ones of ``factor`` times each line of scores, ``across`` vectors; zero for the others."""
+    """Softmax of ``factor`` times the valid scores of each line, ``across`` vectors; zero for the others."""
     zero, least = full(scores, 0.0), full(scores, LEAST)
     for line in range(0, lines * across, across):
         most, total = least, zero
@@ -235,7 +235,7 @@ def softmax(scores, valid, lines, across, factor, out):
 
 @part
 def softmax_back(weights, lines, across, factor, grads):
-    """From the gradients of lines of weights to those of their scores before ``factor``, in place."""
+    """Turn gradients of lines of weights into those of their scores before ``factor``, in place."""
     for line in range(0, lines * across, across):
         mean = full(grads, 0.0)
         for k in range(line, line + across):

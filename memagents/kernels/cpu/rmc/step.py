@@ -61,7 +61,7 @@ class Norms(NamedTuple, Generic[A]):
 
 
 class Tape(NamedTuple, Generic[A]):
-    """What every step leaves for its backward; or, without one, room for a single step."""
+    """Tape of all steps for their backward; or, without one, room for a single step."""
 
     memory: A  # N W, before the step, new where an episode begins
     squashed: A  # N W, tanh of it
@@ -78,7 +78,7 @@ class Tape(NamedTuple, Generic[A]):
 
 
 class Gradients(NamedTuple, Generic[A]):
-    """What the backward of a step leaves, and what it carries from step to step."""
+    """Gradients that the backward of a step leaves, and that it carries from step to step."""
 
     memory: A  # (B, N, W): of the memory after a step, then before it
     squashed: A  # (B, N, W), of one step
@@ -99,7 +99,7 @@ class Gradients(NamedTuple, Generic[A]):
 
 
 class Room(NamedTuple, Generic[A]):
-    """What one batch row needs in passing; all of it begins as zero."""
+    """Scratch memory for one batch row; all of it begins as zero."""
 
     qkv: A  # (P, Q): queries, keys and values of its slots and, after them, of its input
     d_qkv: A  # (P, Q)
@@ -115,7 +115,7 @@ class Room(NamedTuple, Generic[A]):
 
 @njit(nogil=True, cache=True)
 def attend(sizes, tape, norms, x_qkv, t, slot, room, sources=SOURCES):
-    """From the memory's share of queries, keys and values, ``tape.qkv``, to the perceptron's rows.
+    """Attend: from the memory's share of queries, keys and values, ``tape.qkv``, to the perceptron's rows.
 
     :param x_qkv: queries, keys and values of the inputs, (T, B, Q)
     :param slot: the step's place on the tape
@@ -144,7 +144,7 @@ def attend(sizes, tape, norms, x_qkv, t, slot, room, sources=SOURCES):
 
 @part
 def look(sizes, tape, row, room):
-    """What the heads find, ``room.rows``, by queries, keys and values, ``room.qkv``."""
+    """Fill ``room.rows`` with what the heads find by queries, keys and values, ``room.qkv``."""
     lanes, n = lanes_of(room.qkv), sizes.slots
     key, value, across = sizes.key // lanes, sizes.value // lanes, sizes.slots // lanes + 1
     line, apart, width = across * lanes, sizes.heads * (2 * key + value), sizes.heads * value
@@ -198,7 +198,7 @@ def attend_back(sizes, tape, norms, x_qkv, t, chunk, grads, room, sources=SOURCE
 
 @part
 def look_back(sizes, tape, row, room):
-    """The gradients of queries, keys and values, ``room.d_qkv``, from those of what is found, ``room.rows``."""
+    """Fill ``room.d_qkv``, the gradients of queries, keys and values, from those of ``room.rows``."""
     lanes, n = lanes_of(room.qkv), sizes.slots
     key, value, across = sizes.key // lanes, sizes.value // lanes, sizes.slots // lanes + 1
     line, apart, width = across * lanes, sizes.heads * (2 * key + value), sizes.heads * value
@@ -240,7 +240,7 @@ def begin(sizes, memory, starts, initial, tape, sources=SOURCES):
 
 @njit(nogil=True, cache=True)
 def finish(sizes, tape, norms, x_gates, starts, initial, t, slot, following, after, sources=SOURCES):
-    """From the perceptron's result, ``tape.update``, to the memory after the step, and to that before the next.
+    """Apply the gates: from the perceptron's result, ``tape.update``, to the memory after the step and before the next.
 
     :param x_gates: the inputs' share of the gates' sums, (T, B, 2W)
     :param initial: the memory that an episode begins with, (N, W)

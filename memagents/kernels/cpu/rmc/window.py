@@ -208,7 +208,7 @@ def _new_tape(like: Tensor, sizes: RMCSizes, steps: int, layers: int) -> tuple[T
 def _new_gradients(
     like: Tensor, sizes: RMCSizes, steps: int, chunk: int, layers: int
 ) -> tuple[Gradients[Tensor], list[Tensor], list[Tensor]]:
-    """Those of the steps, and of the perceptron's hidden layers and their biases; zero where they are added to."""
+    """Gradients of the steps, of the perceptron's hidden layers and of its biases; zero where they are added to."""
     rows, width, packed = sizes.batch * sizes.slots, sizes.heads * sizes.value, _packed(sizes)
     row, now, bias = (chunk, rows, width), (rows, width), (steps, width)
     kept = [(chunk, rows, packed), row, (chunk, rows, 2 * width)]
@@ -223,7 +223,7 @@ def _new_gradients(
 
 
 def _new_room(like: Tensor, sizes: RMCSizes) -> Room[Tensor]:
-    """All zero but for ``valid``."""
+    """Scratch memory, all zero but for ``valid``."""
     lines, packed = padded(sizes.slots, lanes(like.dtype)), _packed(sizes)
     columns = (max(sizes.key, sizes.value), lines)
     square, rows = (lines, lines), (lines, sizes.heads * sizes.value)

@@ -22,7 +22,7 @@ DEPTH = 128
 
 
 class Rows(NamedTuple):
-    """Where rows lie: row r from entry ``start + r * stride`` of an (entries, lanes) array on."""
+    """Place of rows: row r begins at entry ``start + r * stride`` of an (entries, lanes) array."""
 
     array: np.ndarray
     start: int
@@ -45,7 +45,7 @@ def pack(weight, inputs, packed):
 
 @part
 def pack_columns(weight, outputs, packed):
-    """The same for the transpose of (inputs, outputs), ``outputs`` entries in a row."""
+    """Pack the transpose of (inputs, outputs), ``outputs`` entries in a row."""
     inputs = weight.shape[0] // outputs
     for column in range(outputs):
         for k in range(inputs):

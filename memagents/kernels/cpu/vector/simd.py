@@ -139,7 +139,7 @@ def broadcast(context, builder, scalar, vector):
 
 @intrinsic
 def gather_entries(typingctx, batch, element, stride, tile, entry):
-    """As many entries as there are lanes, from one row of the batch per lane to (entries, lanes).
+    """Transpose as many entries as there are lanes, from one row of the batch per lane to (entries, lanes).
 
     Lane r of ``tile[entry + e]`` becomes the flat element ``element + r * stride + e`` of ``batch``.
     """
@@ -163,7 +163,7 @@ def gather_entries(typingctx, batch, element, stride, tile, entry):
 
 @intrinsic
 def scatter_entries(typingctx, tile, entry, batch, element, stride):
-    """The reverse of :func:`gather_entries`."""
+    """Reverse of :func:`gather_entries`."""
     if not (_contiguous(batch) and _contiguous(tile) and batch.dtype is tile.dtype):
         return None
 

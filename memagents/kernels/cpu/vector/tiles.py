@@ -26,7 +26,7 @@ def load_rows(batch, row, count, out):
 
 @part
 def store_rows(tile, batch, row, count):
-    """The reverse of :func:`load_rows`."""
+    """Reverse of :func:`load_rows`."""
     entries, lanes = batch.shape[1], tile.shape[1]
     done = 0
     if count == lanes:

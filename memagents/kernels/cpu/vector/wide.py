@@ -45,7 +45,7 @@ def _entry_address(context, builder, array_type, array, entry):
 
 @intrinsic
 def load(typingctx, array, entry):
-    """As :func:`simd.load`."""
+    """Same as :func:`simd.load`."""
 
     def codegen(context, builder, signature, args):
         address = _entry_address(context, builder, array, *args)
@@ -56,7 +56,7 @@ def load(typingctx, array, entry):
 
 @intrinsic
 def store(typingctx, array, entry, value):
-    """As :func:`simd.store`."""
+    """Same as :func:`simd.store`."""
     if not (isinstance(value, WideVector) and value.dtype is array.dtype):
         return None
 
@@ -70,7 +70,7 @@ def store(typingctx, array, entry, value):
 
 @intrinsic
 def splat(typingctx, array, element):
-    """As :func:`simd.splat`."""
+    """Same as :func:`simd.splat`."""
 
     def codegen(context, builder, signature, args):
         scalar = builder.load(simd.element_address(context, builder, array, *args))
@@ -81,7 +81,7 @@ def splat(typingctx, array, element):
 
 @intrinsic
 def full(typingctx, array, value):
-    """As :func:`simd.full`."""
+    """Same as :func:`simd.full`."""
     vector = WideVector(array.dtype)
 
     def codegen(context, builder, signature, args):
@@ -93,14 +93,14 @@ def full(typingctx, array, value):
 
 @intrinsic
 def lanes_of(typingctx, array):
-    """As :func:`simd.lanes_of`."""
+    """Same as :func:`simd.lanes_of`."""
     count = WideVector(array.dtype).lanes
     return types.intp(array), lambda context, builder, signature, args: context.get_constant(types.intp, count)
 
 
 @intrinsic
 def transpose(typingctx, matrix, element, stride, out, entry):
-    """As many entries of as many rows of a matrix as there are lanes, transposed.
+    """Transpose as many entries of as many rows of a matrix as there are lanes.
 
     Number i of ``out[entry + j]`` becomes flat element ``element + i * stride + j`` of ``matrix``.
     """
@@ -122,5 +122,5 @@ def transpose(typingctx, matrix, element, stride, out, entry):
 
 @part
 def vectors_at(address, entries, like):
-    """So many vectors at an address; a tensor reaches compiled code ten times faster as an address than as an array."""
+    """Return so many vectors at an address; tensors reach compiled code ten times faster so than as arrays."""
     return array_at(address, entries, lanes_of(like), like)

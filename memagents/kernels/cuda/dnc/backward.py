@@ -45,7 +45,7 @@ def _read(
     after, face, d_face, d_reads, scratch, memory, d_memory, grad_vectors, d_vectors, n, w, goes_on,
     N: tl.constexpr, W: tl.constexpr, R: tl.constexpr,
 ):  # fmt: skip
-    """Through read vectors and read weightings to keys, modes and the memory; returns the gradient of the latter.
+    """Go back through read vectors and read weightings to keys, modes and the memory; return the memory's gradient.
 
     The gradients of the read weightings, which the links need, go to the scratch.
     """
@@ -93,7 +93,7 @@ def _links(
     before, after, face, d_after, scratch, link, d_link, d_old_link, weights, n, keep,
     N: tl.constexpr, W: tl.constexpr, R: tl.constexpr, PN: tl.constexpr, PR: tl.constexpr, ROWS: tl.constexpr,
 ):  # fmt: skip
-    """Through links and precedence.
+    """Go back through links and precedence.
 
     Returns the gradients of the write weighting, of the precedence before the step, and of the read weightings before
     it (PR, PN), without what the scratch holds of them afterwards: sums along the rows of the link matrix.
@@ -137,7 +137,7 @@ def _write(
     after, face, d_face, scratch, old, d_memory, weights, d_weights, n, w,
     N: tl.constexpr, W: tl.constexpr, R: tl.constexpr,
 ):  # fmt: skip
-    """Through the write and its weighting.
+    """Go back through the write and its weighting.
 
     Returns the gradients of the memory before the step and of the allocation times taken; the latter, times one minus
     the usage, is in the scratch too.
@@ -194,7 +194,7 @@ def _usage(
     before, face, d_face, d_before, scratch, d_usage, d_reads, n, keep,
     N: tl.constexpr, W: tl.constexpr, R: tl.constexpr, PR: tl.constexpr,
 ):  # fmt: skip
-    """Through the usage to what it was made of; writes all but the precedence's part of the carry's gradient."""
+    """Go back through the usage; write all but the precedence's part of the carry's gradient."""
     inside = n < N
     present = inside & keep
     _, _, _, _, _, free_gates, _, _, _ = interface_of(face, R, W)

@@ -28,7 +28,7 @@ def _multiply(a, b):
 
 @triton.jit
 def _product_of_less_used(after, usage, n, N: tl.constexpr, ROWS: tl.constexpr):
-    """Of every slot the product over all slots that are less used, or as much and of a smaller index: no sort."""
+    """Return for every slot the product over all less used slots, or as used and of a smaller index: no sort."""
     mine = squeezed(usage)
     taken = tl.full(usage.shape, 1.0, usage.dtype)
     for first in range(0, N, ROWS):

@@ -28,7 +28,7 @@ def carry_rows(slots: int, heads: int) -> int:
 
 @triton.jit
 def interface_of(face, R: tl.constexpr, W: tl.constexpr):
-    """Where the parts of an interface vector (or of its gradient) begin, behind the read keys."""
+    """Return where the parts of an interface vector (or of its gradient) begin, behind the read keys."""
     read_strengths = face + R * W
     write_key = read_strengths + R
     write_strength = write_key + W

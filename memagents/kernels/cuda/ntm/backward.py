@@ -42,8 +42,8 @@ def _move(
     after, face, d_face, scratch, weights, d_weights, h, n, s,
     N: tl.constexpr, W: tl.constexpr, K: tl.constexpr, SHIFTS: tl.constexpr, CLIP: tl.constexpr,
 ):  # fmt: skip
-    """From the gradient of a head's weighting to those of its sharpening, its shifts and, in the scratch, of what was
-    sharpened.
+    """Go back through a head's weighting to its sharpening, its shifts and, in the scratch, the weighting before
+    it was sharpened.
     """
     inside = n < N
     _, _, shifts, sharpening, _, _ = interface_of(face, K, W, SHIFTS)
@@ -86,7 +86,7 @@ def _interpolate(
     previous, content, face, d_face, d_before, d_begun, scratch, h, n, s, keep,
     N: tl.constexpr, W: tl.constexpr, K: tl.constexpr, SHIFTS: tl.constexpr, CLIP: tl.constexpr,
 ):  # fmt: skip
-    """Through a head's shift and interpolation; returns the gradient of its content weighting."""
+    """Go back through a head's shift and interpolation; return the gradient of its content weighting."""
     inside = n < N
     _, gates, shifts, _, _, _ = interface_of(face, K, W, SHIFTS)
     _, d_gates, _, _, _, _ = interface_of(d_face, K, W, SHIFTS)
@@ -108,7 +108,7 @@ def _look_up(
     before, face, d_face, beginning, d_before, d_beginning, scratch, memory, d_memory, n, w, s, keep,
     N: tl.constexpr, W: tl.constexpr, K: tl.constexpr, SHIFTS: tl.constexpr, CLIP: tl.constexpr,
 ):  # fmt: skip
-    """Through the addressing of all heads; returns the gradient of the memory before the step."""
+    """Go back through the addressing of all heads; return the gradient of the memory before the step."""
     strengths, _, _, _, _, _ = interface_of(face, K, W, SHIFTS)
     d_strengths, _, _, _, _, _ = interface_of(d_face, K, W, SHIFTS)
     norms = norms_of(memory)

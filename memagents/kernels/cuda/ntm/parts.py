@@ -22,7 +22,7 @@ SMALL = tl.constexpr(1e-16)
 
 @triton.jit
 def interface_of(face, K: tl.constexpr, W: tl.constexpr, SHIFTS: tl.constexpr):
-    """Where the parts of an interface vector (or of its gradient) begin, behind the keys."""
+    """Return where the parts of an interface vector (or of its gradient) begin, behind the keys."""
     strengths = face + K * W
     gates = strengths + K
     shifts = gates + K
@@ -59,7 +59,7 @@ def shifts_of(shifts, h, s, SHIFTS: tl.constexpr, CLIP: tl.constexpr):
 
 @triton.jit
 def around(weights, n, s, TOWARDS: tl.constexpr, N: tl.constexpr, SHIFTS: tl.constexpr):
-    """Of every shift (PS) and slot (PN) the weight of the slot that lies so far away on the ring.
+    """Weight of the slot that lies a shift (PS) away from a slot (PN) on the ring, for every pair.
 
     :param TOWARDS: 1, or −1 for the slot from which the shift leads here
     """

@@ -11,7 +11,7 @@ import triton.language as tl
 from memagents.kernels.cuda.slots import sigmoid, tanh
 
 UNITS = 128
-"""Of a program."""
+"""Units that one program works on."""
 
 
 @triton.jit
