@@ -40,12 +40,12 @@ def window_for(core: str, tensors: Sequence[Tensor], **sizes: int) -> Window | N
     :param tensors: x, (T, B, ·), the state and what else must be of one device and type
     :param sizes: sizes of the core by which its kernels decide whether it fits
     """
-    device, dtype = tensors[0].device, tensors[0].dtype
-    if core not in _PACKAGES.get(device.type, ()) or not supported(tensors):
+    device_type, dtype = tensors[0].device.type, tensors[0].dtype
+    if core not in _PACKAGES.get(device_type, ()) or not supported(tensors):
         return None
-    if device.type == "cuda":
+    if device_type == "cuda":
         return _cuda_window(core, dtype, **sizes)
-    if core in _LOOP_LEARNS_A_STEP_FASTER and len(tensors[0]) == 1 and torch.is_grad_enabled():
+    if core in _LOOP_LEARNS_A_STEP_FASTER and torch.is_grad_enabled() and len(tensors[0]) == 1:
         return None
     return _cpu_window(core, dtype, **sizes)
 
