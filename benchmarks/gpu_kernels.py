@@ -69,7 +69,7 @@ RECURRENT_SIZES = [Size(1024, 128, 0, 0, 0, 128)]
 
 @dataclass
 class Settings:
-    """What to measure, and of which device.
+    """Settings: what to measure, on which device.
 
     :param device: a CUDA device
     :param bandwidth: bytes a second of its memory; by default an H200's
@@ -197,7 +197,7 @@ def make(kernel: Kernel, size: Size) -> MemoryCore:
 
 
 def interface_size(kernel: Kernel, size: Size) -> int:
-    """Of what is said to a memory."""
+    """Length of the interface vector."""
     return sum(getattr(make(kernel, size), "interface_sizes", ()))
 
 
@@ -263,7 +263,7 @@ def by_cudnn(layer: type[nn.LSTM] | type[nn.GRU], size: Size, device: torch.devi
 
 
 def contestants(kernel: Kernel, size: Size, device: torch.device) -> dict[str, Callable[[], Run]]:
-    """What is measured in a row, by name, not made yet."""
+    """Contestants of a row, by name, not made yet."""
     made = {
         "Triton": partial(by, kernel.core.unroll, kernel, size, device),
         "plain loop": partial(by, unroll_by_steps, kernel, size, device),
@@ -272,7 +272,7 @@ def contestants(kernel: Kernel, size: Size, device: torch.device) -> dict[str, C
 
 
 def milliseconds(run: Callable[[], object]) -> float:
-    """Of one turn, on the device."""
+    """Milliseconds of one turn, on the device."""
     begin, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
     torch.cuda.synchronize()
     begin.record()

@@ -16,6 +16,8 @@ from torch import Tensor
 from torch.distributions import Distribution
 from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
 
+from memagents.kernels.cuda.streams import side_stream
+
 WARM_UP_CALLS = 3  # kernels are compiled and chosen, and workspaces allocated, in the first calls
 
 
@@ -90,12 +92,6 @@ class GraphedFunction:
             return leaf.clone() if shared else leaf
 
         return tree_map(apart, self.function(*tree_unflatten(inputs, structure)))
-
-
-@functools.cache
-def side_stream(device: torch.device) -> torch.cuda.Stream:
-    """One for all warming up and recording: autograd's nodes of parameters remember the stream they were made on."""
-    return torch.cuda.Stream(device)
 
 
 @contextmanager

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -13,14 +12,12 @@ from memagents.checks import in_range, positive_int
 from memagents.cores import register_core
 from memagents.cores.core import MemoryCore, Step, Unrolled, full_precision, state_leaves
 from memagents.cores.lstm import LSTMState, lstm_cell
-from memagents.kernels.dnc import dnc_window
-from memagents.kernels.triton import choice
-from memagents.kernels.window import supported
+from memagents.kernels import choice
 from memagents.memory import access, addressing, allocation, linkage
 
 
 class DNCState(NamedTuple):
-    """All that a DNC remembers. B rows, N slots, W width, R read heads, H controller units."""
+    """State of a DNC. B rows, N slots, W width, R read heads, H controller units."""
 
     memory: Tensor  # (B, N, W)
     usage: Tensor  # (B, N)
@@ -32,7 +29,7 @@ class DNCState(NamedTuple):
     controller: LSTMState  # hidden and cell, (B, H)
 
 
-class Interface(NamedTuple):
+class DNCInterface(NamedTuple):
     """The interface vector ξ of the paper, parsed and squashed."""
 
     read_keys: Tensor  # (B, R, W)
@@ -105,7 +102,7 @@ class DNC(MemoryCore):
         With small random ones, the gates are half open and the look-ups nearly uniform, and what was written hardly
         reaches what is read. Imitation on three stations of the Underground, 0.6M steps: 99% against 46% right.
         """
-        parts = dict(zip(Interface._fields, self.interface.bias.split(self.interface_sizes), strict=True))
+        parts = dict(zip(DNCInterface._fields, self.interface.bias.split(self.interface_sizes), strict=True))
         for name, bias in (("read_strengths", 8.0), ("write_strength", 4.0), ("write_gate", 3.0)):
             parts[name].fill_(bias)
         parts["allocation_gate"].fill_(3.0)
@@ -128,26 +125,20 @@ class DNC(MemoryCore):
         return self.output(features)
 
     def recur(self, x: Tensor, state: DNCState, starts: Tensor, trace: bool = False) -> Unrolled:
-        """A window of steps: on the CPU and on CUDA by the fused kernels, which equal the default loop; by that loop if
-        a trace or a write penalty is asked for, under autocast, on other devices, and where a GPU's kernels cannot run,
-        which is said once. The kernels cannot be differentiated twice.
+        """Run a window of steps by a fused kernel where there is one, see :func:`memagents.kernels.choice.window_for`.
+
+        The kernels equal the default loop, which runs for a trace, a write penalty, and wherever there is no kernel.
+        They cannot be differentiated twice.
         """
         leaves = state_leaves(state)
-        window = None if trace or self.write_penalty else self._fused_window([x, *leaves])
+        fused, sizes = not (trace or self.write_penalty), {"slots": self.slots, "width": self.width}
+        window = choice.window_for("dnc", [x, *leaves], **sizes) if fused else None
         if window is None:
             return super().recur(x, state, starts, trace)
         features, leaves = window(
             x, starts, self.recurrent_gates.weight, self.interface.weight, self.interface.bias, leaves
         )
         return Unrolled(self.readout(features), DNCState._make([*leaves[:7], LSTMState(*leaves[7:])]), {}, {})
-
-    def _fused_window(self, tensors: Sequence[Tensor]) -> Callable | None:
-        """The kernel that can take these tensors, if there is one."""
-        if supported(tensors):
-            return dnc_window
-        if not supported(tensors, "cuda"):
-            return None
-        return choice.window_for("dnc", slots=self.slots, width=self.width)
 
     def step(self, x: Tensor, state: DNCState) -> Step:
         recurrent = torch.cat([state.controller.hidden, state.read_vectors.flatten(1)], dim=1)
@@ -156,7 +147,7 @@ class DNC(MemoryCore):
         with full_precision(x):
             return self._access(self._parse(interface.to(state.memory.dtype)), controller, state)
 
-    def _access(self, interface: Interface, controller: LSTMState, state: DNCState) -> Step:
+    def _access(self, interface: DNCInterface, controller: LSTMState, state: DNCState) -> Step:
         """One step of the memory, in the paper's order."""
         usage = allocation.update_usage(state.usage, state.write_weights, state.read_weights, interface.free_gates)
         free = allocation.allocation_weighting(usage)
@@ -187,11 +178,11 @@ class DNC(MemoryCore):
         losses = {"write": self.write_penalty * write_weights.sum(1)} if self.write_penalty else {}
         return Step(features, state, losses, trace)
 
-    def _parse(self, interface: Tensor) -> Interface:
+    def _parse(self, interface: Tensor) -> DNCInterface:
         """Split the (B, ·) interface vector and squash its parts."""
         parts = interface.split(self.interface_sizes, dim=1)
         heads = (-1, self.read_heads, self.width)
-        return Interface(
+        return DNCInterface(
             read_keys=parts[0].reshape(heads),
             read_strengths=addressing.oneplus(parts[1]),
             write_key=parts[2].unsqueeze(1),

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-import torch
 from torch import Tensor, nn
 
 from memagents.checks import positive_int
 from memagents.cores import register_core
 from memagents.cores.core import MemoryCore, Step, Unrolled
 from memagents.cores.lstm import as_torch_begins
-from memagents.kernels.recurrent import gru_window
-from memagents.kernels.triton import choice
-from memagents.kernels.window import supported
+from memagents.kernels import choice
 
 
 class GRUState(NamedTuple):
@@ -49,22 +45,16 @@ class GRU(MemoryCore):
         return self.input_gates(inputs)
 
     def recur(self, x: Tensor, state: GRUState, starts: Tensor, trace: bool = False) -> Unrolled:
-        """As :meth:`MemoryCore.recur`: on the CPU and on CUDA by the fused kernels; by the plain loop under autocast,
-        on other devices, on CUDA without Triton, which is said once, and on the CPU for a single step that is learned
-        from, which is faster so. The kernels cannot be differentiated twice; those for CUDA never ran on a GPU yet.
+        """Run a window of steps by a fused kernel where there is one, see :func:`memagents.kernels.choice.window_for`.
+
+        The kernels equal the default loop and cannot be differentiated twice; those for CUDA never ran on a GPU yet.
         """
         gates = self.recurrent_gates
-        window = self._fused_window([x, gates.weight, *state])
+        window = choice.window_for("gru", [x, gates.weight, *state])
         if window is None:
             return super().recur(x, state, starts, trace)
         hidden, after = window(x, starts, gates.weight, gates.bias, state.hidden)
         return Unrolled(self.readout(hidden), GRUState(after), {}, {})
-
-    def _fused_window(self, tensors: Sequence[Tensor]) -> Callable | None:
-        """The kernel that can take these tensors, x first, if there is one and it is the faster way."""
-        if supported(tensors):
-            return None if len(tensors[0]) == 1 and torch.is_grad_enabled() else gru_window
-        return choice.window_for("gru", "recurrent") if supported(tensors, "cuda") else None
 
     def step(self, x: Tensor, state: GRUState) -> Step:
         hidden = state.hidden

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-import torch
 from torch import Tensor, nn
 
 from memagents.checks import positive_int
 from memagents.cores import register_core
 from memagents.cores.core import MemoryCore, Step, Unrolled
-from memagents.kernels.recurrent import lstm_window
-from memagents.kernels.triton import choice
-from memagents.kernels.window import supported
+from memagents.kernels import choice
 
 
 class LSTMState(NamedTuple):
@@ -71,19 +67,13 @@ class LSTM(MemoryCore):
         return Step(state.hidden, state, {}, {})
 
     def recur(self, x: Tensor, state: LSTMState, starts: Tensor, trace: bool = False) -> Unrolled:
-        """As :meth:`MemoryCore.recur`: on the CPU and on CUDA by the fused kernels; by the plain loop under autocast,
-        on other devices, on CUDA without Triton, which is said once, and on the CPU for a single step that is learned
-        from, which is faster so. The kernels cannot be differentiated twice; those for CUDA never ran on a GPU yet.
+        """Run a window of steps by a fused kernel where there is one, see :func:`memagents.kernels.choice.window_for`.
+
+        The kernels equal the default loop and cannot be differentiated twice; those for CUDA never ran on a GPU yet.
         """
         weight = self.recurrent_gates.weight
-        window = self._fused_window([x, weight, *state])
+        window = choice.window_for("lstm", [x, weight, *state])
         if window is None:
             return super().recur(x, state, starts, trace)
         hidden, *after = window(x, starts, weight, *state)
         return Unrolled(self.readout(hidden), LSTMState(*after), {}, {})
-
-    def _fused_window(self, tensors: Sequence[Tensor]) -> Callable | None:
-        """The kernel that can take these tensors, x first, if there is one and it is the faster way."""
-        if supported(tensors):
-            return None if len(tensors[0]) == 1 and torch.is_grad_enabled() else lstm_window
-        return choice.window_for("lstm", "recurrent") if supported(tensors, "cuda") else None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -14,9 +13,7 @@ from memagents.cores import register_core
 from memagents.cores.core import MemoryCore, Step, Unrolled, full_precision, reset_steps, state_leaves
 from memagents.cores.lstm import LSTMState, lstm_cell
 from memagents.cores.none import NoState
-from memagents.kernels.ntm import ntm_window
-from memagents.kernels.triton import choice
-from memagents.kernels.window import supported
+from memagents.kernels import choice
 from memagents.memory import access, addressing, location
 
 CONTROLLERS = ("lstm", "feedforward")
@@ -26,7 +23,7 @@ _FIRST_SLOT = 8.0
 
 
 class NTMState(NamedTuple):
-    """All that an NTM remembers. B rows, N slots, W width, R read heads, V write heads, H controller units."""
+    """State of an NTM. B rows, N slots, W width, R read heads, V write heads, H controller units."""
 
     memory: Tensor  # (B, N, W)
     weights: Tensor  # (B, R + V, N), those of the read heads first
@@ -34,8 +31,8 @@ class NTMState(NamedTuple):
     controller: LSTMState | NoState  # hidden and cell, (B, H), if there is an LSTM
 
 
-class Interface(NamedTuple):
-    """What the controller says to the heads, K = R + V of them, those that read first."""
+class NTMInterface(NamedTuple):
+    """Interface from the controller to the heads, K = R + V of them, read heads first."""
 
     keys: Tensor  # k, (B, K, W), tanh
     strengths: Tensor  # β, (B, K), softplus
@@ -161,13 +158,15 @@ class NTM(MemoryCore):
         return self.output(features)
 
     def recur(self, x: Tensor, state: NTMState, starts: Tensor, trace: bool = False) -> Unrolled:
-        """A window of steps: with an LSTM and one write head, on the CPU and on CUDA by the fused kernels, which equal
-        the default loop; by that loop if a trace is asked for or writes are penalised, under autocast, on other
-        devices, and where a GPU's kernels cannot run, which is said once. The kernels cannot be differentiated twice.
+        """Run a window of steps by a fused kernel where there is one, see :func:`memagents.kernels.choice.window_for`.
+
+        The kernels, of an NTM with an LSTM and one write head, equal the default loop, which runs for other NTMs, for a
+        trace, a write penalty, and wherever there is no kernel. They cannot be differentiated twice.
         """
         leaves = state_leaves(state)
         fused = self.recurrent and self.write_heads == 1 and not (self.write_penalty or trace)
-        window = self._fused_window([x, *leaves]) if fused else None
+        sizes = {"slots": self.slots, "width": self.width, "shifts": self.shifts}
+        window = choice.window_for("ntm", [x, *leaves], **sizes) if fused else None
         if window is None:
             return super().recur(x, state, starts, trace)
         weights = (self.recurrent_gates.weight, self.interface.weight, self.interface.bias)
@@ -175,14 +174,6 @@ class NTM(MemoryCore):
             beginning = self._beginning()  # without a start it is not used
         features, leaves = window(x, starts, *weights, beginning, leaves, self.clip)
         return Unrolled(self.readout(features), NTMState._make([*leaves[:3], LSTMState(*leaves[3:])]), {}, {})
-
-    def _fused_window(self, tensors: Sequence[Tensor]) -> Callable | None:
-        """The kernel that can take these tensors, if there is one."""
-        if supported(tensors):
-            return ntm_window
-        if not supported(tensors, "cuda"):
-            return None
-        return choice.window_for("ntm", slots=self.slots, width=self.width, shifts=self.shifts)
 
     def step(self, x: Tensor, state: NTMState) -> Step:
         reads = state.read_vectors.flatten(1)
@@ -212,7 +203,7 @@ class NTM(MemoryCore):
         state = NTMState(memory, weights, read_vectors, controller)
         return Step(features, state, self._losses(interface), trace)
 
-    def _access(self, interface: Interface, state: NTMState) -> tuple[Tensor, Tensor, Tensor]:
+    def _access(self, interface: NTMInterface, state: NTMState) -> tuple[Tensor, Tensor, Tensor]:
         """The new memory, weightings and read vectors."""
         content = addressing.content_weighting(state.memory, interface.keys, interface.strengths)
         weights = location.interpolate(content, state.weights, interface.interpolation_gates)
@@ -221,12 +212,12 @@ class NTM(MemoryCore):
         memory = access.erase_and_add(state.memory, writing, interface.erase, interface.add)
         return memory, weights, access.read(memory, reading)
 
-    def _parse(self, interface: Tensor) -> Interface:
+    def _parse(self, interface: Tensor) -> NTMInterface:
         """Split the (B, ·) interface vector and squash its parts."""
         if self.clip is not None:
             interface = interface.clamp(-self.clip, self.clip)
         parts = interface.split(self.interface_sizes, dim=1)
-        return Interface(
+        return NTMInterface(
             keys=parts[0].unflatten(1, (self.heads, -1)).tanh(),
             strengths=functional.softplus(parts[1]),
             interpolation_gates=parts[2].sigmoid(),
@@ -236,7 +227,7 @@ class NTM(MemoryCore):
             add=parts[6].unflatten(1, (self.write_heads, -1)).tanh(),
         )
 
-    def _losses(self, interface: Interface) -> dict[str, Tensor]:
+    def _losses(self, interface: NTMInterface) -> dict[str, Tensor]:
         if not self.write_penalty:
             return {}
         return {"write": self.write_penalty * (interface.erase + interface.add.abs()).mean(dim=(1, 2))}

@@ -10,8 +10,7 @@ from torch import Tensor, nn
 from memagents.checks import positive_int
 from memagents.cores import register_core
 from memagents.cores.core import MemoryCore, Step, Unrolled, full_precision
-from memagents.kernels.rmc import Operands, fits, rmc_window
-from memagents.kernels.window import supported
+from memagents.kernels import choice
 from memagents.memory.attention import attention
 
 GATE_STYLES = ("unit", "memory", None)
@@ -98,54 +97,50 @@ class RMC(MemoryCore):
         return self.output(features)
 
     def recur(self, x: Tensor, state: RMCState, starts: Tensor, trace: bool = False) -> Unrolled:
-        """A window of steps: on the CPU by a fused kernel, which equals the default loop.
+        """Run a window of steps by a fused kernel where there is one, see :func:`memagents.kernels.choice.window_for`.
 
-        By that loop if a trace is asked for, of several blocks or without gates, if ``key_size`` or ``width / heads``
-        is no multiple of 8 (in float64 of 4), under autocast and on other devices. The kernel cannot be differentiated
-        twice.
+        The kernel, for the CPU, equals the default loop, which runs for a trace, with several blocks or without gates,
+        if ``key_size`` or ``width / heads`` is no multiple of 8 (in float64 of 4), and wherever there is no kernel. It
+        cannot be differentiated twice.
         """
-        if trace or not self._fits_kernel(x, state):
+        fused = self.gated and len(self.blocks) == 1 and not trace
+        key, _, value = self._block.sizes
+        tensors = [x, state.memory, self.input_row.weight]
+        window = choice.window_for("rmc", tensors, key_size=key, value_size=value) if fused else None
+        if window is None:
             return super().recur(x, state, starts, trace)
-        memory = rmc_window(*self._operands(x, state), starts, self.initial_state(1).memory[0], self._block.heads)
+        layers = [layer for layer in self.mlp if isinstance(layer, nn.Linear)]
+        weights, biases = [layer.weight for layer in layers], [layer.bias for layer in layers]
+        initial, operands = self.initial_state(1).memory[0], self._operands(x, state)
+        memory = window(weights, biases, starts, initial, self._block.heads, **operands)
         return Unrolled(self.readout(memory.flatten(2)), RMCState(memory[-1]), {}, {})
 
     @property
     def _block(self) -> _Block:
         return self.blocks[0]  # type: ignore[return-value]
 
-    def _fits_kernel(self, x: Tensor, state: RMCState) -> bool:
-        key_size, _, value_size = self._block.sizes
-        return (
-            self.gated
-            and len(self.blocks) == 1
-            and supported([x, state.memory, self.input_row.weight])
-            and fits(x.dtype, key_size, value_size)
-        )
-
-    def _operands(self, x: Tensor, state: RMCState) -> tuple[Operands, list[Tensor], list[Tensor]]:
-        """The kernel's, with the weights and biases of the perceptron."""
+    def _operands(self, x: Tensor, state: RMCState) -> dict[str, Tensor]:
+        """The kernel's operands by name, but for the perceptron."""
         block, gate_weight = self._block, self.memory_gates.weight
         row, x_gates = x[..., : self.width], x[..., self.width :]
         if x_gates.shape[-1] == 2:  # a gate for a slot is one for each of its numbers, all alike
             x_gates = x_gates.repeat_interleave(self.width, dim=-1)
             gate_weight = gate_weight.repeat_interleave(self.width, dim=0)
         constants = torch.tensor(self.gate_biases, dtype=row.dtype).repeat_interleave(self.width)
-        operands = Operands(
-            x_qkv=block.qkv_norm(block.qkv(row)),
-            x_gates=x_gates + constants,
-            memory=state.memory,
-            qkv_weight=block.qkv.weight,
-            qkv_bias=block.qkv.bias,
-            qkv_gain=block.qkv_norm.weight,
-            qkv_shift=block.qkv_norm.bias,
-            attention_gain=block.attention_norm.weight,
-            attention_shift=block.attention_norm.bias,
-            update_gain=block.mlp_norm.weight,
-            update_shift=block.mlp_norm.bias,
-            gate_weight=gate_weight,
-        )
-        layers = [layer for layer in self.mlp if isinstance(layer, nn.Linear)]
-        return operands, [layer.weight for layer in layers], [layer.bias for layer in layers]
+        return {
+            "x_qkv": block.qkv_norm(block.qkv(row)),
+            "x_gates": x_gates + constants,
+            "memory": state.memory,
+            "qkv_weight": block.qkv.weight,
+            "qkv_bias": block.qkv.bias,
+            "qkv_gain": block.qkv_norm.weight,
+            "qkv_shift": block.qkv_norm.bias,
+            "attention_gain": block.attention_norm.weight,
+            "attention_shift": block.attention_norm.bias,
+            "update_gain": block.mlp_norm.weight,
+            "update_shift": block.mlp_norm.bias,
+            "gate_weight": gate_weight,
+        }
 
     def step(self, x: Tensor, state: RMCState) -> Step:
         memory = state.memory

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from memagents.cores import register_core
 from memagents.cores.lstm import LSTMState
-from memagents.cores.sparse_memory import Changes, Interface, NoIndex, Reading, SparseMemoryCore, Written
+from memagents.cores.sparse_memory import Changes, NoIndex, Reading, SparseInterface, SparseMemoryCore, Written
 from memagents.memory import sparse
 from memagents.memory.hashing import HashIndex
 
@@ -96,7 +96,7 @@ class SAM(SparseMemoryCore):
         return SAMState(**self.common_state(batch_size, self.reads))
 
     def read(
-        self, interface: Interface, written: Written, hidden: Tensor, state: SAMState, changes: Changes
+        self, interface: SparseInterface, written: Written, hidden: Tensor, state: SAMState, changes: Changes
     ) -> Reading:
         """By content alone."""
         indices = written.nearest

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from memagents.checks import positive_int
 from memagents.cores import register_core
 from memagents.cores.lstm import LSTMState
-from memagents.cores.sparse_memory import Changes, Interface, NoIndex, Reading, SparseMemoryCore, Written
+from memagents.cores.sparse_memory import Changes, NoIndex, Reading, SparseInterface, SparseMemoryCore, Written
 from memagents.memory import sparse, sparse_linkage
 from memagents.memory.hashing import HashIndex
 from memagents.memory.sparse_linkage import SparseLinks
@@ -102,7 +102,7 @@ class SDNC(SparseMemoryCore):
         return SDNCState(**self.common_state(batch_size, 3 * self.reads), links=links)
 
     def read(
-        self, interface: Interface, written: Written, hidden: Tensor, state: SDNCState, changes: Changes
+        self, interface: SparseInterface, written: Written, hidden: Tensor, state: SDNCState, changes: Changes
     ) -> Reading:
         """Backward, by content and forward, each head in its own shares."""
         with torch.no_grad():

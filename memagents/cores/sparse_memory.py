@@ -42,7 +42,7 @@ class NoIndex(NamedTuple):
     """What the exact search keeps: nothing."""
 
 
-class Interface(NamedTuple):
+class SparseInterface(NamedTuple):
     """The vector p of section 3.3, parsed and squashed."""
 
     queries: Tensor  # q, (B, R, W)
@@ -135,7 +135,7 @@ class SparseMemoryCore(MemoryCore):
     @torch.no_grad()
     def _prepare_to_record(self) -> None:
         """Biases under which the untrained core writes each step to a fresh slot and looks it up sharply."""
-        parts = dict(zip(Interface._fields, self.interface.bias.split(self.interface_sizes), strict=True))
+        parts = dict(zip(SparseInterface._fields, self.interface.bias.split(self.interface_sizes), strict=True))
         for name, bias in (("strengths", 8.0), ("write_gate", 3.0), ("interpolation", -3.0)):
             parts[name].fill_(bias)
 
@@ -159,7 +159,9 @@ class SparseMemoryCore(MemoryCore):
             "controller": LSTMState(*(weight.new_zeros(batch_size, h) for _ in range(2))),
         }
 
-    def read(self, interface: Interface, written: Written, hidden: Tensor, state: Any, changes: Changes) -> Reading:
+    def read(
+        self, interface: SparseInterface, written: Written, hidden: Tensor, state: Any, changes: Changes
+    ) -> Reading:
         """How the core reads, after it wrote.
 
         :param hidden: of the controller, (B, H)
@@ -180,7 +182,9 @@ class SparseMemoryCore(MemoryCore):
         with full_precision(x):
             return self._access(self._parse(interface.to(state.memory.dtype)), controller, state, changes, trace)
 
-    def _access(self, interface: Interface, controller: LSTMState, state: Any, changes: Changes, trace: bool) -> Step:
+    def _access(
+        self, interface: SparseInterface, controller: LSTMState, state: Any, changes: Changes, trace: bool
+    ) -> Step:
         """One step of the memory: write, read, and note what was accessed."""
         oldest = sparse.least_recently_accessed(state.last_access)
         last_reads = interface.head_shares.unsqueeze(2) * state.read_weights
@@ -228,10 +232,10 @@ class SparseMemoryCore(MemoryCore):
         features = torch.cat([controller.hidden, reading.vectors.flatten(1).to(controller.hidden.dtype)], dim=1)
         return Step(features, after, losses, shown)
 
-    def _parse(self, interface: Tensor) -> Interface:
+    def _parse(self, interface: Tensor) -> SparseInterface:
         """Split the (B, ·) interface vector and squash its parts."""
         queries, strengths, write, write_gate, interpolation, head_shares = interface.split(self.interface_sizes, 1)
-        return Interface(
+        return SparseInterface(
             queries=queries.unflatten(1, (self.read_heads, self.width)),
             strengths=oneplus(strengths),
             write=write,

@@ -15,8 +15,8 @@ from torch.utils._pytree import tree_leaves, tree_map_only
 from memagents import RecurrentPPO, core_names
 from memagents.algorithms.cuda_graphs import GraphedFunction, look, values_unchecked
 from memagents.cores import core
-from tests.algorithms.support import Tape
 from tests.cores.test_catalogue import SMALL
+from tests.support.tape import Tape
 from tests.support.toys import ACTIONS, dummy
 
 CPU, META = torch.device("cpu"), torch.device("meta")

@@ -7,7 +7,7 @@ from torch.nn import functional
 
 from memagents import make_core
 from memagents.cores.core import detach_state, state_leaves
-from memagents.cores.dnc import DNCState, Interface
+from memagents.cores.dnc import DNCInterface, DNCState
 from tests.reference import dnc
 
 T, B = 10, 2
@@ -129,7 +129,7 @@ def access(core, state, **wanted):
         "read_modes": mode(CONTENT).expand(rows, heads, 3),
     }
     assert wanted.keys() <= settings.keys()
-    return core._access(Interface(**(settings | wanted)), state.controller, state)
+    return core._access(DNCInterface(**(settings | wanted)), state.controller, state)
 
 
 def mode(which):

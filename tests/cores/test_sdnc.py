@@ -6,7 +6,7 @@ import torch
 
 from memagents import make_core
 from memagents.cores.core import state_leaves, unroll_by_steps
-from memagents.cores.sparse_memory import Interface
+from memagents.cores.sparse_memory import SparseInterface
 from memagents.memory import sparse, sparse_linkage
 from memagents.memory.addressing import cosine_similarity
 from tests.reference import sdnc
@@ -41,7 +41,7 @@ def no_starts(steps, rows=B):
 
 
 def biases(core):
-    return dict(zip(Interface._fields, core.interface.bias.split(core.interface_sizes), strict=True))
+    return dict(zip(SparseInterface._fields, core.interface.bias.split(core.interface_sizes), strict=True))
 
 
 def numpy_weights(core):

@@ -1,0 +1,1 @@
+"""The Relational Memory Core over a window on the CPU."""

@@ -1,0 +1,336 @@
+"""One step of the RMC between its matrix products, forward and backward: attention, LayerNorms, gates.
+
+Arrays are flat and C-contiguous, and (T, B, N, ·) unless said: T steps, B batch rows, N slots, W width, H heads,
+Q = H (2 K + W / H) the queries, keys and values of all heads, P the N + 1 rows that a slot looks at, padded to whole
+vectors. A :class:`~memagents.kernels.cpu.vector.simd.Vector` holds neighbours in a row here, not a number of each batch
+row, so K and W / H must be multiples of its lanes.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Generic, NamedTuple, TypeVar
+
+from numba import njit
+
+from memagents.kernels.cpu.rmc.rows import (
+    add_row,
+    copy_row,
+    mix,
+    normalise,
+    normalise_back,
+    products,
+    scale_row,
+    softmax,
+    softmax_back,
+    transpose,
+)
+from memagents.kernels.cpu.sources import SOURCES
+from memagents.kernels.cpu.vector.functions import sigmoid, tanh
+from memagents.kernels.cpu.vector.simd import fma, full, lanes_of, load, part, select_less, store
+
+A = TypeVar("A")  # tensors, or flat arrays of their numbers
+
+
+class RMCSizes(NamedTuple):
+    """The sizes of a window."""
+
+    batch: int
+    slots: int
+    heads: int
+    key: int  # K
+    value: int  # W / H
+
+
+def padded(slots: int, lanes: int) -> int:
+    """P, the rows that a slot looks at, padded to whole vectors."""
+    return -(-(slots + 1) // lanes) * lanes
+
+
+class Norms(NamedTuple, Generic[A]):
+    """The vectors of a step that are added to rows or scale them."""
+
+    qkv_bias: A  # Q, of the linear layer
+    qkv_gain: A  # Q, of the LayerNorm, as the next
+    qkv_shift: A  # Q
+    attention_gain: A  # W
+    attention_shift: A  # W
+    update_bias: A  # W, of the perceptron's last layer
+    update_gain: A  # W
+    update_shift: A  # W
+
+
+class Tape(NamedTuple, Generic[A]):
+    """Tape of all steps for their backward; or, without one, room for a single step."""
+
+    memory: A  # N W, before the step, new where an episode begins
+    squashed: A  # N W, tanh of it
+    qkv: A  # N Q, normalised, before gain and shift
+    qkv_scale: A  # N, 1 / σ of the LayerNorm
+    weights: A  # (T, B, H, N, P), of the attention
+    attended: A  # N W, normalised
+    attended_scale: A  # N
+    rows: A  # N W, what the perceptron is given
+    update: A  # N W, what it gives; then that and its residual, normalised
+    update_scale: A  # N
+    candidate: A  # N W, tanh(M̃)
+    gates: A  # N 2W, first the memory's share of the sums, then input gates and forget gates
+
+
+class Gradients(NamedTuple, Generic[A]):
+    """Gradients that the backward of a step leaves, and that it carries from step to step."""
+
+    memory: A  # (B, N, W): of the memory after a step, then before it
+    squashed: A  # (B, N, W), of one step
+    rows: A  # (B, N, W), of one step, by way of the perceptron
+    qkv: A  # (C, B, N, Q), of the linear layer's result; C steps, as the next
+    update: A  # (C, B, N, W), of the perceptron's result
+    gates: A  # (C, B, N, 2W), of the gates' sums
+    x_qkv: A  # (T, B, Q), added to, as all that follow
+    x_gates: A  # (T, B, 2W)
+    qkv_bias: A  # (T, Q), as the next
+    qkv_gain: A
+    qkv_shift: A
+    attention_gain: A  # (T, W), as the others
+    attention_shift: A
+    update_bias: A
+    update_gain: A
+    update_shift: A
+
+
+class Room(NamedTuple, Generic[A]):
+    """Scratch memory for one batch row; all of it begins as zero."""
+
+    qkv: A  # (P, Q): queries, keys and values of its slots and, after them, of its input
+    d_qkv: A  # (P, Q)
+    columns: A  # the greater of K and W / H, times P: keys or values of a head, P columns
+    weights: A  # (P, P): a head's attention
+    scores: A  # (P, P): a head's scores, or the gradients of its weights, then of its scores
+    rows: A  # (P, W): what is found, or its gradients
+    valid: A  # P: one for the N + 1 that there are
+
+
+# --- attention ------------------------------------------------------------------------------------------------------
+
+
+@njit(nogil=True, cache=True)
+def attend(sizes, tape, norms, x_qkv, t, slot, room, sources=SOURCES):
+    """Attend: from the memory's share of queries, keys and values, ``tape.qkv``, to the perceptron's rows.
+
+    :param x_qkv: queries, keys and values of the inputs, (T, B, Q)
+    :param slot: the step's place on the tape
+    """
+    sizes = RMCSizes(sizes[0], sizes[1], sizes[2], sizes[3], sizes[4])
+    lanes, n = lanes_of(room.qkv), sizes.slots
+    apart, width = sizes.heads * (2 * sizes.key + sizes.value) // lanes, sizes.heads * sizes.value // lanes
+    for b in range(sizes.batch):
+        row = (slot * sizes.batch + b) * n
+        for i in range(n):
+            at = (row + i) * apart
+            add_row(norms.qkv_bias, 0, apart, tape.qkv, at)
+            tape.qkv_scale[row + i] = normalise(
+                tape.qkv, at, apart, norms.qkv_gain, norms.qkv_shift, room.qkv, i * apart
+            )
+        copy_row(x_qkv, (t * sizes.batch + b) * apart, apart, room.qkv, n * apart)
+        look(sizes, tape, row, room)
+        for i in range(n):
+            at = (row + i) * width
+            for k in range(width):
+                store(tape.attended, at + k, load(room.rows, i * width + k) + load(tape.memory, at + k))
+            tape.attended_scale[row + i] = normalise(
+                tape.attended, at, width, norms.attention_gain, norms.attention_shift, tape.rows, at
+            )
+
+
+@part
+def look(sizes, tape, row, room):
+    """Fill ``room.rows`` with what the heads find by queries, keys and values, ``room.qkv``."""
+    lanes, n = lanes_of(room.qkv), sizes.slots
+    key, value, across = sizes.key // lanes, sizes.value // lanes, sizes.slots // lanes + 1
+    line, apart, width = across * lanes, sizes.heads * (2 * key + value), sizes.heads * value
+    for h in range(sizes.heads):
+        at, first = h * (2 * key + value), (row * sizes.heads + h * n) * across
+        transpose(room.qkv, at + key, apart, sizes.key, line, room.columns)
+        products(room.qkv, at, apart, n, sizes.key, room.columns, line, room.scores)
+        softmax(room.scores, room.valid, n, across, 1.0 / math.sqrt(sizes.key), room.weights)
+        copy_row(room.weights, 0, n * across, tape.weights, first)
+        mix(room.weights, line, 1, n, n + 1, room.qkv, at + 2 * key, apart, value, room.rows, h * value, width)
+
+
+@njit(nogil=True, cache=True)
+def attend_back(sizes, tape, norms, x_qkv, t, chunk, grads, room, sources=SOURCES):
+    """Backward of :func:`attend` and of tanh(M).
+
+    To ``grads.memory`` comes what reaches the memory before the step but for its queries, keys and values.
+
+    :param chunk: the step's place in the chunk of gradients
+    """
+    sizes = RMCSizes(sizes[0], sizes[1], sizes[2], sizes[3], sizes[4])
+    lanes, n, heads = lanes_of(room.qkv), sizes.slots, sizes.heads
+    apart, width = heads * (2 * sizes.key + sizes.value) // lanes, heads * sizes.value // lanes
+    for b in range(sizes.batch):
+        row, kept = (t * sizes.batch + b) * n, (chunk * sizes.batch + b) * n
+        inputs = (t * sizes.batch + b) * apart
+        copy_row(x_qkv, inputs, apart, room.qkv, n * apart)
+        for i in range(n):
+            scale_row(tape.qkv, (row + i) * apart, apart, norms.qkv_gain, norms.qkv_shift, room.qkv, i * apart)
+            at, now, own = (row + i) * width, (b * n + i) * width, i * width
+            for k in range(width):
+                store(room.rows, own + k, load(grads.update, (kept + i) * width + k) + load(grads.rows, now + k))
+            normalise_back(
+                tape.attended, at, width, tape.attended_scale[row + i], norms.attention_gain, room.rows, own,
+                grads.attention_gain, grads.attention_shift, t * width,
+            )  # fmt: skip
+            for k in range(width):
+                squashed = load(tape.squashed, at + k)
+                more = fma(load(grads.squashed, now + k), 1.0 - squashed * squashed, load(room.rows, own + k))
+                store(grads.memory, now + k, load(grads.memory, now + k) + more)
+        look_back(sizes, tape, row, room)
+        for i in range(n):
+            normalise_back(
+                tape.qkv, (row + i) * apart, apart, tape.qkv_scale[row + i], norms.qkv_gain, room.d_qkv, i * apart,
+                grads.qkv_gain, grads.qkv_shift, t * apart,
+            )  # fmt: skip
+            add_row(room.d_qkv, i * apart, apart, grads.qkv_bias, t * apart)
+            copy_row(room.d_qkv, i * apart, apart, grads.qkv, (kept + i) * apart)
+        copy_row(room.d_qkv, n * apart, apart, grads.x_qkv, inputs)
+
+
+@part
+def look_back(sizes, tape, row, room):
+    """Fill ``room.d_qkv``, the gradients of queries, keys and values, from those of ``room.rows``."""
+    lanes, n = lanes_of(room.qkv), sizes.slots
+    key, value, across = sizes.key // lanes, sizes.value // lanes, sizes.slots // lanes + 1
+    line, apart, width = across * lanes, sizes.heads * (2 * key + value), sizes.heads * value
+    for h in range(sizes.heads):
+        at, first = h * (2 * key + value), (row * sizes.heads + h * n) * across
+        copy_row(tape.weights, first, n * across, room.weights, 0)
+        mix(room.weights, 1, line, n + 1, n, room.rows, h * value, width, value, room.d_qkv, at + 2 * key, apart)
+        transpose(room.qkv, at + 2 * key, apart, sizes.value, line, room.columns)
+        products(room.rows, h * value, width, n, sizes.value, room.columns, line, room.scores)
+        softmax_back(room.weights, n, across, 1.0 / math.sqrt(sizes.key), room.scores)
+        mix(room.scores, 1, line, n + 1, n, room.qkv, at, apart, key, room.d_qkv, at + key, apart)
+        mix(room.scores, line, 1, n, n + 1, room.qkv, at + key, apart, key, room.d_qkv, at, apart)
+        for k in range(n * apart + at, n * apart + at + key):
+            store(room.d_qkv, k, full(room.qkv, 0.0))  # the input asks nothing
+
+
+# --- gates ----------------------------------------------------------------------------------------------------------
+
+
+@part
+def begin_step(sizes, memory, source, fresh, initial, b, tape, slot):
+    """The memory of a batch row before a step, that of ``memory`` from vector ``source`` on or the initial one."""
+    count = sizes.slots * sizes.heads * sizes.value // lanes_of(memory)
+    at = (slot * sizes.batch + b) * count
+    for k in range(count):
+        value = load(initial, k) if fresh else load(memory, source + k)
+        store(tape.memory, at + k, value)
+        store(tape.squashed, at + k, tanh(value))
+
+
+@njit(nogil=True, cache=True)
+def begin(sizes, memory, starts, initial, tape, sources=SOURCES):
+    """The memory before the window, (B, N, W), to before its first step."""
+    sizes = RMCSizes(sizes[0], sizes[1], sizes[2], sizes[3], sizes[4])
+    count = sizes.slots * sizes.heads * sizes.value // lanes_of(memory)
+    for b in range(sizes.batch):
+        begin_step(sizes, memory, b * count, starts[0, b], initial, b, tape, 0)
+
+
+@njit(nogil=True, cache=True)
+def finish(sizes, tape, norms, x_gates, starts, initial, t, slot, following, after, sources=SOURCES):
+    """Apply the gates: from the perceptron's result, ``tape.update``, to the memory after the step and before the next.
+
+    :param x_gates: the inputs' share of the gates' sums, (T, B, 2W)
+    :param initial: the memory that an episode begins with, (N, W)
+    :param following: the next step's place on the tape
+    :param after: the memory after every step
+    """
+    sizes = RMCSizes(sizes[0], sizes[1], sizes[2], sizes[3], sizes[4])
+    n, width = sizes.slots, sizes.heads * sizes.value // lanes_of(after)
+    for b in range(sizes.batch):
+        row, x_at = (slot * sizes.batch + b) * n, (t * sizes.batch + b) * 2 * width
+        out = (t * sizes.batch + b) * n * width
+        for i in range(n):
+            at = (row + i) * width
+            for k in range(width):
+                update = load(tape.update, at + k) + load(norms.update_bias, k)
+                store(tape.update, at + k, load(tape.rows, at + k) + update)
+            tape.update_scale[row + i] = normalise(
+                tape.update, at, width, norms.update_gain, norms.update_shift, tape.candidate, at
+            )
+            for k in range(width):
+                candidate = tanh(load(tape.candidate, at + k))
+                store(tape.candidate, at + k, candidate)
+                input_gate = sigmoid(load(tape.gates, 2 * at + k) + load(x_gates, x_at + k))
+                forget_gate = sigmoid(load(tape.gates, 2 * at + width + k) + load(x_gates, x_at + width + k))
+                store(tape.gates, 2 * at + k, input_gate)
+                store(tape.gates, 2 * at + width + k, forget_gate)
+                kept = forget_gate * load(tape.memory, at + k)
+                store(after, out + i * width + k, fma(input_gate, candidate, kept))
+        if t + 1 < starts.shape[0]:
+            begin_step(sizes, after, out, starts[t + 1, b], initial, b, tape, following)
+
+
+@njit(nogil=True, cache=True)
+def finish_back(sizes, tape, norms, starts, t, chunk, grad_after, grads, sources=SOURCES):
+    """Backward of :func:`finish`.
+
+    ``grads.memory`` is that of the memory before the next step, and becomes what reaches the one before this step
+    directly, through the forget gate.
+
+    :param chunk: the step's place in the chunk of gradients
+    :param grad_after: of the memory after every step, from outside
+    """
+    sizes = RMCSizes(sizes[0], sizes[1], sizes[2], sizes[3], sizes[4])
+    n, width = sizes.slots, sizes.heads * sizes.value // lanes_of(grad_after)
+    for b in range(sizes.batch):
+        cut = t + 1 < starts.shape[0] and starts[t + 1, b]
+        inputs = (t * sizes.batch + b) * 2 * width
+        for i in range(n):
+            row, kept, now = (t * sizes.batch + b) * n + i, (chunk * sizes.batch + b) * n + i, (b * n + i) * width
+            at, to = row * width, kept * width
+            for k in range(width):
+                grad = load(grad_after, at + k)
+                if not cut:
+                    grad = grad + load(grads.memory, now + k)
+                input_gate, forget_gate = load(tape.gates, 2 * at + k), load(tape.gates, 2 * at + width + k)
+                candidate = load(tape.candidate, at + k)
+                of_input, of_forget = input_gate * (1.0 - input_gate), forget_gate * (1.0 - forget_gate)
+                store(grads.gates, 2 * to + k, grad * candidate * of_input)
+                store(grads.gates, 2 * to + width + k, grad * load(tape.memory, at + k) * of_forget)
+                store(grads.update, to + k, grad * input_gate * (1.0 - candidate * candidate))
+                store(grads.memory, now + k, grad * forget_gate)
+            add_row(grads.gates, 2 * to, 2 * width, grads.x_gates, inputs)
+            normalise_back(
+                tape.update, at, width, tape.update_scale[row], norms.update_gain, grads.update, to,
+                grads.update_gain, grads.update_shift, t * width,
+            )  # fmt: skip
+            add_row(grads.update, to, width, grads.update_bias, t * width)
+
+
+# --- perceptron -----------------------------------------------------------------------------------------------------
+
+
+@njit(nogil=True, cache=True)
+def rectify(values, bias, sources=SOURCES):
+    """max(x + bias, 0) for every row x, in place."""
+    width = len(bias) // lanes_of(bias)
+    zero = full(values, 0.0)
+    for at in range(0, len(values) // lanes_of(bias), width):
+        for k in range(width):
+            value = load(values, at + k) + load(bias, k)
+            store(values, at + k, select_less(value, zero, zero, value))
+
+
+@njit(nogil=True, cache=True)
+def rectify_back(values, grads, d_bias, sources=SOURCES):
+    """Zero for the gradients where the values are, in place; adds the rest to those of the bias."""
+    width = len(d_bias) // lanes_of(d_bias)
+    zero = full(values, 0.0)
+    for at in range(0, len(values) // lanes_of(d_bias), width):
+        for k in range(width):
+            grad = select_less(zero, load(values, at + k), load(grads, at + k), zero)
+            store(grads, at + k, grad)
+            store(d_bias, k, load(d_bias, k) + grad)

@@ -1,0 +1,1 @@
+"""The Neural Turing Machine over a window on a GPU."""

@@ -1,0 +1,120 @@
+"""Sizes of the cores and checks of the shapes of a window's operands, shared by the kernels of all devices.
+
+Kernels trust the shapes: a wrong one would have them read and write anywhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+_CONTROLLER = ("x", "recurrent_weight", "weight", "bias")
+_DNC_STATE = (
+    "memory", "usage", "link", "precedence", "write_weights", "read_weights", "read_vectors", "hidden", "cell"
+)  # fmt: skip
+_NTM_INITIAL = ("initial_memory", "initial_weights", "initial_read_vectors")
+_NTM_STATE = ("memory", "weights", "read_vectors", "hidden", "cell")
+
+
+class DNCSizes(NamedTuple):
+    """Sizes of a DNC."""
+
+    slots: int  # N
+    width: int  # W
+    heads: int  # R
+    hidden: int  # H
+
+
+class NTMSizes(NamedTuple):
+    """Sizes of an NTM with one write head."""
+
+    slots: int  # N
+    width: int  # W
+    heads: int  # R, read heads
+    hidden: int  # H
+    shifts: int  # 2 S + 1
+
+
+def dnc_interface_size(sizes: DNCSizes) -> int:
+    """Length I of a DNC's interface vector."""
+    return (sizes.heads + 3) * sizes.width + 5 * sizes.heads + 3
+
+
+def ntm_interface_size(sizes: NTMSizes) -> int:
+    """Length I of an NTM's interface vector."""
+    heads = sizes.heads + 1
+    return (heads + 2) * sizes.width + (3 + sizes.shifts) * heads
+
+
+def check_shapes(names: Sequence[str], operands: Sequence[Tensor], shapes: Sequence[Sequence[int]]) -> None:
+    """Compare the shapes of operands with those expected.
+
+    :raises ValueError: naming the first operand that does not fit
+    """
+    for name, operand, shape in zip(names, operands, shapes, strict=True):
+        if operand.shape != shape:
+            raise ValueError(f"{name} must be {tuple(shape)} beside the others, not {tuple(operand.shape)}")
+
+
+def dnc_sizes(state_shapes: Sequence[torch.Size]) -> DNCSizes:
+    """Sizes of the DNC whose state has leaves of these shapes."""
+    return DNCSizes(state_shapes[0][1], state_shapes[0][2], state_shapes[5][1], state_shapes[7][1])
+
+
+def check_dnc_operands(starts: Tensor, *operands: Tensor) -> DNCSizes:
+    """Check x, the weights and the state of a DNC's window; return the sizes.
+
+    :raises ValueError: if the shapes do not belong together
+    """
+    steps, batch = starts.shape
+    sizes = dnc_sizes([operand.shape for operand in operands[4:]])
+    (n, w, r, h), interface = sizes, dnc_interface_size(sizes)
+    weights = [(4 * h, h + r * w), (interface, h), (interface,)]
+    state = [(n, w), (n,), (n, n), (n,), (n,), (r, n), (r, w), (h,), (h,)]
+    expected = [(steps, batch, 4 * h), *weights, *((batch, *shape) for shape in state)]
+    check_shapes((*_CONTROLLER, *_DNC_STATE), operands, expected)
+    return sizes
+
+
+def check_ntm_operands(starts: Tensor, *operands: Tensor) -> NTMSizes:
+    """Check x, the weights, the initial state and the state of an NTM's window; return the sizes.
+
+    :raises ValueError: if the shapes do not belong together
+    """
+    steps, batch = starts.shape
+    (n, w), (k, _), hidden = operands[4].shape, operands[5].shape, operands[1].shape[0] // 4
+    without_shifts = ntm_interface_size(NTMSizes(n, w, k - 1, hidden, 0))
+    sizes = NTMSizes(n, w, k - 1, hidden, (len(operands[3]) - without_shifts) // k)
+    interface = ntm_interface_size(sizes)
+    initial = [(n, w), (k, n), (k - 1, w)]
+    weights = [(4 * hidden, hidden + sizes.heads * w), (interface, hidden), (interface,)]
+    state = [(batch, *shape) for shape in [*initial, (hidden,), (hidden,)]]
+    expected = [(steps, batch, 4 * hidden), *weights, *initial, *state]
+    check_shapes((*_CONTROLLER, *_NTM_INITIAL, *_NTM_STATE), operands, expected)
+    return sizes
+
+
+def check_lstm_operands(starts: Tensor, x: Tensor, recurrent_weight: Tensor, hidden: Tensor, cell: Tensor) -> None:
+    """Check the operands of an LSTM's window.
+
+    :raises ValueError: if the shapes do not belong together
+    """
+    size, batch = hidden.shape[-1], starts.shape[1]
+    shapes = [(*starts.shape, 4 * size), (4 * size, size), (batch, size), (batch, size)]
+    check_shapes(("x", "recurrent_weight", "hidden", "cell"), (x, recurrent_weight, hidden, cell), shapes)
+
+
+def check_gru_operands(
+    starts: Tensor, x: Tensor, recurrent_weight: Tensor, recurrent_bias: Tensor, hidden: Tensor
+) -> None:
+    """Check the operands of a GRU's window.
+
+    :raises ValueError: if the shapes do not belong together
+    """
+    size = hidden.shape[-1]
+    shapes = [(*starts.shape, 3 * size), (3 * size, size), (3 * size,), (starts.shape[1], size)]
+    names = ("x", "recurrent_weight", "recurrent_bias", "hidden")
+    check_shapes(names, (x, recurrent_weight, recurrent_bias, hidden), shapes)

@@ -1,0 +1,101 @@
+"""Which window a core's tensors go through, on the CPU."""
+
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from memagents import make_core
+from memagents.kernels import choice
+from memagents.kernels.choice import supported, window_for
+
+SIZES = {
+    "dnc": {"slots": 4, "width": 3},
+    "ntm": {"slots": 4, "width": 3, "shifts": 1},
+    "rmc": {"key_size": 8, "value_size": 8},
+    "lstm": {},
+    "gru": {},
+}
+"""By core, the sizes by which its kernels are chosen."""
+
+
+def test_supported():
+    x = torch.zeros(2)
+    assert supported([x, x]) and supported([x.double(), x.double()])
+    assert not supported([x, x.double()])
+    assert not supported([x, x.to("meta")])
+    assert not supported([x.half(), x.half()])
+    with torch.autocast("cpu"):
+        assert not supported([x, x])
+
+
+@pytest.mark.parametrize("name", SIZES)
+def test_every_core_with_kernels_has_its_own_window(name):
+    x = torch.zeros(2, 1)
+    assert window_for(name, [x, x], **SIZES[name]).__name__ == f"{name}_window"
+    assert window_for(name, [x.double(), x.double()], **SIZES[name]).__name__ == f"{name}_window"
+    assert window_for(name, [x, x.double()], **SIZES[name]) is None
+    assert window_for(name, [x.to("meta")], **SIZES[name]) is None
+
+
+def test_other_cores_have_none():
+    assert window_for("gtrxl", [torch.zeros(2, 1)]) is None
+
+
+def test_heads_of_the_rmc_are_whole_vectors():
+    x = torch.zeros(2, 1)
+    assert window_for("rmc", [x], key_size=4, value_size=8) is None
+    assert window_for("rmc", [x], key_size=8, value_size=4) is None
+    assert window_for("rmc", [x.double()], key_size=4, value_size=4) is not None
+
+
+@pytest.mark.parametrize("name", ["lstm", "gru"])
+def test_a_single_step_that_is_learned_from_goes_through_the_loop(name):
+    assert window_for(name, [torch.zeros(1, 1)]) is None
+    with torch.no_grad():
+        assert window_for(name, [torch.zeros(1, 1)]) is not None
+
+
+@pytest.mark.parametrize("name", SIZES)
+def test_a_core_asks_with_x_its_state_and_its_sizes(name, monkeypatch):
+    asked = []
+    monkeypatch.setattr(choice, "window_for", lambda *arguments, **sizes: asked.append((*arguments, sizes)))
+    options = {"slots": 4, "width": 16} if name in ("dnc", "ntm", "rmc") else {}
+    core = make_core(name, 3, **options)
+    state = core.initial_state(2)
+    core.unroll(torch.randn(5, 2, 3), state, torch.zeros(5, 2, dtype=torch.bool))
+    ((core_name, tensors, sizes),) = asked
+    assert core_name == name and tensors[0].shape[:2] == (5, 2) and sizes.keys() == SIZES[name].keys()
+    assert any(tensor is state[0] for tensor in tensors)
+    assert all(number == getattr(core, size) for size, number in sizes.items() if hasattr(core, size))
+
+
+def test_neither_numba_nor_triton_is_imported_before_a_window_is_chosen():
+    code = """
+import sys
+import torch
+from memagents.kernels import choice
+import memagents.cores.dnc
+assert not any(name.startswith(("memagents.kernels.cpu", "memagents.kernels.cuda")) for name in sys.modules)
+choice.window_for("dnc", [torch.zeros(1, 1, device="meta")])
+assert not any(name.startswith("memagents.kernels.cpu") for name in sys.modules)
+assert choice.window_for("lstm", [torch.zeros(2, 1)]).__name__ == "lstm_window"
+assert "memagents.kernels.cpu.dnc" not in sys.modules and "triton" not in sys.modules
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_warning_points_at_the_line_that_called_into_the_library(monkeypatch):
+    """Through ``torch.nn.Module.__call__``, and once."""
+    monkeypatch.setattr(choice, "_cpu_window", choice._cuda_window)
+    monkeypatch.setitem(sys.modules, "memagents.kernels.cuda.recurrent.window", None)
+    choice._cuda_window.cache_clear()
+    core = make_core("lstm", 3)
+    core.forward = core.unroll
+    with pytest.warns(UserWarning, match="pip install triton") as warned:
+        for _ in range(2):
+            core(torch.zeros(2, 1, 3), core.initial_state(1), torch.zeros(2, 1, dtype=torch.bool))
+    choice._cuda_window.cache_clear()
+    assert [warning.filename for warning in warned] == [__file__]
