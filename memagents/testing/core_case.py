@@ -118,7 +118,7 @@ def case_of(core: str | type[MemoryCore] | CoreMaker, parameters: dict[str, Any]
     return CoreCase(maker, parameters, **sizes)
 
 
-# --- random numbers that do not depend on anything else ---------------------------------------------------------------
+# --- random numbers that depend on nothing else -----------------------------------------------------------------------
 
 
 def random_numbers(*shape: int, dtype: torch.dtype = torch.float64, seed: int = 1) -> Tensor:
