@@ -27,7 +27,7 @@ class SAMState(NamedTuple):
 
 
 @register_core("sam")
-class SAM(SparseMemoryCore):
+class SAM(SparseMemoryCore[SAMState]):
     """An LSTM controller with an external memory of which a step reads K slots for each head, and writes those that it
     read last and the least recently accessed one.
 
@@ -98,7 +98,7 @@ class SAM(SparseMemoryCore):
     def read(
         self, interface: Interface, written: Written, hidden: Tensor, state: SAMState, changes: Changes
     ) -> Reading:
-        """By content alone."""
+        """Read by content alone."""
         indices = written.nearest
         memory, rows = changes.gather(written.memory, indices.flatten(1))
         rows = rows.unflatten(1, indices.shape[1:])  # (B, R, K, W)

@@ -31,7 +31,7 @@ class SDNCState(NamedTuple):
 
 
 @register_core("sdnc")
-class SDNC(SparseMemoryCore):
+class SDNC(SparseMemoryCore[SDNCState]):
     """A SAM that also reads in the order of writing, as the DNC does, with a few links for each slot.
 
     A step writes as :class:`memagents.cores.sam.SAM` does: there is neither a write key nor the DNC's allocation. Then
