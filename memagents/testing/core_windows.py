@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from itertools import islice
 from typing import Any
 
 import torch
@@ -26,9 +27,9 @@ def recur(case: CoreCase) -> None:
 
 @check("A window must be its steps one after another, whatever its length: see recur, step and forward.")
 def steps(case: CoreCase) -> None:
-    """A window equals its steps one by one, values and gradients. Two windows for each pattern of starts."""
+    """A window equals its steps one by one, values and gradients. Two windows for each of three patterns of starts."""
     core = case.make()
-    for name, begun in case.start_patterns():
+    for name, begun in islice(case.start_patterns(), 3):  # a single start at every position: see recur
         _same_window(case, core, begun, name, by_forward, "one-step calls")
 
 

@@ -88,7 +88,7 @@ def check_core(
     - ``starts`` (2 T f): from a start on, at every position, all is as from a fresh state; a late reset is named.
     - ``leaks`` (1 b, 3 f): neither a gradient nor NaN passes a start.
     - ``recur`` (2 (T + 3) b): a window equals the default loop of ``step``, values and gradients, starts everywhere.
-    - ``steps`` (2 (T + 3) b): a window equals one-step calls, values and gradients.
+    - ``steps`` (6 b): a window equals one-step calls, values and gradients.
     - ``halves`` (2 f): a window in two halves is the window.
     - ``chunks`` (3 b): a window whose chunks are computed again in backward is the window.
     - ``history`` (1 b, 2 f): what later outputs depend on gets a gradient from them: nothing is detached.
