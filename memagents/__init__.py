@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from memagents.nec.nec import NEC
     from memagents.policies.actor_critic import MemoryPolicy
     from memagents.runs.files import CheckpointError
+    from memagents.testing import check_core
 
 __version__ = "0.2.0"
 
@@ -30,6 +31,7 @@ _HOMES = {
     "MemoryPolicy": "memagents.policies.actor_critic",
     "RecurrentPPO": "memagents.algorithms.ppo",
     "as_vec_env": "memagents.environments.vector",
+    "check_core": "memagents.testing",
     "core_names": "memagents.cores",
     "evaluate": "memagents.experiments.evaluation",
     "load_agent": "memagents.experiments.run",
@@ -48,6 +50,7 @@ __all__ = [
     "RecurrentPPO",
     "__version__",
     "as_vec_env",
+    "check_core",
     "core_names",
     "evaluate",
     "load_agent",

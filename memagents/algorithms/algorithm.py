@@ -98,7 +98,7 @@ class MemoryAlgorithm(SavedAlgorithm):
         self.lesson = 0  # of the curriculum, where there is one
         self.recent_accuracies: deque[float] = deque(maxlen=10)  # how often the oracle was imitated, window by window
         self._stopping = False
-        self._state: State = None  # of the core, before the observation that comes next
+        self._state: State = None  # type: ignore[assignment]  # of the core, before the observation that comes next
         self._decisions: np.ndarray | None = None  # whether the action for that observation matters, (B,)
         super().__init__(
             # By its class: SB3 refuses the alias MlpPolicy for the Dict that condition_on makes of an observation.

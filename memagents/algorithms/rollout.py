@@ -54,7 +54,7 @@ class Window:
         dtype: torch.dtype = torch.float32,
     ):
         self.steps, self.rows, self.device = steps, rows, device
-        self.initial_state: State = None
+        self.initial_state: State = ()  # set as a window begins
         self.observations = _observation_storage((steps, rows), observation_space, device)
         # As the distributions take them: a Bernoulli's outcomes are numbers, a categorical's are indices.
         action_dtype = dtype if isinstance(action_space, spaces.Box | spaces.MultiBinary) else torch.int64

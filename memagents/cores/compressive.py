@@ -28,7 +28,7 @@ class CompressiveState(NamedTuple):
 
 
 @register_core("compressive")
-class Compressive(WindowCore):
+class Compressive(WindowCore[CompressiveState]):
     """A Transformer-XL that does not discard its oldest memories but compresses them.
 
     A layer is post-norm, as in the paper's Algorithm 1: a = LN(h + Attention(h, [compressed; memory; present])) and
@@ -107,7 +107,7 @@ class Compressive(WindowCore):
         """The last layer's outputs, or a linear layer of them: (..., W) to (..., O)."""
         return self.output(features)
 
-    def window(self, x: Tensor, state: CompressiveState, starts: Tensor) -> Step:
+    def window(self, x: Tensor, state: CompressiveState, starts: Tensor) -> Step[CompressiveState]:
         plan = compression.leaving(
             state.filled, state.compressed_filled, starts, self.length, self.compressed, self.rate
         )

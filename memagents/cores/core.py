@@ -17,55 +17,58 @@ Letters in shapes: T steps, B batch rows, I ``input_size``, O ``output_size``, N
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, TypeVar
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Generic, NamedTuple, TypeAlias, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from memagents.checks import positive_int
 
-State = Any
+State: TypeAlias = "Tensor | tuple[State, ...]"
 """A NamedTuple of tensors, nested where natural. Every leaf has the batch first; its shape and dtype never change.
 
 A core that draws random numbers has a leaf named ``key``, int64 (B,), from which :mod:`memagents.memory.draws` makes
 them, and adds 1 to it in every step. Acting and learning then draw the same.
 """
 
-S = TypeVar("S")
+S = TypeVar("S", bound=State)
 
 
-class Step(NamedTuple):
-    """What one step of the recurrence gives.
+class Step(NamedTuple, Generic[S]):
+    """The result of one step of the recurrence.
 
     ``features`` go to :meth:`MemoryCore.readout`; ``losses`` are (B,) tensors that training adds; ``trace`` holds named
     (B, ...) tensors for an inspector (weightings, gates, usage).
     """
 
     features: Tensor
-    state: State
+    state: S
     losses: dict[str, Tensor]
     trace: dict[str, Tensor]
 
 
-class Unrolled(NamedTuple):
-    """What a window gives: outputs (T, B, O) and the state after it; losses and trace stacked to (T, B, ...).
+class Unrolled(NamedTuple, Generic[S]):
+    """The result of a window: outputs (T, B, O) and the state after it; losses and trace stacked to (T, B, ...).
 
     From :meth:`MemoryCore.forward`, one step, everything lacks the leading T.
     """
 
     outputs: Tensor
-    state: State
+    state: S
     losses: dict[str, Tensor]
     trace: dict[str, Tensor]
 
 
-class MemoryCore(nn.Module):
+class MemoryCore(nn.Module, Generic[S]):
     """A memory system: ``initial_state``, ``project``, ``step``, ``readout``; the rest follows.
+
+    ``MemoryCore[DNCState]`` is one whose state is a ``DNCState``, for checkers of types; ``MemoryCore`` alone does too.
 
     A subclass sets ``input_size`` and ``output_size`` (through ``__init__``) and defines ``initial_state`` and
     ``step``; ``project`` and ``readout`` are the identity unless it says otherwise. It never keeps anything of a
     sequence on ``self`` and never detaches its own history: the edge of the window is the cut.
+    :func:`memagents.testing.check_core` holds a core against all of this.
 
     :param input_size: width I of one input
     :param output_size: width O of one output
@@ -84,7 +87,7 @@ class MemoryCore(nn.Module):
         if "unroll" in cls.__dict__:  # a policy, which projects what comes again only once, would never call it
             raise TypeError(f"{cls.__name__} must override recur, which follows project, and not unroll")
 
-    def initial_state(self, batch_size: int) -> State:
+    def initial_state(self, batch_size: int) -> S:
         """The state before an episode's first step, on the device of the parameters.
 
         :param batch_size: number of rows B
@@ -93,14 +96,14 @@ class MemoryCore(nn.Module):
         raise NotImplementedError
 
     def project(self, inputs: Tensor) -> Tensor:
-        """What does not depend on the recurrence, over any leading dimensions at once: of each input by itself.
+        """Compute what does not depend on the recurrence, of each input by itself, over any leading dimensions at once.
 
         :param inputs: (..., I)
         :return: what :meth:`step` takes, (..., X)
         """
         return inputs
 
-    def step(self, x: Tensor, state: State) -> Step:
+    def step(self, x: Tensor, state: S) -> Step[S]:
         """The recurrence alone.
 
         :param x: one step of :meth:`project`, (B, X)
@@ -110,11 +113,11 @@ class MemoryCore(nn.Module):
         raise NotImplementedError
 
     def readout(self, features: Tensor) -> Tensor:
-        """What follows the recurrence, over any leading dimensions at once: (..., F) to (..., O)."""
+        """Compute the outputs from the features, over any leading dimensions at once: (..., F) to (..., O)."""
         return features
 
-    def unroll(self, inputs: Tensor, state: State, starts: Tensor, trace: bool = False) -> Unrolled:
-        """A window of steps: ``project`` and then ``recur``. Not to be overridden: policies call the two themselves.
+    def unroll(self, inputs: Tensor, state: S, starts: Tensor, trace: bool = False) -> Unrolled[S]:
+        """Run a window: ``project`` and then ``recur``. Not to be overridden: policies call the two themselves.
 
         :param inputs: (T, B, I)
         :param state: the state before the window, leaves (B, ...)
@@ -126,8 +129,8 @@ class MemoryCore(nn.Module):
         self.check_window(inputs, starts)
         return self.recur(self.project(inputs), state, starts, trace)
 
-    def recur(self, x: Tensor, state: State, starts: Tensor, trace: bool = False) -> Unrolled:
-        """What follows :meth:`project`: a loop of ``step`` with resets, then ``readout`` once.
+    def recur(self, x: Tensor, state: S, starts: Tensor, trace: bool = False) -> Unrolled[S]:
+        """Run a window that :meth:`project` prepared: a loop of ``step`` with resets, then ``readout`` once.
 
         A subclass overrides this only to be faster; a test holds the two equal, values and gradients.
 
@@ -135,7 +138,7 @@ class MemoryCore(nn.Module):
         :return: and all else as of :meth:`unroll`
         """
         resets = reset_steps(starts)
-        initial = self.initial_state(x.shape[1]) if any(resets) else None
+        initial = self.initial_state(x.shape[1]) if any(resets) else state
         steps = []
         for now, start, reset in zip(x.unbind(0), starts.unbind(0), resets, strict=True):
             if reset:
@@ -146,8 +149,8 @@ class MemoryCore(nn.Module):
         outputs = self.readout(torch.stack([step.features for step in steps]))
         return Unrolled(outputs, state, stack_dicts([s.losses for s in steps]), stack_dicts([s.trace for s in steps]))
 
-    def forward(self, inputs: Tensor, state: State) -> Unrolled:
-        """One step.
+    def forward(self, inputs: Tensor, state: S) -> Unrolled[S]:
+        """Run one step.
 
         :param inputs: (B, I)
         :param state: leaves (B, ...)
@@ -177,8 +180,8 @@ class MemoryCore(nn.Module):
             )
 
 
-def unroll_by_steps(core: MemoryCore, inputs: Tensor, state: State, starts: Tensor, trace: bool = False) -> Unrolled:
-    """As ``core.unroll``, by the plain loop also where the core has a faster way: what tests and benchmarks compare."""
+def unroll_by_steps(core: MemoryCore[S], inputs: Tensor, state: S, starts: Tensor, trace: bool = False) -> Unrolled[S]:
+    """Run ``core.unroll`` by the plain loop, even where the core has a faster way: the reference in tests."""
     core.check_window(inputs, starts)
     return MemoryCore.recur(core, core.project(inputs), state, starts, trace)
 
@@ -186,11 +189,11 @@ def unroll_by_steps(core: MemoryCore, inputs: Tensor, state: State, starts: Tens
 # --- states ---------------------------------------------------------------------------------------------------------
 
 
-def map_state(function: Callable[..., Any], *states: S) -> S:
+def map_state(function: Callable[..., Tensor], *states: S) -> S:
     """Apply ``function`` to the corresponding leaves of states of one structure."""
     first = states[0]
     if isinstance(first, Tensor):
-        return function(*states)
+        return function(*states)  # type: ignore[return-value]
     return type(first)(*(map_state(function, *leaves) for leaves in zip(*states, strict=True)))
 
 
@@ -202,12 +205,12 @@ def state_leaves(state: State) -> list[Tensor]:
 
 
 def where_state(mask: Tensor, yes: S, no: S) -> S:
-    """Row by row, ``yes`` where the (B,) mask is true and ``no`` elsewhere."""
+    """Return, row by row, ``yes`` where the (B,) mask is true and ``no`` elsewhere."""
     return map_state(lambda a, b: torch.where(mask.view(-1, *(1,) * (a.dim() - 1)), a, b), yes, no)
 
 
 def restart_state(starts: Tensor, initial: S, state: S) -> S:
-    """Row by row the ``initial`` state where an episode begins, the present one elsewhere.
+    """Return, row by row, the ``initial`` state where an episode begins and the present one elsewhere.
 
     A leaf named ``key`` is what random draws are made of, and goes on over the starts of episodes, which would else all
     draw alike.
@@ -216,7 +219,7 @@ def restart_state(starts: Tensor, initial: S, state: S) -> S:
     """
     if not isinstance(state, tuple):
         return where_state(starts, initial, state)
-    leaves = zip(state._fields, initial, state, strict=True)  # type: ignore[attr-defined, call-overload]
+    leaves = zip(state._fields, initial, state, strict=True)  # type: ignore[attr-defined]
     return type(state)(*(old if name == "key" else restart_state(starts, new, old) for name, new, old in leaves))
 
 
@@ -224,7 +227,7 @@ def draw_keys(state: S) -> S:
     """The state with keys of torch's random numbers: other draws for each row. In an initial state all keys are 0."""
     if not isinstance(state, tuple):
         return state
-    fields = zip(state._fields, state, strict=True)  # type: ignore[attr-defined]
+    fields: Iterable[tuple[str, Any]] = zip(state._fields, state, strict=True)  # type: ignore[attr-defined]
     return type(state)(
         *(
             torch.randint(2**62, leaf.shape).to(leaf.device) if name == "key" else draw_keys(leaf)
@@ -247,7 +250,7 @@ def detach_state(state: S) -> S:
 
 
 def reset_steps(starts: Tensor) -> list[bool]:
-    """For each of T steps, whether any row may begin an episode there.
+    """Return, for each of T steps, whether any row may begin an episode there.
 
     On an accelerator the answer is always yes: looking would wait for the device, and a captured graph must not depend
     on the data.

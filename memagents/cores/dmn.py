@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -11,13 +9,13 @@ from torch.nn import functional
 from memagents.checks import positive_int
 from memagents.cores import register_core
 from memagents.cores.core import full_precision
-from memagents.cores.episode_store import EpisodeStore
+from memagents.cores.episode_store import EpisodeStore, StoreState
 from memagents.cores.gru import GRU, GRUState
 from memagents.memory import history, selection
 
 
 @register_core("dmn")
-class DMN(EpisodeStore):
+class DMN(EpisodeStore[StoreState]):
     """The last L steps as facts, of which the present input, as a question, makes an episode in each of several passes.
 
     A fact f is what a GRU over the episode's inputs gives: of the paper's input fusion layer, a GRU in both directions,
@@ -65,11 +63,11 @@ class DMN(EpisodeStore):
         """The answer: (..., 2H) to (..., O)."""
         return self.output(features)
 
-    def store(self, x: Tensor, state: Any, starts: Tensor) -> Tensor:
+    def store(self, x: Tensor, state: StoreState, starts: Tensor) -> Tensor:
         """The facts of the window, (T, B, H). The GRU's state is the last of them, zero where there is none."""
         return self.facts.unroll(x, GRUState(state.rows[:, -1]), starts).outputs
 
-    def look(self, x: Tensor, whole: Tensor, first: Tensor, state: Any) -> tuple[Tensor, dict[str, Tensor]]:
+    def look(self, x: Tensor, whole: Tensor, first: Tensor, state: StoreState) -> tuple[Tensor, dict[str, Tensor]]:
         steps, span = len(x), self._span(first)
         q = self.question(x.transpose(0, 1)).to(whole.dtype).tanh()  # (B, T, H)
         seen = history.unskew(history.sees(first, self.length, span), span)  # (B, T, S)

@@ -19,7 +19,7 @@ class DropoutState(NamedTuple):
     key: Tensor  # of the random draws, int64 (B,)
 
 
-class Dropout(MemoryCore):
+class Dropout(MemoryCore[DropoutState]):
     """A core of whose outputs a share is set to zero in training, and the others divided by what is left.
 
     What is dropped in a step depends on the state's key alone, so that learning drops what acting dropped. In eval mode
@@ -47,13 +47,13 @@ class Dropout(MemoryCore):
     def project(self, inputs: Tensor) -> Tensor:
         return self.core.project(inputs)
 
-    def step(self, x: Tensor, state: DropoutState) -> Step:
+    def step(self, x: Tensor, state: DropoutState) -> Step[DropoutState]:
         """The core's step and its readout, since it is that which is dropped from."""
         features, inner, losses, trace = self.core.step(x, state.core)
         outputs = self._drop(self.core.readout(features), state.key)
         return Step(outputs, DropoutState(inner, state.key + 1), losses, trace)
 
-    def recur(self, x: Tensor, state: DropoutState, starts: Tensor, trace: bool = False) -> Unrolled:
+    def recur(self, x: Tensor, state: DropoutState, starts: Tensor, trace: bool = False) -> Unrolled[DropoutState]:
         """The core's own ``recur``, then dropout on all outputs at once."""
         outputs, inner, losses, shown = self.core.recur(x, state.core, starts, trace)
         steps = torch.arange(len(x), device=state.key.device)

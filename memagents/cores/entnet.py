@@ -21,7 +21,7 @@ class EntNetState(NamedTuple):
 
 
 @register_core("entnet")
-class EntNet(MemoryCore):
+class EntNet(MemoryCore[EntNetState]):
     """Slots with learned keys that are written side by side, each as far as the input concerns it.
 
     With s the encoding of the input, w_j the key of slot j and h_j what it holds, equations 2 to 5 are
@@ -80,7 +80,7 @@ class EntNet(MemoryCore):
         query, read = features.chunk(2, dim=-1)
         return self.output(_prelu(query + self.from_read(read), self.output_slopes))
 
-    def step(self, x: Tensor, state: EntNetState) -> Step:
+    def step(self, x: Tensor, state: EntNetState) -> Step[EntNetState]:
         memory = state.memory
         with full_precision(x):
             encoding, from_encoding, query = x.to(memory.dtype).chunk(3, dim=1)

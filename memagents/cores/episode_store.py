@@ -1,14 +1,14 @@
-"""What those cores share that keep the last steps of the episode as they were, and look at them anew in every step."""
+"""Cores that keep the last steps of the episode as they were, and look at them anew in every step."""
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
 
 from memagents.checks import positive_int
-from memagents.cores.core import State, Step
+from memagents.cores.core import Step
 from memagents.cores.window import WindowCore
 from memagents.memory import history
 
@@ -20,11 +20,23 @@ class StoreState(NamedTuple):
     filled: Tensor  # int64 (B,): how many were, the last so many
 
 
-class EpisodeStore(WindowCore):
+class MemN2NState(NamedTuple):
+    """The same with a key for random draws. B rows, L length of the memory, I width of an input."""
+
+    rows: Tensor  # (B, L, I): the last inputs, oldest first; zero where there was none in this episode
+    filled: Tensor  # int64 (B,): how many there were, the last so many
+    key: Tensor  # int64 (B,): of the draws of "sampled"
+
+
+Store = TypeVar("Store", StoreState, MemN2NState)
+"""The state of such a core: rows, how many of them are filled, and what else it has."""
+
+
+class EpisodeStore(WindowCore[Store]):
     """A FIFO of the last L steps of the episode, to which every step appends itself before it looks.
 
     What is stored does not depend on what was read, so that all steps of a window look at once: the window's rows
-    follow those of the state on one timeline, and a mask tells each step which of them it sees. One step is a window of
+    follow those of the state on one timeline, and a mask says which of them each step sees. One step is a window of
     one. A subclass defines :meth:`look`.
 
     :param input_size: width I of one input
@@ -38,13 +50,15 @@ class EpisodeStore(WindowCore):
         self.length = positive_int("length", length)
         self.row_size = input_size if row_size is None else row_size
 
-    def initial_state(self, batch_size: int) -> State:
+    def initial_state(self, batch_size: int) -> Store:
+        """An empty store; a core with more in its state adds that."""
         parameter = next(self.parameters())
         rows = parameter.new_zeros(batch_size, self.length, self.row_size)
-        return StoreState(rows, torch.zeros(batch_size, dtype=torch.int64, device=parameter.device))
+        filled = torch.zeros(batch_size, dtype=torch.int64, device=parameter.device)
+        return StoreState(rows, filled)  # type: ignore[return-value]
 
-    def store(self, x: Tensor, state: Any, starts: Tensor) -> Tensor:
-        """What is kept of the window's steps: by default the inputs.
+    def store(self, x: Tensor, state: Store, starts: Tensor) -> Tensor:
+        """Return the rows to keep of the window's steps: by default the inputs.
 
         :param x: (T, B, X)
         :param state: before the window
@@ -53,18 +67,18 @@ class EpisodeStore(WindowCore):
         """
         return x
 
-    def look(self, x: Tensor, whole: Tensor, first: Tensor, state: Any) -> tuple[Tensor, dict[str, Tensor]]:
-        """What the steps of a window find in the memory.
+    def look(self, x: Tensor, whole: Tensor, first: Tensor, state: Store) -> tuple[Tensor, dict[str, Tensor]]:
+        """Look into the memory in all steps of a window.
 
         :param x: (T, B, X)
         :param whole: the timeline, (B, L + T, W)
         :param first: where on it each step's episode begins, (B, T)
         :param state: before the window
-        :return: features (B, T, F), and what an inspector is shown, (B, T, ...)
+        :return: features (B, T, F), and the trace, (B, T, ...)
         """
         raise NotImplementedError
 
-    def window(self, x: Tensor, state: Any, starts: Tensor) -> Step:
+    def window(self, x: Tensor, state: Store, starts: Tensor) -> Step[Store]:
         first = history.first_positions(state.filled, starts, self.length)
         whole = history.timeline(state.rows, self.store(x, state, starts).transpose(0, 1), first)
         features, trace = self.look(x, whole, first, state)

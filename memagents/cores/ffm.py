@@ -29,7 +29,7 @@ class FFMState(NamedTuple):
 
 
 @register_core("ffm")
-class FFM(MemoryCore):
+class FFM(MemoryCore[FFMState]):
     """A sum over all of the episode that decays and turns at learned rates; what is summed depends on the input alone.
 
         x̃ = ℓ1(x) ∘ σ(ℓ2(x)),  S_t = γ ∘ S_{t-1} + x̃ 1ᵀ,  γ_jk = exp(-|α_j| - i ω_k)
@@ -91,13 +91,13 @@ class FFM(MemoryCore):
         normal = functional.layer_norm(self.mix(memory), [self.output_size])
         return normal * gates + skips * (1 - gates)
 
-    def step(self, x: Tensor, state: FFMState) -> Step:
+    def step(self, x: Tensor, state: FFMState) -> Step[FFMState]:
         with full_precision(x):
             memory = self._decay() * state.memory + self._additions(x, state.memory)
             return Step(self._features(x, memory), FFMState(memory), self._losses(x), self._trace(x, memory))
 
-    def recur(self, x: Tensor, state: FFMState, starts: Tensor, trace: bool = False) -> Unrolled:
-        """As :meth:`MemoryCore.recur`, by one scan over the window. It cannot be differentiated twice."""
+    def recur(self, x: Tensor, state: FFMState, starts: Tensor, trace: bool = False) -> Unrolled[FFMState]:
+        """Run :meth:`MemoryCore.recur` by one scan over the window. It cannot be differentiated twice."""
         with full_precision(x):
             decay, initial = cut(starts, self._decay(), state.memory)
             memories = linear_scan(decay, self._additions(x, state.memory), initial)
@@ -121,7 +121,7 @@ class FFM(MemoryCore):
         return x[..., : self.memory_size, None].to(memory.dtype).expand(*x.shape[:-1], *memory.shape[1:])
 
     def _features(self, x: Tensor, memory: Tensor) -> Tensor:
-        """What :meth:`readout` takes."""
+        """The input of :meth:`readout`."""
         rest = x[..., 2 * self.memory_size :].to(memory.real.dtype)
         features = torch.cat([memory.real.flatten(-2), memory.imag.flatten(-2), rest], dim=-1)
         return features.to(self.decays.dtype)

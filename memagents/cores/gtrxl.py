@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor, nn
 
@@ -16,7 +14,7 @@ from memagents.memory import history
 
 
 @register_core("gtrxl")
-class GTrXL(EpisodeStore):
+class GTrXL(EpisodeStore[StoreState]):
     """A Transformer in which each layer sees its own inputs of the last L steps, and gates take the residuals' place.
 
     The stream begins as a linear layer of the input. A layer changes it twice (section 3.2), through a LayerNorm in
@@ -76,7 +74,7 @@ class GTrXL(EpisodeStore):
         """The stream's end, or a linear layer of it: (..., W) to (..., O)."""
         return self.output(features)
 
-    def window(self, x: Tensor, state: Any, starts: Tensor) -> Step:
+    def window(self, x: Tensor, state: StoreState, starts: Tensor) -> Step[StoreState]:
         first = history.first_positions(state.filled, starts, self.length)
         seen = history.sees(first, self.length, self.length + 1)
         stream, rows, trace = x.transpose(0, 1), [], {}

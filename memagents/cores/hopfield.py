@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor, nn
 
 from memagents.checks import in_range, positive_int
 from memagents.cores import register_core
 from memagents.cores.core import full_precision
-from memagents.cores.episode_store import EpisodeStore
+from memagents.cores.episode_store import EpisodeStore, StoreState
 from memagents.memory import history
 from memagents.memory.hopfield import retrieve
 
 
 @register_core("hopfield")
-class Hopfield(EpisodeStore):
+class Hopfield(EpisodeStore[StoreState]):
     """The last L inputs as stored patterns, completed from the present one.
 
     The present input is mapped to the state patterns ξ = W_Q x_t + b_Q, one a head, the stored inputs (the present one
@@ -25,7 +23,7 @@ class Hopfield(EpisodeStore):
 
     Two things are not in the paper's equations: W_R x_t, a residual connection by which the output holds the present
     input too (through a matrix, since its width differs), and b_Q, with which a state can ask for what does not depend
-    on the input. The LayerNorms that the authors' program puts on the patterns are left out. Nothing tells when a
+    on the input. The LayerNorms that the authors' program puts on the patterns are left out. Nothing says when a
     pattern was stored.
 
     :param input_size: width I of one input
@@ -62,7 +60,7 @@ class Hopfield(EpisodeStore):
         """W_R x + W_V ξ + b: (..., I + W) to (..., O)."""
         return self.output(features)
 
-    def look(self, x: Tensor, whole: Tensor, first: Tensor, state: Any) -> tuple[Tensor, dict[str, Tensor]]:
+    def look(self, x: Tensor, whole: Tensor, first: Tensor, state: StoreState) -> tuple[Tensor, dict[str, Tensor]]:
         present = whole[:, self.length :]  # (B, T, I)
         states, patterns = (
             self._heads(made, whole) for made in (self.state_patterns(present), self.stored_patterns(whole))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numbers
-from typing import Any
 
 from torch import Tensor, nn
 from torch.nn import functional
@@ -11,20 +10,20 @@ from torch.nn import functional
 from memagents.checks import positive_int
 from memagents.cores import register_core
 from memagents.cores.core import full_precision
-from memagents.cores.episode_store import EpisodeStore
+from memagents.cores.episode_store import EpisodeStore, StoreState
 from memagents.memory import history, selection
 
 
 @register_core("kv")
-class KeyValue(EpisodeStore):
-    """What was observed is the key; what was observed, done and gained by it is the value.
+class KeyValue(EpisodeStore[StoreState]):
+    """Memories whose key is an observation, and whose value is the observation with what was done and gained by it.
 
     An input is an observation and, in its last C features, the code of the *previous* action and reward. At step t
     becomes known what came of step t − 1: the pair of the key [obs_{t-1}; 0] and the value [obs_{t-1}; conditions_t].
     These are the paper's features Φ_K and Φ_V, and Φ_X is the present input. q = A Φ_X; in each hop p_i = softmax(qᵀ A
     Φ_K(i)), o = Σ p_i A Φ_V(i) and q ← R_j (q + o), with one A and a matrix R_j for each hop (equations 1-3).
 
-    Without conditions a value is its key. Nothing tells when a pair was stored, as in the paper. At an episode's first
+    Without conditions a value is its key. Nothing says when a pair was stored, as in the paper. At an episode's first
     step there is no pair, and o = 0, a sum of nothing.
 
     The state holds the last L inputs, from which L pairs can be made as soon as the next input is there.
@@ -60,7 +59,7 @@ class KeyValue(EpisodeStore):
         """The last q, or a linear layer of it: (..., H) to (..., O)."""
         return self.output(features)
 
-    def look(self, x: Tensor, whole: Tensor, first: Tensor, state: Any) -> tuple[Tensor, dict[str, Tensor]]:
+    def look(self, x: Tensor, whole: Tensor, first: Tensor, state: StoreState) -> tuple[Tensor, dict[str, Tensor]]:
         observed, came = self._embed(whole)  # A [obs; 0] and A [0; conditions], (B, L + T, H)
         # Of all positions but the last, which has no pair yet; and no step sees its own.
         keys, values = observed[:, :-1], observed[:, :-1] + came[:, 1:]

@@ -2,30 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
-
 import torch
 from torch import Tensor, nn
 
 from memagents.checks import positive_int
 from memagents.cores import register_core
 from memagents.cores.core import Step, full_precision
-from memagents.cores.episode_store import EpisodeStore
+from memagents.cores.episode_store import EpisodeStore, MemN2NState
 from memagents.memory import draws, history, selection
 
 SELECTIONS = ("soft", "hard", "sampled", "top_k")
 
 
-class MemN2NState(NamedTuple):
-    """B rows, L length of the memory, I width of an input."""
-
-    rows: Tensor  # (B, L, I): the last inputs, oldest first; zero where there was none in this episode
-    filled: Tensor  # int64 (B,): how many there were, the last so many
-    key: Tensor  # int64 (B,): of the draws of "sampled"
-
-
 @register_core("memn2n")
-class MemN2N(EpisodeStore):
+class MemN2N(EpisodeStore[MemN2NState]):
     """The last L inputs, the present one among them, embedded anew in every step and looked through in several hops.
 
     u = B x_t; in each hop p_i = softmax(uᵀ (A x_i + T_A(i))) and o = Σ p_i (C x_i + T_C(i)) over the memories x_i, with
@@ -76,14 +66,14 @@ class MemN2N(EpisodeStore):
         nn.init.normal_(self.ages, std=0.1)
 
     def initial_state(self, batch_size: int) -> MemN2NState:
-        rows, filled = super().initial_state(batch_size)
-        return MemN2NState(rows, filled, torch.zeros_like(filled))
+        empty = super().initial_state(batch_size)
+        return MemN2NState(empty.rows, empty.filled, torch.zeros_like(empty.filled))
 
     def readout(self, features: Tensor) -> Tensor:
         """W u (+ a bias): (..., H) to (..., O)."""
         return self.output(features)
 
-    def look(self, x: Tensor, whole: Tensor, first: Tensor, state: Any) -> tuple[Tensor, dict[str, Tensor]]:
+    def look(self, x: Tensor, whole: Tensor, first: Tensor, state: MemN2NState) -> tuple[Tensor, dict[str, Tensor]]:
         embedded = self.embeddings(whole).to(whole.dtype).chunk(self.hops + 1, dim=-1)  # (B, L + T, H) each
         seen = history.sees(first, self.length, self.length)  # (B, T, L + T)
         uniforms = draws.uniform(_keys(state.key, len(x)), self.hops, whole.dtype)  # (B, T, K)
@@ -99,7 +89,7 @@ class MemN2N(EpisodeStore):
                 trace[f"hop_{hop + 1}_weights"] = by_age
         return u, trace
 
-    def window(self, x: Tensor, state: Any, starts: Tensor) -> Step:
+    def window(self, x: Tensor, state: MemN2NState, starts: Tensor) -> Step[MemN2NState]:
         step = super().window(x, state, starts)
         return step._replace(state=step.state._replace(key=state.key + len(x)))
 

@@ -18,7 +18,7 @@ class NoState(NamedTuple):
 
 
 @register_core("none")
-class Memoryless(MemoryCore):
+class Memoryless(MemoryCore[NoState]):
     """One layer tanh(W x + b) of the present input alone.
 
     :param input_size: width I of one input
@@ -37,9 +37,9 @@ class Memoryless(MemoryCore):
         """All there is to do: (..., I) to (..., H)."""
         return self.hidden(inputs).tanh()
 
-    def step(self, x: Tensor, state: NoState) -> Step:
+    def step(self, x: Tensor, state: NoState) -> Step[NoState]:
         return Step(x, state, {}, {})
 
-    def recur(self, x: Tensor, state: NoState, starts: Tensor, trace: bool = False) -> Unrolled:
-        """As :meth:`MemoryCore.recur`, without a loop: there is nothing to carry on or to reset."""
+    def recur(self, x: Tensor, state: NoState, starts: Tensor, trace: bool = False) -> Unrolled[NoState]:
+        """Run :meth:`MemoryCore.recur` without a loop: there is nothing to carry on or to reset."""
         return Unrolled(self.readout(x), state, {}, {})

@@ -19,7 +19,7 @@ from memagents.memory import access, addressing, location
 CONTROLLERS = ("lstm", "feedforward")
 INITIAL_MEMORIES = ("constant", "learned")
 _FIRST_SLOT = 8.0
-"""Of the first slot, the logit with which the weightings of an episode begin; the others have zero."""
+"""Logit of the first slot in the weightings with which an episode begins; the others have zero."""
 
 
 class NTMState(NamedTuple):

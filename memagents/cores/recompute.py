@@ -6,11 +6,11 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from memagents.cores.core import MemoryCore, State, Unrolled
+from memagents.cores.core import MemoryCore, S, Unrolled
 
 
-def unroll_in_chunks(core: MemoryCore, inputs: Tensor, state: State, starts: Tensor, steps: int) -> Unrolled:
-    """As ``core.unroll``, values and gradients, but what backward needs of a step is kept for one chunk at a time.
+def unroll_in_chunks(core: MemoryCore[S], inputs: Tensor, state: S, starts: Tensor, steps: int) -> Unrolled[S]:
+    """Equal ``core.unroll``, values and gradients, but keep what backward needs of a step for one chunk at a time.
 
     Between, only the states at the beginnings of chunks are kept. Best are about √T steps: then the memory grows as √T
     instead of T, for one more forward pass.

@@ -2,32 +2,16 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from torch import Tensor
 
 from memagents.cores import register_core
-from memagents.cores.lstm import LSTMState
-from memagents.cores.sparse_memory import Changes, NoIndex, Reading, SparseInterface, SparseMemoryCore, Written
+from memagents.cores.sparse_memory import Changes, Reading, SparseInterface, SparseMemoryCore, Written
+from memagents.cores.sparse_states import SAMState
 from memagents.memory import sparse
-from memagents.memory.hashing import HashIndex
-
-
-class SAMState(NamedTuple):
-    """All that a SAM remembers. B rows, N slots, W width, R read heads, K reads of a head, H controller units."""
-
-    memory: Tensor  # (B, N, W)
-    last_access: Tensor  # int64 (B, N): the step of the episode, from 0; negative where there was none
-    clock: Tensor  # int64 (B,): the number of the next step
-    read_indices: Tensor  # int64 (B, R, K)
-    read_weights: Tensor  # (B, R, K)
-    read_vectors: Tensor  # (B, R, W)
-    hashes: HashIndex | NoIndex  # the index of the approximate search
-    controller: LSTMState  # hidden and cell, (B, H)
 
 
 @register_core("sam")
-class SAM(SparseMemoryCore):
+class SAM(SparseMemoryCore[SAMState]):
     """An LSTM controller with an external memory of which a step reads K slots for each head, and writes those that it
     read last and the least recently accessed one.
 
@@ -98,7 +82,7 @@ class SAM(SparseMemoryCore):
     def read(
         self, interface: SparseInterface, written: Written, hidden: Tensor, state: SAMState, changes: Changes
     ) -> Reading:
-        """By content alone."""
+        """Read by content alone."""
         indices = written.nearest
         memory, rows = changes.gather(written.memory, indices.flatten(1))
         rows = rows.unflatten(1, indices.shape[1:])  # (B, R, K, W)

@@ -2,36 +2,18 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import torch
 from torch import Tensor, nn
 
 from memagents.checks import positive_int
 from memagents.cores import register_core
-from memagents.cores.lstm import LSTMState
-from memagents.cores.sparse_memory import Changes, NoIndex, Reading, SparseInterface, SparseMemoryCore, Written
+from memagents.cores.sparse_memory import Changes, Reading, SparseInterface, SparseMemoryCore, Written
+from memagents.cores.sparse_states import SDNCState
 from memagents.memory import sparse, sparse_linkage
-from memagents.memory.hashing import HashIndex
-from memagents.memory.sparse_linkage import SparseLinks
-
-
-class SDNCState(NamedTuple):
-    """All that an SDNC remembers. B rows, N slots, W width, R read heads, K reads of a head by each mode."""
-
-    memory: Tensor  # (B, N, W)
-    last_access: Tensor  # int64 (B, N): the step of the episode, from 0; negative where there was none
-    clock: Tensor  # int64 (B,): the number of the next step
-    read_indices: Tensor  # int64 (B, R, 3 K): backward, content, forward
-    read_weights: Tensor  # (B, R, 3 K)
-    read_vectors: Tensor  # (B, R, W)
-    hashes: HashIndex | NoIndex  # the index of the approximate search
-    controller: LSTMState  # hidden and cell, (B, H)
-    links: SparseLinks
 
 
 @register_core("sdnc")
-class SDNC(SparseMemoryCore):
+class SDNC(SparseMemoryCore[SDNCState]):
     """A SAM that also reads in the order of writing, as the DNC does, with a few links for each slot.
 
     A step writes as :class:`memagents.cores.sam.SAM` does: there is neither a write key nor the DNC's allocation. Then

@@ -24,7 +24,7 @@ class SHMState(NamedTuple):
 
 
 class Maps(NamedTuple):
-    """What a step needs of its input, (..., ·)."""
+    """The parts of a step's input, (..., ·)."""
 
     query: Tensor  # q, H
     key: Tensor  # k, H
@@ -35,7 +35,7 @@ class Maps(NamedTuple):
 
 
 @register_core("shm")
-class SHM(MemoryCore):
+class SHM(MemoryCore[SHMState]):
     """A square matrix of which every number is weakened or strengthened by itself in every step.
 
         M_t = M_{t-1} ∘ C_t + U_t,  C_t = 1 + tanh(θ_t ⊗ v_c(x_t)),  U_t = η(x_t) v(x_t) ⊗ k(x_t),  h_t = M_t q(x_t)
@@ -98,7 +98,7 @@ class SHM(MemoryCore):
         """A linear layer of h and the skip: (..., H) to (..., O)."""
         return self.output(features)
 
-    def step(self, x: Tensor, state: SHMState) -> Step:
+    def step(self, x: Tensor, state: SHMState) -> Step[SHMState]:
         maps = self._parts(x)
         with full_precision(x):
             calibration, update = self._calibrate_and_update(maps, state.key)
@@ -107,8 +107,8 @@ class SHM(MemoryCore):
         state = SHMState(memory, state.key + 1)
         return Step(features, state, self._losses(maps), _trace(maps, memory, calibration))
 
-    def recur(self, x: Tensor, state: SHMState, starts: Tensor, trace: bool = False) -> Unrolled:
-        """As :meth:`MemoryCore.recur`, by one scan over the window. It cannot be differentiated twice."""
+    def recur(self, x: Tensor, state: SHMState, starts: Tensor, trace: bool = False) -> Unrolled[SHMState]:
+        """Run :meth:`MemoryCore.recur` by one scan over the window. It cannot be differentiated twice."""
         maps = self._parts(x)
         with full_precision(x):
             steps = torch.arange(len(x), device=state.key.device)

@@ -1,9 +1,9 @@
-"""What the two sparse cores share: all but how they read (Rae et al. 2016, arXiv 1610.09027)."""
+"""The two sparse cores but for how they read (Rae et al. 2016, arXiv 1610.09027)."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from memagents.checks import in_range, positive_int
 from memagents.cores.core import (
     MemoryCore,
-    State,
     Step,
     Unrolled,
     full_precision,
@@ -21,9 +20,12 @@ from memagents.cores.core import (
     stack_dicts,
 )
 from memagents.cores.lstm import LSTMState, lstm_cell
+from memagents.cores.sparse_states import NoIndex, SAMState, SDNCState
 from memagents.memory import hashing, journal, sparse
 from memagents.memory.addressing import oneplus
 from memagents.memory.hashing import HashIndex
+
+Sparse = TypeVar("Sparse", bound=SAMState | SDNCState)
 
 SEARCHES = ("exact", "lsh")
 MOST_BITS = 16  # of a code, whatever the number of slots: hyperplanes for all of them are there
@@ -31,15 +33,11 @@ ACCESS_THRESHOLD = 0.005  # δ
 
 
 class Changes(NamedTuple):
-    """How a memory of many slots is changed: by copies, or in place."""
+    """Operations that change a memory of many slots: by copies, or in place."""
 
     write: Callable[..., Tensor]
     gather: Callable[..., tuple[Tensor, Tensor]]
     put: Callable[[Tensor, Tensor, Tensor], Tensor]
-
-
-class NoIndex(NamedTuple):
-    """What the exact search keeps: nothing."""
 
 
 class SparseInterface(NamedTuple):
@@ -54,7 +52,7 @@ class SparseInterface(NamedTuple):
 
 
 class Written(NamedTuple):
-    """What a step wrote, and what the search then found."""
+    """The result of a step's write, and of the search after it."""
 
     memory: Tensor  # (B, N, W)
     indices: Tensor  # of w, (B, M)
@@ -64,7 +62,7 @@ class Written(NamedTuple):
 
 
 class Reading(NamedTuple):
-    """What a step read: of each head S entries."""
+    """The result of a step's read: of each head S entries."""
 
     memory: Tensor  # (B, N, W)
     indices: Tensor  # (B, R, S)
@@ -78,7 +76,12 @@ BY_COPIES = Changes(sparse.write, sparse.gather, sparse.put)
 IN_PLACE = Changes(journal.write, journal.gather, journal.put)
 
 
-class SparseMemoryCore(MemoryCore):
+def replaced(state: Sparse, **changes: Any) -> Sparse:
+    """Return the state with some fields changed."""
+    return state._replace(**changes)  # type: ignore[return-value]
+
+
+class SparseMemoryCore(MemoryCore[Sparse]):
     """A core whose steps touch a few slots of a memory, and of tables with a row for every slot.
 
     A subclass says how it reads (``read``) and begins with :meth:`common_state`. What else of its state has a row for
@@ -160,9 +163,9 @@ class SparseMemoryCore(MemoryCore):
         }
 
     def read(
-        self, interface: SparseInterface, written: Written, hidden: Tensor, state: Any, changes: Changes
+        self, interface: SparseInterface, written: Written, hidden: Tensor, state: Sparse, changes: Changes
     ) -> Reading:
-        """How the core reads, after it wrote.
+        """Read, after the step's write.
 
         :param hidden: of the controller, (B, H)
         :param state: before the step
@@ -170,11 +173,11 @@ class SparseMemoryCore(MemoryCore):
         """
         raise NotImplementedError
 
-    def advance(self, x: Tensor, state: Any, changes: Changes, trace: bool) -> Step:
+    def advance(self, x: Tensor, state: Sparse, changes: Changes, trace: bool) -> Step[Sparse]:
         """One step.
 
         :param changes: how the memory and the tables are changed
-        :param trace: whether anybody will look at the trace; if not, it is empty
+        :param trace: whether to make a trace; if not, it is empty
         """
         recurrent = torch.cat([state.controller.hidden, state.read_vectors.flatten(1)], dim=1)
         controller = lstm_cell(x + self.recurrent_gates(recurrent), state.controller.cell)
@@ -183,9 +186,9 @@ class SparseMemoryCore(MemoryCore):
             return self._access(self._parse(interface.to(state.memory.dtype)), controller, state, changes, trace)
 
     def _access(
-        self, interface: SparseInterface, controller: LSTMState, state: Any, changes: Changes, trace: bool
-    ) -> Step:
-        """One step of the memory: write, read, and note what was accessed."""
+        self, interface: SparseInterface, controller: LSTMState, state: Sparse, changes: Changes, trace: bool
+    ) -> Step[Sparse]:
+        """Take one step of the memory: write, read, and note what was accessed."""
         oldest = sparse.least_recently_accessed(state.last_access)
         last_reads = interface.head_shares.unsqueeze(2) * state.read_weights
         indices, weights = sparse.write_weighting(
@@ -217,7 +220,8 @@ class SparseMemoryCore(MemoryCore):
                 "head_shares": interface.head_shares,
                 **reading.trace,
             }
-        after = state._replace(
+        after = replaced(
+            state,
             memory=reading.memory,
             last_access=last_access,
             clock=state.clock + 1,
@@ -245,7 +249,7 @@ class SparseMemoryCore(MemoryCore):
         )
 
     def empty_index(self, batch_size: int) -> HashIndex | NoIndex:
-        """What a search keeps, before anything was written."""
+        """Return the index of the search before anything was written."""
         if self.hyperplanes is None:
             return NoIndex()
         sizes = (self.slots, self.hash_tables, self.hash_bits, self.bucket_size)
@@ -291,11 +295,11 @@ class SparseMemoryCore(MemoryCore):
         """y = W_y [h; r] (+ a bias): (..., H + R W) to (..., O)."""
         return self.output(features)
 
-    def step(self, x: Tensor, state: State) -> Step:
+    def step(self, x: Tensor, state: Sparse) -> Step[Sparse]:
         return self.advance(x, state, BY_COPIES, trace=True)
 
-    def recur(self, x: Tensor, state: State, starts: Tensor, trace: bool = False) -> Unrolled:
-        """As :meth:`MemoryCore.recur`, but the memory and its tables are copied once for the window, and changed in
+    def recur(self, x: Tensor, state: Sparse, starts: Tensor, trace: bool = False) -> Unrolled[Sparse]:
+        """Run :meth:`MemoryCore.recur`, but with one copy of the memory and its tables for the window, changed in
         place by each step (:mod:`memagents.memory.journal`). It cannot be differentiated twice.
         """
         initial = self.initial_state(1)
@@ -307,26 +311,26 @@ class SparseMemoryCore(MemoryCore):
             step = self.advance(now, state, IN_PLACE, trace)
             state = step.state
             steps.append(step if trace else step._replace(trace={}))
-        state = state._replace(memory=journal.release(state.memory))
+        state = replaced(state, memory=journal.release(state.memory))
         outputs = self.readout(torch.stack([step.features for step in steps]))
         return Unrolled(outputs, state, stack_dicts([s.losses for s in steps]), stack_dicts([s.trace for s in steps]))
 
-    def _working_copy(self, state: Any) -> Any:
+    def _working_copy(self, state: Sparse) -> Sparse:
         """The state with its own memory and tables, the latter without a history."""
         own = {name: map_state(lambda leaf: leaf.detach().clone(), getattr(state, name)) for name in self.tables}
-        return state._replace(memory=state.memory.clone(memory_format=torch.contiguous_format), **own)
+        return replaced(state, memory=state.memory.clone(memory_format=torch.contiguous_format), **own)
 
-    def _restart(self, start: Tensor, initial: Any, state: Any) -> Any:
+    def _restart(self, start: Tensor, initial: Sparse, state: Sparse) -> Sparse:
         """:func:`restart_state`, in place where a leaf has a row for every slot.
 
         :param initial: the initial state of one row
         """
-        parts = {}
+        parts: dict[str, Any] = {}
         for name, fresh, old in zip(state._fields, initial, state, strict=True):
             if name == "memory":
-                parts[name] = journal.restart(old, start, fresh)
+                parts[name] = journal.restart(state.memory, start, initial.memory)
             elif name in self.tables:
                 parts[name] = map_state(lambda a, b: journal.overwrite(b, start, a), fresh, old)
             else:
                 parts[name] = restart_state(start, fresh, old)
-        return type(state)(**parts)
+        return replaced(state, **parts)

@@ -1,4 +1,4 @@
-"""What Transformers over an episode are made of: attention by age, gates in place of residuals, feed-forward layers."""
+"""Parts of Transformers over an episode: attention by age, gates in place of residuals, feed-forward layers."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from memagents.memory.writes import gated_overwrite
 
 
 class Places(NamedTuple):
-    """How what belongs to an age and what belongs to a position come to each other, where it is not the plain way."""
+    """Conversions between entries by age and entries by position, where they are not the plain ones."""
 
     to_positions: Callable[[Tensor], Tensor]  # (B, heads, T, S) to (B, heads, T, P)
     to_ages: Callable[[Tensor], Tensor]  # back

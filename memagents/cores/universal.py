@@ -24,7 +24,7 @@ class UniversalState(NamedTuple):
 
 
 @register_core("universal")
-class Universal(WindowCore):
+class Universal(WindowCore[UniversalState]):
     """One Transformer block, applied to a step of the episode again and again until that step halts.
 
     A step's H begins as a linear layer of its input. An application is (equations 4 and 5 of the paper)
@@ -95,7 +95,7 @@ class Universal(WindowCore):
         """The mean, or a linear layer of it: (..., W) to (..., O)."""
         return self.output(features)
 
-    def window(self, x: Tensor, state: UniversalState, starts: Tensor) -> Step:
+    def window(self, x: Tensor, state: UniversalState, starts: Tensor) -> Step[UniversalState]:
         first = history.first_positions(state.filled, starts, self.length)
         seen = history.sees(first, self.length, self.length + 1)  # (B, T, L + T)
         codes = sinusoids(self.max_depth + 1, self.width, state.rows).flip(0)  # of 0, 1, …, D

@@ -1,20 +1,18 @@
-"""What those cores share whose steps need not wait for one another: a window at once, and a step as a window of one."""
+"""Cores whose steps need not wait for one another: a window at once, and a step as a window of one."""
 
 from __future__ import annotations
-
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from memagents.cores.core import MemoryCore, Step, Unrolled
+from memagents.cores.core import MemoryCore, S, Step, Unrolled
 
 
-class WindowCore(MemoryCore):
+class WindowCore(MemoryCore[S]):
     """A core that defines :meth:`window` instead of ``step`` and ``recur``."""
 
-    def window(self, x: Tensor, state: Any, starts: Tensor) -> Step:
-        """All steps of a window.
+    def window(self, x: Tensor, state: S, starts: Tensor) -> Step[S]:
+        """Compute all steps of a window.
 
         :param x: of :meth:`project`, (T, B, X)
         :param state: before the window
@@ -23,13 +21,13 @@ class WindowCore(MemoryCore):
         """
         raise NotImplementedError
 
-    def step(self, x: Tensor, state: Any) -> Step:
+    def step(self, x: Tensor, state: S) -> Step[S]:
         starts = torch.zeros(1, len(x), dtype=torch.bool, device=x.device)
         features, state, losses, trace = self.window(x.unsqueeze(0), state, starts)
-        losses, trace = ({name: told[0] for name, told in of_steps.items()} for of_steps in (losses, trace))
+        losses, trace = ({name: only[0] for name, only in of_steps.items()} for of_steps in (losses, trace))
         return Step(features[0], state, losses, trace)
 
-    def recur(self, x: Tensor, state: Any, starts: Tensor, trace: bool = False) -> Unrolled:
-        """As :meth:`MemoryCore.recur`, all steps at once."""
+    def recur(self, x: Tensor, state: S, starts: Tensor, trace: bool = False) -> Unrolled[S]:
+        """Run :meth:`MemoryCore.recur`, all steps at once."""
         features, state, losses, shown = self.window(x, state, starts)
         return Unrolled(self.readout(features), state, losses, shown if trace else {})

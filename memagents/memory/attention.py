@@ -12,7 +12,7 @@ def attention(
     """softmax(q kᵀ / √K + bias) v, for any leading dimensions (batch rows, heads).
 
     With a mask and a bias that is trained, ``torch.nn.functional.scaled_dot_product_attention`` is no faster on a CPU,
-    forward and backward together, and it does not tell the weights.
+    forward and backward together, and it does not return the weights.
 
     :param queries: q, (..., Q, K)
     :param keys: k, (..., N, K)
@@ -36,7 +36,7 @@ def attention(
 
 
 def _distances(mask: Tensor, scores: Tensor) -> Tensor:
-    """What brings scores out of sight: zero where the mask is true, elsewhere as low as leaves room for the scores.
+    """Make the summand that masks scores: zero where the mask is true, elsewhere as low as leaves room for the scores.
 
     Added, it costs a third of what it does to fill the scores themselves, since the mask is the same for all heads.
     """

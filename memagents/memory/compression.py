@@ -22,7 +22,7 @@ from memagents.memory import history
 
 
 class Leaving(NamedTuple):
-    """Which groups leave in a window of T steps, and what each step sees. B rows; L, M, C and E as above."""
+    """A plan: which groups leave in a window of T steps, and what each step sees. B rows; L, M, C and E as above."""
 
     first: Tensor  # int64 (B, T): where the rows that a step sees begin on the timeline of M + T rows
     first_after: Tensor  # int64 (B, 1): where those begin that stay after the window
@@ -34,7 +34,7 @@ class Leaving(NamedTuple):
 
 
 def leaving(filled: Tensor, compressed_filled: Tensor, starts: Tensor, length: int, slots: int, rate: int) -> Leaving:
-    """What leaves when.
+    """Plan which rows leave, and when.
 
     :param filled: how many rows of the present episode the history holds, int64 (B,), at most M
     :param compressed_filled: how many compressed rows of it there are, int64 (B,), at most C
@@ -91,7 +91,7 @@ def columns_timeline(compressed: Tensor, new: Tensor, plan: Leaving) -> Tensor:
 
 
 def sees(plan: Leaving, length: int, rate: int) -> Tensor:
-    """Which columns and which positions each step sees: (B, T, C + E + M + T) booleans."""
+    """Mark the columns and positions that each step sees: (B, T, C + E + M + T) booleans."""
     slots, groups = plan.columns.shape[2], plan.group.shape[1]
     column = torch.arange(slots + groups, device=plan.first.device)
     oldest = torch.maximum(plan.columns[..., :1], plan.first_column.unsqueeze(2))
@@ -111,12 +111,12 @@ def newest_compressed(columns: Tensor, plan: Leaving) -> Tensor:
 
 
 def compressed_filled_after(plan: Leaving) -> Tensor:
-    """How many compressed rows of the present episode there are after the window, int64 (B,)."""
+    """Count the compressed rows of the present episode after the window, int64 (B,)."""
     return (plan.columns_after >= plan.first_column[:, -1:]).sum(dim=1)
 
 
 def to_positions(by_slot: Tensor, plan: Leaving, length: int) -> Tensor:
-    """From what belongs to a slot to what belongs to a column or a position.
+    """Convert entries by slot to entries by column and position.
 
     :param by_slot: (B, heads, T, C + M + 1), of each step the last C columns and the last M + 1 positions to its own
     :param length: M

@@ -27,7 +27,7 @@ from torch import Tensor
 
 
 class Pondering(NamedTuple):
-    """How far some positions (...) have come."""
+    """The progress of some positions (...)."""
 
     running: Tensor  # booleans (...), true where the position has not halted
     spent: Tensor  # Σ h_n over the steps after which the position went on, (...) in [0, 1)

@@ -1,6 +1,6 @@
 """Finding similar slots without looking at all of them: locality-sensitive hashing of directions (Charikar 2002).
 
-A hyperplane through the origin tells vectors apart by their sides; some hyperplanes make a code, and vectors with a
+A hyperplane through the origin separates vectors by their sides; some hyperplanes make a code, and vectors with a
 small angle between them often have the same one. A table has a bucket for each code. Several tables, each with its own
 hyperplanes, make it likely that two similar vectors meet in one of them. This is the index for wide slots of Rae et al.
 2016, section 3.5.
@@ -106,7 +106,7 @@ def candidates(index: HashIndex, codes: Tensor) -> tuple[Tensor, Tensor]:
 def nearest_candidates(
     memory: Tensor, written: Tensor, candidates: Tensor, known: Tensor, queries: Tensor, count: int
 ) -> tuple[Tensor, Tensor]:
-    """As :func:`memagents.memory.sparse.nearest`, among some slots for each query.
+    """Search as :func:`memagents.memory.sparse.nearest` does, among some slots for each query.
 
     :param memory: (B, N, W)
     :param written: booleans (B, N)

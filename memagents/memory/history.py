@@ -41,7 +41,7 @@ def first_positions(filled: Tensor, starts: Tensor, length: int) -> Tensor:
 
 
 def sees(first: Tensor, length: int, span: int) -> Tensor:
-    """Which positions each step sees: its own and those before it, ``span`` at most, of its episode alone.
+    """Mark the positions that each step sees: its own and those before it, ``span`` at most, of its episode alone.
 
     :param first: of :func:`first_positions`, (B, T)
     :param length: L
@@ -79,7 +79,7 @@ def newest(whole: Tensor, first: Tensor, length: int) -> Tensor:
 
 
 def filled_after(first: Tensor, length: int) -> Tensor:
-    """How many rows of the present episode the history holds after the window, int64 (B,).
+    """Count the rows of the present episode that the history holds after the window, int64 (B,).
 
     :param first: of :func:`first_positions`, (B, T)
     :param length: L

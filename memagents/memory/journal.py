@@ -79,7 +79,7 @@ class _Write(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad: Tensor | None) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+    def backward(ctx: Any, grad: Tensor | None) -> tuple[Tensor | None, ...]:
         if grad is None:
             return None, None, None, None, None
         added, weights, vector, zeroed = ctx.saved_tensors
@@ -105,9 +105,7 @@ class _Gather(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(  # type: ignore[override]
-        ctx: Any, grad: Tensor | None, of_rows: Tensor | None
-    ) -> tuple[Tensor | None, None]:
+    def backward(ctx: Any, grad: Tensor | None, of_rows: Tensor | None) -> tuple[Tensor | None, None]:
         if of_rows is not None:
             if grad is None:
                 grad = of_rows.new_zeros(ctx.shape)
@@ -126,7 +124,7 @@ class _Restart(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad: Tensor | None) -> tuple[Tensor | None, None, None]:  # type: ignore[override]
+    def backward(ctx: Any, grad: Tensor | None) -> tuple[Tensor | None, None, None]:
         if grad is None:
             return None, None, None
         (starts,) = ctx.saved_tensors
@@ -143,5 +141,5 @@ class _Release(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> Tensor:  # type: ignore[override]
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
         return grad.clone(memory_format=torch.contiguous_format)

@@ -8,7 +8,7 @@ from torch import Tensor
 def update_link(link: Tensor, precedence: Tensor, write_weights: Tensor) -> Tensor:
     """L_t[i, j] = (1 − w[i] − w[j]) L_{t-1}[i, j] + w[i] p[j], with a zero diagonal.
 
-    :param link: L_{t-1}, (B, N, N); ``link[:, i, j]`` tells how far slot i was written right after slot j
+    :param link: L_{t-1}, (B, N, N); ``link[:, i, j]`` is how far slot i was written right after slot j
     :param precedence: the *previous* step's precedence p_{t-1}, (B, N)
     :param write_weights: w_t, (B, N)
     :return: (B, N, N)

@@ -85,7 +85,7 @@ def _collected(indices: Tensor, weights: Tensor) -> tuple[Tensor, Tensor, Tensor
 
 
 def repeated(indices: Tensor) -> Tensor:
-    """Which entries name a slot that an earlier one names: (..., M) to booleans (..., M)."""
+    """Mark the entries that name a slot already named by an earlier one: (..., M) to booleans (..., M)."""
     return (indices.unsqueeze(-1) == indices.unsqueeze(-2)).tril(-1).any(-1)
 
 

@@ -168,7 +168,7 @@ class CorePolicy(BasePolicy):
 
     # --- SB3's interface --------------------------------------------------------------------------------------------
 
-    def predict(
+    def predict(  # type: ignore[override]
         self,
         observation: np.ndarray | dict[str, np.ndarray],
         state: State | None = None,

@@ -15,7 +15,7 @@ from torch.utils._pytree import tree_leaves, tree_map_only
 from memagents import RecurrentPPO, core_names
 from memagents.algorithms.cuda_graphs import GraphedFunction, look, values_unchecked
 from memagents.cores import core
-from tests.cores.test_catalogue import SMALL
+from tests.cores.support import SMALL
 from tests.support.tape import Tape
 from tests.support.toys import ACTIONS, dummy
 

@@ -10,7 +10,7 @@ import memenvs  # noqa: F401
 from memagents import Imitation, RecurrentPPO
 from memagents.cores.core import select_rows, state_leaves
 from tests.algorithms.support import slow_advantages
-from tests.cores.test_catalogue import SMALL
+from tests.cores.support import SMALL
 from tests.support.toys import Recorder, dummy
 
 

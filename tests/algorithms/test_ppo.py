@@ -15,7 +15,7 @@ from memagents.algorithms.cuda_graphs import GraphedFunction, look
 from memagents.algorithms.ppo import masked_mean, normalize
 from memagents.algorithms.rollout import Minibatch
 from memagents.policies.actor_critic import Evaluated
-from tests.cores.test_catalogue import SMALL
+from tests.cores.support import SMALL
 from tests.support.toys import ACTIONS, dummy
 
 

@@ -10,7 +10,7 @@ from memagents import RecurrentPPO, core_names
 from memagents.algorithms.rollout import Window, advantages
 from memagents.cores.core import map_state, select_rows, state_leaves
 from tests.algorithms.support import slow_advantages
-from tests.cores.test_catalogue import SMALL
+from tests.cores.support import SMALL
 from tests.support.toys import OBSERVATIONS, Recorder, dummy
 
 T, B = 13, 5

@@ -6,7 +6,7 @@ import torch
 
 from memagents import make_core
 from memagents.cores.core import detach_state, unroll_by_steps
-from tests.cores.test_gtrxl import arrays, attention_weights, norm_weights, perceptron_weights
+from tests.cores.support import arrays, attention_weights, norm_weights, perceptron_weights
 from tests.reference.compressive import compressive_step
 
 T, B, SIZE = 12, 3, 5

@@ -6,16 +6,9 @@ import pytest
 import torch
 
 from memagents import make_core
-from memagents.cores.core import (
-    detach_state,
-    draw_keys,
-    map_state,
-    restart_state,
-    select_rows,
-    state_leaves,
-    unroll_by_steps,
-)
+from memagents.cores.core import detach_state, draw_keys
 from memagents.cores.dropout import Dropout
+from memagents.testing import check_core
 
 T, B, SIZE, RATE = 10, 3, 4, 0.4
 INNER = {
@@ -52,40 +45,10 @@ def generic_state(core):
     return detach_state(core.unroll(2 * inputs_of(7), begun, no_starts(7)).state)
 
 
-def by_forward(core, inputs, state, starts):
-    outputs, losses, initial = [], [], core.initial_state(B)
-    for x, start in zip(inputs, starts, strict=True):
-        step = core(x, restart_state(start, initial, state))
-        state = step.state
-        outputs.append(step.outputs)
-        losses.append(step.losses)
-    return torch.stack(outputs), state, {key: torch.stack([loss[key] for loss in losses]) for key in losses[0]}
-
-
-def gradients(core, inputs, state, result):
-    weights = torch.randn(result[0].shape, generator=torch.Generator().manual_seed(8), dtype=torch.float64)
-    total = (weights * result[0]).sum() + sum(loss.sum() for loss in result[2].values())
-    sources = [inputs, *(leaf for leaf in state_leaves(state) if leaf.requires_grad), *core.parameters()]
-    return torch.autograd.grad(total, sources, allow_unused=True, materialize_grads=True)
-
-
 @each
 @pytest.mark.parametrize("training", [True, False])
-@pytest.mark.parametrize("starts", [no_starts(), some_starts()], ids=["no starts", "some starts"])
-def test_unroll_equals_the_default_and_the_loop_of_forward(name, training, starts):
-    core, results = make(name).train(training), []
-    before = generic_state(core)
-    for unroll in (lambda *a: by_forward(core, *a), core.unroll, lambda *a: unroll_by_steps(core, *a)):
-        floating = lambda leaf: leaf.is_floating_point() or leaf.is_complex()  # noqa: E731
-        state = map_state(lambda leaf: leaf.clone().requires_grad_(floating(leaf)), before)  # noqa: B023
-        inputs = inputs_of().requires_grad_()
-        result = unroll(inputs, state, starts)[:3]
-        found = [result[0], *state_leaves(result[1]), result[2], gradients(core, inputs, state, result)]
-        results.append(found)
-        assert (result[0] == 0).any() == training
-        assert torch.equal(result[1].key, before.key + T)
-    for found in results[1:]:
-        torch.testing.assert_close(found, results[0], rtol=1e-9, atol=1e-11)
+def test_contract(name, training):
+    check_core(lambda input_size: make_core(name, input_size, dropout=RATE, **INNER[name]).train(training))
 
 
 @each
@@ -105,6 +68,7 @@ def test_the_core_inside_is_untouched(name):
     left = found.outputs != 0
     torch.testing.assert_close(found.outputs[left], expected.outputs[left] / (1 - RATE))
     assert 0.25 < 1 - left.double().mean() < 0.55
+    assert torch.equal(found.state.key, state.key + T)
     calm = core.eval().unroll(inputs_of(), state, some_starts())
     assert torch.equal(calm.outputs, bare.unroll(inputs_of(), state.core, some_starts()).outputs)
     assert torch.equal(calm.state.key, found.state.key)
@@ -123,18 +87,6 @@ def test_acting_drops_what_learning_drops(name):
     assert torch.equal(torch.cat(outputs) == 0, window.outputs == 0)
     assert torch.equal(state.key, window.state.key)
     torch.testing.assert_close(torch.cat(outputs), window.outputs, rtol=1e-9, atol=1e-11)
-
-
-@each
-def test_rows_do_not_mix(name):
-    core, state = make(name), generic_state(make(name))
-    inputs = inputs_of().requires_grad_()
-    window = core.unroll(inputs, state, some_starts())
-    (grad,) = torch.autograd.grad(window.outputs[:, 1].sum(), inputs)
-    assert (grad[:, [0, 2]] == 0).all()
-    assert grad[:, 1].abs().sum() > 0
-    alone = core.unroll(inputs[:, [1]], select_rows(state, [1]), some_starts()[:, [1]])
-    torch.testing.assert_close(alone.outputs, window.outputs[:, [1]], rtol=1e-9, atol=1e-11)
 
 
 def test_steps_rows_and_episodes_drop_differently():

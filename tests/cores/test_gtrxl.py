@@ -7,6 +7,7 @@ import torch
 from memagents import make_core
 from memagents.cores.core import detach_state
 from memagents.cores.transformer import GRUGate
+from tests.cores.support import arrays, attention_weights, norm_weights, perceptron_weights
 from tests.reference.gtrxl import gtrxl_step
 
 T, B, SIZE, L = 10, 3, 5, 4
@@ -40,34 +41,10 @@ def no_starts(steps=T):
     return torch.zeros(steps, B, dtype=torch.bool)
 
 
-def arrays(**tensors):
-    return {name: tensor.detach().numpy() for name, tensor in tensors.items()}
-
-
-def attention_weights(attention):
-    return arrays(
-        W_q=attention.queries.weight,
-        W_kE=attention.keys.weight,
-        W_v=attention.values.weight,
-        W_kR=attention.ages.weight,
-        W_o=attention.output.weight,
-        u=attention.content_bias,
-        v=attention.position_bias,
-    )
-
-
 def gate_weights(gate):
     w_r, w_z, w_g = gate.of_update.weight.chunk(3)
     u_r, u_z = gate.of_stream.weight.chunk(2)
     return arrays(W_r=w_r, W_z=w_z, W_g=w_g, U_r=u_r, U_z=u_z, U_g=gate.of_reset.weight, b_g=gate.bias)
-
-
-def perceptron_weights(mlp):
-    return arrays(W_1=mlp[0].weight, b_1=mlp[0].bias, W_2=mlp[2].weight, b_2=mlp[2].bias)
-
-
-def norm_weights(norm):
-    return tuple(arrays(scale=norm.weight, shift=norm.bias).values())
 
 
 def numpy_weights(core):

@@ -116,7 +116,8 @@ def check_settings(name, words):
     assert name in ALGORITHMS
     if {"--help", "--help-all", "--resume"} & set(words):
         return
-    if "--recipe" in words and words[words.index("--recipe") + 1].removesuffix(".yaml") == "NAME":
+    words = [word.removesuffix(".yaml") for word in words]  # a copy of a recipe
+    if "NAME" in words:
         return
     try:
         command_line(ALGORITHMS[name].settings, words)

@@ -7,7 +7,7 @@ from gymnasium import spaces
 from memagents import MFEC, NEC
 from memagents.nec.situations import situation_numbers
 from memagents.policies.encoding import map_observations
-from tests.cores.test_catalogue import SMALL
+from tests.cores.support import SMALL
 
 
 def agent_for(env, cls=NEC, core="none", **kwargs):

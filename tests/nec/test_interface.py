@@ -14,7 +14,7 @@ from memagents import MFEC, NEC, CheckpointError, RecurrentPPO
 from memagents.cores.core import state_leaves
 from memagents.experiments.curriculum import Curriculum, Lesson
 from memagents.experiments.evaluation import evaluate
-from tests.cores.test_catalogue import SMALL
+from tests.cores.support import SMALL
 from tests.nec.agents import Codes, Watcher, agent_for
 from tests.support.agents import weights_of
 from tests.support.toys import ACTIONS, OBSERVATIONS, Toy, dummy, tmaze

@@ -9,7 +9,7 @@ from torch import nn
 from memagents import MemoryCore, MemoryPolicy, RecurrentPPO, core_names
 from memagents.cores.core import state_leaves
 from memagents.policies import core_policy
-from tests.cores.test_catalogue import SMALL
+from tests.cores.support import SMALL
 from tests.support.toys import ACTIONS, OBSERVATIONS, dummy
 
 BATCH = 4

@@ -20,7 +20,7 @@ from stable_baselines3.common.vec_env import VecMonitor, VecNormalize
 from memagents import CheckpointError, Imitation, MemoryPolicy, RecurrentPPO, as_vec_env, register_core
 from memagents.cores.gru import GRU
 from memagents.environments.spaces import space_to_json
-from tests.cores.test_catalogue import SMALL
+from tests.cores.support import SMALL
 from tests.support.agents import Interrupted, assert_same_weights, interrupt_at, make, weights_of
 from tests.support.toys import ACTIONS, OBSERVATIONS, Floats, dummy, tmaze, underground
 from tests.support.trees import Bomb, assert_equal

@@ -3,7 +3,7 @@
 import torch
 
 from memagents import RecurrentPPO
-from tests.cores.test_catalogue import SMALL
+from tests.cores.support import SMALL
 from tests.support.toys import tmaze
 
 

@@ -14,7 +14,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 PARAMETERS = {"pairs": 4, "patience": 3}
 
 
