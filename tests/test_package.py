@@ -1,0 +1,56 @@
+"""What gets installed: the wheel, its command, its data, its types."""
+
+import importlib.metadata
+import re
+import tomllib
+import zipfile
+from pathlib import Path
+
+import memagents
+
+ROOT = Path(__file__).parents[1]
+
+
+def test_the_wheel_holds_both_packages_with_their_recipes_and_types(tmp_path):
+    from hatchling.builders.wheel import WheelBuilder
+
+    (wheel,) = WheelBuilder(str(ROOT)).build(directory=str(tmp_path), versions=["standard"])
+    with zipfile.ZipFile(wheel) as archive:
+        names = set(archive.namelist())
+        points = archive.read(next(name for name in names if name.endswith("entry_points.txt"))).decode()
+    sources = {path.relative_to(ROOT).as_posix() for path in (ROOT / "memagents").rglob("*") if path.is_file()}
+    sources |= {
+        path.relative_to(ROOT / "envs").as_posix() for path in (ROOT / "envs" / "memenvs").rglob("*") if path.is_file()
+    }
+    assert {name for name in sources if "__pycache__" not in name} == {
+        name for name in names if "dist-info" not in name
+    }
+    assert "memagents/py.typed" in names and "memenvs/py.typed" in names
+    assert any(name.startswith("memagents/experiments/recipes/") for name in names)
+    assert {name.split("/")[0] for name in names if "dist-info" not in name} == {"memagents", "memenvs"}
+    assert "memagents = memagents.__main__:main" in points
+
+
+def test_the_version_is_said_once_and_everywhere_the_same():
+    assert importlib.metadata.version("memagents") == memagents.__version__
+    assert re.search(r"^version: (\S+)$", (ROOT / "CITATION.cff").read_text(), re.MULTILINE)[1] == memagents.__version__
+    assert f"## {memagents.__version__}" in (ROOT / "CHANGELOG.md").read_text()
+
+
+def test_pins_lie_within_the_ranges():
+    """``constraints.txt`` pins what ``pyproject.toml`` allows, all of it."""
+    from packaging.requirements import Requirement
+    from packaging.utils import canonicalize_name
+
+    pins = dict(line.split("==") for line in (ROOT / "constraints.txt").read_text().split())
+    pins = {canonicalize_name(name): version for name, version in pins.items()}
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    for words in [*project["dependencies"], *project["optional-dependencies"]["dev"]]:
+        requirement = Requirement(words)
+        assert pins[canonicalize_name(requirement.name)] in requirement.specifier, words
+
+
+def test_public_names_are_there():
+    for name in memagents.__all__:
+        assert getattr(memagents, name) is not None
+    assert set(memagents.__all__) <= set(dir(memagents))
