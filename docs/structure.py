@@ -151,7 +151,14 @@ def draw(graph: Mapping[str, set[str]], lines: Mapping[str, int], path: Path) ->
     FigureCanvasAgg(figure).print_png(path)
 
 
-SMALL = ("memagents", "checks", "lazy", "__main__", "testing")  # files that everyone or no one imports: not drawn
+SMALL = (
+    "memagents",
+    "checks",
+    "lazy",
+    "moved",
+    "__main__",
+    "testing",
+)  # files that everyone or no one imports: not drawn
 
 if __name__ == "__main__":
     main(tyro.cli(StructureSettings, description=__doc__))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from memagents import moved
 from memagents.lazy import exports
 
 if TYPE_CHECKING:
@@ -60,3 +61,4 @@ __all__ = [
 ]
 
 __getattr__, __dir__ = exports(__name__, _HOMES)
+moved.install()

@@ -11,15 +11,8 @@ import torch
 from stable_baselines3.common.utils import ConstantSchedule, FloatSchedule, LinearSchedule
 from torch import nn
 
+from memagents.moved import new_name
 from memagents.runs.files import CheckpointError
-
-# Modules that are elsewhere since the library has rooms; runs made before name their classes by the old ones.
-MOVED = {
-    "memagents.core_policy": "memagents.policies.core_policy",
-    "memagents.policy": "memagents.policies.actor_critic",
-    "memagents.symbols": "memagents.policies.symbol_encoders",
-    "memagents.encoding": "memagents.policies.encoding",
-}
 
 
 def encode(value: Any, name: str) -> Any:
@@ -88,7 +81,7 @@ def public_name(cls: type) -> str:
 
 def _class_named(path: str, name: str, source: str) -> type:
     module, _, qualname = path.partition(":")
-    found: Any = sys.modules.get(MOVED.get(module, module))
+    found: Any = sys.modules.get(new_name(module))
     for part in qualname.split("."):
         found = getattr(found, part, None)
     if found is None:
