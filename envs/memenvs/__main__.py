@@ -18,8 +18,8 @@ import tyro
 from gymnasium.envs.registration import EnvSpec
 
 from memenvs.catalogue import describe, environment_class, environments, find, parameters
-from memenvs.keyboard import terminal_keys, window_key
-from memenvs.play import Walk
+from memenvs.play.keyboard import terminal_keys, window_key
+from memenvs.play.walk import Walk
 
 CLEAR = "\x1b[H\x1b[2J\x1b[3J"
 # What every walk can be told, with its default and what it means.

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from memenvs import compilation
+
 ENVS = Path(__file__).parents[2] / "envs"
 
 HELPER = """
@@ -55,6 +57,19 @@ def test_code_is_found_again_and_an_edited_helper_noticed(tmp_path):
     assert run(tmp_path, SCRIPT, cache) == "12 4 1 1"
     (package / "helper.py").write_text(HELPER.format(2))
     assert run(tmp_path, SCRIPT, cache) == "18 6 0 0"
+
+
+def test_an_edit_in_any_sub_folder_of_memenvs_gives_another_cache(tmp_path, monkeypatch):
+    helper = tmp_path / "graph" / "family" / "helper.py"
+    helper.parent.mkdir(parents=True)
+    helper.write_text(HELPER.format(1))
+    monkeypatch.setattr(compilation, "PACKAGE", tmp_path)
+    hashes = [compilation.source_hash.__wrapped__(None)]
+    helper.write_text(HELPER.format(2))
+    hashes.append(compilation.source_hash.__wrapped__(None))
+    helper.rename(helper.with_name("renamed.py"))
+    hashes.append(compilation.source_hash.__wrapped__(None))
+    assert len(set(hashes)) == 3
 
 
 @pytest.mark.skipif(os.name == "nt", reason="no such file there")

@@ -13,7 +13,7 @@ from stable_baselines3.common.env_util import make_vec_env
 
 from memenvs.engine.definition import Goals
 from memenvs.goals import GoalView
-from tests.memenvs.drifting import Drifting
+from tests.memenvs.support.drifting import Drifting
 
 QUERY, PLANNING, TRAVEL = 1, 2, 3
 TASKS = [

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from memenvs.graph.map import load_map
-from memenvs.graph.names import line_breaks, place_names
+from memenvs.graph.name_placement import line_breaks, place_names
 from memenvs.graph.schematic import schematic
 from memenvs.render import text_size
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from memenvs.graph.draw import AGENT, BEST, GOAL, ROUTE, START, draw_caption
 from memenvs.graph.layout import KEY, legend_rows, line_keys
 from memenvs.graph.map import Map, load_map
-from memenvs.graph.names import line_breaks, place_names
+from memenvs.graph.name_placement import line_breaks, place_names
 from memenvs.render import INK, PAPER, blank_canvas, draw_line, draw_text, text_size, to_array
 
 Floats = NDArray[np.float64]

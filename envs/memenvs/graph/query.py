@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from memenvs.bitwise import ones, place_of_one
 from memenvs.compilation import njit
 from memenvs.graph.level import DESTINATION, FAR, FOLLOWING, SOURCE
 from memenvs.random import advance, integer
-from memenvs.words import ones, place_of_one
 
 _ZERO, _ONE = np.uint64(0), np.uint64(1)
 

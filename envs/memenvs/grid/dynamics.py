@@ -22,7 +22,8 @@ from memenvs.grid.cells import (
     may_be_carried,
     state_of,
 )
-from memenvs.grid.level import (
+from memenvs.grid.pcg64 import integers
+from memenvs.grid.records import (
     FETCH_RULE,
     GO_TO_RULE,
     GOAL_RULE,
@@ -34,7 +35,6 @@ from memenvs.grid.level import (
     RED_BLUE_RULE,
     copy_start,
 )
-from memenvs.grid.pcg64 import integers
 from memenvs.grid.view import look, put
 
 ACTIONS = ("left", "right", "forward", "pick up", "drop", "toggle", "done")

@@ -12,12 +12,12 @@ from memenvs.batched import BatchedEnv, Definition, SingleEnv
 from memenvs.checks import odd, positive, within
 from memenvs.engine.definition import always_decides
 from memenvs.grid.dynamics import ACTIONS, legal, measure, observe, observe_with_mission, reset, step
-from memenvs.grid.level import LEVEL, MOST_WORDS, STATE
-from memenvs.grid.levels import MOST_LEVELS, Pool, digest, digests, generate, params_dtype, pool
+from memenvs.grid.ids import NAMES
 from memenvs.grid.missions import observation_space
 from memenvs.grid.missions import text as mission_text
-from memenvs.grid.names import NAMES
 from memenvs.grid.oracle import oracle_of
+from memenvs.grid.pools import MOST_LEVELS, Pool, digest, digests, generate, params_dtype, pool
+from memenvs.grid.records import LEVEL, MOST_WORDS, STATE
 from memenvs.grid.sound import sound
 from memenvs.grid.view import MOST_VIEW, look
 

@@ -29,7 +29,8 @@ from memenvs.grid.cells import (
     state_of,
 )
 from memenvs.grid.dynamics import DONE, FORWARD, PICK_UP, TOGGLE, TURN_LEFT, TURN_RIGHT, is_open
-from memenvs.grid.level import (
+from memenvs.grid.ids import FAMILIES
+from memenvs.grid.records import (
     FETCH_RULE,
     GO_TO_RULE,
     GOAL_RULE,
@@ -38,7 +39,6 @@ from memenvs.grid.level import (
     OPEN_RULE,
     RED_BLUE_RULE,
 )
-from memenvs.grid.names import FAMILIES
 from memenvs.grid.search import search
 
 PLANNED = (

@@ -12,7 +12,7 @@ import numpy as np
 from memenvs.compilation import njit
 from memenvs.grid.cells import DOOR, EMPTY, LAVA, OPEN, ahead, kind_of, lets_pass, state_of
 from memenvs.grid.dynamics import DONE, DROP, FORWARD, PICK_UP, TOGGLE, TURN_LEFT, TURN_RIGHT, acts, toggled
-from memenvs.grid.level import GO_TO_RULE, PICK_UP_RULE, PUT_NEAR_RULE
+from memenvs.grid.records import GO_TO_RULE, PICK_UP_RULE, PUT_NEAR_RULE
 from memenvs.random import bits
 
 KEY, PARENT, ACTION, PLACE, DIRECTION, CARRIED, CHAIN = range(7)  # of a node

@@ -18,9 +18,9 @@ from memenvs.grid.cells import (
     may_be_carried,
     state_of,
 )
-from memenvs.grid.level import MOST_LINES, OBSTACLES_RULE
-from memenvs.grid.levels import digest
 from memenvs.grid.pcg64 import ends
+from memenvs.grid.pools import digest
+from memenvs.grid.records import MOST_LINES, OBSTACLES_RULE
 from memenvs.grid.view import survey
 
 

@@ -19,9 +19,9 @@ from numba import types
 from numba.core import cgutils
 from numba.np.arrayobj import make_array, populate_array
 
+from memenvs.bitwise import intrinsic, lowest
 from memenvs.compilation import njit
 from memenvs.grid.cells import DOWN, EMPTY, GREY, LEFT, RIGHT, WALL, cell, colour_of, kind_of, lets_see, state_of
-from memenvs.words import intrinsic, lowest
 
 MOST_VIEW = 15
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from memenvs.bitwise import lowest
 from memenvs.compilation import njit
 from memenvs.grid.cells import CELL, COLOURS, DOOR, EMPTY, FLOOR, GOAL, GREY, OPEN, WALL, ahead, cell
 from memenvs.random import advance, integer, permute, uniform
-from memenvs.words import lowest
 
 ALGORITHMS = ("backtracker", "kruskal", "rooms")
 BACKTRACKER, KRUSKAL, ROOMS = range(len(ALGORITHMS))

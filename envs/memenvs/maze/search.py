@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from memenvs.bitwise import lowest
 from memenvs.compilation import njit
-from memenvs.words import lowest
 
 UNREACHED, BLOCKED = np.int16(-1), np.int16(32767)
 _ONE, _TWO, _THREE, _FOUR = (np.uintp(number) for number in (1, 2, 3, 4))

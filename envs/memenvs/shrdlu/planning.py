@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from memenvs.bitwise import place_of_one
 from memenvs.compilation import njit
 from memenvs.shrdlu.boards import CELLS, PASS, fact_of, height, move, possible, take_back, undoes
 from memenvs.shrdlu.tables import (
@@ -15,7 +16,6 @@ from memenvs.shrdlu.tables import (
     WITHIN,
     WORDS,
 )
-from memenvs.words import place_of_one
 
 ALL = np.uint64(2**64 - 1)
 NONE = np.uint64(0)

@@ -15,9 +15,9 @@ import numpy as np
 from gymnasium.spaces import Box, MultiBinary, Space
 
 from memenvs.batched import Definition
+from memenvs.bitwise import ones
 from memenvs.compilation import njit
 from memenvs.random import fold, integer
-from memenvs.words import ones
 
 MOST_FRAMES = 320
 MOST_ANSWERS = 512
