@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from memenvs.engine.actions import Bits, Digits, coding
-from memenvs.engine.definition import Definition, no_oracle
+from memenvs.engine.definition import Definition, no_digest, no_oracle
 from memenvs.engine.loops import FEWEST_LEVELS, SPLITS, loops, row_dtype, seed_rows
 
 
@@ -164,6 +164,8 @@ def check_split(definition: Definition, split: str | None) -> int:
     """The number of a split, or a ``ValueError`` that says what it may be."""
     if split not in SPLITS:
         raise ValueError(f"split must be one of {list(SPLITS)}, not {split!r}")
+    if split is not None and definition.digest is no_digest:
+        raise ValueError(f"split must be None: {definition.name} has no digest, by which levels would be told apart")
     if split is not None and definition.distinct_levels < FEWEST_LEVELS:
         raise ValueError(
             f"split must be None: {definition.name} with these parameters has {definition.distinct_levels} distinct "

@@ -460,6 +460,8 @@ def test_a_split_that_cannot_be():
             make("memenvs/Underground-v0", split="validation")
         with pytest.raises(ValueError, match="1 distinct level"):
             make("memenvs/Underground-v0", map="underground", stations=270, exits=(1, 9), split="test")
+        with pytest.raises(ValueError, match="no digest"):
+            make("tests/Switches-v0", split="train")
 
 
 @pytest.mark.parametrize(
