@@ -1,4 +1,4 @@
-"""From functions that act on one environment to a Gymnasium ``VectorEnv``, and to a single ``Env``.
+"""A Gymnasium ``VectorEnv``, and a single ``Env``, from functions that act on one environment.
 
 An environment is a function ``define(**parameters) -> Definition`` and two small classes::
 

@@ -18,7 +18,7 @@ _ONE = np.uint64(1)
 
 @njit
 def ones(word):
-    """How many bits of a uint64 are 1."""
+    """Return the number of ones in a uint64."""
     word = word - ((word >> np.uint64(1)) & np.uint64(0x5555555555555555))
     word = (word & np.uint64(0x3333333333333333)) + ((word >> np.uint64(2)) & np.uint64(0x3333333333333333))
     word = (word + (word >> np.uint64(4))) & np.uint64(0x0F0F0F0F0F0F0F0F)

@@ -10,7 +10,7 @@ MOST = 2**31 - 1  # of what records keep in 32 bits
 
 
 def is_integer(value: Any) -> bool:
-    """Whether a value is an integer, which a boolean is not meant to be."""
+    """Return whether a value is an integer, which a boolean is not meant to be."""
     return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
 
 

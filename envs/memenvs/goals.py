@@ -1,4 +1,4 @@
-"""Navigation as goal-conditioned learning sees it: with what is wanted and what was achieved in the observation."""
+"""Navigation for goal-conditioned learning: the desired and the achieved goal are part of the observation."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ __all__ = ["GoalView"]
 class GoalView(gymnasium.ObservationWrapper, RecordConstructorArgs):
     """A navigation task with ``Dict`` observations, as Hindsight Experience Replay needs them.
 
-    The entries are ``observation``, which no longer tells the goal (and is one array: what was a ``Dict`` is
-    flattened); ``achieved_goal``, where the last step led; and ``desired_goal``. Actions, rewards and ends stay as they
-    are, and :meth:`compute_reward` gives the reward that a step would have brought if another goal had been desired
-    (Andrychowicz et al. 2017, arXiv:1707.01495)::
+    The entries are ``observation``, which no longer shows the goal (and is one array: a ``Dict`` is flattened);
+    ``achieved_goal``, the place to which the last step led; and ``desired_goal``. Actions, rewards and ends stay as
+    they are, and :meth:`compute_reward` gives the reward that a step would have brought if another goal had been
+    desired (Andrychowicz et al. 2017, arXiv:1707.01495)::
 
         env = GoalView(gymnasium.make("memenvs/Underground-v0"))
         DQN("MultiInputPolicy", env, replay_buffer_class=HerReplayBuffer)
@@ -39,14 +39,14 @@ class GoalView(gymnasium.ObservationWrapper, RecordConstructorArgs):
         self._goals: Any = getattr(definition, "goals", None)
         if self._goals is None:
             name = getattr(definition, "name", None) or env
-            raise ValueError(f"env must be a task of getting somewhere, whose definition has goals; {name} has none")
+            raise ValueError(f"env must be a navigation task, whose definition has goals; {name} has none")
         own, space = env.observation_space, self._goals.space
         self._flat = isinstance(own, Dict)
         own = flatten_space(own) if self._flat else own
         self.observation_space = Dict({"observation": own, "achieved_goal": space, "desired_goal": space})
 
     def observation(self, observation: Any) -> dict[str, np.ndarray]:
-        """The observation with its goals."""
+        """Return the observation with its goals."""
         rows = self.unwrapped.batch.rows  # type: ignore[attr-defined]
         achieved, desired = self._goals.read(rows["state"][0], rows["level"][0])
         hidden = self._goals.hide(observation)
@@ -55,7 +55,7 @@ class GoalView(gymnasium.ObservationWrapper, RecordConstructorArgs):
         return {"observation": hidden, "achieved_goal": achieved, "desired_goal": desired}
 
     def compute_reward(self, achieved_goal: np.ndarray, desired_goal: np.ndarray, info: Any) -> Any:
-        """The reward of a step.
+        """Return the reward of a step.
 
         :param achieved_goal: after the step, (n,), or (B, n) for B steps
         :param desired_goal: likewise

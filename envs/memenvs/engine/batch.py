@@ -95,7 +95,7 @@ class Batch:
         )
 
     def oracle(self) -> np.ndarray:
-        """The best actions, int64 (B,) or (B, n); -1 where the action does not matter."""
+        """Return the best actions, int64 (B,) or (B, n); -1 where the action does not matter."""
         if self.definition.oracle is no_oracle:
             raise NotImplementedError(f"{self.definition.name} has no oracle")
         numbers = np.empty(self.size, np.int64)
@@ -103,7 +103,7 @@ class Batch:
         return self._coding.actions(numbers)
 
     def random_walk(self, rng: np.random.Generator) -> np.ndarray:
-        """Actions, int64 (B,) or (B, n), drawn uniformly among those that do something."""
+        """Draw actions, int64 (B,) or (B, n), uniformly among those that do something."""
         n = self._coding.n
         if isinstance(self._coding, Bits):
             return rng.integers(0, 2, (self.size, n))
@@ -115,7 +115,7 @@ class Batch:
         return actions
 
     def snapshot(self) -> dict[str, Any]:
-        """All that is needed to go on exactly, as plain arrays and strings."""
+        """Return everything needed to go on exactly, as plain arrays and strings."""
         return {"name": self.definition.name, "seeded": self.seeded, "rows": as_bytes(self.rows).copy()}
 
     def restore(self, snapshot: dict[str, Any]) -> None:
@@ -150,22 +150,22 @@ class Batch:
 
 
 def fields(records: np.ndarray) -> Any:
-    """Observation records (B,) as the batched space has them: an array (B, ...), or a dict of them; the same memory."""
+    """Return observation records (B,) as the space has them, in the same memory: an array (B, ...), or a dict."""
     names = records.dtype.names or ()
     return {name: records[name] for name in names} if len(names) > 1 else records[names[0]]
 
 
 def as_bytes(records: np.ndarray) -> np.ndarray:
-    """Records (B,) as bytes (B, itemsize), the same memory."""
+    """Return records (B,) as bytes (B, itemsize), the same memory."""
     return records.view(np.uint8).reshape(records.size, records.itemsize)
 
 
 def check_split(definition: Definition, split: str | None) -> int:
-    """The number of a split, or a ``ValueError`` that says what it may be."""
+    """Return the number of a split, or raise a ``ValueError`` that lists the splits."""
     if split not in SPLITS:
         raise ValueError(f"split must be one of {list(SPLITS)}, not {split!r}")
     if split is not None and definition.digest is no_digest:
-        raise ValueError(f"split must be None: {definition.name} has no digest, by which levels would be told apart")
+        raise ValueError(f"split must be None: {definition.name} has no digest to tell levels apart")
     if split is not None and definition.distinct_levels < FEWEST_LEVELS:
         raise ValueError(
             f"split must be None: {definition.name} with these parameters has {definition.distinct_levels} distinct "

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def row_dtype(level: np.dtype, state: np.dtype) -> np.dtype:
-    """All that an environment is between two steps: the key of its levels, statistics of the episode, its records."""
+    """Return the dtype of an environment between two steps: key of its levels, statistics, records."""
     return np.dtype(
         [("key", np.uint64), ("episode_return", np.float64), ("length", np.int64), ("state", state), ("level", level)]
     )
@@ -47,7 +47,7 @@ class Loops(NamedTuple):
 
 
 def loops(definition: Definition) -> Loops:
-    """The loops of a definition, compiled at first use and shared by all environments with the same functions."""
+    """Return the loops of a definition, compiled at first use and shared by environments with the same functions."""
     d = definition
     decides = d.decides or _decides(d.oracle)
     return _loops(d.generate, d.reset, d.step, d.observe, d.oracle, decides, d.legal, d.measure, d.digest, d.sound)

@@ -8,7 +8,7 @@ from memenvs.engine.batch import Batch
 
 
 def picture(batch: Batch, row: int, mode: str) -> Any:
-    """What the environment in a row looks like: an image (H, W, 3), or a text for ``"ansi"``."""
+    """Return the picture of the environment in a row: an image (H, W, 3), or a text for ``"ansi"``."""
     function = batch.definition.text if mode == "ansi" else batch.definition.draw
     if function is None:
         raise NotImplementedError(f"{batch.definition.name} has no picture for render_mode {mode!r}")

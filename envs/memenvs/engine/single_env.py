@@ -16,14 +16,14 @@ RENDER_MODES = ["rgb_array", "human", "ansi"]
 
 
 class SingleEnv(gymnasium.Env):
-    """One environment: environment 0 of a batch with the same seed, step for step.
+    """A single environment: environment 0 of a batch with the same seed, step for step.
 
     ``info`` has ``decision``, false where no action to the returned observation matters, and in the step that ends an
     episode the metrics of the definition.
 
     :param split: ``"train"`` or ``"test"`` for levels that the other never has, ``None`` for all
     :param render_mode: ``"rgb_array"``, ``"human"`` or ``"ansi"``
-    :param parameters: those of ``define``
+    :param parameters: the parameters of ``define``
     """
 
     metadata = {"render_modes": RENDER_MODES, "render_fps": 4}
@@ -45,7 +45,7 @@ class SingleEnv(gymnasium.Env):
         """Begin a new episode.
 
         :param seed: begins the stream of levels anew; without it it goes on (from a random seed the first time)
-        :param options: none are known
+        :param options: must be empty
         :return: observation and info
         """
         check_options(options)
@@ -82,18 +82,18 @@ class SingleEnv(gymnasium.Env):
         )
 
     def oracle(self) -> int | np.ndarray:
-        """The best action to the current observation; -1 where the action does not matter.
+        """Return the best action for the current observation; -1 where the action does not matter.
 
         Where an action is n bits or numbers: int64 (n,), with -1 in all n places.
         """
         return self._action(self.batch.oracle())
 
     def random_walk(self, rng: np.random.Generator) -> int | np.ndarray:
-        """An action drawn uniformly among those that do something; int64 (n,) where it has n entries."""
+        """Draw an action uniformly among those that do something; int64 (n,) where it has n entries."""
         return self._action(self.batch.random_walk(rng))
 
     def snapshot(self) -> dict[str, Any]:
-        """All that is needed to go on exactly: a flat dict of plain arrays, strings and booleans."""
+        """Return everything needed to go on exactly: a flat dict of plain arrays, strings and booleans."""
         return self.batch.snapshot() | {"began": self._running}
 
     def restore(self, snapshot: dict[str, Any]) -> None:
@@ -105,7 +105,7 @@ class SingleEnv(gymnasium.Env):
         self._running = self.batch.seeded and bool(snapshot.get("began"))
 
     def render(self) -> Any:
-        """A picture in the render mode given at construction; ``"human"`` shows it by itself at every step."""
+        """Return a picture in the render mode given at construction; ``"human"`` shows it at every step."""
         if self.render_mode in ("rgb_array", "ansi"):
             return picture(self.batch, 0, self.render_mode)
         return None

@@ -30,10 +30,10 @@ class BatchedEnv(gymnasium.vector.VectorEnv):
     :param num_envs: number of environments B
     :param split: ``"train"`` or ``"test"`` for levels that the other never has, ``None`` for all
     :param max_episode_steps: truncate episodes after so many steps; by default only as the environment itself does
-    :param threads: how many threads share a step; what happens does not depend on it
+    :param threads: how many threads share a step; results do not depend on it
     :param copy: return fresh arrays. If false, the arrays that ``step`` returns are overwritten by the next one
     :param render_mode: ``"rgb_array"`` or ``"ansi"``: ``render`` gives a tuple of one picture an environment
-    :param parameters: those of ``define``
+    :param parameters: the parameters of ``define``
     """
 
     metadata = {"autoreset_mode": AutoresetMode.SAME_STEP, "render_modes": ["rgb_array", "ansi"]}
@@ -70,7 +70,7 @@ class BatchedEnv(gymnasium.vector.VectorEnv):
         """Begin a new episode everywhere.
 
         :param seed: begins all streams of levels anew; without it they go on (from a random seed the first time)
-        :param options: none are known
+        :param options: must be empty
         :return: observations and infos
         """
         check_options(options)
@@ -109,18 +109,18 @@ class BatchedEnv(gymnasium.vector.VectorEnv):
         )
 
     def oracle(self) -> np.ndarray:
-        """The best actions to the current observations, int64 (B,); -1 where the action does not matter.
+        """Return the best actions for the current observations, int64 (B,); -1 where the action does not matter.
 
         Where an action is n bits or numbers: (B, n), with -1 in all n places.
         """
         return self.batch.oracle()
 
     def random_walk(self, rng: np.random.Generator) -> np.ndarray:
-        """Actions drawn uniformly among those that do something, int64 (B,), or (B, n) where one has n entries."""
+        """Draw actions uniformly among those that do something, int64 (B,), or (B, n) where one has n entries."""
         return self.batch.random_walk(rng)
 
     def snapshot(self) -> dict[str, Any]:
-        """All that is needed to go on exactly: a flat dict of plain arrays, strings and booleans."""
+        """Return everything needed to go on exactly: a flat dict of plain arrays, strings and booleans."""
         return self.batch.snapshot() | {"began": self._began}
 
     def restore(self, snapshot: dict[str, Any]) -> None:
@@ -132,7 +132,7 @@ class BatchedEnv(gymnasium.vector.VectorEnv):
         self._began = self.batch.seeded and bool(snapshot.get("began"))
 
     def render(self) -> tuple[Any, ...] | None:
-        """One picture an environment, in the render mode given at construction."""
+        """Return a picture of each environment, in the render mode given at construction."""
         if self.render_mode is None:
             return None
         return tuple(picture(self.batch, row, self.render_mode) for row in range(self.num_envs))
@@ -142,7 +142,7 @@ class BatchedEnv(gymnasium.vector.VectorEnv):
         self.batch.close()
 
     def _given(self, arrays: Any) -> Any:
-        """What may be handed out: an array or a dict of arrays, copied unless ``copy`` is false."""
+        """Return an array or a dict of arrays, copied unless ``copy`` is false."""
         if not self.copy:
             return arrays
         return {name: array.copy() for name, array in arrays.items()} if isinstance(arrays, dict) else arrays.copy()

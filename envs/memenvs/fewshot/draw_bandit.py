@@ -29,7 +29,7 @@ def draw_arms(
     last: tuple[int, float] | None,
     size: tuple[int, int] = (960, 480),
 ) -> NDArray[np.uint8]:
-    """Draw the arms as bars, the best one green: what it pays, and, as a dot, what it has paid on average.
+    """Draw the arms as bars, the best one green: its expected reward and, as a dot, its mean reward so far.
 
     Below the line are the pulls, and in a darker blue the rewards they brought, where these are 0 or 1. An arrow points
     at the arm pulled last.

@@ -1,4 +1,4 @@
-"""Where to write the stations' names, so that they cover neither the lines nor one another."""
+"""Placement of the stations' names, so that they cover neither the lines nor one another."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def place_names(
 def _options(
     station: Floats, radius: float, sizes: Sequence[tuple[float, float]], gap: float
 ) -> tuple[NDArray[np.intp], Floats, Floats]:
-    """All places of one name: the way of writing (k,), the rectangle (k, 4), what the place itself costs (k,)."""
+    """Return all places of one name: the way of writing (k,), the rectangle (k, 4), the cost of the place (k,)."""
     ways, rectangles, costs = [], [], []
     for way, size in enumerate(sizes):
         for distance in DISTANCES:
@@ -93,7 +93,7 @@ def _options(
 
 
 def _overlap(rectangles: Floats, others: Floats) -> Floats:
-    """(k, b) for rectangles and others: 0 apart, else from 1 where they touch to 2 where one covers the other."""
+    """Return (k, b) for rectangles and others: 0 apart, else from 1 where they touch to 2 where one covers one."""
     low = np.maximum(rectangles[:, None, :2], others[None, :, :2])
     high = np.minimum(rectangles[:, None, 2:], others[None, :, 2:])
     area = np.clip(high - low, 0, None).prod(axis=2)
@@ -102,7 +102,7 @@ def _overlap(rectangles: Floats, others: Floats) -> Floats:
 
 
 def _reach(rectangles: Floats, points: Floats) -> Floats:
-    """(k, n) the distance from each point to each rectangle."""
+    """Return (k, n) the distance from each point to each rectangle."""
     away = np.maximum(rectangles[:, None, :2] - points, points - rectangles[:, None, 2:])
     return np.linalg.norm(np.clip(away, 0, None), axis=2)
 
@@ -112,7 +112,7 @@ def _area(rectangles: Floats) -> Floats:
 
 
 def _covered(rectangles: Floats, segments: Floats, margins: Floats) -> Floats:
-    """(k, m) the length of each segment within each rectangle, grown by the segment's margin (Liang and Barsky)."""
+    """Return (k, m) the length of each segment in each rectangle, grown by the segment's margin (Liang, Barsky)."""
     start, along = segments[:, 0], segments[:, 1] - segments[:, 0]
     step = np.where(np.abs(along) < 1e-9, 1e-9, along)
     low = (rectangles[:, None, :2] - margins[None, :, None] - start) / step  # (k, m, 2)

@@ -74,7 +74,7 @@ def draw_network(
 
 @cache
 def _spread() -> Floats:
-    """(n, 2) places that give the crowded centre more room and draw the lines as calm curves."""
+    """Return places (n, 2) that give the crowded centre more room and draw the lines as calm curves."""
     tube = load_map()
     places = tube.positions - tube.positions[tube.names.index(CENTRE)]
     distance = np.linalg.norm(places, axis=1, keepdims=True)

@@ -1,4 +1,4 @@
-"""What is asked of a graph: a start and a goal some way apart, a path to follow, a goal that can be reached."""
+"""Queries on a graph: a start and a goal some way apart, a path to follow, a goal that can be reached."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def draw_journey(level, key, low, high):
 
 @njit
 def clear_reach(level):
-    """Every station reaches itself."""
+    """Let every station reach itself alone."""
     for u in range(level.stations):
         for w in range(level.fresh.shape[1]):
             level.within[u, w] = _ZERO
@@ -65,7 +65,7 @@ def clear_reach(level):
 
 @njit
 def extend_reach(level):
-    """One travel step further: the stations first reached now, from each station, stand in ``fresh``.
+    """Go one travel step further: the stations first reached now, from each station, stand in ``fresh``.
 
     :return: how many they are, over all stations
     """

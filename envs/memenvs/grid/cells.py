@@ -38,7 +38,7 @@ def kind_of(cell):
 
 @njit
 def colour_of(cell):
-    """Its colour."""
+    """Return the colour of a cell."""
     return (cell >> COLOUR_AT) & 7
 
 
@@ -57,13 +57,13 @@ def content_of(cell):
 
 @njit
 def lets_see(cell):
-    """Whether an agent sees what is behind: not behind walls and doors that are not open."""
+    """Return whether an agent sees what is behind: not behind walls and doors that are not open."""
     return (kind_of(cell) != WALL) & ((kind_of(cell) != DOOR) | (state_of(cell) == OPEN))
 
 
 @njit
 def lets_pass(cell):
-    """Whether an agent may step there."""
+    """Return whether an agent may step there."""
     kind = kind_of(cell)
     return (
         (kind == EMPTY)
@@ -76,11 +76,11 @@ def lets_pass(cell):
 
 @njit
 def may_be_carried(cell):
-    """Whether an agent can pick it up."""
+    """Return whether an agent can pick it up."""
     return (kind_of(cell) >= KEY) & (kind_of(cell) <= BOX)
 
 
 @njit
 def ahead(direction):
-    """(dx, dy), one step in a direction; y grows downwards."""
+    """Return (dx, dy), one step in a direction; y grows downwards."""
     return (direction == RIGHT) - np.int64(direction == LEFT), (direction == DOWN) - np.int64(direction == UP)

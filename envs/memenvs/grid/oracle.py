@@ -134,7 +134,7 @@ def node(x, y, direction, phase, opened):
 
 @njit
 def reach(there, here, parents, queue, tail):
-    """Put a node that is new into the queue.
+    """Put a node into the queue if it is new.
 
     :return: the queue's new end
     """
@@ -167,7 +167,7 @@ def ending(level, x, y, to_x, to_y, there, phase, key):
 
 @njit
 def enters(state, level, x, y, there, phase):
-    """Whether the agent may go forward to a place and should not avoid it."""
+    """Return whether the agent may go forward to a place and should not avoid it."""
     if lets_pass(there):
         return kind_of(there) != LAVA
     if level.rule == RED_BLUE_RULE:
@@ -178,7 +178,7 @@ def enters(state, level, x, y, there, phase):
 
 @njit
 def opens(there, phase, key):
-    """Whether what is ahead is a door that can be opened; the key is in the agent's hands in phase 1."""
+    """Return whether what is ahead is a door that can be opened; the key is in the agent's hands in phase 1."""
     locked = state_of(there) == LOCKED
     fits = (phase == 1) & (colour_of(there) == colour_of(key))
     return (kind_of(there) == DOOR) & ((state_of(there) == CLOSED) | (locked & fits))
@@ -186,7 +186,7 @@ def opens(there, phase, key):
 
 @njit
 def remember_doors(parents, start, here, passed):
-    """Write down the doors that were opened on the way to a node."""
+    """Record the doors opened on the way to a node."""
     while here != start:
         here = parents[here]
         if here & 1:

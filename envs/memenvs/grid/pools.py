@@ -1,4 +1,4 @@
-"""Pools of levels drawn by MiniGrid's own generators: level number k is what MiniGrid draws for ``reset(seed=k)``.
+"""Pools of levels drawn by MiniGrid's own generators: level number k is MiniGrid's for ``reset(seed=k)``.
 
 A pool is drawn once and kept on disk beside the compiled code, so that MiniGrid is not even imported afterwards.
 """
@@ -43,7 +43,7 @@ NO_LEVEL = -1
 
 
 class Pool(NamedTuple):
-    """Levels of one of MiniGrid's environments, and what else is to be known of it.
+    """Levels of one of MiniGrid's environments, and facts about it.
 
     :param which: (n,) int32: which of the records level number k is, ``NO_LEVEL`` where MiniGrid draws none
     :param records: (m,) LEVEL, all different
@@ -70,7 +70,7 @@ def pool(name: str, levels: int) -> Pool:
 
 @functools.cache
 def stamp() -> str:
-    """What the levels depend on besides their numbers."""
+    """Return a hash of everything besides their numbers that the levels depend on."""
     digest = hashlib.sha256()
     for package in ("minigrid", "gymnasium", "numpy"):
         digest.update(f"{package} {version(package)}\n".encode())
@@ -161,7 +161,7 @@ def convert(env: Any, record: np.void) -> None:
 
 
 def task(env: Any) -> dict[str, Any]:
-    """What one of MiniGrid's environments asks for."""
+    """Return the goal of one of MiniGrid's environments."""
     from minigrid import envs
 
     match env:
@@ -206,7 +206,7 @@ def named(kind: str, colour: str) -> int:
 
 
 def place(env: Any, thing: Any) -> tuple[int, int]:
-    """Where an object lies."""
+    """Return the place of an object."""
     y, x = divmod(next(i for i, other in enumerate(env.grid.grid) if other is thing), env.width)
     return x, y
 

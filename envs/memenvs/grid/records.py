@@ -77,7 +77,7 @@ LEVEL = np.dtype(
 
 @njit
 def copy_start(source, target):
-    """Write where an episode begins into a state or another level: the grid, the agent's place, what moves by itself.
+    """Write the start of an episode into a state or another level: grid, agent's place, moving obstacles.
 
     :param source: a level
     """

@@ -96,7 +96,7 @@ def ending(level, x, y, to_x, to_y, there, carried):
 
 @njit
 def may_help(level, action, there):
-    """Whether a change is any good: it does not end the episode, close a door, or destroy what is wanted."""
+    """Return whether a change is any good: it does not end the episode, close a door, or destroy what is wanted."""
     if action == TOGGLE:
         closes = (kind_of(there) == DOOR) & (state_of(there) == OPEN)
         return (level.rule != GO_TO_RULE) & ~closes & (there != level.wanted)
@@ -107,7 +107,7 @@ def may_help(level, action, there):
 
 @njit
 def cell_of(cells, chains, chain, place):
-    """What is in a cell after the changes of a chain."""
+    """Return the contents of a cell after the changes of a chain."""
     while chain:
         if chains[chain, CHANGED] == place:
             return chains[chain, NOW]
@@ -144,7 +144,7 @@ def add(nodes, many, table, parent, action, place, direction, carried, chain, ma
 
 @njit
 def slot(nodes, table, key):
-    """Where a key is in the table, or would be: numbers of nodes from 1, 0 for a free place."""
+    """Return the place of a key in the table, or where it would be: numbers of nodes from 1, 0 for a free place."""
     last = len(table) - 1
     at = key & last
     while table[at] and nodes[table[at] - 1, KEY] != key:

@@ -83,7 +83,7 @@ def tile(
 
 
 class Pen:
-    """Draws shapes on a square; places and widths are shares of its side, from its upper left corner.
+    """A square to draw shapes on; places and widths are shares of its side, from its upper left corner.
 
     :param image: to draw on
     :param left: of the square, in pixels, as ``top`` and ``side``
@@ -227,12 +227,12 @@ def dim(colour: str) -> str:
 
 
 def edge(colour: str) -> str:
-    """Darker, for the edges of things."""
+    """Return a darker colour, for the edges of things."""
     return mixed(colour, INK, 0.45)
 
 
 def pale(colour: str) -> str:
-    """Paler, for lights on things."""
+    """Return a paler colour, for lights on things."""
     return mixed(colour, WHITE, 0.6)
 
 

@@ -1,4 +1,4 @@
-"""What an agent in a grid sees: the square before it, as MiniGrid shows it, with what walls hide left out.
+"""The view of an agent in a grid: the square before it, as MiniGrid shows it, with what walls hide left out.
 
 The image has the shape (n, n, 3), n odd. Its first index goes from the agent's left to its right, the second from far
 to near: the agent itself is at ``[n // 2, n - 1]`` and looks towards lower second indices. The three numbers of a cell

@@ -22,7 +22,7 @@ _BYTES = {b"\r": "enter", b"\n": "enter", b" ": "space", b"\x7f": "backspace", b
 
 @contextlib.contextmanager
 def terminal_keys() -> Iterator[Callable[[], str]]:
-    """What waits for the next key on the standard input, which is a terminal and is left as it was.
+    """Yield a function that waits for the next key on standard input, a terminal; its settings are restored afterwards.
 
     :raises RuntimeError: if there is no terminal
     """
@@ -56,7 +56,7 @@ def _terminal_key(descriptor: int) -> str:
 
 
 def _rest_of_sequence(descriptor: int) -> bytes:
-    """What follows an escape at once; a person is not so fast."""
+    """Return the characters that follow an escape at once; a person is not so fast."""
     rest = b""
     while select.select([descriptor], [], [], 0.05)[0] and (pressed := os.read(descriptor, 1)):
         rest += pressed

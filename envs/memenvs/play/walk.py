@@ -23,11 +23,11 @@ SHOWN = 64  # numbers of an observation that are shown; more say nothing to a pe
 
 
 class WrongAnswer(Exception):
-    """What was typed is no action; the message says what is."""
+    """The error of a typed line that is no action; the message says what is."""
 
 
 class Answers:
-    """From keys and typed lines to actions.
+    """The actions of keys and typed lines.
 
     ``keys`` are those that stand for an action each; without any, actions are ``typed``.
 
@@ -64,7 +64,7 @@ class Answers:
         raise WrongAnswer(f"{line!r} is no answer: type {self.wanted()}")
 
     def wanted(self) -> str:
-        """What is to be typed."""
+        """Return the words for a valid answer."""
         if self.n:
             names = f" or a name: {', '.join(self.names)}" if self.names else ""
             return f"a number from 0 to {self.n - 1}{names}"
@@ -86,7 +86,7 @@ class Answers:
         return f"{name} (key {' or '.join(keys)})" if keys else f"{name} ({action})" if self.names else name
 
     def help(self) -> str:
-        """Which key does what."""
+        """Return the meanings of the keys."""
         if self.typed:
             return f"type {self.wanted()}, then Enter"
         if not self.names:
@@ -96,7 +96,7 @@ class Answers:
 
 
 def action_keys(n: int, names: tuple[str, ...]) -> dict[str, int]:
-    """Keys by the actions they stand for: digits, arrows (and wasd) for directions, a letter of other names."""
+    """Return keys with their actions: digits, arrows (and wasd) for directions, a letter of other names."""
     keys = {str(action): action for action in range(n)}
     for action, name in enumerate(names):
         words = name.lower().replace("_", " ").split()
@@ -132,7 +132,7 @@ class Walk:
         self._begin(seed)
 
     def run(self) -> None:
-        """Until the person quits."""
+        """Go on until the person quits."""
         while True:
             self.show(self.screen())
             if not self.press(self.read()):
@@ -165,7 +165,7 @@ class Walk:
         return True
 
     def screen(self) -> str:
-        """All that is shown."""
+        """Return the whole screen."""
         drawn = self.env.render() if self.env.render_mode == "ansi" else None
         parts = [self.env.definition.name, *([drawn] if drawn else []), *observed(self.observation)]
         ended = {True: "terminated", False: "truncated"}[self.terminated] if self.over else ""
@@ -207,7 +207,7 @@ class Walk:
         self.metrics = {name: info[name] for name in self.env.definition.metrics} if self.over else {}
 
     def _pass(self) -> None:
-        """Any action, where none matters."""
+        """Take any action, where none matters."""
         if self.decision:
             self.said = f"an action is needed: {self.answers.help()}"
         else:
@@ -235,7 +235,7 @@ class Walk:
 
 
 def observed(observation: Any) -> list[str]:
-    """What the agent sees, entry by entry; what is large is left out."""
+    """Return the observation as text, entry by entry; large entries are left out."""
     entries = observation if isinstance(observation, dict) else {"observation": observation}
     return [
         f"{name}: {np.array2string(np.asarray(value), precision=2, max_line_width=100, suppress_small=True)}"
@@ -245,5 +245,5 @@ def observed(observation: Any) -> list[str]:
 
 
 def _integers(words: list[str]) -> list[int]:
-    """Words as integers, none if one of them is not."""
+    """Return words as integers, none if one of them is not."""
     return [int(word) for word in words] if all(word.isascii() and word.isdigit() for word in words) else []

@@ -1,4 +1,4 @@
-"""A board and goals, drawn or told as text."""
+"""A board and goals, drawn or written as text."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Goal:
 def draw_puzzle(
     columns: list[list[int]], goals: list[Goal], title: str, note: str, size: tuple[int, int] = (WIDTH, HEIGHT)
 ) -> NDArray[np.uint8]:
-    """Draw the board at the left and the goals as cards at the right, the asked one framed.
+    """Draw the board at the left and the goals as cards at the right, the queried one framed.
 
     :param columns: of the board, blocks from the bottom
     :param goals: up to ten, in the order in which they stand

@@ -52,7 +52,7 @@ def place(item, length):
 
 @njit
 def is_new(level, item, length):
-    """Whether an item differs from all that came before it."""
+    """Return whether an item differs from all that came before it."""
     for other in range(item):
         same = True
         for i in range(length):

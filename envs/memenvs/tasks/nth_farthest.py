@@ -163,7 +163,7 @@ def define(vectors: int = 8, width: int = 16) -> Definition:
 
 
 def draw(state: np.void, level: np.void) -> np.ndarray:
-    """What is seen over time, and the answer, (H, W, 3) uint8."""
+    """Draw the inputs over time, and the answer, (H, W, 3) uint8."""
     from memenvs.tasks.draw import draw_rows
 
     n, width, time = int(level["size"]), int(level["width"]), int(state["time"])

@@ -77,7 +77,7 @@ def define(
 
 
 def standard(pair: tuple[int, int]) -> tuple[float, float]:
-    """Mean and standard deviation of an integer drawn uniformly from ``low`` to ``high``; 1 where it is always one."""
+    """Return mean and standard deviation of a uniform integer from ``low`` to ``high``; 1 for the latter if it is 0."""
     count = pair[1] - pair[0] + 1
     return sum(pair) / 2, ((count**2 - 1) / 12) ** 0.5 or 1.0
 

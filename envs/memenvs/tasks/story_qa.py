@@ -243,7 +243,7 @@ def sentence(words: list[int], names: list[str]) -> str:
 
 
 class StoryQA(SingleEnv):
-    """``memenvs/StoryQA-v0``: questions about a story that was told once, sentence by sentence.
+    """``memenvs/StoryQA-v0``: answer questions about a story read once, sentence by sentence.
 
     Stories and questions in the manner of four of the bAbI tasks of Weston et al. (2015, arXiv:1502.05698), drawn from
     a simulated world and never in words but in codes. People walk between places, in tasks 2 and 3 they also take and
@@ -279,7 +279,7 @@ class StoryQA(SingleEnv):
     :param sentences: how many a story has besides the questions, (low, high) or one number, drawn uniformly, up to 100;
         at least 1, 2, 3 or 2 for tasks 1, 2, 3 and 5, and so many more for each further question as to answer it
     :param questions: how many, spread evenly over the story, the last at its end; from 1 to 20. Stories in which one
-        has no answer are told again
+        has no answer are drawn again
     :param split: ``"train"`` or ``"test"`` for stories that the other never has, ``None`` for all
     :param render_mode: ``"rgb_array"``, ``"human"`` or ``"ansi"``
     """

@@ -11,7 +11,7 @@ import pytest
 
 from memenvs.grid import pools as module
 from memenvs.grid.cells import CONTENT_AT, colour_of, kind_of, state_of
-from memenvs.grid.ids import NAMES
+from memenvs.grid.ids import NAMES, SUMMARIES
 from memenvs.grid.minigrid import BatchedMiniGrid, MiniGrid, define
 from memenvs.grid.missions import MissionWords, text
 from memenvs.grid.pools import NO_LEVEL, draw_pool, pool
@@ -204,7 +204,7 @@ def test_spaces_are_those_of_wrapped_minigrid(name):
 
 def test_names_are_all_of_minigrids_own():
     known = {name for name in gym.registry if name.startswith("MiniGrid-") and "WFC" not in name}
-    assert set(NAMES) == known
+    assert set(NAMES) == SUMMARIES.keys() == known
     assert {f"memenvs/{name}" for name in NAMES} <= set(gym.registry)
 
 

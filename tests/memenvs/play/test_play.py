@@ -4,6 +4,7 @@ import os
 import pty
 import select
 import subprocess
+import re
 import sys
 import time
 
@@ -230,10 +231,11 @@ def test_names_are_typed_and_commands_too():
 def test_the_list(capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "160")
     assert main([]) == 0
-    told = capsys.readouterr().out
-    for name in environments():
-        assert f" {name} " in told
-    assert "memenvs/TMaze-v0" in told and "Remember a cue along a corridor." in told
+    printed = capsys.readouterr().out
+    rows = dict(re.findall(r"^ (memenvs/\S+) +(\S.*\S) *$", printed, re.MULTILINE))
+    assert rows.keys() == environments().keys()  # each with a description, and none cut short
+    assert "Remember a cue" in rows["memenvs/TMaze-v0"]
+    assert "Take the key" in rows["memenvs/MiniGrid-DoorKey-5x5-v0"]
     assert main(["--help"]) == 0
     assert "python -m memenvs TMaze-v0 --length 4" in capsys.readouterr().out
 
@@ -243,7 +245,7 @@ def test_the_list(capsys, monkeypatch):
     [
         (["TMase-v0"], "error: there is no environment 'TMase-v0'"),
         (["memenvs/Maize"], "memenvs has: memenvs/AssociativeRecall-v0, memenvs/Bandit-v0, "),
-        (["CartPole-v1"], "error: CartPole-v1 does not stand on memenvs.batched"),
+        (["CartPole-v1"], "error: CartPole-v1 is not built on memenvs.batched"),
         (["TMaze-v0", "--length", "0"], "error: length must be an integer of at least 1, not 0"),
         (["TMaze-v0", "--split", "test"], "error: split must be None"),
         (["Underground-v0", "--stations", "6", "4"], "error: stations must be within 2 to 500"),

@@ -1,4 +1,4 @@
-"""A family or a random graph, with what is told or asked of it, drawn."""
+"""Pictures of a family or a random graph with its description and queries."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ LINE, FAINT = "#8B93A3", "#DAD7CF"
 WAY = "#7A2BF5"
 ASKED, RIGHT, WRONG = "#188A42", "#FFC62E", "#D7263D"
 
-CAPTION = 112.0  # pixels at the bottom: what is told or asked, on up to so many lines
+CAPTION = 112.0  # pixels at the bottom, for lines on the description or the queries
 LINES = 4
 EDGE = 16.0
 
@@ -29,7 +29,7 @@ Floats = NDArray[np.float64]
 
 
 class Layout(NamedTuple):
-    """Where the nodes stand and how large their boxes are, in pixels."""
+    """The places of the nodes and the size of their boxes, in pixels."""
 
     places: Floats  # (n, 2) the centres
     width: float
@@ -40,9 +40,9 @@ class Layout(NamedTuple):
 def draw_family(state: np.void, level: np.void, size: tuple[int, int] = (960, 720)) -> NDArray[np.uint8]:
     """Draw an episode at its present step.
 
-    A family stands in rows, a generation each, with women in round and men in square boxes; what has not been told yet
-    is faint. Arrows show the edge that is told or the edges that a query asks to follow, from the green box to the
-    golden one; a wrong answer is red.
+    A family stands in rows, a generation each, with women in round and men in square boxes; edges not described
+    yet are faint. Arrows show the edge being described or the edges that a query asks to follow, from the green box to
+    the golden one; a wrong answer is red.
 
     :param size: width and height in pixels
     :return: (height, width, 3) bytes
@@ -70,7 +70,7 @@ def draw_family(state: np.void, level: np.void, size: tuple[int, int] = (960, 72
 
 
 def arrange_family(level: np.void, size: tuple[int, int]) -> Layout:
-    """Every generation in its row, every couple side by side and above the middle of its children."""
+    """Place every generation in its row, every couple side by side and above the middle of its children."""
     n = int(level["nodes"])
     columns = np.zeros(n)
     width = place_branch(level, 0, 0.0, columns)
@@ -172,7 +172,7 @@ def draw_couples(axes: Axes, layout: Layout, level: np.void) -> None:
 
 
 def draw_edges(axes: Axes, layout: Layout, shown: Scene) -> None:
-    """All edges with their labels; those that have not been told yet are faint."""
+    """Draw all edges with their labels; those not described yet are faint."""
     pairs = {(source, destination) for source, _, destination in shown.edges}
     for i, (source, label, destination) in enumerate(shown.edges):
         colour = LINE if i < shown.told else FAINT
@@ -183,7 +183,7 @@ def draw_edges(axes: Axes, layout: Layout, shown: Scene) -> None:
 
 
 def bend_of(pairs: set[tuple[int, int]], source: int, destination: int) -> float:
-    """Edges in both directions are bent apart."""
+    """Bend edges in both directions apart."""
     return 0.12 if (destination, source) in pairs else 0.0
 
 
@@ -228,7 +228,7 @@ def write_name(axes: Axes, layout: Layout, shown: Scene, node: int, colour: str)
 
 
 def draw_way(axes: Axes, layout: Layout, shown: Scene, path: list[int], labels: tuple[int, ...]) -> None:
-    """Arrows along a path, with the labels of its edges."""
+    """Draw arrows along a path, with the labels of its edges."""
     pairs = {(source, destination) for source, _, destination in shown.edges}
     taken = np.empty((0, 2))
     for source, label, destination in zip(path[:-1], labels, path[1:], strict=True):
@@ -264,7 +264,7 @@ def draw_badge(axes: Axes, place: Floats, text: str, face: str, rim: str, ink: s
 
 
 def draw_caption(axes: Axes, shown: Scene, width: float) -> None:
-    """What is told, or the last queries with their answers."""
+    """Draw the edge being described, or the last queries with their answers."""
     draw_line(axes, np.array([[EDGE, CAPTION], [width - EDGE, CAPTION]]), FAINT, 1.5, EDGES)
     if shown.questions:
         texts = [f"{i + 1}.  {ask(shown, q)}:  {answer(shown, q)}" for i, q in enumerate(shown.questions)][-LINES:]

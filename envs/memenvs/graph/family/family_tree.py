@@ -69,7 +69,7 @@ def reset(state, level):
 
 @njit
 def query_at(state, level):
-    """Which query is on, and how many steps ago it was put; before the first one both are -1, at the end it is none."""
+    """Return the current query and its age in steps; before the first one both are -1, at the end it is none."""
     time = state.time - level.edges
     if time < 0:
         return -1, -1
@@ -202,14 +202,14 @@ def define(
 
 
 def draw(state: np.void, level: np.void) -> np.ndarray:
-    """The family or the graph with what is told or asked, (H, W, 3) uint8."""
+    """Draw the family or the graph with its description and queries, (H, W, 3) uint8."""
     from memenvs.graph.family.draw import draw_family
 
     return draw_family(state, level)
 
 
 def text(state: np.void, level: np.void) -> str:
-    """All that has been told and asked so far, with the answers of the agent."""
+    """Write the description and the queries so far, with the answers of the agent."""
     from memenvs.graph.family.wording import lines, scene
 
     return "\n".join(lines(scene(state, level)))
@@ -224,7 +224,7 @@ class FamilyTree(SingleEnv):
     The inference task of Graves et al. (2016, Nature 538:471). In every episode each node has a fresh random code of
     three digits, and each edge that leaves a node a label from 0 to 9 that no other of its edges has. First comes the
     *description*: the edges, one a step, in random order. Then come the *queries*, each a node and a relation: a short
-    name for a sequence of edge labels to follow from that node. What the 400 relations stand for is never told. It is
+    name for a sequence of edge labels to follow from that node. The meaning of the 400 relations is never shown. It is
     the same in all episodes, so it must have been learnt by answering; the answer itself is inferred from edges that
     were each seen once.
 
@@ -240,15 +240,15 @@ class FamilyTree(SingleEnv):
 
     Left open by the paper and chosen here: the ten labels in a family, numbered so that an answer is unique; that of
     each length from 2 to 5 there are 100 relations, at least 50 of them of kinship, so that those who train on random
-    graphs have learnt what families are asked for; random families in place of one; that a query is answered when it is
-    put, or ``planning`` steps later; that queries are drawn independently, first a length among those that occur in the
-    graph, then one of the relations of that length that exist, with the node they begin at, all uniformly. In a random
-    graph a relation may lead back to where it begins (half of them in lesson 1, one in six in lesson 17). Graphs
-    without any relation to ask for are drawn again.
+    graphs know the relations that families are asked for; random families in place of one; that a query is answered
+    when it is put, or ``planning`` steps later; that queries are drawn independently, first a length among those that
+    occur in the graph, then one of the relations of that length that exist, with the node they begin at, all uniformly.
+    In a random graph a relation may lead back to where it begins (half of them in lesson 1, one in six in lesson 17).
+    Graphs without any relation to ask for are drawn again.
 
     - Observation: ``MultiDiscrete([11] * 9 + [3, 2])`` of bytes. Three digits each of a node, of an edge label (000 to
       009) or a relation (010 to 409), and of the node where the edge leads; the phase (0 description, 1 query, 2
-      planning); whether an answer is due now. A digit d is given as d + 1, what is blank as 0: the last three digits of
+      planning); whether an answer is due now. A digit d is given as d + 1, a blank as 0: the last three digits of
       a query, all nine while planning, everything at the end.
     - Action: ``MultiDiscrete([10, 10, 10])``, the digits of the code of the node that is the answer. Without effect
       where none is due.
@@ -264,8 +264,8 @@ class FamilyTree(SingleEnv):
     :param degree: how many edges leave a node of a random graph, (low, high), up to 10; at most to all others. By
         default 2 to 4
     :param length: edges to follow for a relation, (low, high), from 2 to 5; by default 2, in a family 2 to 4
-    :param lesson: from 1 to 17, what the paper's curriculum for random graphs has for ``nodes``, ``degree`` and
-        ``length``; each of these that is given goes before it
+    :param lesson: from 1 to 17, the paper's curriculum for random graphs: values of ``nodes``, ``degree`` and
+        ``length``; those that are given themselves take precedence
     :param queries: how many follow a description, from 1 to 16
     :param planning: blank steps between a query and its answer, up to 1,000
     :param split: ``"train"`` or ``"test"`` for levels that the other never has, ``None`` for all

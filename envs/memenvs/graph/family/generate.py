@@ -89,7 +89,7 @@ WORK = np.dtype(
 
 @njit
 def clear(level, nodes):
-    """So many nodes without edges."""
+    """Make so many nodes without edges."""
     level.nodes = nodes
     level.edges = 0
     for u in range(nodes):
@@ -112,7 +112,7 @@ def add_edge(level, source, label, destination):
 
 @njit
 def generate_random(params, key, level):
-    """Points uniform in a square, each with edges to its K nearest, K uniform for each (Graves et al. 2016)."""
+    """Draw points uniform in a square, each with edges to its K nearest, K uniform for each (Graves et al. 2016)."""
     work = np.empty(1, WORK)[0]
     key = advance(key)
     clear(level, between(key, params.nodes))
@@ -140,7 +140,7 @@ def generate_random(params, key, level):
 
 @njit
 def rank_by_distance(level, work, u):
-    """Into ``work.ranks`` the squared distance of every other node and, below it, the node itself."""
+    """Write into ``work.ranks`` the squared distance of every other node and, below it, the node itself."""
     for v in range(level.nodes):
         dx, dy = np.int64(level.x[v] - level.x[u]), np.int64(level.y[v] - level.y[u])
         work.ranks[v] = (dx * dx + dy * dy) * MOST_NODES + v
@@ -183,7 +183,7 @@ def generate_family(params, key, level):
 
 @njit
 def add_person(level, male, generation):
-    """One more, without parents."""
+    """Add a node without parents."""
     level.male[level.nodes] = male
     level.generation[level.nodes] = generation
     level.partner[level.nodes] = -1
@@ -282,14 +282,14 @@ def count_relations(params, level, work):
 
 @njit
 def copy(source, target):
-    """What ``target[:] = source`` does, which takes seconds to compile."""
+    """Do the same as ``target[:] = source``, which takes seconds to compile."""
     for i in range(source.size):
         target[i] = source[i]
 
 
 @njit
 def ask(params, key, level, work, query, lengths):
-    """One question: a length, uniformly of those that occur, then a node and a relation, uniformly of such pairs.
+    """Draw one question: a length, uniformly of those that occur, then a node and a relation, uniformly of such pairs.
 
     :return: the next key
     """
@@ -312,7 +312,7 @@ def ask(params, key, level, work, query, lengths):
 
 @njit
 def digest(level):
-    """A hash of what the agent is told, whatever the order of the description, and of what it is asked."""
+    """Return a hash of the description, whatever its order, and of the queries."""
     total = np.uint64(0)
     for edge in range(level.edges):
         triple = (level.codes[level.sources[edge]] * CODES + level.codes[level.destinations[edge]]) * LABELS
@@ -324,7 +324,7 @@ def digest(level):
 
 @njit
 def sound_level(params, level):
-    """Whether every index in a level points into its arrays, and the graph is the one that is described."""
+    """Return whether every index in a level points into its arrays, and the graph is the one that is described."""
     n, e = np.int64(level.nodes), np.int64(level.edges)
     if not (params.nodes[0] <= n <= params.nodes[1] and 0 < e <= level.sources.size):
         return False
@@ -356,7 +356,7 @@ def sound_level(params, level):
 
 @njit
 def sound_family(level):
-    """Whether couples are two, and children and nobody else stand in the generation after their parents."""
+    """Return whether couples are two, and children and nobody else stand in the generation after their parents."""
     for person in range(level.nodes):
         partner = level.partner[person]
         if not (-1 <= partner < level.nodes and 0 <= level.generation[person] < GENERATIONS):

@@ -45,7 +45,7 @@ SEED = np.uint64(400)
 
 @functools.cache
 def relations() -> dict[int, tuple[int, ...]]:
-    """All relations by their codes, from 10 to 409: the edge labels to follow, one after another."""
+    """Return all relations by their codes, from 10 to 409: the edge labels to follow, one after another."""
     key, chosen = SEED, []
     for length in range(SHORTEST, LONGEST + 1):
         key, kinship = draw_kinship(key, length)
@@ -60,7 +60,7 @@ def relations() -> dict[int, tuple[int, ...]]:
 
 
 def draw_kinship(key: np.uint64, length: int) -> tuple[np.uint64, list[tuple[int, ...]]]:
-    """All sequences of kinship of a length in the order of choice: from each kind in turn, first before second sons.
+    """Return all sequences of kinship of a length in the order of choice: each kind in turn, first before second sons.
 
     :return: the next key, and the sequences
     """
@@ -74,7 +74,7 @@ def draw_kinship(key: np.uint64, length: int) -> tuple[np.uint64, list[tuple[int
 
 
 def seconds(labels: Sequence[int]) -> int:
-    """How many of the labels are of second sons, daughters, brothers or sisters."""
+    """Return how many of the labels are of second sons, daughters, brothers or sisters."""
     return sum(STEPS[label].startswith("second") for label in labels)
 
 
@@ -95,7 +95,7 @@ def draw_order(key: np.uint64, n: int) -> tuple[np.uint64, list[int]]:
 
 
 def kind_of(labels: Sequence[int]) -> tuple[int, int, int] | None:
-    """How often a sequence goes to parents, siblings and children, or None if no single word says who that is."""
+    """Return how often a sequence goes to parents, siblings and children, or None if no single word names that."""
     up = next((i for i, label in enumerate(labels) if label not in UP), len(labels))
     side = int(up < len(labels) and labels[up] in SIDE)
     down = len(labels) - up - side

@@ -33,7 +33,7 @@ class Question(NamedTuple):
 
 
 class Scene(NamedTuple):
-    """What there is to show."""
+    """The contents of a picture."""
 
     family: bool
     names: list[str]  # of the nodes
@@ -45,7 +45,7 @@ class Scene(NamedTuple):
 
 
 def scene(state: np.void, level: np.void) -> Scene:
-    """What an episode shows at its present step."""
+    """Return the contents of the picture of an episode at its present step."""
     n, e = int(level["nodes"]), int(level["edges"])
     order = level["order"][:e]
     columns = (level[name][order].tolist() for name in ("sources", "labels", "destinations"))
@@ -88,7 +88,7 @@ def question(state: np.void, level: np.void, family: bool, i: int) -> Question:
 
 
 def triple(shown: Scene, edge: int) -> str:
-    """One edge of the description."""
+    """Write one edge of the description."""
     source, label, destination = shown.edges[edge]
     if shown.family:
         return f"{shown.names[source]}'s {STEPS[label]} is {shown.names[destination]}"
@@ -96,13 +96,13 @@ def triple(shown: Scene, edge: int) -> str:
 
 
 def ask(shown: Scene, question: Question) -> str:
-    """A query, with the edges to follow, which the agent is not told."""
+    """Write a query with the edges to follow, which the agent does not see."""
     steps = in_steps(question.labels) if shown.family else ", ".join(map(str, question.labels))
     return f"{shown.names[question.path[0]]}'s {question.relation} ({steps})"
 
 
 def answer(shown: Scene, question: Question) -> str:
-    """What was answered to a query, and whether it is right."""
+    """Write the answer to a query, and whether it is right."""
     if question.said < 0:
         return "?"
     name = shown.names[shown.codes.index(question.said)] if question.said in shown.codes else f"{question.said:03d}"
@@ -111,6 +111,6 @@ def answer(shown: Scene, question: Question) -> str:
 
 
 def lines(shown: Scene) -> list[str]:
-    """All that has been told and asked, a line each."""
-    told = [triple(shown, edge) for edge in range(shown.told)]
-    return told + [f"{ask(shown, q)}: {answer(shown, q)}" for q in shown.questions]
+    """Write the description and the queries so far, a line each."""
+    described = [triple(shown, edge) for edge in range(shown.told)]
+    return described + [f"{ask(shown, q)}: {answer(shown, q)}" for q in shown.questions]
