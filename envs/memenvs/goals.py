@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import gymnasium
 import numpy as np
 from gymnasium.spaces import Dict
 from gymnasium.spaces.utils import flatten, flatten_space
 from gymnasium.utils import RecordConstructorArgs
+
+from memenvs.engine.definition import Definition, Goals
+from memenvs.engine.types import Observation
 
 __all__ = ["GoalView"]
 
@@ -35,17 +36,18 @@ class GoalView(gymnasium.ObservationWrapper, RecordConstructorArgs):
     def __init__(self, env: gymnasium.Env):
         RecordConstructorArgs.__init__(self)
         gymnasium.ObservationWrapper.__init__(self, env)
-        definition: Any = getattr(env.unwrapped, "definition", None)
-        self._goals: Any = getattr(definition, "goals", None)
-        if self._goals is None:
-            name = getattr(definition, "name", None) or env
+        definition: Definition | None = getattr(env.unwrapped, "definition", None)
+        goals = definition.goals if definition else None
+        if goals is None:
+            name = getattr(definition, "name", env)
             raise ValueError(f"env must be a navigation task, whose definition has goals; {name} has none")
+        self._goals: Goals = goals
         own, space = env.observation_space, self._goals.space
         self._flat = isinstance(own, Dict)
         own = flatten_space(own) if self._flat else own
         self.observation_space = Dict({"observation": own, "achieved_goal": space, "desired_goal": space})
 
-    def observation(self, observation: Any) -> dict[str, np.ndarray]:
+    def observation(self, observation: Observation) -> dict[str, np.ndarray]:
         """Return the observation with its goals."""
         rows = self.unwrapped.batch.rows  # type: ignore[attr-defined]
         achieved, desired = self._goals.read(rows["state"][0], rows["level"][0])
@@ -54,7 +56,7 @@ class GoalView(gymnasium.ObservationWrapper, RecordConstructorArgs):
             hidden = flatten(self.env.observation_space, hidden)
         return {"observation": hidden, "achieved_goal": achieved, "desired_goal": desired}
 
-    def compute_reward(self, achieved_goal: np.ndarray, desired_goal: np.ndarray, info: Any) -> Any:
+    def compute_reward(self, achieved_goal: np.ndarray, desired_goal: np.ndarray, info: object) -> float | np.ndarray:
         """Return the reward of a step.
 
         :param achieved_goal: after the step, (n,), or (B, n) for B steps

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from functools import lru_cache
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -129,7 +130,7 @@ def close() -> None:
     _pygame().display.quit()
 
 
-def _pygame():
+def _pygame() -> ModuleType:
     """Import pygame, only when a window is wanted: it takes half a second and greets on standard output."""
     os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
     try:

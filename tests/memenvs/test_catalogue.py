@@ -59,7 +59,7 @@ def test_what_a_package_itself_does_not_find_is_its_own_error(tmp_path, monkeypa
 
 
 def test_others_environments_have_no_description_here():
-    with pytest.raises(ValueError, match=r"CartPole-v1 does not stand on memenvs\.batched"):
+    with pytest.raises(ValueError, match=r"CartPole-v1 is not built on memenvs\.batched"):
         environment_class(find("CartPole-v1"))
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import gymnasium
 import numpy as np
 from gymnasium.spaces import Discrete, MultiBinary, MultiDiscrete
+from numpy.typing import ArrayLike
 
 from memenvs.compilation import njit
 
@@ -22,7 +22,7 @@ class Numbers:
         self.n = int(space.n)
         self.name = name
 
-    def numbers(self, actions: Any, size: int) -> np.ndarray:
+    def numbers(self, actions: ArrayLike, size: int) -> np.ndarray:
         """The actions as contiguous int64 (B,), or a ``ValueError`` that says what they may be."""
         array = np.asarray(actions)
         if array.shape != (size,) or array.dtype.kind not in "iu":
@@ -47,7 +47,7 @@ class Bits:
         self.n = int(space.shape[0])
         self.name = name
 
-    def numbers(self, actions: Any, size: int) -> np.ndarray:
+    def numbers(self, actions: ArrayLike, size: int) -> np.ndarray:
         """The actions (B, n) packed into int64 (B,), or a ``ValueError`` that says what they may be."""
         array = np.asarray(actions)
         if array.shape != (size, self.n) or array.dtype.kind not in "biu":
@@ -86,7 +86,7 @@ class Digits:
         self.n = math.prod(sizes)
         self.name = name
 
-    def numbers(self, actions: Any, size: int) -> np.ndarray:
+    def numbers(self, actions: ArrayLike, size: int) -> np.ndarray:
         """The actions (B, n) as the integers (B,) they are, or a ``ValueError`` that says what they may be."""
         array, digits = np.asarray(actions), self.sizes.size
         if array.shape != (size, digits) or array.dtype.kind not in "iu":

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from memenvs.engine.actions import Bits, Digits, coding
 from memenvs.engine.definition import Definition, no_digest, no_oracle
 from memenvs.engine.loops import FEWEST_LEVELS, SPLITS, loops, row_dtype, seed_rows
+from memenvs.engine.types import Observation, Snapped, Snapshot
 
 
 class Batch:
@@ -72,7 +73,7 @@ class Batch:
         """Begin a new episode in every row."""
         self._run(self._loops.reset, self.params, self.rows, self.outs, self.flags, self.split)
 
-    def step(self, actions: Any) -> int:
+    def step(self, actions: ArrayLike) -> int:
         """Step every row.
 
         :param actions: integers (B,), or (B, n) where actions are n bits or numbers
@@ -114,11 +115,11 @@ class Batch:
         self._loops.walk(self.rows, keys, np.zeros(n, np.bool_), actions, 0, self.size)
         return actions
 
-    def snapshot(self) -> dict[str, Any]:
+    def snapshot(self) -> Snapshot:
         """Return everything needed to go on exactly, as plain arrays and strings."""
         return {"name": self.definition.name, "seeded": self.seeded, "rows": as_bytes(self.rows).copy()}
 
-    def restore(self, snapshot: dict[str, Any]) -> None:
+    def restore(self, snapshot: Mapping[str, Snapped]) -> None:
         """Go on from a snapshot of a batch with the same definition and size; anything else changes nothing."""
         if snapshot.get("name") != self.definition.name:
             raise ValueError(f"snapshot is of {snapshot.get('name')!r}, this is {self.definition.name!r}")
@@ -140,16 +141,15 @@ class Batch:
         if self._pool is not None:
             self._pool.shutdown()
 
-    def _run(self, loop: Callable[..., Any], *arguments: Any) -> Any:
-        """Call a loop on all rows, shared between the threads."""
+    def _run(self, loop: Callable[..., int | None], *arguments: object) -> int:
+        """Call a loop on all rows, shared between the threads, and return the sum of what it counts."""
         if self._pool is None:
-            return loop(*arguments, 0, self.size)
+            return loop(*arguments, 0, self.size) or 0
         parts = [self._pool.submit(loop, *arguments, start, stop) for start, stop in self._ranges]
-        results = [part.result() for part in parts]
-        return sum(results) if results[0] is not None else None
+        return sum(part.result() or 0 for part in parts)
 
 
-def fields(records: np.ndarray) -> Any:
+def fields(records: np.ndarray) -> Observation:
     """Return observation records (B,) as the space has them, in the same memory: an array (B, ...), or a dict."""
     names = records.dtype.names or ()
     return {name: records[name] for name in names} if len(names) > 1 else records[names[0]]

@@ -61,7 +61,7 @@ class Goals:
     """
 
     space: gymnasium.Space
-    read: Callable[[Any, Any], tuple[np.ndarray, np.ndarray]]
+    read: Callable[[np.void, np.void], tuple[np.ndarray, np.ndarray]]
     reward: Callable[[np.ndarray, np.ndarray], np.ndarray]
     hide: Callable[[Any], Any] = lambda observation: observation
 
@@ -125,8 +125,8 @@ class Definition:
     digest: Callable[..., int] = no_digest
     distinct_levels: float = math.inf
     sound: Callable[..., bool] = always_sound
-    draw: Callable[[Any, Any], np.ndarray] | None = None
-    text: Callable[[Any, Any], str] | None = None
+    draw: Callable[[np.void, np.void], np.ndarray] | None = None
+    text: Callable[[np.void, np.void], str] | None = None
     frames_per_second: int = 4
     action_names: tuple[str, ...] = ()
     goals: Goals | None = None

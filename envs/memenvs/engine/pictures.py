@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+import numpy as np
 
 from memenvs.engine.batch import Batch
 
 
-def picture(batch: Batch, row: int, mode: str) -> Any:
+def picture(batch: Batch, row: int, mode: str) -> np.ndarray | str:
     """Return the picture of the environment in a row: an image (H, W, 3), or a text for ``"ansi"``."""
     function = batch.definition.text if mode == "ansi" else batch.definition.draw
     if function is None:

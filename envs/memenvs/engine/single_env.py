@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 import gymnasium
 import numpy as np
+from numpy.typing import ArrayLike
 
 from memenvs.engine.batch import Batch
 from memenvs.engine.definition import Definition
 from memenvs.engine.pictures import check_render_mode, picture
+from memenvs.engine.types import Observation, Snapped, Snapshot
 
 RENDER_MODES = ["rgb_array", "human", "ansi"]
 
@@ -41,7 +43,9 @@ class SingleEnv(gymnasium.Env):
         self._running = False
         self._shown = False
 
-    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Observation, dict[str, Any]]:
         """Begin a new episode.
 
         :param seed: begins the stream of levels anew; without it it goes on (from a random seed the first time)
@@ -57,7 +61,7 @@ class SingleEnv(gymnasium.Env):
         self._show()
         return self._observation(), {"decision": bool(self.batch.decision[0])}
 
-    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+    def step(self, action: ArrayLike) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
         """Step once.
 
         :param action: an integer, or (n,) where the action space is ``MultiBinary(n)`` or ``MultiDiscrete``
@@ -92,11 +96,11 @@ class SingleEnv(gymnasium.Env):
         """Draw an action uniformly among those that do something; int64 (n,) where it has n entries."""
         return self._action(self.batch.random_walk(rng))
 
-    def snapshot(self) -> dict[str, Any]:
+    def snapshot(self) -> Snapshot:
         """Return everything needed to go on exactly: a flat dict of plain arrays, strings and booleans."""
         return self.batch.snapshot() | {"began": self._running}
 
-    def restore(self, snapshot: dict[str, Any]) -> None:
+    def restore(self, snapshot: Mapping[str, Snapped]) -> None:
         """Go on from a snapshot of the same environment with the same parameters.
 
         :raises ValueError: for a snapshot of something else; nothing has changed then
@@ -104,7 +108,7 @@ class SingleEnv(gymnasium.Env):
         self.batch.restore(snapshot)
         self._running = self.batch.seeded and bool(snapshot.get("began"))
 
-    def render(self) -> Any:
+    def render(self) -> np.ndarray | str | None:
         """Return a picture in the render mode given at construction; ``"human"`` shows it at every step."""
         if self.render_mode in ("rgb_array", "ansi"):
             return picture(self.batch, 0, self.render_mode)
@@ -122,7 +126,7 @@ class SingleEnv(gymnasium.Env):
         """The action of the one environment."""
         return actions[0] if actions.ndim > 1 else int(actions[0])
 
-    def _observation(self) -> Any:
+    def _observation(self) -> Observation:
         arrays = self.batch.observations
         return {name: a[0].copy() for name, a in arrays.items()} if isinstance(arrays, dict) else arrays[0].copy()
 
@@ -131,7 +135,7 @@ class SingleEnv(gymnasium.Env):
             return
         from memenvs.render import show
 
-        show(picture(self.batch, 0, "rgb_array"), self.definition.name)
+        show(np.asarray(picture(self.batch, 0, "rgb_array")), self.definition.name)
         self._shown = True
 
 

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 import gymnasium
 import numpy as np
 from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import batch_space
+from numpy.typing import ArrayLike
 
 from memenvs.checks import positive
 from memenvs.engine.batch import Batch
 from memenvs.engine.definition import Definition
 from memenvs.engine.pictures import check_render_mode, picture
 from memenvs.engine.single_env import check_options
+from memenvs.engine.types import Given, Observation, Snapped, Snapshot
 
 
 class BatchedEnv(gymnasium.vector.VectorEnv):
@@ -66,7 +68,9 @@ class BatchedEnv(gymnasium.vector.VectorEnv):
         self.action_space = batch_space(self.single_action_space, num_envs)
         self._began = False
 
-    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Observation, dict[str, Any]]:
         """Begin a new episode everywhere.
 
         :param seed: begins all streams of levels anew; without it they go on (from a random seed the first time)
@@ -81,7 +85,7 @@ class BatchedEnv(gymnasium.vector.VectorEnv):
         self._began = True
         return self._given(self.batch.observations), {"decision": self._given(self.batch.decision)}
 
-    def step(self, actions: Any) -> tuple[Any, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
+    def step(self, actions: ArrayLike) -> tuple[Observation, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
         """Step everywhere.
 
         :param actions: integers (B,), or (B, n) where the action space is ``MultiBinary(n)`` or ``MultiDiscrete``
@@ -119,11 +123,11 @@ class BatchedEnv(gymnasium.vector.VectorEnv):
         """Draw actions uniformly among those that do something, int64 (B,), or (B, n) where one has n entries."""
         return self.batch.random_walk(rng)
 
-    def snapshot(self) -> dict[str, Any]:
+    def snapshot(self) -> Snapshot:
         """Return everything needed to go on exactly: a flat dict of plain arrays, strings and booleans."""
         return self.batch.snapshot() | {"began": self._began}
 
-    def restore(self, snapshot: dict[str, Any]) -> None:
+    def restore(self, snapshot: Mapping[str, Snapped]) -> None:
         """Go on from a snapshot of the same environment with the same parameters and ``num_envs``.
 
         :raises ValueError: for a snapshot of something else; nothing has changed then
@@ -131,18 +135,21 @@ class BatchedEnv(gymnasium.vector.VectorEnv):
         self.batch.restore(snapshot)
         self._began = self.batch.seeded and bool(snapshot.get("began"))
 
-    def render(self) -> tuple[Any, ...] | None:
+    def render(self) -> tuple[np.ndarray | str, ...] | None:
         """Return a picture of each environment, in the render mode given at construction."""
         if self.render_mode is None:
             return None
         return tuple(picture(self.batch, row, self.render_mode) for row in range(self.num_envs))
 
-    def close_extras(self, **kwargs: Any) -> None:
+    def close_extras(self, **kwargs: object) -> None:
         """Stop the threads."""
         self.batch.close()
 
-    def _given(self, arrays: Any) -> Any:
+    def _given(self, arrays: Given) -> Given:
         """Return an array or a dict of arrays, copied unless ``copy`` is false."""
         if not self.copy:
             return arrays
-        return {name: array.copy() for name, array in arrays.items()} if isinstance(arrays, dict) else arrays.copy()
+        fresh: Any = (
+            {name: array.copy() for name, array in arrays.items()} if isinstance(arrays, dict) else arrays.copy()
+        )
+        return fresh

@@ -60,7 +60,7 @@ def text(numbers: np.ndarray) -> str:
 
 def varies(space: gymnasium.Space) -> bool:
     """Return whether missions of a ``MissionSpace`` differ from one another."""
-    placeholders: Any = getattr(space, "ordered_placeholders", None) or []
+    placeholders = getattr(space, "ordered_placeholders", None) or []
     return any(len(choices) > 1 for choices in placeholders)
 
 

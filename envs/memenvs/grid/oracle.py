@@ -9,7 +9,7 @@ key opens the same doors. Elsewhere :mod:`memenvs.grid.search` goes through all 
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
 
 import numpy as np
 
@@ -76,7 +76,7 @@ _LINE = 32
 _NODES = MOST_LINES * _LINE * 16
 
 
-def oracle_of(name: str) -> Any:
+def oracle_of(name: str) -> Callable[..., int]:
     """The oracle of one of MiniGrid's environments, compiled; ``no_oracle`` where none is known."""
     names = {f"{family}{variant}" for family in PLANNED for variant in FAMILIES[family].split()}
     name = name.removeprefix("MiniGrid-")

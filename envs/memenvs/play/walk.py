@@ -8,10 +8,12 @@ from typing import Any
 
 import numpy as np
 from gymnasium.spaces import Discrete, MultiBinary
+from numpy.typing import ArrayLike
 
 from memenvs.batched import SingleEnv
 from memenvs.catalogue import has_oracle
 from memenvs.engine.definition import Definition
+from memenvs.engine.types import Observation
 from memenvs.play.keyboard import ARROWS, INTERRUPTS
 
 COMMANDS = {"o": "the oracle's action", "r": "restart", "q": "quit"}
@@ -41,7 +43,7 @@ class Answers:
         self.typed = not 0 < self.n <= MOST_KEYS
         self.keys = {} if self.typed else action_keys(self.n, self.names)
 
-    def read(self, line: str) -> Any:
+    def read(self, line: str) -> int | np.ndarray:
         """The action of a typed line.
 
         :raises WrongAnswer: if it is none
@@ -75,15 +77,15 @@ class Answers:
             return f"{len(sizes)} number(s) from 0 to {sizes[0] - 1}"
         return "numbers: " + ", ".join(f"0 to {size - 1}" for size in sizes)
 
-    def name(self, action: Any) -> str:
-        """An action in words."""
-        if isinstance(self.space, MultiBinary):
-            return "".join(map(str, action))
+    def name(self, action: ArrayLike) -> str:
+        """Return an action in words."""
+        values = np.asarray(action).reshape(-1).tolist()
         if not self.n:
-            return " ".join(map(str, action))
-        keys = [key for key, one in self.keys.items() if one == action]
-        name = self.names[action] if self.names else f"action {action}"
-        return f"{name} (key {' or '.join(keys)})" if keys else f"{name} ({action})" if self.names else name
+            return ("" if isinstance(self.space, MultiBinary) else " ").join(map(str, values))
+        (number,) = values
+        keys = [key for key, one in self.keys.items() if one == number]
+        name = self.names[number] if self.names else f"action {number}"
+        return f"{name} (key {' or '.join(keys)})" if keys else f"{name} ({number})" if self.names else name
 
     def help(self) -> str:
         """Return the meanings of the keys."""
@@ -166,7 +168,7 @@ class Walk:
 
     def screen(self) -> str:
         """Return the whole screen."""
-        drawn = self.env.render() if self.env.render_mode == "ansi" else None
+        drawn = str(self.env.render()) if self.env.render_mode == "ansi" else None
         parts = [self.env.definition.name, *([drawn] if drawn else []), *observed(self.observation)]
         ended = {True: "terminated", False: "truncated"}[self.terminated] if self.over else ""
         parts.append(f"step {self.steps}   reward {self.reward:g}   return {self.total:g}   {ended}".rstrip())
@@ -198,7 +200,7 @@ class Walk:
         self.metrics: dict[str, float] = {}
         self.line = ""
 
-    def _step(self, action: Any) -> None:
+    def _step(self, action: ArrayLike) -> None:
         self.observation, self.reward, self.terminated, truncated, info = self.env.step(action)
         self.total += self.reward
         self.steps += 1
@@ -234,7 +236,7 @@ class Walk:
         return "oracle: " + ("no action matters" if np.min(action) < 0 else self.answers.name(action))
 
 
-def observed(observation: Any) -> list[str]:
+def observed(observation: Observation) -> list[str]:
     """Return the observation as text, entry by entry; large entries are left out."""
     entries = observation if isinstance(observation, dict) else {"observation": observation}
     return [

@@ -1,11 +1,10 @@
-"""Pictures: that they show what they are told to, and that nothing on them covers anything else."""
+"""Pictures of graphs show their arguments, and nothing on them covers anything else."""
 
 import subprocess
 import sys
 
 import numpy as np
 import pytest
-from matplotlib.colors import to_rgb
 
 from memenvs.graph import draw, network
 from memenvs.graph.draw import ansi_journey, draw_journey
@@ -13,9 +12,8 @@ from memenvs.graph.layout import NAME, arrange, badge
 from memenvs.graph.map import load_map
 from memenvs.graph.network import draw_network
 from memenvs.graph.schematic import schematic
-from memenvs.maze import draw as maze
-from memenvs.maze.draw import ansi_tmaze, draw_tmaze
-from memenvs.render import blank_canvas, close, draw_text, show, text_size, to_array
+from memenvs.render import text_size
+from tests.memenvs.support.pictures import pixels
 
 SIZE = (480, 360)
 SQUARE = {
@@ -30,12 +28,6 @@ SQUARE = {
     "best": [0, 1, 2],
     "size": SIZE,
 }
-
-
-def pixels(picture, colour):
-    """How many pixels are of exactly that colour."""
-    wanted = np.round(np.array(to_rgb(colour)) * 255).astype(int)
-    return int((np.abs(picture.astype(int) - wanted).max(axis=2) <= 1).sum())
 
 
 def tube_neighbourhood(seed, n):
@@ -227,7 +219,7 @@ def test_names_cover_nothing(graph):
         assert [text.replace("\n", " ") for _, _, text in layout.names] == names
 
 
-# --- the network, the maze, the window ------------------------------------------------------------------------------
+# --- the network ------------------------------------------------------------------------------------------------------
 
 
 def test_network_shows_every_line_and_can_point_out_a_part():
@@ -242,94 +234,6 @@ def test_network_shows_every_line_and_can_point_out_a_part():
     with pytest.raises(ValueError, match="stations must"):
         draw_network((600, 450), [270])
     assert network._spread().shape == (270, 2)
-
-
-def test_tmaze_shows_cue_goal_and_agent():
-    start = draw_tmaze(5, "up", (0, 0), (480, 180))
-    assert start.shape == (180, 480, 3) and start.dtype == np.uint8
-    for colour in (maze.CUE, maze.GOAL, maze.AGENT):
-        assert pixels(start, colour) > 20, colour
-    others = [("down", (0, 0)), ("up", (1, 0)), ("up", (5, 0)), ("up", (5, 1)), ("up", (5, -1))]
-    pictures = [start, *(draw_tmaze(5, cue, position, (480, 180)) for cue, position in others)]
-    assert len({picture.tobytes() for picture in pictures}) == 6
-    green = np.argwhere(np.abs(start.astype(int) - np.round(np.array(to_rgb(maze.GOAL)) * 255)).max(axis=2) <= 1)
-    assert green[:, 0].max() < 90 and green[:, 1].min() > 240  # up on the picture, at the far end
-
-
-def test_tmaze_turned_over_is_the_other_cue():
-    up, down = (draw_tmaze(7, cue, (7, y), (400, 200)) for cue, y in (("up", 1), ("down", -1)))
-    right = np.s_[:, 250:]  # without the sign, whose arrow turns in its place
-    assert np.abs(up[right].astype(int) - down[::-1][right]).mean() < 1.0
-
-
-@pytest.mark.parametrize("length", [1, 2, 500])
-def test_tmaze_of_any_length(length):
-    assert pixels(draw_tmaze(length, "down", (length, -1), (256, 128)), maze.AGENT) > 20
-
-
-def test_text_of_a_tmaze():
-    assert ansi_tmaze(3, "down", (1, 0)).splitlines() == [
-        "██████",
-        "████·█",
-        "█↓@··█",
-        "████G█",
-        "██████",
-        "cue down, agent at (1, 0)",
-    ]
-    assert ansi_tmaze(3, "up", (3, 1)).splitlines()[1] == "████@█"
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ((0, "up", (0, 0)), "length"),
-        ((5, "left", (0, 0)), "cue"),
-        ((5, "up", (6, 0)), "position"),
-        ((5, "up", (2, 1)), "position"),
-        ((5, "up", (5, 2)), "position"),
-    ],
-)
-def test_tmaze_bad_input_is_named(arguments, message):
-    for function in (draw_tmaze, ansi_tmaze):
-        with pytest.raises(ValueError, match=f"^{message} must"):
-            function(*arguments)
-
-
-def test_text_is_as_wide_as_measured():
-    canvas, axes = blank_canvas((300, 64))
-    draw_text(axes, 150, 32, "King's Cross $1$", 20, "black", 1)
-    columns = np.flatnonzero((to_array(canvas) < 128).any(axis=(0, 2)))
-    assert text_size("King's Cross $1$", 20)[0] == pytest.approx(np.ptp(columns) + 1, abs=4)
-    assert (columns[0] + columns[-1]) / 2 == pytest.approx(150, abs=2)
-
-
-def test_window(monkeypatch):
-    pygame = pytest.importorskip("pygame")
-    monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
-    picture = np.zeros((90, 120, 3), np.uint8)
-    picture[:, :60] = 10, 20, 30
-    show(picture, "a title")
-    window = pygame.display.get_surface()
-    assert window.get_size() == (120, 90)
-    assert window.get_at((5, 80))[:3] == (10, 20, 30) and window.get_at((80, 5))[:3] == (0, 0, 0)
-    assert pygame.display.get_caption()[0] == "a title"
-    show(picture[:70], "smaller")
-    assert pygame.display.get_surface().get_size() == (120, 70)
-    close()
-    assert not pygame.display.get_init()
-
-
-def test_no_screen_is_one_clear_error(monkeypatch):
-    pytest.importorskip("pygame")
-    monkeypatch.setenv("SDL_VIDEODRIVER", "nonsense")
-    with pytest.raises(RuntimeError, match="rgb_array"):
-        show(np.zeros((90, 120, 3), np.uint8), "a title")
-
-
-def test_without_pygame_one_clear_error(monkeypatch):
-    monkeypatch.setitem(sys.modules, "pygame", None)
-    with pytest.raises(RuntimeError, match="pip install pygame"):
-        show(np.zeros((90, 120, 3), np.uint8), "a title")
 
 
 def test_drawing_leaves_pyplot_alone():

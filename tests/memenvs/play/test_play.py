@@ -2,9 +2,9 @@
 
 import os
 import pty
+import re
 import select
 import subprocess
-import re
 import sys
 import time
 
