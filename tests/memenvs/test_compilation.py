@@ -1,5 +1,6 @@
 """The cache of compiled code: found again by the next process, and never stale."""
 
+import ast
 import os
 import subprocess
 import sys
@@ -80,10 +81,21 @@ def test_without_a_place_to_write_it_still_runs(tmp_path):
 
 def test_memenvs_needs_neither_torch_nor_memagents(tmp_path):
     code = (
-        "import sys, gymnasium, memenvs\n"
+        "import sys, gymnasium, memenvs, memenvs.catalogue, memenvs.testing\n"
         "for name in ('TMaze', 'Underground'): gymnasium.make(f'memenvs/{name}-v0')\n"
         "print({'torch', 'memagents', 'matplotlib', 'pygame'} & set(sys.modules))"
     )
     environment = os.environ | {"PYTHONPATH": str(ENVS)}
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+def test_no_module_of_memenvs_imports_torch_or_what_stands_on_it():
+    imported = set()
+    for path in (ENVS / "memenvs").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            names += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            imported |= {name.partition(".")[0] for name in names}
+    assert {"numpy", "numba", "gymnasium", "memenvs"} <= imported
+    assert not {"torch", "memagents", "stable_baselines3", "train", "tests"} & imported

@@ -164,11 +164,11 @@ def check_split(definition: Definition, split: str | None) -> int:
     """Return the number of a split, or raise a ``ValueError`` that lists the splits."""
     if split not in SPLITS:
         raise ValueError(f"split must be one of {list(SPLITS)}, not {split!r}")
-    if split is not None and definition.digest is no_digest:
-        raise ValueError(f"split must be None: {definition.name} has no digest to tell levels apart")
     if split is not None and definition.distinct_levels < FEWEST_LEVELS:
         raise ValueError(
             f"split must be None: {definition.name} with these parameters has {definition.distinct_levels} distinct "
             "level(s), too few to hold some of them out"
         )
+    if split is not None and definition.digest is no_digest:
+        raise ValueError(f"split must be None: {definition.name} has no digest to tell levels apart")
     return SPLITS[split]
