@@ -128,8 +128,8 @@ class Description:
     """The contents of an environment's docstring.
 
     :param summary: its first sentence, without the id
-    :param body: what follows, without the parameters
-    :param parameters: what each ``:param ...:`` says
+    :param body: the rest, without the parameters
+    :param parameters: the text of each ``:param ...:``
     """
 
     summary: str

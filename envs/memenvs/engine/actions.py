@@ -23,7 +23,7 @@ class Numbers:
         self.name = name
 
     def numbers(self, actions: ArrayLike, size: int) -> np.ndarray:
-        """The actions as contiguous int64 (B,), or a ``ValueError`` that says what they may be."""
+        """Return the actions as contiguous int64 (B,), or raise a ``ValueError`` that names the allowed ones."""
         array = np.asarray(actions)
         if array.shape != (size,) or array.dtype.kind not in "iu":
             raise ValueError(f"actions must be integers of shape ({size},), not {array.dtype} {array.shape}")
@@ -48,7 +48,7 @@ class Bits:
         self.name = name
 
     def numbers(self, actions: ArrayLike, size: int) -> np.ndarray:
-        """The actions (B, n) packed into int64 (B,), or a ``ValueError`` that says what they may be."""
+        """Return the actions (B, n) packed into int64 (B,), or raise a ``ValueError`` that names the allowed ones."""
         array = np.asarray(actions)
         if array.shape != (size, self.n) or array.dtype.kind not in "biu":
             raise ValueError(
@@ -87,7 +87,7 @@ class Digits:
         self.name = name
 
     def numbers(self, actions: ArrayLike, size: int) -> np.ndarray:
-        """The actions (B, n) as the integers (B,) they are, or a ``ValueError`` that says what they may be."""
+        """Return the actions (B, n) as integers (B,), or raise a ``ValueError`` that names the allowed ones."""
         array, digits = np.asarray(actions), self.sizes.size
         if array.shape != (size, digits) or array.dtype.kind not in "iu":
             raise ValueError(f"actions must be integers of shape ({size}, {digits}), not {array.dtype} {array.shape}")

@@ -26,7 +26,7 @@ class Batch:
     :param split: ``None``, ``"train"`` or ``"test"``
     :param limit: truncate episodes after so many steps; 0 for never
     :param autoreset: begin the next episode in the step that ends one
-    :param threads: how many threads share a step
+    :param threads: number of threads that share a step
     """
 
     def __init__(
@@ -77,7 +77,7 @@ class Batch:
         """Step every row.
 
         :param actions: integers (B,), or (B, n) where actions are n bits or numbers
-        :return: how many episodes ended
+        :return: the number of episodes that ended
         :raises ValueError: for actions of a wrong shape, type or range; nothing has been stepped then
         """
         return self._run(

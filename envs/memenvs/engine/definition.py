@@ -96,12 +96,12 @@ class Definition:
     :param metrics: names of the measures of an episode
     :param measure: ``(state, level, out)`` writes the metrics of an ended episode into the float64 array ``out``
     :param digest: ``level -> uint64``, a hash that is equal for equal levels, which decides on the split of a level
-    :param distinct_levels: how many levels with different digests there are; a split needs 100 at the least
+    :param distinct_levels: number of levels with different digests; a split needs at least 100
     :param sound: ``(params, state, level) -> bool``, whether records from a snapshot are such that the other functions
         neither leave their arrays nor run for ever; needed where records hold indices, since snapshots lie in files
     :param draw: ``(state, level) -> (H, W, 3) uint8``, a picture, in plain Python
     :param text: ``(state, level) -> str``, a picture for the terminal, in plain Python
-    :param frames_per_second: how fast the pictures should follow one another
+    :param frames_per_second: speed at which to show the pictures
     :param action_names: names of the actions of a ``Discrete`` space, one word or two each, for people
     :param goals: for navigation tasks, the goals that :class:`memenvs.goals.GoalView` shows
     """

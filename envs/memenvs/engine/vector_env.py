@@ -32,7 +32,7 @@ class BatchedEnv(gymnasium.vector.VectorEnv):
     :param num_envs: number of environments B
     :param split: ``"train"`` or ``"test"`` for levels that the other never has, ``None`` for all
     :param max_episode_steps: truncate episodes after so many steps; by default only as the environment itself does
-    :param threads: how many threads share a step; results do not depend on it
+    :param threads: number of threads that share a step; results do not depend on it
     :param copy: return fresh arrays. If false, the arrays that ``step`` returns are overwritten by the next one
     :param render_mode: ``"rgb_array"`` or ``"ansi"``: ``render`` gives a tuple of one picture an environment
     :param parameters: the parameters of ``define``

@@ -237,7 +237,7 @@ def define(kind: str = "uniform", arms: int = 2, trials: int = 100, *, volatilit
 
 
 def draw(state: np.void, level: np.void) -> np.ndarray:
-    """The arms, what they pay and how often they were pulled, (H, W, 3) uint8."""
+    """Draw the arms, their payouts and the numbers of their pulls, (H, W, 3) uint8."""
     from memenvs.fewshot.draw_bandit import draw_arms
 
     return draw_arms(*arms_of(state, level))
@@ -307,7 +307,7 @@ class Bandit(SingleEnv):
     ``informative`` have few levels, so there is no split for them.
 
     :param kind: of distribution that arms are drawn from
-    :param arms: how many, from 2 to 64; 2 where the table says so, at least 3 with ``"informative"``
+    :param arms: number of arms, from 2 to 64; 2 where the table says so, at least 3 with ``"informative"``
     :param trials: in an episode, from 1 to 100,000
     :param volatility: from 0 to 1; 0 with ``"informative"``
     :param split: ``"train"`` or ``"test"`` for levels that the other never has, ``None`` for all

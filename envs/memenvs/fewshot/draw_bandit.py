@@ -1,4 +1,4 @@
-"""The arms of a bandit: above a line what they pay, below it how often they were pulled."""
+"""Pictures of a bandit's arms: above a line their payouts, below it the numbers of their pulls."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def draw_last(axes: Axes, x: float, y: float, reward: float, width: int) -> None
 
 
 def ansi_arms(numbers: Mapping[str, NDArray[np.float64]], words: str, last: tuple[int, float] | None) -> str:
-    """The same as text: a bar of what each arm pays, ``*`` at the best one and ``<`` at the one pulled last."""
+    """Return the same as text: a bar for each arm's payout, ``*`` at the best one and ``<`` at the last one pulled."""
     low, high = limits(numbers)
     lines = [words]
     means = numbers["mean"]
@@ -113,7 +113,7 @@ def ansi_arms(numbers: Mapping[str, NDArray[np.float64]], words: str, last: tupl
 
 
 def limits(numbers: Mapping[str, NDArray[np.float64]]) -> tuple[float, float]:
-    """The least and the greatest number that bars show: 0 and 1, or what goes beyond."""
+    """Return the least and the greatest number that bars show: 0 and 1, or values beyond."""
     averages = numbers["earned"] / np.maximum(numbers["pulls"], 1)
     values = np.concatenate([numbers["mean"], averages])
     return min(float(values.min()), 0.0), max(float(values.max()), 1.0)

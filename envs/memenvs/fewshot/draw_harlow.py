@@ -35,7 +35,7 @@ def draw_trials(
     Of a trial that is over, the object that was chosen has a frame, green if it was the rewarded one, else red.
 
     :param objects: the rewarded one, the other one
-    :param sides: where the rewarded object is, 0 left and 1 right, in each trial that has begun
+    :param sides: the side of the rewarded object, 0 left and 1 right, in each trial that has begun
     :param choices: the sides chosen, in each trial that is over
     :param fixated: whether the objects are seen, or a cross
     :param words: written above

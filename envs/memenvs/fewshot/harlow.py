@@ -164,7 +164,7 @@ def measure(state, level, out):
 
 @njit
 def digest(level):
-    """The remainder by which the engine splits says which objects these are; all else, what the level is."""
+    """Return a hash of a level; its remainder, by which the engine splits, says whether the objects are for tests."""
     total = fold(fold(fold(np.uint64(0), level.rewarded), level.other), level.sides)
     return total - total % np.uint64(TEST_SHARE) + np.uint64(not for_tests(level.rewarded))
 

@@ -45,9 +45,9 @@ def draw_journey(
     :param edges: directed edges (u, v, label of the exit); one without its reverse gets an arrow head
     :param names: of the n stations
     :param edge_colours: for each edge the colours ("#RRGGBB") of the lines that run there, or None
-    :param start: where the journey began, or None
-    :param goal: where it should end, or None
-    :param position: where the agent is, or None
+    :param start: the first station of the journey, or None
+    :param goal: the station where it should end, or None
+    :param position: the station of the agent, or None
     :param route: stations visited so far, in order
     :param best: a shortest route, drawn as a glow
     :param size: width and height in pixels

@@ -212,7 +212,7 @@ def set_rules(params, key, level):
 
 @njit
 def generate_fixed(params, key, level):
-    """A graph that is always the same; what is asked of it is drawn, and the names if they are to be fresh."""
+    """Take the graph that is always the same; draw the query, and the names if they are to be fresh."""
     if level.map != params.map:  # else the record has held this graph before
         copy_graph(params.graph, level)
     if params.task == TRAVERSAL:

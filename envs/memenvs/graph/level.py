@@ -168,7 +168,7 @@ def digest_of_nodes(level):
 
 @njit
 def digest_of_query(level):
-    """A hash of what is asked, where the graph is always the same: start and goal, or the edges of a path."""
+    """Return a hash of the query, where the graph is always the same: start and goal, or the edges of a path."""
     total = fold(np.uint64(0), np.int64(level.start) * MOST_STATIONS + level.goal)
     if level.task == TRAVERSAL:
         for i in range(level.asked):

@@ -39,7 +39,7 @@ DEFAULTS: dict[str, dict[str, Any]] = {
 
 
 class Task(NamedTuple):
-    """A task with its graph: what :func:`memenvs.graph.underground.define` makes a definition of."""
+    """A task with its graph, from which :func:`memenvs.graph.underground.define` makes a definition."""
 
     params: np.ndarray  # (1,)
     level: np.dtype

@@ -67,7 +67,7 @@ def clear_reach(level):
 def extend_reach(level):
     """Go one travel step further: the stations first reached now, from each station, stand in ``fresh``.
 
-    :return: how many they are, over all stations
+    :return: their number, over all stations
     """
     words = level.fresh.shape[1]
     for u in range(level.stations):
@@ -128,7 +128,7 @@ def search(level, station, goal, entered, queue):
     :param goal: the station at which the search stops, or -1 to reach all that can be
     :param entered: written: of every station the edge by which it was first reached, or -1
     :param queue: written: the stations that were reached, in that order, the first being the station itself
-    :return: how many those are
+    :return: their number
     """
     for u in range(level.stations):
         entered[u] = -1

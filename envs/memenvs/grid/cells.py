@@ -26,13 +26,13 @@ COLOUR_AT, STATE_AT, CONTENT_AT = 4, 7, 9  # bits
 
 @njit
 def cell(kind, colour=0, state=0, content=0):
-    """The number of a cell; ``content`` is the number of what a box holds."""
+    """Return the number of a cell; ``content`` is the number of the object in a box."""
     return kind | colour << COLOUR_AT | state << STATE_AT | content << CONTENT_AT
 
 
 @njit
 def kind_of(cell):
-    """The type of what is there."""
+    """Return the type of a cell."""
     return cell & 15
 
 

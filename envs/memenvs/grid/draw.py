@@ -128,7 +128,7 @@ def ansi_grid(
 def seen_cells(image: NDArray[np.uint8], agent: tuple[int, int, int], height: int, width: int) -> NDArray[np.bool_]:
     """Return a mask of the cells that an agent sees, (height, width).
 
-    :param image: what it sees, as :func:`memenvs.grid.view.look` writes it
+    :param image: its view, as :func:`memenvs.grid.view.look` writes it
     :param agent: (x, y, direction)
     """
     n = image.shape[0]

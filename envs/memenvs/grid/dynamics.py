@@ -128,8 +128,8 @@ def toggled(there):
 def judge(state, level, action, before, carried, x, y):
     """Return whether a step ends an episode, and whether with success, by the rule of its level.
 
-    :param before: what was in the cell at (x, y), before the agent, before the step
-    :param carried: what was carried before the step
+    :param before: the contents of the cell at (x, y), in front of the agent, before the step
+    :param carried: the object carried before the step
     """
     rule, target, other = level.rule, level.target, level.other
     if rule == MEMORY_RULE:

@@ -85,7 +85,7 @@ def as_params(level: str, levels: int, max_steps: int) -> np.ndarray:
 
 
 def draw(n: int, state: np.void, level: np.void) -> np.ndarray:
-    """The grid with what the agent sees in a brighter light, and the mission, (H, W, 3) uint8.
+    """Draw the grid, brighter in the agent's view, and the mission, (H, W, 3) uint8.
 
     :param n: the side of the square that the agent sees
     """
@@ -153,7 +153,7 @@ class MiniGrid(SingleEnv):
     :param level: the name that MiniGrid gives the environment
     :param agent_view_size: the side n of the square that the agent sees, odd, from 3 to 15
     :param max_steps: after how many steps an episode is truncated; by default as many as MiniGrid allows
-    :param levels: how many levels there are, up to 65536. Drawing 4096 of them takes MiniGrid a few seconds, once
+    :param levels: number of levels, up to 65536. Drawing 4096 of them takes MiniGrid a few seconds, once
     :param split: ``"train"`` or ``"test"`` for levels that the other never has, ``None`` for all
     :param render_mode: ``"rgb_array"``, ``"human"`` or ``"ansi"``
     """

@@ -117,7 +117,7 @@ def cell_of(cells, chains, chain, place):
 
 @njit
 def trait(place, code):
-    """A random number that stands for what is in a cell; those of a grid, combined, stand for the grid (Zobrist)."""
+    """Return a random number for the contents of a cell; those of a grid, combined, stand for the grid (Zobrist)."""
     return np.int64(bits(np.uint64(place) << np.uint64(16) | np.uint64(code)))
 
 
@@ -125,7 +125,7 @@ def trait(place, code):
 def add(nodes, many, table, parent, action, place, direction, carried, chain, mark):
     """Write a node behind the others if it is new.
 
-    :return: how many there are now
+    :return: their number now
     """
     key = np.int64(bits(np.uint64(mark) ^ bits(np.uint64((carried << 16 | place) << 2 | direction))))
     at = slot(nodes, table, key)

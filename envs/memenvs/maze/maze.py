@@ -127,7 +127,7 @@ def goal_reward(achieved: np.ndarray, desired: np.ndarray) -> np.ndarray:
 
 
 def draw(n: int, state: np.void, level: np.void) -> np.ndarray:
-    """The maze with the agent, what it sees, where it has been in this trial, and a ring round the wanted goal."""
+    """Draw the maze with the agent, its view, its path in this trial, and a ring round the wanted goal."""
     from memenvs.grid.draw import draw_grid
 
     return draw_grid(**plan_of(n, state, level))
@@ -206,7 +206,8 @@ class Maze(SingleEnv):
     :param loops: the probability with which each wall that is left between two neighbouring cells is taken away, or
         between rooms becomes a door; with 0 there is one way between any two cells, or rooms
     :param goals: 1 hidden one, or 2 to 6 that are seen
-    :param trials: how often a goal can be reached; by default as often as there are steps for
+    :param trials: number of trials, in each of which the goal can be reached once; by default as many as the
+        steps allow
     :param max_steps: of an episode; by default twice the square of the side
     :param colours: lay coloured floors in some cells, one of eight or more, and paint doors in colours, so that places
         can be distinguished

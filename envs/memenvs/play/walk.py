@@ -1,4 +1,4 @@
-"""A person in the place of the agent: which key does what, and the screen after each."""
+"""A person in the place of the agent: the meanings of keys, and the screen after each."""
 
 from __future__ import annotations
 

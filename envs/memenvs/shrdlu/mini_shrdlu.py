@@ -365,9 +365,9 @@ class MiniShrdlu(SingleEnv):
     the other goals. Of few blocks there may be too few levels for it.
 
     :param lesson: 1 to 26, which gives the four ranges below where they are not given
-    :param goals: how many are described, (low, high) or one number, from 1 to 10
-    :param blocks: how many are on the board, (low, high) or one number, from 2 to 6
-    :param constraints: how many a goal has, (low, high) or one number, from 1 to 6
+    :param goals: number of goals described, (low, high) or one number, from 1 to 10
+    :param blocks: number of blocks on the board, (low, high) or one number, from 2 to 6
+    :param constraints: number of constraints of a goal, (low, high) or one number, from 1 to 6
     :param moves: the fewest that satisfy a goal, (low, high) or one number, from 1 to 10
     :param slack: moves beyond these before the episode ends, from 0 to 50
     :param invalid_penalty: the cost of an invalid move, from 0 to 1

@@ -216,7 +216,7 @@ class NthFarthest(SingleEnv):
 
     The split of a level follows from its vectors, labels and question.
 
-    :param vectors: how many, K in the paper, from 2 to 16
+    :param vectors: number of vectors, K in the paper, from 2 to 16
     :param width: components of a vector, from 1 to 32
     :param split: ``"train"`` or ``"test"`` for levels that the other never has, ``None`` for all
     :param render_mode: ``"rgb_array"``, ``"human"`` or ``"ansi"``

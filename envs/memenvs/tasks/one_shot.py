@@ -172,7 +172,7 @@ def measure(state, level, out):
 
 @njit
 def digest(level):
-    """The remainder by which the engine splits says which glyphs these are; all else, what the level is."""
+    """Return a hash of a level; its remainder, by which the engine splits, says whether the glyphs are for tests."""
     total = np.uint64(0)
     for i in range(level.classes):
         total = fold(fold(total, level.chosen[i]), level.labels[i])
@@ -252,7 +252,7 @@ def define(
 
 
 def draw(state: np.void, level: np.void) -> np.ndarray:
-    """The glyph and what is known of it, (H, W, 3) uint8."""
+    """Draw the glyph with its words, (H, W, 3) uint8."""
     from memenvs.tasks.draw_glyphs import draw_card
 
     return draw_card(presented(state, level), told(state, level))
@@ -312,7 +312,7 @@ class OneShot(SingleEnv):
 
     :param classes: different glyphs in an episode, from 2 to 20
     :param presentations: of each, from 1 to 20
-    :param glyphs: how many there are, from 8 · ``classes`` to 1,000,000; one eighth are for tests
+    :param glyphs: number of glyphs, from 8 · ``classes`` to 1,000,000; one eighth are for tests
     :param size: pixels of a side of the image, from 8 to 20
     :param shift: a glyph is moved by up to so many whole pixels, uniform in both directions, 0 to size / 2. Alike
         glyphs then no longer have alike pixels, which asks for much more learning

@@ -103,7 +103,7 @@ class RepeatCopy(SingleEnv):
     of repeats.
 
     :param width: bits of a vector, from 1 to 16
-    :param length: how many vectors, as (low, high) or one number, from 1 to 256
+    :param length: number of vectors, as (low, high) or one number, from 1 to 256
     :param repeats: how often they are asked for, likewise; length times repeats is at most 511
     :param training_repeats: the range whose mean and standard deviation are meant; evaluating on other repeats than
         those of training leaves it as it was

@@ -176,12 +176,12 @@ def scripted(
 ) -> Definition:
     """The definition of a task that writes scripts.
 
-    :param name: what it is called in messages
+    :param name: its name in messages
     :param params: of ``generate``, an array of one record
     :param generate: writes a script
     :param channels: bits of a frame
     :param width: bits of an answer
-    :param distinct_levels: how many scripts with different digests there are
+    :param distinct_levels: number of scripts with different digests
     :param scalars: the least and the greatest number that stands beside a frame: then observations have it as a last
         channel and are floats; otherwise they are bits
     """

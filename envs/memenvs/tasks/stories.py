@@ -310,7 +310,7 @@ def ask_for_gift(params, key, level, world):
 
 @njit
 def last_gift(world, giver, thing, receiver):
-    """The last gift that fits what a question says of it; there is one."""
+    """Return the last gift that fits a question; there is one."""
     last = world.given - 1
     while not (
         (giver < 0 or world.gifts[last, 0] == giver)

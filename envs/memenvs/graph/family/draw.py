@@ -88,7 +88,7 @@ def arrange_family(level: np.void, size: tuple[int, int]) -> Layout:
 def place_branch(level: np.void, person: int, left: float, columns: Floats) -> float:
     """Place a descendant of the first couple with all that follow, from a column on.
 
-    :return: how many columns they take
+    :return: the number of columns they take
     """
     partner, own = int(level["partner"][person]), 1.0 if level["partner"][person] < 0 else 2.0
     children = sorted(int(child) for child in level["after"][person, SONS:BROTHERS] if child >= 0)

@@ -259,14 +259,14 @@ class FamilyTree(SingleEnv):
     The split of a level follows from the triples of its description, with their codes, and its queries.
 
     :param graph: ``"random"`` or ``"family"``
-    :param nodes: how many, as (low, high) or one number, up to 64; by default 4 to 6, in a family 15 to 25. A random
-        graph has at least 2, a family 5
-    :param degree: how many edges leave a node of a random graph, (low, high), up to 10; at most to all others. By
+    :param nodes: number of nodes, as (low, high) or one number, up to 64; by default 4 to 6, in a family 15 to 25. A
+        random graph has at least 2, a family 5
+    :param degree: number of edges from a node of a random graph, (low, high), up to 10; at most to all others. By
         default 2 to 4
     :param length: edges to follow for a relation, (low, high), from 2 to 5; by default 2, in a family 2 to 4
     :param lesson: from 1 to 17, the paper's curriculum for random graphs: values of ``nodes``, ``degree`` and
         ``length``; those that are given themselves take precedence
-    :param queries: how many follow a description, from 1 to 16
+    :param queries: number of queries after a description, from 1 to 16
     :param planning: blank steps between a query and its answer, up to 1,000
     :param split: ``"train"`` or ``"test"`` for levels that the other never has, ``None`` for all
     :param render_mode: ``"rgb_array"``, ``"human"`` or ``"ansi"``

@@ -266,7 +266,7 @@ def finish(params, key, level, work):
 def count_relations(params, level, work):
     """Count the relations that exist, by their length.
 
-    :return: how many lengths occur
+    :return: the number of lengths that occur
     """
     n = np.int64(level.nodes)
     work.tally[:] = 0

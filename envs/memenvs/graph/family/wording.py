@@ -24,7 +24,7 @@ RIGHT, WRONG = "✓", "✗"
 
 
 class Question(NamedTuple):
-    """A query, and what was answered to it."""
+    """A query and its answer."""
 
     relation: str  # that it asks for, in words
     labels: tuple[int, ...]  # the edges to follow
