@@ -45,7 +45,7 @@ EPISODES = 8  # the longest of so many is drawn
 
 @dataclass
 class Settings:
-    """What to make.
+    """Settings of a run.
 
     :param anew: make all pictures and find out all facts anew; otherwise only those that are missing
     """
@@ -55,7 +55,7 @@ class Settings:
 
 @dataclass(frozen=True)
 class Facts:
-    """What a definition says, with the parameters that an id is registered with."""
+    """The facts of a definition, with the parameters that an id is registered with."""
 
     observations: str
     actions: str
@@ -175,14 +175,14 @@ def facts_table(facts: Facts, whose: str) -> Iterator[str]:
     yield f"| oracle, split | {yes(facts.oracle)}, {yes(facts.split)} |"
 
 
-def parameter_table(specs: list[EnvSpec], told: dict[str, str]) -> str:
+def parameter_table(specs: list[EnvSpec], meanings: dict[str, str]) -> str:
     """Parameters, their defaults (where they are the same for all ids) and their meanings."""
     lines = ["| parameter | default | |", "|---|---|---|"]
     for name, parameter in parameters(specs[0]).items():
         defaults = {repr(parameters(spec)[name].default) for spec in specs}
         shown = f"`{parameter.default!r}`" if parameter.default is not inspect.Parameter.empty else ""
         shown = "as the id says" if len(defaults) > 1 else shown
-        lines.append(f"| `{name}` | {cell(shown)} | {cell(markdown(told.get(name, '')))} |")
+        lines.append(f"| `{name}` | {cell(shown)} | {cell(markdown(meanings.get(name, '')))} |")
     return "\n".join(lines) if len(lines) > 2 else ""
 
 
@@ -198,7 +198,7 @@ def id_table(specs: list[EnvSpec], facts: list[Facts]) -> str:
 
 
 def among(having: list[bool]) -> str:
-    """Whether all have something, or how many."""
+    """Return whether all have something, or the number that have it."""
     return yes(having[0]) if len(set(having)) == 1 else f"{sum(having)} of {len(having)}"
 
 
@@ -207,7 +207,7 @@ def yes(fact: bool) -> str:
 
 
 def cell(text: str) -> str:
-    """What may stand in a table."""
+    """Return a text that may stand in a table."""
     return text.replace("|", "\\|")
 
 
@@ -237,7 +237,7 @@ def paragraphs(body: str) -> str:
 
 
 def picture_path(spec: EnvSpec) -> Path:
-    """Where the picture of an environment is."""
+    """Return the path of an environment's picture."""
     return PICTURES / f"{spec.name}.png"
 
 

@@ -17,7 +17,7 @@ def pytest_collection_modifyitems(items):
         name, kernel = parameters.get("name", ""), KERNEL.search(item.nodeid)
         if item.path.name == "test_engine.py" and isinstance(name, str) and "/" in name:
             item.add_marker(pytest.mark.xdist_group(name))
-        elif item.path.parent == WORLDS:
-            item.add_marker(pytest.mark.xdist_group(item.path.stem))
+        elif WORLDS in item.path.parents:
+            item.add_marker(pytest.mark.xdist_group(str(item.path.relative_to(WORLDS))))
         elif kernel:
             item.add_marker(pytest.mark.xdist_group(kernel[1]))

@@ -2,14 +2,14 @@
 
 from gymnasium.envs.registration import register
 
-from memenvs.grid.names import NAMES
+from memenvs.grid.ids import NAMES
 
 # Each is a class, and beside it its batched one.
 ENVIRONMENTS = {
     "TMaze-v0": "memenvs.maze.tmaze:TMaze",
     "Maze-v0": "memenvs.maze.maze:Maze",
     "Underground-v0": "memenvs.graph.underground:Underground",
-    "FamilyTree-v0": "memenvs.graph.family:FamilyTree",
+    "FamilyTree-v0": "memenvs.graph.family.family_tree:FamilyTree",
     "Copy-v0": "memenvs.tasks.copying:Copy",
     "RepeatCopy-v0": "memenvs.tasks.repeat_copy:RepeatCopy",
     "AssociativeRecall-v0": "memenvs.tasks.associative_recall:AssociativeRecall",

@@ -17,12 +17,12 @@ from typing import Any, get_type_hints
 import tyro
 from gymnasium.envs.registration import EnvSpec
 
-from memenvs.catalogue import describe, environment_class, environments, find, parameters
-from memenvs.keyboard import terminal_keys, window_key
-from memenvs.play import Walk
+from memenvs.catalogue import describe, environment_class, environments, find, parameters, summary
+from memenvs.play.keyboard import terminal_keys, window_key
+from memenvs.play.walk import Walk
 
 CLEAR = "\x1b[H\x1b[2J\x1b[3J"
-# What every walk can be told, with its default and what it means.
+# Settings of every walk: type, default, meaning.
 COMMON: dict[str, tuple[Any, Any, str]] = {
     "split": (str | None, None, "train or test, for levels that the other never has"),
     "seed": (int | None, None, "of the first episode; by default another one each time"),
@@ -47,8 +47,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         if str(Path.cwd()) not in sys.path:  # a program that is installed has not the current folder there
             sys.path.append(str(Path.cwd()))
         spec = find(argv[0])
-        told: Any = tyro.cli(settings_class(spec), prog=f"python -m memenvs {argv[0]}", args=argv[1:])
-        walk(spec, dataclasses.asdict(told))
+        settings: Any = tyro.cli(settings_class(spec), prog=f"python -m memenvs {argv[0]}", args=argv[1:])
+        walk(spec, dataclasses.asdict(settings))
     except (ValueError, RuntimeError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -58,25 +58,22 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def list_environments() -> None:
-    """All ids, with what each is; what those of one class are is said once."""
+    """Print all ids with their descriptions."""
     from rich.console import Console
-    from rich.table import Table
+    from rich.table import Column, Table
 
-    table = Table("id", "what it is", box=None, header_style="bold")
-    before: Any = None
+    table = Table(Column("id", no_wrap=True), Column("description", ratio=1), box=None, header_style="bold")
     for name, spec in environments().items():
-        cls = environment_class(spec)
-        table.add_row(name, "" if cls is before else describe(cls).summary.replace("``", ""))
-        before = cls
+        table.add_row(name, summary(spec).replace("``", ""))
     Console().print(table)
 
 
 def settings_class(spec: EnvSpec) -> type:
-    """What can be told of a walk: the parameters of the environment and those in ``COMMON``, as a dataclass."""
+    """Return the settings of a walk as a dataclass: the parameters of the environment and those in ``COMMON``."""
     cls = environment_class(spec)
     described, hints = describe(cls), get_type_hints(cls.define)
     fields: list[Any] = []
-    lines = [described.summary.replace("``", ""), ""]
+    lines = [summary(spec).replace("``", ""), ""]
     for name, parameter in parameters(spec).items():
         kind = hints.get(name, str if parameter.default is parameter.empty else type(parameter.default))
         needed = parameter.default is parameter.empty
@@ -88,10 +85,10 @@ def settings_class(spec: EnvSpec) -> type:
     return dataclasses.make_dataclass(cls.__name__, fields, kw_only=True, namespace={"__doc__": "\n".join(lines)})
 
 
-def walk(spec: EnvSpec, told: dict[str, Any]) -> None:
+def walk(spec: EnvSpec, settings: dict[str, Any]) -> None:
     """Let a person walk in an environment."""
-    seed, window = told.pop("seed"), told.pop("window")
-    env = environment_class(spec)(render_mode="human" if window else "ansi", **told)
+    seed, window = settings.pop("seed"), settings.pop("window")
+    env = environment_class(spec)(render_mode="human" if window else "ansi", **settings)
     try:
         if window:
             Walk(env, window_key, _write, seed).run()
@@ -103,7 +100,7 @@ def walk(spec: EnvSpec, told: dict[str, Any]) -> None:
 
 
 def _write(text: str) -> None:
-    """A text in place of all that stands in the terminal."""
+    """Show a text in place of everything in the terminal."""
     sys.stdout.write(f"{CLEAR}{text}\n")
     sys.stdout.flush()
 

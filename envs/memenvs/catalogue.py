@@ -1,4 +1,4 @@
-"""Which environments there are, and what their docstrings say of them: for people and for the documentation."""
+"""A catalogue of the environments with the descriptions in their docstrings, for people and for the documentation."""
 
 from __future__ import annotations
 
@@ -15,17 +15,18 @@ from gymnasium.envs.registration import EnvSpec, load_env_creator
 from memenvs.batched import Definition, SingleEnv
 from memenvs.engine.batch import check_split
 from memenvs.engine.definition import no_oracle
+from memenvs.grid.ids import SUMMARIES
 
 NAMESPACE = "memenvs"
 
 
 def environments() -> dict[str, EnvSpec]:
-    """What memenvs has registered, by id, in the order of registration."""
+    """Return the environments registered by memenvs, by id, in the order of registration."""
     return {name: spec for name, spec in gymnasium.registry.items() if spec.namespace == NAMESPACE}
 
 
 def find(env_id: str) -> EnvSpec:
-    """What is registered as an id.
+    """Return the registered environment of an id.
 
     :param env_id: an id, for which ``memenvs/`` may be left out; or ``"package:Id"``, to import first the package that
         registers it
@@ -41,9 +42,9 @@ def find(env_id: str) -> EnvSpec:
 
 
 def registered_name(env_id: str) -> str:
-    """The id in ``env_id``, after an import of the package that may stand before it: ``"package:Id"``.
+    """Return the id in ``env_id``, after importing the package that may stand before it: ``"package:Id"``.
 
-    :raises ValueError: if that is no text, or there is no such package
+    :raises ValueError: if ``env_id`` is no string, or there is no such package
     """
     if not isinstance(env_id, str):
         raise ValueError(f"env must be the id of an environment, not {env_id!r}")
@@ -62,9 +63,9 @@ def registered_name(env_id: str) -> str:
 
 
 def unknown(env_id: str, name: str) -> str:
-    """What to say of an id that is not registered: what memenvs has, and what is spelled alike.
+    """Return the message for an id that is not registered: the ids of memenvs, and those spelled alike.
 
-    :param name: what :func:`registered_name` gives for the id
+    :param name: the id without its package, from :func:`registered_name`
     """
     ours = sorted(environments())
     grids = [known for known in ours if known.startswith(f"{NAMESPACE}/MiniGrid-")]
@@ -84,24 +85,24 @@ def unknown(env_id: str, name: str) -> str:
 
 
 def environment_class(spec: EnvSpec) -> type[SingleEnv]:
-    """The class of an environment.
+    """Return the class of an environment.
 
-    :raises ValueError: for one that does not stand on :mod:`memenvs.batched`
+    :raises ValueError: for one that is not built on :mod:`memenvs.batched`
     """
     creator: Any = spec.entry_point
     creator = load_env_creator(creator) if isinstance(creator, str) else creator
     if not (isinstance(creator, type) and issubclass(creator, SingleEnv)):
-        raise ValueError(f"{spec.id} does not stand on memenvs.batched, so there is nothing to be told of it here")
+        raise ValueError(f"{spec.id} is not built on memenvs.batched, so it has no description here")
     return creator
 
 
 def definition_of(spec: EnvSpec) -> Definition:
-    """What an environment is with the parameters it is registered with, and otherwise the default ones."""
+    """Return the definition of an environment with its registered parameters, and defaults for the others."""
     return environment_class(spec).define(**spec.kwargs)
 
 
 def parameters(spec: EnvSpec) -> dict[str, inspect.Parameter]:
-    """The parameters of ``define`` by name, with the defaults that hold for this id."""
+    """Return the parameters of ``define`` by name, with the defaults that hold for this id."""
     own = inspect.signature(environment_class(spec).define).parameters
     return {
         name: parameter.replace(default=spec.kwargs.get(name, parameter.default)) for name, parameter in own.items()
@@ -109,12 +110,12 @@ def parameters(spec: EnvSpec) -> dict[str, inspect.Parameter]:
 
 
 def has_oracle(definition: Definition) -> bool:
-    """Whether the best action is known."""
+    """Return whether the best action is known."""
     return definition.oracle is not no_oracle
 
 
 def has_split(definition: Definition) -> bool:
-    """Whether its levels are divided into ``train`` and ``test``."""
+    """Return whether its levels are divided into ``train`` and ``test``."""
     try:
         check_split(definition, "test")
     except ValueError:
@@ -124,11 +125,11 @@ def has_split(definition: Definition) -> bool:
 
 @dataclass(frozen=True)
 class Description:
-    """What the docstring of an environment says.
+    """The contents of an environment's docstring.
 
     :param summary: its first sentence, without the id
-    :param body: what follows, without the parameters
-    :param parameters: what each ``:param ...:`` says
+    :param body: the rest, without the parameters
+    :param parameters: the text of each ``:param ...:``
     """
 
     summary: str
@@ -136,12 +137,17 @@ class Description:
     parameters: dict[str, str]
 
 
+def summary(spec: EnvSpec) -> str:
+    """Return a one-line description of an id: of its level where that is one of MiniGrid's, else of its class."""
+    return SUMMARIES.get(spec.kwargs.get("level", ""), "") or describe(environment_class(spec)).summary
+
+
 def describe(cls: type) -> Description:
-    """Take a docstring apart."""
+    """Split a docstring into its parts."""
     text = inspect.cleandoc(cls.__doc__ or "")
     text, *fields = re.split(r"^:param (\w+): ", text, flags=re.MULTILINE)
     first, _, body = text.partition("\n\n")
     summary = re.sub(r"^``[\w/.-]+-v\d+``[^:]*: ", "", " ".join(first.split()))
     names, meanings = fields[::2], fields[1::2]
-    told = {name: " ".join(meaning.split()) for name, meaning in zip(names, meanings, strict=True)}
-    return Description(summary[:1].upper() + summary[1:], body.strip(), told)
+    meaning_of = {name: " ".join(meaning.split()) for name, meaning in zip(names, meanings, strict=True)}
+    return Description(summary[:1].upper() + summary[1:], body.strip(), meaning_of)

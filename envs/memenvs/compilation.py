@@ -40,7 +40,7 @@ def njit(function: Callable, inline: bool = False) -> Any:
 
 
 def cache_directory() -> Path:
-    """Where machine code lies: below ``NUMBA_CACHE_DIR`` if that is set, else below the user's cache directory."""
+    """Return the cache directory: below ``NUMBA_CACHE_DIR`` if that is set, else below the user's cache directory."""
     if os.environ.get("NUMBA_CACHE_DIR"):
         return Path(os.environ["NUMBA_CACHE_DIR"]) / "memenvs"
     if sys.platform == "win32":
@@ -66,7 +66,7 @@ def source_hash(folder: Path | None) -> str:
 
 
 def sources_of(function: Callable) -> Path | None:
-    """What to hash beside memenvs for a function from elsewhere: its top-level package, or the file it stands in."""
+    """Return the sources to hash beside memenvs for a function from elsewhere: its top-level package or its file."""
     file = Path(function.__code__.co_filename)
     if file.is_relative_to(PACKAGE) or not file.exists():
         return None
@@ -78,7 +78,7 @@ def sources_of(function: Callable) -> Path | None:
 
 
 class _Locator(_CacheLocator):
-    """Tells Numba where the code of one function lies. Nothing else can make it stale: the directory is the stamp."""
+    """The place of a function's machine code, for Numba. Nothing else can make it stale: the folder is the stamp."""
 
     def __init__(self, function: Callable, file: str):
         self._py_file = file
@@ -121,7 +121,7 @@ class _Cache(FunctionCache):
 
 
 def _name(content: Any) -> str:
-    """What stands for a closed-over value in the cache's key."""
+    """Return the text that stands for a closed-over value in the cache's key."""
     if isinstance(content, Dispatcher):
         function = content.py_func
         inner = "".join(_name(cell.cell_contents) for cell in function.__closure__ or ())

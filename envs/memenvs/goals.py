@@ -1,8 +1,6 @@
-"""Navigation as goal-conditioned learning sees it: with what is wanted and what was achieved in the observation."""
+"""Navigation for goal-conditioned learning: the desired and the achieved goal are part of the observation."""
 
 from __future__ import annotations
-
-from typing import Any
 
 import gymnasium
 import numpy as np
@@ -10,16 +8,19 @@ from gymnasium.spaces import Dict
 from gymnasium.spaces.utils import flatten, flatten_space
 from gymnasium.utils import RecordConstructorArgs
 
+from memenvs.engine.definition import Definition, Goals
+from memenvs.engine.types import Observation
+
 __all__ = ["GoalView"]
 
 
 class GoalView(gymnasium.ObservationWrapper, RecordConstructorArgs):
     """A navigation task with ``Dict`` observations, as Hindsight Experience Replay needs them.
 
-    The entries are ``observation``, which no longer tells the goal (and is one array: what was a ``Dict`` is
-    flattened); ``achieved_goal``, where the last step led; and ``desired_goal``. Actions, rewards and ends stay as they
-    are, and :meth:`compute_reward` gives the reward that a step would have brought if another goal had been desired
-    (Andrychowicz et al. 2017, arXiv:1707.01495)::
+    The entries are ``observation``, which no longer shows the goal (and is one array: a ``Dict`` is flattened);
+    ``achieved_goal``, the place to which the last step led; and ``desired_goal``. Actions, rewards and ends stay as
+    they are, and :meth:`compute_reward` gives the reward that a step would have brought if another goal had been
+    desired (Andrychowicz et al. 2017, arXiv:1707.01495)::
 
         env = GoalView(gymnasium.make("memenvs/Underground-v0"))
         DQN("MultiInputPolicy", env, replay_buffer_class=HerReplayBuffer)
@@ -35,18 +36,19 @@ class GoalView(gymnasium.ObservationWrapper, RecordConstructorArgs):
     def __init__(self, env: gymnasium.Env):
         RecordConstructorArgs.__init__(self)
         gymnasium.ObservationWrapper.__init__(self, env)
-        definition: Any = getattr(env.unwrapped, "definition", None)
-        self._goals: Any = getattr(definition, "goals", None)
-        if self._goals is None:
-            name = getattr(definition, "name", None) or env
-            raise ValueError(f"env must be a task of getting somewhere, whose definition has goals; {name} has none")
+        definition: Definition | None = getattr(env.unwrapped, "definition", None)
+        goals = definition.goals if definition else None
+        if goals is None:
+            name = getattr(definition, "name", env)
+            raise ValueError(f"env must be a navigation task, whose definition has goals; {name} has none")
+        self._goals: Goals = goals
         own, space = env.observation_space, self._goals.space
         self._flat = isinstance(own, Dict)
         own = flatten_space(own) if self._flat else own
         self.observation_space = Dict({"observation": own, "achieved_goal": space, "desired_goal": space})
 
-    def observation(self, observation: Any) -> dict[str, np.ndarray]:
-        """The observation with its goals."""
+    def observation(self, observation: Observation) -> dict[str, np.ndarray]:
+        """Return the observation with its goals."""
         rows = self.unwrapped.batch.rows  # type: ignore[attr-defined]
         achieved, desired = self._goals.read(rows["state"][0], rows["level"][0])
         hidden = self._goals.hide(observation)
@@ -54,8 +56,8 @@ class GoalView(gymnasium.ObservationWrapper, RecordConstructorArgs):
             hidden = flatten(self.env.observation_space, hidden)
         return {"observation": hidden, "achieved_goal": achieved, "desired_goal": desired}
 
-    def compute_reward(self, achieved_goal: np.ndarray, desired_goal: np.ndarray, info: Any) -> Any:
-        """The reward of a step.
+    def compute_reward(self, achieved_goal: np.ndarray, desired_goal: np.ndarray, info: object) -> float | np.ndarray:
+        """Return the reward of a step.
 
         :param achieved_goal: after the step, (n,), or (B, n) for B steps
         :param desired_goal: likewise

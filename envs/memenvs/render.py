@@ -1,9 +1,10 @@
-"""What every picture needs: a canvas measured in pixels, a few shapes, the picture as an array, a window to show it."""
+"""Tools for pictures: a canvas measured in pixels, a few shapes, the picture as an array, a window to show it."""
 
 from __future__ import annotations
 
 import os
 from functools import lru_cache
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,7 @@ INK = "#1B2130"
 
 
 def blank_canvas(size: tuple[int, int]) -> tuple[FigureCanvasAgg, Axes]:
-    """An empty canvas whose axes count pixels from the lower left corner; pyplot is not touched.
+    """Return an empty canvas whose axes count pixels from the lower left corner; pyplot is not touched.
 
     :param size: width and height in pixels
     :return: the canvas, for :func:`to_array`, and the axes to draw on
@@ -43,14 +44,14 @@ def blank_canvas(size: tuple[int, int]) -> tuple[FigureCanvasAgg, Axes]:
 
 
 def to_array(canvas: FigureCanvasAgg) -> NDArray[np.uint8]:
-    """The picture on a canvas, (height, width, 3)."""
+    """Return the picture on a canvas, (height, width, 3)."""
     canvas.draw()
     return np.asarray(canvas.buffer_rgba())[..., :3].copy()
 
 
 @lru_cache(maxsize=4096)
 def text_size(text: str, font_size: float, bold: bool = False) -> tuple[float, float]:
-    """Width and height in pixels of lines of text, as :func:`blank_canvas` shows them."""
+    """Return width and height in pixels of lines of text, as :func:`blank_canvas` shows them."""
     font = FontProperties(size=font_size, weight="bold" if bold else "normal")
     lines = text.split("\n")
     width = max(TextToPath().get_text_width_height_descent(line, font, ismath=False)[0] for line in lines)
@@ -89,7 +90,7 @@ def draw_box(
 def draw_text(
     axes: Axes, x: float, y: float, text: str, font_size: float, colour: str, order: float, **style: Any
 ) -> None:
-    """Lines of text, centred at y by the height of their capitals, so that a descender moves nothing."""
+    """Draw lines of text, centred at y by the height of their capitals, so that a descender moves nothing."""
     lines = text.split("\n")
     style = {"ha": "center", "va": "baseline", "fontsize": font_size, "color": colour, "zorder": order, **style}
     for i, line in enumerate(lines):
@@ -129,8 +130,8 @@ def close() -> None:
     _pygame().display.quit()
 
 
-def _pygame():
-    """pygame, imported only when a window is wanted: it costs half a second and greets on standard output."""
+def _pygame() -> ModuleType:
+    """Import pygame, only when a window is wanted: it takes half a second and greets on standard output."""
     os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
     try:
         import pygame

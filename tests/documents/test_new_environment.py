@@ -1,5 +1,6 @@
 """docs/new_environment.md: its package does what the page says, by hand and through the scripts."""
 
+import ast
 import contextlib
 import json
 import os
@@ -77,10 +78,13 @@ class Game:
 
 
 def test_what_the_page_shows_runs(package, blocks, capsys):
-    (usage,) = [block for block in blocks if not block.startswith("# pairs_game/")]
+    usage, check = [block for block in blocks if not block.startswith("# pairs_game/")]
     exec(compile(usage, "docs/new_environment.md", "exec"), {})
-    told = capsys.readouterr().out
-    assert re.search(r"^\(180, 240, 3\)\n1\.0 of [1-9]\d{3} episodes$", told, re.MULTILINE)
+    printed = capsys.readouterr().out
+    assert re.search(r"^\(180, 240, 3\)\n1\.0 of [1-9]\d{3} episodes$", printed, re.MULTILINE)
+    exec(compile(check, "docs/new_environment.md", "exec"), {})
+    results = ast.literal_eval(capsys.readouterr().out)
+    assert len(results) == 11 and set(results.values()) == {"passed"}
 
 
 def test_it_keeps_the_rules(package):

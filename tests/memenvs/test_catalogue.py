@@ -1,5 +1,6 @@
 """Environments found by their ids, and what is said where there is none."""
 
+import importlib
 import sys
 
 import gymnasium as gym
@@ -58,7 +59,7 @@ def test_what_a_package_itself_does_not_find_is_its_own_error(tmp_path, monkeypa
 
 
 def test_others_environments_have_no_description_here():
-    with pytest.raises(ValueError, match=r"CartPole-v1 does not stand on memenvs\.batched"):
+    with pytest.raises(ValueError, match=r"CartPole-v1 is not built on memenvs\.batched"):
         environment_class(find("CartPole-v1"))
 
 
@@ -72,3 +73,22 @@ def test_an_id_for_batches_only_is_no_single_environment():
             make_single_env("tests/Batches-v0")
     finally:
         gym.registry.pop("tests/Batches-v0")
+
+
+@pytest.mark.parametrize(
+    ("module", "names"),
+    [
+        ("memenvs.batched", ("BatchedEnv", "Definition", "SingleEnv")),
+        ("memenvs.catalogue", ("describe", "environments", "find", "registered_name", "unknown")),
+        ("memenvs.checks", ("bounds", "flag", "positive", "within")),
+        ("memenvs.compilation", ("njit",)),
+        ("memenvs.engine.definition", ("Definition", "Goals")),
+        ("memenvs.goals", ("GoalView",)),
+        ("memenvs.graph.family", ("BatchedFamilyTree", "FamilyTree")),
+        ("memenvs.grid.missions", ("MissionWords",)),
+        ("memenvs.random", ("advance", "fold", "integer", "permute", "uniform")),
+        ("memenvs.render", ("blank_canvas", "draw_box", "draw_text", "to_array")),
+    ],
+)
+def test_public_names_stay_where_users_import_them_from(module, names):
+    assert all(hasattr(importlib.import_module(module), name) for name in names)

@@ -1,11 +1,14 @@
 """The cache of compiled code: found again by the next process, and never stale."""
 
+import ast
 import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from memenvs import compilation
 
 ENVS = Path(__file__).parents[2] / "envs"
 
@@ -57,6 +60,19 @@ def test_code_is_found_again_and_an_edited_helper_noticed(tmp_path):
     assert run(tmp_path, SCRIPT, cache) == "18 6 0 0"
 
 
+def test_an_edit_in_any_sub_folder_of_memenvs_gives_another_cache(tmp_path, monkeypatch):
+    helper = tmp_path / "graph" / "family" / "helper.py"
+    helper.parent.mkdir(parents=True)
+    helper.write_text(HELPER.format(1))
+    monkeypatch.setattr(compilation, "PACKAGE", tmp_path)
+    hashes = [compilation.source_hash.__wrapped__(None)]
+    helper.write_text(HELPER.format(2))
+    hashes.append(compilation.source_hash.__wrapped__(None))
+    helper.rename(helper.with_name("renamed.py"))
+    hashes.append(compilation.source_hash.__wrapped__(None))
+    assert len(set(hashes)) == 3
+
+
 @pytest.mark.skipif(os.name == "nt", reason="no such file there")
 def test_without_a_place_to_write_it_still_runs(tmp_path):
     code = "from memenvs.compilation import njit; from memenvs.random import bits; print(bits(1) > 0)"
@@ -65,10 +81,21 @@ def test_without_a_place_to_write_it_still_runs(tmp_path):
 
 def test_memenvs_needs_neither_torch_nor_memagents(tmp_path):
     code = (
-        "import sys, gymnasium, memenvs\n"
+        "import sys, gymnasium, memenvs, memenvs.catalogue, memenvs.testing\n"
         "for name in ('TMaze', 'Underground'): gymnasium.make(f'memenvs/{name}-v0')\n"
         "print({'torch', 'memagents', 'matplotlib', 'pygame'} & set(sys.modules))"
     )
     environment = os.environ | {"PYTHONPATH": str(ENVS)}
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+def test_no_module_of_memenvs_imports_torch_or_what_stands_on_it():
+    imported = set()
+    for path in (ENVS / "memenvs").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            names += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            imported |= {name.partition(".")[0] for name in names}
+    assert {"numpy", "numba", "gymnasium", "memenvs"} <= imported
+    assert not {"torch", "memagents", "stable_baselines3", "train", "tests"} & imported

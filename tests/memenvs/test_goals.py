@@ -13,7 +13,7 @@ from stable_baselines3.common.env_util import make_vec_env
 
 from memenvs.engine.definition import Goals
 from memenvs.goals import GoalView
-from tests.memenvs.drifting import Drifting
+from tests.memenvs.support.drifting import Drifting
 
 QUERY, PLANNING, TRAVEL = 1, 2, 3
 TASKS = [
@@ -115,7 +115,7 @@ def test_observations_of_several_entries_are_flattened():
 
 def test_no_other_environment_has_goals():
     for name in ("memenvs/Copy-v0", "CartPole-v1"):
-        with pytest.raises(ValueError, match="env must be a task of getting somewhere, whose definition has goals; "):
+        with pytest.raises(ValueError, match="env must be a navigation task, whose definition has goals; "):
             GoalView(gym.make(name))
 
 

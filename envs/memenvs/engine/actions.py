@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import gymnasium
 import numpy as np
 from gymnasium.spaces import Discrete, MultiBinary, MultiDiscrete
+from numpy.typing import ArrayLike
 
 from memenvs.compilation import njit
 
@@ -22,8 +22,8 @@ class Numbers:
         self.n = int(space.n)
         self.name = name
 
-    def numbers(self, actions: Any, size: int) -> np.ndarray:
-        """The actions as contiguous int64 (B,), or a ``ValueError`` that says what they may be."""
+    def numbers(self, actions: ArrayLike, size: int) -> np.ndarray:
+        """Return the actions as contiguous int64 (B,), or raise a ``ValueError`` that names the allowed ones."""
         array = np.asarray(actions)
         if array.shape != (size,) or array.dtype.kind not in "iu":
             raise ValueError(f"actions must be integers of shape ({size},), not {array.dtype} {array.shape}")
@@ -47,8 +47,8 @@ class Bits:
         self.n = int(space.shape[0])
         self.name = name
 
-    def numbers(self, actions: Any, size: int) -> np.ndarray:
-        """The actions (B, n) packed into int64 (B,), or a ``ValueError`` that says what they may be."""
+    def numbers(self, actions: ArrayLike, size: int) -> np.ndarray:
+        """Return the actions (B, n) packed into int64 (B,), or raise a ``ValueError`` that names the allowed ones."""
         array = np.asarray(actions)
         if array.shape != (size, self.n) or array.dtype.kind not in "biu":
             raise ValueError(
@@ -86,8 +86,8 @@ class Digits:
         self.n = math.prod(sizes)
         self.name = name
 
-    def numbers(self, actions: Any, size: int) -> np.ndarray:
-        """The actions (B, n) as the integers (B,) they are, or a ``ValueError`` that says what they may be."""
+    def numbers(self, actions: ArrayLike, size: int) -> np.ndarray:
+        """Return the actions (B, n) as integers (B,), or raise a ``ValueError`` that names the allowed ones."""
         array, digits = np.asarray(actions), self.sizes.size
         if array.shape != (size, digits) or array.dtype.kind not in "iu":
             raise ValueError(f"actions must be integers of shape ({size}, {digits}), not {array.dtype} {array.shape}")
@@ -108,7 +108,7 @@ class Digits:
 
 
 def coding(space: gymnasium.Space, name: str) -> Numbers | Bits | Digits:
-    """How the actions of a space become integers.
+    """Return the coding of a space's actions as integers.
 
     :param space: ``Discrete``, ``MultiDiscrete``, or ``MultiBinary(n)`` of up to 32 bits
     :param name: of the environment, for messages
@@ -124,7 +124,7 @@ def coding(space: gymnasium.Space, name: str) -> Numbers | Bits | Digits:
 
 @njit
 def all_within(actions, n):
-    """Whether every action is one of 0 to n - 1."""
+    """Return whether every action is one of 0 to n - 1."""
     within = True
     for i in range(actions.size):
         within &= (actions[i] >= 0) & (actions[i] < n)
@@ -133,7 +133,7 @@ def all_within(actions, n):
 
 @njit
 def pack(bits, numbers):
-    """Write what the rows of bits (B, n) are as integers, the first bit the lowest.
+    """Write the rows of bits (B, n) as integers, the first bit the lowest.
 
     :return: whether all bits were 0 or 1
     """
@@ -150,7 +150,7 @@ def pack(bits, numbers):
 
 @njit
 def unpack(numbers, bits):
-    """The reverse of :func:`pack`; a negative number gives a row of -1."""
+    """Undo :func:`pack`; a negative number gives a row of -1."""
     for i in range(bits.shape[0]):
         number, none = numbers[i], numbers[i] < 0
         for j in range(bits.shape[1]):
@@ -159,7 +159,7 @@ def unpack(numbers, bits):
 
 @njit
 def join(digits, sizes, numbers):
-    """Write what the rows of digits (B, n) are as integers, the first digit the highest.
+    """Write the rows of digits (B, n) as integers, the first digit the highest.
 
     :return: whether every digit was below its size
     """
@@ -175,7 +175,7 @@ def join(digits, sizes, numbers):
 
 @njit
 def divide(numbers, sizes, digits):
-    """The reverse of :func:`join`; a negative number gives a row of -1."""
+    """Undo :func:`join`; a negative number gives a row of -1."""
     for i in range(digits.shape[0]):
         number, none = numbers[i], numbers[i] < 0
         for j in range(digits.shape[1] - 1, -1, -1):

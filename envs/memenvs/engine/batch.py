@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from memenvs.engine.actions import Bits, Digits, coding
-from memenvs.engine.definition import Definition, no_oracle
+from memenvs.engine.definition import Definition, no_digest, no_oracle
 from memenvs.engine.loops import FEWEST_LEVELS, SPLITS, loops, row_dtype, seed_rows
+from memenvs.engine.types import Observation, Snapped, Snapshot
 
 
 class Batch:
@@ -25,7 +26,7 @@ class Batch:
     :param split: ``None``, ``"train"`` or ``"test"``
     :param limit: truncate episodes after so many steps; 0 for never
     :param autoreset: begin the next episode in the step that ends one
-    :param threads: how many threads share a step
+    :param threads: number of threads that share a step
     """
 
     def __init__(
@@ -72,11 +73,11 @@ class Batch:
         """Begin a new episode in every row."""
         self._run(self._loops.reset, self.params, self.rows, self.outs, self.flags, self.split)
 
-    def step(self, actions: Any) -> int:
+    def step(self, actions: ArrayLike) -> int:
         """Step every row.
 
         :param actions: integers (B,), or (B, n) where actions are n bits or numbers
-        :return: how many episodes ended
+        :return: the number of episodes that ended
         :raises ValueError: for actions of a wrong shape, type or range; nothing has been stepped then
         """
         return self._run(
@@ -95,7 +96,7 @@ class Batch:
         )
 
     def oracle(self) -> np.ndarray:
-        """The best actions, int64 (B,) or (B, n); -1 where the action does not matter."""
+        """Return the best actions, int64 (B,) or (B, n); -1 where the action does not matter."""
         if self.definition.oracle is no_oracle:
             raise NotImplementedError(f"{self.definition.name} has no oracle")
         numbers = np.empty(self.size, np.int64)
@@ -103,7 +104,7 @@ class Batch:
         return self._coding.actions(numbers)
 
     def random_walk(self, rng: np.random.Generator) -> np.ndarray:
-        """Actions, int64 (B,) or (B, n), drawn uniformly among those that do something."""
+        """Draw actions, int64 (B,) or (B, n), uniformly among those that do something."""
         n = self._coding.n
         if isinstance(self._coding, Bits):
             return rng.integers(0, 2, (self.size, n))
@@ -114,11 +115,11 @@ class Batch:
         self._loops.walk(self.rows, keys, np.zeros(n, np.bool_), actions, 0, self.size)
         return actions
 
-    def snapshot(self) -> dict[str, Any]:
-        """All that is needed to go on exactly, as plain arrays and strings."""
+    def snapshot(self) -> Snapshot:
+        """Return everything needed to go on exactly, as plain arrays and strings."""
         return {"name": self.definition.name, "seeded": self.seeded, "rows": as_bytes(self.rows).copy()}
 
-    def restore(self, snapshot: dict[str, Any]) -> None:
+    def restore(self, snapshot: Mapping[str, Snapped]) -> None:
         """Go on from a snapshot of a batch with the same definition and size; anything else changes nothing."""
         if snapshot.get("name") != self.definition.name:
             raise ValueError(f"snapshot is of {snapshot.get('name')!r}, this is {self.definition.name!r}")
@@ -140,28 +141,27 @@ class Batch:
         if self._pool is not None:
             self._pool.shutdown()
 
-    def _run(self, loop: Callable[..., Any], *arguments: Any) -> Any:
-        """Call a loop on all rows, shared between the threads."""
+    def _run(self, loop: Callable[..., int | None], *arguments: object) -> int:
+        """Call a loop on all rows, shared between the threads, and return the sum of what it counts."""
         if self._pool is None:
-            return loop(*arguments, 0, self.size)
+            return loop(*arguments, 0, self.size) or 0
         parts = [self._pool.submit(loop, *arguments, start, stop) for start, stop in self._ranges]
-        results = [part.result() for part in parts]
-        return sum(results) if results[0] is not None else None
+        return sum(part.result() or 0 for part in parts)
 
 
-def fields(records: np.ndarray) -> Any:
-    """Observation records (B,) as the batched space has them: an array (B, ...), or a dict of them; the same memory."""
+def fields(records: np.ndarray) -> Observation:
+    """Return observation records (B,) as the space has them, in the same memory: an array (B, ...), or a dict."""
     names = records.dtype.names or ()
     return {name: records[name] for name in names} if len(names) > 1 else records[names[0]]
 
 
 def as_bytes(records: np.ndarray) -> np.ndarray:
-    """Records (B,) as bytes (B, itemsize), the same memory."""
+    """Return records (B,) as bytes (B, itemsize), the same memory."""
     return records.view(np.uint8).reshape(records.size, records.itemsize)
 
 
 def check_split(definition: Definition, split: str | None) -> int:
-    """The number of a split, or a ``ValueError`` that says what it may be."""
+    """Return the number of a split, or raise a ``ValueError`` that lists the splits."""
     if split not in SPLITS:
         raise ValueError(f"split must be one of {list(SPLITS)}, not {split!r}")
     if split is not None and definition.distinct_levels < FEWEST_LEVELS:
@@ -169,4 +169,6 @@ def check_split(definition: Definition, split: str | None) -> int:
             f"split must be None: {definition.name} with these parameters has {definition.distinct_levels} distinct "
             "level(s), too few to hold some of them out"
         )
+    if split is not None and definition.digest is no_digest:
+        raise ValueError(f"split must be None: {definition.name} has no digest to tell levels apart")
     return SPLITS[split]

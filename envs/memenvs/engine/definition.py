@@ -1,4 +1,4 @@
-"""What an environment is to the engine: a few compiled functions, the layout of their records, and two spaces."""
+"""The definition of an environment: a few compiled functions, the layout of their records, and two spaces."""
 
 from __future__ import annotations
 
@@ -15,53 +15,53 @@ from memenvs.compilation import njit
 
 @njit
 def no_oracle(state, level):
-    """Stands where a definition has no oracle: every step is a decision, and none is known to be best."""
+    """Default of ``oracle``: every step is a decision, and no action is known to be best."""
     return 0
 
 
 @njit
 def always_decides(state, level):
-    """For environments in which every action matters."""
+    """Value of ``decides`` for environments in which every action matters."""
     return True
 
 
 @njit
 def all_legal(state, level, mask):
-    """Stands where a definition has no ``legal``: every action does something."""
+    """Default of ``legal``: every action does something."""
     mask[:] = True
 
 
 @njit
 def no_metrics(state, level, out):
-    """Stands where a definition has no metrics."""
+    """Default of ``measure``: no metrics."""
 
 
 @njit
 def no_digest(level):
-    """Stands where a definition has no digest: all levels are one."""
+    """Default of ``digest``: no level differs from another."""
     return np.uint64(0)
 
 
 @njit
 def always_sound(params, state, level):
-    """Stands where a definition has no ``sound``: no records could do harm."""
+    """Default of ``sound``: no records could do harm."""
     return True
 
 
 @dataclass(frozen=True)
 class Goals:
-    """A task of getting somewhere, as goal-conditioned learning takes it (:mod:`memenvs.goals`); all in plain Python.
+    """The goals of a navigation task, for goal-conditioned learning (:mod:`memenvs.goals`); all in plain Python.
 
     :param space: of a goal, wanted or achieved
-    :param read: ``(state, level) -> (achieved, desired)``, two arrays of the space. What is achieved must tell all that
-        the reward of the step just made depends on
+    :param read: ``(state, level) -> (achieved, desired)``, two arrays of the space. The achieved
+        goal must determine the reward of the step just made
     :param reward: ``(achieved, desired) -> rewards``, from goals (..., n) to float64 (...): for the goals after a step,
         the reward of that step
-    :param hide: ``observation -> observation``, a copy that does not tell the desired goal; by default none tells it
+    :param hide: ``observation -> observation``, a copy that hides the desired goal; by default none shows it
     """
 
     space: gymnasium.Space
-    read: Callable[[Any, Any], tuple[np.ndarray, np.ndarray]]
+    read: Callable[[np.void, np.void], tuple[np.ndarray, np.ndarray]]
     reward: Callable[[np.ndarray, np.ndarray], np.ndarray]
     hide: Callable[[Any], Any] = lambda observation: observation
 
@@ -74,11 +74,11 @@ class Definition:
     ``state`` and ``out`` are records; a function may be given the record of another episode, so it writes whatever it
     or a later function reads.
 
-    :param name: what it is called in messages
+    :param name: its name in messages
     :param params: the parameters of ``generate``, one record in an array of shape (1,)
-    :param level: dtype of a level: what does not change in an episode
-    :param state: dtype of a state: what changes; it has a field ``key`` (uint64), set by the engine before ``reset``,
-        for whatever is random in the dynamics
+    :param level: dtype of a level, which does not change in an episode
+    :param state: dtype of a state, which changes; it has a field ``key`` (uint64), set by the engine before ``reset``,
+        for randomness in the dynamics
     :param out: dtype of an observation; one field gives an array, several give a dict
     :param observation_space: the space of one observation, a ``Dict`` where ``out`` has several fields
     :param action_space: ``Discrete``, from 0; or ``MultiBinary(n)`` of up to 32 bits, which the functions see as one
@@ -93,17 +93,17 @@ class Definition:
         oracle that takes long is spared by it, since this is asked in every step
     :param legal: ``(state, level, mask)`` sets true the actions that do something, at least one; by default all.
         Asked of ``Discrete`` actions only, all others count as legal
-    :param metrics: names of what an episode is measured by
+    :param metrics: names of the measures of an episode
     :param measure: ``(state, level, out)`` writes the metrics of an ended episode into the float64 array ``out``
-    :param digest: ``level -> uint64``, a hash of what makes two levels the same, which decides on the split of a level
-    :param distinct_levels: how many levels with different digests there are; a split needs 100 at the least
+    :param digest: ``level -> uint64``, a hash that is equal for equal levels, which decides on the split of a level
+    :param distinct_levels: number of levels with different digests; a split needs at least 100
     :param sound: ``(params, state, level) -> bool``, whether records from a snapshot are such that the other functions
         neither leave their arrays nor run for ever; needed where records hold indices, since snapshots lie in files
     :param draw: ``(state, level) -> (H, W, 3) uint8``, a picture, in plain Python
     :param text: ``(state, level) -> str``, a picture for the terminal, in plain Python
-    :param frames_per_second: how fast the pictures should follow one another
-    :param action_names: what the actions of a ``Discrete`` space do, one word or two each, for people
-    :param goals: for tasks of getting somewhere, what :class:`memenvs.goals.GoalView` needs
+    :param frames_per_second: speed at which to show the pictures
+    :param action_names: names of the actions of a ``Discrete`` space, one word or two each, for people
+    :param goals: for navigation tasks, the goals that :class:`memenvs.goals.GoalView` shows
     """
 
     name: str
@@ -125,8 +125,8 @@ class Definition:
     digest: Callable[..., int] = no_digest
     distinct_levels: float = math.inf
     sound: Callable[..., bool] = always_sound
-    draw: Callable[[Any, Any], np.ndarray] | None = None
-    text: Callable[[Any, Any], str] | None = None
+    draw: Callable[[np.void, np.void], np.ndarray] | None = None
+    text: Callable[[np.void, np.void], str] | None = None
     frames_per_second: int = 4
     action_names: tuple[str, ...] = ()
     goals: Goals | None = None

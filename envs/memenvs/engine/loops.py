@@ -7,7 +7,8 @@ index i, so that neither the size of the batch nor the number of threads changes
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Callable
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def row_dtype(level: np.dtype, state: np.dtype) -> np.dtype:
-    """All that an environment is between two steps: the key of its levels, statistics of the episode, its records."""
+    """Return the dtype of an environment between two steps: key of its levels, statistics, records."""
     return np.dtype(
         [("key", np.uint64), ("episode_return", np.float64), ("length", np.int64), ("state", state), ("level", level)]
     )
@@ -37,24 +38,24 @@ ATTEMPTS = 20_000  # of drawing a first level, before parameters count as imposs
 class Loops(NamedTuple):
     """The compiled loops of one definition."""
 
-    reset: Any
-    step: Any
-    observe: Any
-    oracle: Any
-    walk: Any
-    sound: Any
-    possible: Any
+    reset: Callable[..., None]
+    step: Callable[..., int]
+    observe: Callable[..., None]
+    oracle: Callable[..., None]
+    walk: Callable[..., None]
+    sound: Callable[..., bool]
+    possible: Callable[..., bool]
 
 
 def loops(definition: Definition) -> Loops:
-    """The loops of a definition, compiled at first use and shared by all environments with the same functions."""
+    """Return the loops of a definition, compiled at first use and shared by environments with the same functions."""
     d = definition
     decides = d.decides or _decides(d.oracle)
     return _loops(d.generate, d.reset, d.step, d.observe, d.oracle, decides, d.legal, d.measure, d.digest, d.sound)
 
 
 @functools.cache
-def _decides(oracle):
+def _decides(oracle: Callable[..., int]) -> Callable[..., bool]:
     @njit
     def decides(state, level):
         return oracle(state, level) >= 0
@@ -63,7 +64,18 @@ def _decides(oracle):
 
 
 @functools.cache
-def _loops(generate, reset, step, observe, oracle, decides, legal, measure, digest, sound) -> Loops:
+def _loops(
+    generate: Callable[..., bool],
+    reset: Callable[..., None],
+    step: Callable[..., tuple[float, bool, bool]],
+    observe: Callable[..., None],
+    oracle: Callable[..., int],
+    decides: Callable[..., bool],
+    legal: Callable[..., None],
+    measure: Callable[..., None],
+    digest: Callable[..., int],
+    sound: Callable[..., bool],
+) -> Loops:
     @njit
     def begin(params, row, split):
         key = row.key

@@ -133,7 +133,7 @@ def place_of_mean(place, arms):
 
 @njit
 def late_trials(trials):
-    """How many trials ``success`` is measured in: the last quarter."""
+    """Return the number of trials in which ``success`` is measured: the last quarter."""
     return (trials + 3) // 4
 
 
@@ -237,7 +237,7 @@ def define(kind: str = "uniform", arms: int = 2, trials: int = 100, *, volatilit
 
 
 def draw(state: np.void, level: np.void) -> np.ndarray:
-    """The arms, what they pay and how often they were pulled, (H, W, 3) uint8."""
+    """Draw the arms, their payouts and the numbers of their pulls, (H, W, 3) uint8."""
     from memenvs.fewshot.draw_bandit import draw_arms
 
     return draw_arms(*arms_of(state, level))
@@ -251,7 +251,7 @@ def text(state: np.void, level: np.void) -> str:
 
 
 def arms_of(state: np.void, level: np.void) -> tuple[dict[str, np.ndarray], str, tuple[int, float] | None]:
-    """What a picture shows: the numbers of each arm, a line of words, and the last arm with its reward."""
+    """Return the contents of a picture: the numbers of each arm, a line of words, and the last arm with its reward."""
     n, time = int(level["arms"]), int(state["time"])
     numbers = {
         "mean": np.roll(level["means"][:n], -state["shift"]),
@@ -274,7 +274,7 @@ class Bandit(SingleEnv):
       that are over. Before the first trial all is 0. Both papers feed these to the network; here they are part of the
       observation, so that any agent can be used.
     - Action: ``Discrete(arms)``; every step is a decision.
-    - Reward: what the arm pays.
+    - Reward: the payout of the arm.
     - End: terminated after ``trials`` trials.
     - ``info``: ``regret``, the expected rewards of the best arm less those of the arms pulled, added up over the
       trials; ``best_arm``, the share of trials with the best arm; ``success``, 1 if at least 0.9 of the last quarter of
@@ -285,7 +285,7 @@ class Bandit(SingleEnv):
     what another would have paid. Agents cannot notice, since they pull one arm.
 
     =============== ==================================================================================================
-    ``kind``        what an arm pays
+    ``kind``        payout of an arm
     =============== ==================================================================================================
     ``uniform``     1 with probability p, else 0; p independent and uniform in [0, 1]. Wang et al. have 2 arms and 100
                     trials, Duan et al. 5, 10 and 50 arms and 10, 100 and 500 trials
@@ -299,15 +299,15 @@ class Bandit(SingleEnv):
                     and Barto)
     =============== ==================================================================================================
 
-    With ``volatility`` the bandit is restless: after each trial, with this probability, what all arms pay moves on to
-    other arms, by a random number of places. Two arms change places, which is a reversal. The best arm is then the best
-    one in each trial.
+    With ``volatility`` the bandit is restless: after each trial, with this probability, the payouts of all arms move on
+    to other arms, by a random number of places. Two arms change places, which is a reversal. The best arm is then the
+    best one in each trial.
 
-    The split of a level follows from what its arms pay. The kinds ``easy``, ``medium``, ``hard`` and ``informative``
-    have few levels, so there is no split for them.
+    The split of a level follows from the payouts of its arms. The kinds ``easy``, ``medium``, ``hard`` and
+    ``informative`` have few levels, so there is no split for them.
 
     :param kind: of distribution that arms are drawn from
-    :param arms: how many, from 2 to 64; 2 where the table says so, at least 3 with ``"informative"``
+    :param arms: number of arms, from 2 to 64; 2 where the table says so, at least 3 with ``"informative"``
     :param trials: in an episode, from 1 to 100,000
     :param volatility: from 0 to 1; 0 with ``"informative"``
     :param split: ``"train"`` or ``"test"`` for levels that the other never has, ``None`` for all

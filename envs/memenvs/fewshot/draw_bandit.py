@@ -1,4 +1,4 @@
-"""The arms of a bandit: above a line what they pay, below it how often they were pulled."""
+"""Pictures of a bandit's arms: above a line their payouts, below it the numbers of their pulls."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def draw_arms(
     last: tuple[int, float] | None,
     size: tuple[int, int] = (960, 480),
 ) -> NDArray[np.uint8]:
-    """Draw the arms as bars, the best one green: what it pays, and, as a dot, what it has paid on average.
+    """Draw the arms as bars, the best one green: its expected reward and, as a dot, its mean reward so far.
 
     Below the line are the pulls, and in a darker blue the rewards they brought, where these are 0 or 1. An arrow points
     at the arm pulled last.
@@ -98,7 +98,7 @@ def draw_last(axes: Axes, x: float, y: float, reward: float, width: int) -> None
 
 
 def ansi_arms(numbers: Mapping[str, NDArray[np.float64]], words: str, last: tuple[int, float] | None) -> str:
-    """The same as text: a bar of what each arm pays, ``*`` at the best one and ``<`` at the one pulled last."""
+    """Return the same as text: a bar for each arm's payout, ``*`` at the best one and ``<`` at the last one pulled."""
     low, high = limits(numbers)
     lines = [words]
     means = numbers["mean"]
@@ -113,7 +113,7 @@ def ansi_arms(numbers: Mapping[str, NDArray[np.float64]], words: str, last: tupl
 
 
 def limits(numbers: Mapping[str, NDArray[np.float64]]) -> tuple[float, float]:
-    """The least and the greatest number that bars show: 0 and 1, or what goes beyond."""
+    """Return the least and the greatest number that bars show: 0 and 1, or values beyond."""
     averages = numbers["earned"] / np.maximum(numbers["pulls"], 1)
     values = np.concatenate([numbers["mean"], averages])
     return min(float(values.min()), 0.0), max(float(values.max()), 1.0)

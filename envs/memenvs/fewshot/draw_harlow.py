@@ -30,12 +30,12 @@ def draw_trials(
     words: str,
     size: tuple[int, int] = (960, 480),
 ) -> NDArray[np.uint8]:
-    """Draw what is seen now, with a green line below the rewarded object, and the last trials below it.
+    """Draw the current observation, with a green line below the rewarded object, and the last trials below it.
 
     Of a trial that is over, the object that was chosen has a frame, green if it was the rewarded one, else red.
 
     :param objects: the rewarded one, the other one
-    :param sides: where the rewarded object is, 0 left and 1 right, in each trial that has begun
+    :param sides: the side of the rewarded object, 0 left and 1 right, in each trial that has begun
     :param choices: the sides chosen, in each trial that is over
     :param fixated: whether the objects are seen, or a cross
     :param words: written above
@@ -105,7 +105,7 @@ def cells(bits: Object) -> NDArray[np.int64]:
 
 
 def colours(objects: list[Object]) -> list[str]:
-    """Two different colours, which depend on nothing but the objects."""
+    """Return two different colours that depend on the objects alone."""
     first, second = (int("".join(map(str, bits)), 2) * 2654435761 >> 16 for bits in objects)
     first %= len(COLOURS)
     second %= len(COLOURS) - 1
@@ -124,5 +124,5 @@ def ansi_trials(objects: list[Object], sides: list[int], choices: list[int], fix
             lines += [first.ljust(wide) + second for first, second in zip(left, right, strict=True)]
         else:
             lines.append("+")
-    told = [f"{'LR'[choice]}{'+' if choice == side else '-'}" for side, choice in zip(sides, choices, strict=False)]
-    return "\n".join([*lines, "trials: " + " ".join(told)])
+    shown = [f"{'LR'[choice]}{'+' if choice == side else '-'}" for side, choice in zip(sides, choices, strict=False)]
+    return "\n".join([*lines, "trials: " + " ".join(shown)])

@@ -69,7 +69,7 @@ def draw_object(key, size, test):
 
 @njit
 def for_tests(drawn):
-    """Whether an object is for tests, which its bits do not show."""
+    """Return whether an object is for tests, which its bits do not show."""
     return integer(fold(_OBJECTS, drawn), TEST_SHARE) == 0
 
 
@@ -164,7 +164,7 @@ def measure(state, level, out):
 
 @njit
 def digest(level):
-    """The remainder by which the engine splits says which objects these are; all else, what the level is."""
+    """Return a hash of a level; its remainder, by which the engine splits, says whether the objects are for tests."""
     total = fold(fold(fold(np.uint64(0), level.rewarded), level.other), level.sides)
     return total - total % np.uint64(TEST_SHARE) + np.uint64(not for_tests(level.rewarded))
 
@@ -217,7 +217,7 @@ def define(trials: int = 6, bits: int = 16, *, fixation: bool = True) -> Definit
 
 
 def draw(state: np.void, level: np.void) -> np.ndarray:
-    """What is seen, and the trials so far, (H, W, 3) uint8."""
+    """Draw the observation and the trials so far, (H, W, 3) uint8."""
     from memenvs.fewshot.draw_harlow import draw_trials
 
     return draw_trials(*trials_of(state, level))
@@ -231,7 +231,7 @@ def text(state: np.void, level: np.void) -> str:
 
 
 def trials_of(state: np.void, level: np.void) -> tuple[list[np.ndarray], list[int], list[int], bool, str]:
-    """What a picture shows: both objects, the rewarded one's side in each trial up to now, choices, what is seen."""
+    """Return the contents of a picture: objects, the rewarded side in each trial so far, choices, observation."""
     objects = [(int(level[name]) >> np.arange(level["bits"])) & 1 for name in ("rewarded", "other")]
     trial, trials = int(state["trial"]), int(level["trials"])
     shown = min(trial + 1, trials)
@@ -245,7 +245,7 @@ def trials_of(state: np.void, level: np.void) -> tuple[list[np.ndarray], list[in
 
 
 class Harlow(SingleEnv):
-    """``memenvs/Harlow-v0``: two new objects, one of them rewarded; find out which by one trial.
+    """``memenvs/Harlow-v0``: find out by one trial which of two new objects is rewarded.
 
     The experiment of Harlow (1949, "The formation of learning sets") as Wang et al. (2016, arXiv:1611.05763; 2018,
     "Prefrontal cortex as a meta-reinforcement learning system") gave it to a network, with bits in place of images. In

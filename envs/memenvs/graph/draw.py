@@ -1,4 +1,4 @@
-"""A journey on a graph, drawn as a tube map or told as text."""
+"""A journey on a graph, drawn as a tube map or written as text."""
 
 from __future__ import annotations
 
@@ -45,9 +45,9 @@ def draw_journey(
     :param edges: directed edges (u, v, label of the exit); one without its reverse gets an arrow head
     :param names: of the n stations
     :param edge_colours: for each edge the colours ("#RRGGBB") of the lines that run there, or None
-    :param start: where the journey began, or None
-    :param goal: where it should end, or None
-    :param position: where the agent is, or None
+    :param start: the first station of the journey, or None
+    :param goal: the station where it should end, or None
+    :param position: the station of the agent, or None
     :param route: stations visited so far, in order
     :param best: a shortest route, drawn as a glow
     :param size: width and height in pixels
@@ -85,7 +85,7 @@ def ansi_journey(
     route: Sequence[int],
     best: Sequence[int],
 ) -> str:
-    """Tell a journey as lines of text: where the agent is, the exits there, the goal, the routes.
+    """Write a journey as lines of text: the agent's station, the exits there, the goal, the routes.
 
     The arguments are those of :func:`draw_journey`.
     """
@@ -112,7 +112,7 @@ def _check_journey(
     route: Sequence[int],
     best: Sequence[int],
 ) -> None:
-    """Refuse what names a station that does not exist."""
+    """Refuse arguments that name a station that does not exist."""
     places = {"start": start, "goal": goal, "position": position}
     many = {"edges": [end for u, v, _ in edges for end in (u, v)], "route": route, "best": best}
     for name, stations in ({key: [] if one is None else [one] for key, one in places.items()} | many).items():
@@ -144,7 +144,7 @@ def _draw_lines(axes: Axes, layout: Layout) -> None:
 
 
 def _draw_route(axes: Axes, layout: Layout, route: Sequence[int]) -> None:
-    """Arrows on the left of the lines, clear of the exits, so that a way back shows beside the way there."""
+    """Draw arrows on the left of the lines, clear of the exits, so that a way back shows beside the way there."""
     unit = layout.unit
     for u, v in dict.fromkeys(pairwise(route)):
         if u == v:  # the agent stayed

@@ -73,7 +73,7 @@ def step(state, level, action):
 
 @njit
 def count_goal(state):
-    """Note how long the way to the goal was, and how long it could have been."""
+    """Record the length of the way to the goal and that of the shortest one."""
     state.goals[state.known] += 1
     state.steps[state.known] += state.taken - state.begun
     state.shortest[state.known] += state.distance

@@ -93,7 +93,7 @@ def params_of_graph(graph: np.ndarray, common: np.ndarray) -> np.ndarray:
 
 
 def distances(n: int, sources: NDArray[np.int16], destinations: NDArray[np.int16]) -> NDArray[np.int64]:
-    """(n, n) the fewest travel steps from each station (row) to each other, ``UNREACHED`` where there is no way."""
+    """Return (n, n) the fewest travel steps from each station (row) to each, ``UNREACHED`` where there is no way."""
     adjacent = np.zeros((n, n), np.float32)
     adjacent[sources, destinations] = 1
     steps = np.full((n, n), UNREACHED, np.int64)
@@ -106,7 +106,7 @@ def distances(n: int, sources: NDArray[np.int16], destinations: NDArray[np.int16
 
 
 def queries(params: np.ndarray, task: str) -> float:
-    """How many different things can be asked of the graph."""
+    """Return the number of different queries on the graph."""
     record = params[0]
     if task == "traversal":
         return paths(params["graph"], *record["path"].tolist())
@@ -118,7 +118,7 @@ def queries(params: np.ndarray, task: str) -> float:
 
 
 def paths(graph: np.ndarray, low: int, high: int) -> float:
-    """How many paths of so many edges there are."""
+    """Return the number of paths of so many edges."""
     n, e = int(graph["stations"][0]), int(graph["edges"][0])
     edges = np.zeros((n, n))
     np.add.at(edges, (graph["links"][0, :e, SOURCE], graph["links"][0, :e, DESTINATION]), 1)

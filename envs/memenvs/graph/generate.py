@@ -77,7 +77,7 @@ def fixed_params(level: np.dtype) -> np.dtype:
 
 @njit
 def generate_random(params, key, level):
-    """Points uniform in the unit square, each with edges to its K nearest, K uniform for each (Graves et al. 2016)."""
+    """Draw points uniform in the unit square, each with edges to its K nearest, K uniform (Graves et al. 2016)."""
     key = advance(key)
     level.stations = between(key, params.stations)
     for u in range(level.stations):
@@ -161,7 +161,7 @@ def generate_neighbourhood(params, key, level):
 
 @njit
 def finish(params, key, level):
-    """What follows the graph itself: what is asked of it, the names, and the rules of the episode."""
+    """Draw everything beyond the graph itself: the query, the names, and the rules of the episode."""
     level.map = params.map
     if params.task == TRAVERSAL:
         key = draw_path(level, key, params.path[0], params.path[1])
@@ -192,7 +192,7 @@ def draw_first_goal(level, key):
 
 @njit
 def set_rules(params, key, level):
-    """How long each phase lasts, and in which order the edges are told."""
+    """Draw the length of each phase and the order in which the edges are described."""
     level.task = params.task
     level.step_cost = params.step_cost
     level.planning = params.planning
@@ -212,7 +212,7 @@ def set_rules(params, key, level):
 
 @njit
 def generate_fixed(params, key, level):
-    """A graph that is always the same; what is asked of it is drawn, and the names if they are to be fresh."""
+    """Take the graph that is always the same; draw the query, and the names if they are to be fresh."""
     if level.map != params.map:  # else the record has held this graph before
         copy_graph(params.graph, level)
     if params.task == TRAVERSAL:

@@ -1,4 +1,4 @@
-"""Where everything goes on the picture of a graph, in pixels: what stays the same from frame to frame of an episode."""
+"""The layout of a graph's picture, in pixels: everything that stays the same from frame to frame of an episode."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from memenvs.graph.map import load_map
-from memenvs.graph.names import line_breaks, place_names
+from memenvs.graph.name_placement import line_breaks, place_names
 from memenvs.graph.schematic import schematic
 from memenvs.render import text_size
 
@@ -56,7 +56,7 @@ class Key(NamedTuple):
 
 
 class Layout(NamedTuple):
-    """Where everything goes. Pairs in ``lines`` are ordered from west to east, or from south to north."""
+    """The places of everything on a picture. Pairs in ``lines`` run from west to east, or from south to north."""
 
     unit: float
     legend_unit: float  # the unit of a picture that is not crowded
@@ -119,13 +119,13 @@ def badge(exit: Exit, unit: float) -> Box:
 
 
 def line_keys(colours: Collection[str]) -> list[tuple[str, str]]:
-    """Name and colour of those lines of the real map whose colours are given."""
+    """Return name and colour of those lines of the real map whose colours are given."""
     tube = load_map()
     return [pair for pair in zip(tube.line_names, tube.line_colours, strict=True) if pair[1] in colours]
 
 
 def legend_rows(groups: Sequence[Sequence[tuple[str, str | None]]], width: float, unit: float) -> list[Key]:
-    """Entries of a legend, in rows along the bottom of a picture; every group of (text, colour) begins a row."""
+    """Return the entries of a legend, in rows along the bottom; every group of (text, colour) begins a row."""
     rows: list[list[tuple[float, str, str | None]]] = []
     for group in groups:
         x = np.inf
@@ -156,7 +156,7 @@ def _fit(cells: Floats, area: Box, margins: Floats, longest: float) -> Floats:
 def _place_exits(
     places: Floats, radii: Floats, edges: Sequence[tuple[int, int, str]], unit: float
 ) -> dict[tuple[int, int], Exit]:
-    """Each badge sits on its edge near the station, further out where it would cover another."""
+    """Place each badge on its edge near the station, further out where it would cover another."""
     texts: dict[tuple[int, int], str] = {}
     for u, v, label in edges:
         texts[u, v] = f"{texts[u, v]} {label}" if (u, v) in texts else label
@@ -197,7 +197,7 @@ def _place_names(
 
 
 def _room_for_names(places: Floats, names: Sequence[Name], unit: float) -> Floats:
-    """How far the names, as placed, reach beyond the stations: left, below, right, above."""
+    """Return how far the names, as placed, reach beyond the stations: left, below, right, above."""
     low, high = [places.min(axis=0) - 24 * unit], [places.max(axis=0) + 24 * unit]
     for x, y, text in names:
         half = np.array(text_size(text, NAME * unit, True)) / 2 + 3 * unit

@@ -8,7 +8,7 @@ from memenvs.checks import within
 
 
 class Lesson(NamedTuple):
-    """What a lesson draws uniformly, each as (low, high)."""
+    """The quantities that a lesson draws uniformly, each as (low, high)."""
 
     stations: tuple[int, int]
     exits: tuple[int, int]

@@ -95,7 +95,7 @@ def add_edge(level, source, destination):
 
 @njit
 def has_edge(level, source, destination):
-    """Whether there is an edge between the two, in this direction."""
+    """Return whether there is an edge between the two, in this direction."""
     return exit_with(level, source, DESTINATION, destination) >= 0
 
 
@@ -142,7 +142,7 @@ def mark_exits(level, station, mask):
 
 @njit
 def digest_of_graph(level):
-    """A hash of what the agent is told, whatever the order: the named edges, start and goal, the labels of a path."""
+    """Return a hash of the description, whatever its order, and of the query: start, goal, labels of a path."""
     total = np.uint64(0)
     for edge in range(level.edges):
         source, destination = level.codes[level.links[edge, SOURCE]], level.codes[level.links[edge, DESTINATION]]
@@ -168,7 +168,7 @@ def digest_of_nodes(level):
 
 @njit
 def digest_of_query(level):
-    """A hash of what is asked, where the graph is always the same: start and goal, or the edges of a path."""
+    """Return a hash of the query, where the graph is always the same: start and goal, or the edges of a path."""
     total = fold(np.uint64(0), np.int64(level.start) * MOST_STATIONS + level.goal)
     if level.task == TRAVERSAL:
         for i in range(level.asked):
@@ -194,7 +194,7 @@ def hash_of_map(level, named):
 
 @njit
 def sound_level(params, level):
-    """Whether every index in a level points into its arrays and no list of exits runs in a circle."""
+    """Return whether every index in a level points into its arrays and no list of exits runs in a circle."""
     n, e = level.stations, level.edges
     labels = params.labels if params.labels > 0 else CODES
     if not (0 < n <= level.codes.size and 0 < e <= level.links.shape[0]):

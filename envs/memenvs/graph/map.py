@@ -39,7 +39,7 @@ class Map:
 
     @property
     def positions(self) -> NDArray[np.float64]:
-        """(n, 2) kilometres east and north of Charing Cross: the coordinates on a plane, for drawing and distances."""
+        """The positions (n, 2) in kilometres east and north of Charing Cross, on a plane, for drawing and distances."""
         scale = KM_PER_DEGREE * np.array([np.cos(np.radians(CENTRE[1])), 1.0])
         return (self.coordinates - np.array(CENTRE)) * scale
 

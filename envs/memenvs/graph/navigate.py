@@ -1,4 +1,4 @@
-"""The task *navigate*: travel from a start to a goal and be told at every step where one is."""
+"""The task *navigate*: travel from a start to a goal, with the current station in every observation."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def sound(params, state, level):
 
 
 def goals(step_cost: float) -> Goals:
-    """Navigation as hindsight experience replay takes it."""
+    """The goals of the task, for hindsight experience replay."""
     return Goals(MultiDiscrete([11] * 3, dtype=np.uint8), goals_of, partial(goal_reward, step_cost), hide_goal)
 
 
@@ -113,7 +113,7 @@ def goals_of(state: np.void, level: np.void) -> tuple[np.ndarray, np.ndarray]:
 
 
 def goal_reward(step_cost: float, achieved: np.ndarray, desired: np.ndarray) -> np.ndarray:
-    """What the step brought after which a code was achieved; 0 where that step was no travel."""
+    """Return the reward of the step after which a code was achieved; 0 where that step was no travel."""
     travelled = np.any(achieved != 0, axis=-1)
     arrived = travelled & np.all(achieved == desired, axis=-1)
     return arrived * 1.0 - travelled * step_cost

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from memenvs.graph.draw import AGENT, BEST, GOAL, ROUTE, START, draw_caption
 from memenvs.graph.layout import KEY, legend_rows, line_keys
 from memenvs.graph.map import Map, load_map
-from memenvs.graph.names import line_breaks, place_names
+from memenvs.graph.name_placement import line_breaks, place_names
 from memenvs.render import INK, PAPER, blank_canvas, draw_line, draw_text, text_size, to_array
 
 Floats = NDArray[np.float64]
@@ -74,7 +74,7 @@ def draw_network(
 
 @cache
 def _spread() -> Floats:
-    """(n, 2) places that give the crowded centre more room and draw the lines as calm curves."""
+    """Return places (n, 2) that give the crowded centre more room and draw the lines as calm curves."""
     tube = load_map()
     places = tube.positions - tube.positions[tube.names.index(CENTRE)]
     distance = np.linalg.norm(places, axis=1, keepdims=True)

@@ -1,4 +1,4 @@
-"""From what a user asks of the Underground to what its generators need; whatever cannot be is refused."""
+"""The parameters of the Underground: checked, and turned into those of its generators."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ DEFAULTS: dict[str, dict[str, Any]] = {
 
 
 class Task(NamedTuple):
-    """A task with its graph: what :func:`memenvs.graph.underground.define` makes a definition of."""
+    """A task with its graph, from which :func:`memenvs.graph.underground.define` makes a definition."""
 
     params: np.ndarray  # (1,)
     level: np.dtype
@@ -66,17 +66,17 @@ class Graphs(NamedTuple):
 
     @property
     def whole(self) -> bool:
-        """Whether a map is the graph."""
+        """Return whether a map is the graph."""
         return self.map in WHOLE
 
     @property
     def by_line(self) -> bool:
-        """Whether labels name lines and directions."""
+        """Return whether labels name lines and directions."""
         return self.labels_by == "line"
 
     @property
     def ways(self) -> int:
-        """How many lines and directions are to be named, 0 where labels name none."""
+        """The number of lines and directions to be named, 0 where labels name none."""
         return len(self.tracks.ways) if self.tracks is not None and self.by_line else 0
 
 
@@ -91,7 +91,7 @@ def resolve(
     fixed: Any,
     **given: Any,
 ) -> Task:
-    """All parameters checked and filled in; they are those of :class:`memenvs.graph.underground.Underground`.
+    """Check all parameters of :class:`memenvs.graph.underground.Underground`, and fill in those left open.
 
     :param given: the options of some tasks only, None where left out
     """
@@ -136,7 +136,7 @@ def options_of(task: str, given: dict[str, Any]) -> dict[str, Any]:
 
 
 def checked_graphs(map: str, stations: Any, exits: Any, two_way: Any, labels_by: Any, fixed: Any) -> Graphs:
-    """What graphs there are to be, checked and filled in."""
+    """Check the parameters of the graphs and fill in those left open."""
     two_way = flag("two_way", two_way)
     if labels_by is None:
         labels_by = "line" if map in WHOLE else "random"
@@ -190,7 +190,7 @@ def checked_labels(task: str, labels: Any, graphs: Graphs) -> Any:
 
 
 def checked_options(options: dict[str, Any], stations: int) -> dict[str, Any]:
-    """What belongs to single tasks, checked and in its full form."""
+    """Check the parameters of single tasks and bring them into their full form."""
     checked: dict[str, Any] = {}
     for name, value in options.items():
         if name == "distance":
@@ -209,7 +209,7 @@ def checked_options(options: dict[str, Any], stations: int) -> dict[str, Any]:
 
 
 def checked_cost(value: Any) -> int | float:
-    """What a travel step costs."""
+    """Return the cost of a travel step."""
     known = is_integer(value) or isinstance(value, (float, np.floating))
     if not known or not 0 <= value < 1:
         raise ValueError(f"step_cost must be a number from 0 to below 1, not {value!r}")
@@ -224,7 +224,7 @@ def most_steps(task: str, options: dict[str, Any]) -> int:
 
 
 def parameters_of(task: str, graphs: Graphs, labels: Any, options: dict[str, Any]) -> dict[str, Any]:
-    """All parameters as they count in the end, by name."""
+    """Return the resolved parameters by name."""
     drawn = {} if graphs.whole else {"stations": graphs.stations, "exits": graphs.exits, "two_way": graphs.two_way}
     named = {"labels": labels, "labels_by": graphs.labels_by, "fixed": graphs.fixed}
     return {"task": task, "map": graphs.map} | drawn | options | named

@@ -1,4 +1,4 @@
-"""What the tasks with a description share: description, query and planning before the agent answers or travels."""
+"""Phases before the agent answers or travels: description, query and planning."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def preparing(level):
 
 @njit
 def acting(state, level):
-    """Whether the agent chooses exits or answers now, and no longer reads or plans."""
+    """Return whether the agent chooses exits or answers now, and no longer reads or plans."""
     return state.time >= preparing(level)
 
 
@@ -42,7 +42,7 @@ def legal_exits(state, level, mask):
 
 @njit
 def observe_description(state, level, observation):
-    """One edge of the graph."""
+    """Write one edge of the graph."""
     edge = level.order[state.time]
     source, destination = level.codes[level.links[edge, SOURCE]], level.codes[level.links[edge, DESTINATION]]
     write_triple(observation, source, level.links[edge, LABEL], destination, DESCRIPTION)

@@ -1,4 +1,4 @@
-"""What the pictures of the tasks show: the journey on the map, and in words what the agent is told and asked."""
+"""Pictures of the tasks: the journey on the map, and the description and the query in words."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def journey_of(state: np.void, level: np.void) -> dict[str, Any]:
 
 
 def travelled(state: np.void, level: np.void) -> dict[str, Any]:
-    """Of a journey from a start to a goal."""
+    """Return the contents of the picture of a journey from a start to a goal."""
     start, goal = int(level["start"]), int(level["goal"])
     caption = told(state, level) or ("shortest path" if level["task"] == SHORTEST_PATH else "travel")
     return {
@@ -78,7 +78,7 @@ def travelled(state: np.void, level: np.void) -> dict[str, Any]:
 
 
 def traversed(state: np.void, level: np.void) -> dict[str, Any]:
-    """Of a path that is asked for: the route goes as far along it as the answers are right."""
+    """Return the contents of the picture of a queried path: the route goes as far along it as the answers are right."""
     path = level["path"][: level["asked"]]
     best = [int(level["start"]), *level["links"][path, DESTINATION].tolist()]
     preparing = sum(int(level[name]) for name in ("told", "asked", "planning"))  # more than 16 bits may hold
@@ -106,7 +106,7 @@ def traversed(state: np.void, level: np.void) -> dict[str, Any]:
 
 
 def explored(state: np.void, level: np.void) -> dict[str, Any]:
-    """Of a search for one goal after another: the route since the last was reached."""
+    """Return the contents of the picture of a search for goals: the route since the last one was reached."""
     position, goal = int(state["position"]), int(state["goal"])
     begun, taken = int(state["begun"]), int(state["taken"])
     reached = int(state["goals"].sum())
@@ -121,7 +121,7 @@ def explored(state: np.void, level: np.void) -> dict[str, Any]:
 
 
 def is_asked(state: np.void, level: np.void) -> bool:
-    """Whether the description is over."""
+    """Return whether the description is over."""
     return bool(state["time"] >= level["told"])
 
 

@@ -1,13 +1,13 @@
-"""What is asked of a graph: a start and a goal some way apart, a path to follow, a goal that can be reached."""
+"""Queries on a graph: a start and a goal some way apart, a path to follow, a goal that can be reached."""
 
 from __future__ import annotations
 
 import numpy as np
 
+from memenvs.bitwise import ones, place_of_one
 from memenvs.compilation import njit
 from memenvs.graph.level import DESTINATION, FAR, FOLLOWING, SOURCE
 from memenvs.random import advance, integer
-from memenvs.words import ones, place_of_one
 
 _ZERO, _ONE = np.uint64(0), np.uint64(1)
 
@@ -55,7 +55,7 @@ def draw_journey(level, key, low, high):
 
 @njit
 def clear_reach(level):
-    """Every station reaches itself."""
+    """Let every station reach itself alone."""
     for u in range(level.stations):
         for w in range(level.fresh.shape[1]):
             level.within[u, w] = _ZERO
@@ -65,9 +65,9 @@ def clear_reach(level):
 
 @njit
 def extend_reach(level):
-    """One travel step further: the stations first reached now, from each station, stand in ``fresh``.
+    """Go one travel step further: the stations first reached now, from each station, stand in ``fresh``.
 
-    :return: how many they are, over all stations
+    :return: their number, over all stations
     """
     words = level.fresh.shape[1]
     for u in range(level.stations):
@@ -128,7 +128,7 @@ def search(level, station, goal, entered, queue):
     :param goal: the station at which the search stops, or -1 to reach all that can be
     :param entered: written: of every station the edge by which it was first reached, or -1
     :param queue: written: the stations that were reached, in that order, the first being the station itself
-    :return: how many those are
+    :return: their number
     """
     for u in range(level.stations):
         entered[u] = -1

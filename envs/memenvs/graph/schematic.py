@@ -1,4 +1,4 @@
-"""From true positions to a schematic map: even spacing and lines at multiples of 45°, as on a tube map.
+"""A schematic map from true positions: even spacing and lines at multiples of 45°, as on a tube map.
 
 Stations sit on a grid and move one at a time to the best cell nearby, as in Stott, Rodgers, Martínez-Ovando and Walker,
 "Automatic metro map layout using multicriteria optimization" (IEEE TVCG 17(1), 2011); the criteria are fewer here.
@@ -19,7 +19,7 @@ SWEEP_RADII = (4, 4, 3, 3, 2, 2, 1, 1, 1, 1)  # how far a station may move, from
 
 
 def schematic(points: ArrayLike, edges: Sequence[tuple[int, int]]) -> Floats:
-    """Positions of the stations on a schematic map that keeps the orientation of the true one.
+    """Return positions of the stations on a schematic map that keeps the orientation of the true one.
 
     :param points: (n, 2) true positions on a plane; only their proportions matter
     :param edges: pairs of adjacent stations; direction and repetition do not matter
@@ -105,25 +105,25 @@ def _costs(node: int, candidates: Floats, places: Floats, true: Floats, pairs: N
 
 
 def _turn(angles: Floats) -> Floats:
-    """Angles brought into -π … π."""
+    """Return angles brought into -π … π."""
     return (angles + np.pi) % (2 * np.pi) - np.pi
 
 
 def _closeness(distances: Floats, clearance: float) -> Floats:
-    """0 at the clearance and beyond, rising steeply to 5 where things touch."""
+    """Return 0 at the clearance and beyond, rising steeply to 5 where things touch."""
     near = np.clip(1 - distances / clearance, 0, None)
     return near + 4 * near**4
 
 
 def _distance(points: Floats, starts: Floats, stops: Floats) -> Floats:
-    """From points (…, 2) to segments, broadcast."""
+    """Return the distances from points (…, 2) to segments, broadcast."""
     along = stops - starts
     share = ((points - starts) * along).sum(-1) / np.maximum((along**2).sum(-1), 1e-9)
     return np.linalg.norm(points - starts - np.clip(share, 0, 1)[..., None] * along, axis=-1)
 
 
 def _cross(a: Floats, b: Floats, c: Floats, d: Floats) -> NDArray[np.bool_]:
-    """Whether segments a-b and c-d cross, broadcast."""
+    """Return whether segments a-b and c-d cross, broadcast."""
 
     def side(p: Floats, q: Floats, r: Floats) -> Floats:
         return (q[..., 0] - p[..., 0]) * (r[..., 1] - p[..., 1]) - (q[..., 1] - p[..., 1]) * (r[..., 0] - p[..., 0])

@@ -49,7 +49,7 @@ class Tracks:
 
 @cache
 def network() -> Tracks:
-    """All 270 stations, with an edge for every line and direction between adjacent ones: 752 edges."""
+    """Return all 270 stations, with an edge for every line and direction between adjacent ones: 752 edges."""
     edges = [(u, v, way) for u, leaving in enumerate(_exits()) for (v, _), way in leaving.items()]
     return _numbered(list(range(len(load_map().names))), edges)
 
@@ -88,7 +88,7 @@ def _numbered(nodes: list[int], edges: list[tuple[int, int, tuple[int, int, int]
 
 @cache
 def _exits() -> list[dict[tuple[int, int], tuple[int, int, int]]]:
-    """For every station the way of each exit, by (next station, line)."""
+    """Return for every station the way of each exit, by (next station, line)."""
     tube = load_map()
     found: list[dict[tuple[int, int], tuple[int, int, int]]] = [{} for _ in tube.names]
     for line in range(len(tube.line_names)):
@@ -126,5 +126,5 @@ def _tracks(tube: Map, line: int) -> list[list[int]]:
 
 
 def _rise(along: NDArray[np.float64], axis: int) -> float:
-    """How far a step leads along an axis, from -1 straight back to 1 straight on."""
+    """Return how far a step leads along an axis, from -1 straight back to 1 straight on."""
     return float(along[axis] / np.linalg.norm(along))

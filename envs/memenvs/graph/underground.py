@@ -98,14 +98,14 @@ def define(
 
 
 def observation_sizes(task: str, labels: int) -> list[int]:
-    """How many values each entry of an observation has; ``labels`` is 0 for codes."""
+    """Return the number of values of each entry of an observation; ``labels`` is 0 for codes."""
     if task == "explore":
         return [*DIGITS, labels + 1, *DIGITS, *[2] * labels]
     return [*DIGITS, *([labels + 1] if labels else DIGITS), *DIGITS, PHASES]
 
 
 def split_of(asked: Task, task: str, map: str) -> dict[str, Any]:
-    """What decides on the split of a level, and how many different levels there are."""
+    """Return the digest that decides on the split of a level, and the number of distinct levels."""
     if asked.fixed_graph:
         return {"digest": digest_of_query, "distinct_levels": queries(asked.params, task)}
     if map == "underground":
@@ -123,18 +123,18 @@ class Underground(SingleEnv):
     The graph tasks of Graves et al. (2016, Nature 538), on random graphs as theirs and on the real London Underground,
     and two in which an agent travels. Every station has a code of three digits and each exit of a station a label that
     no other of its exits has, by default new ones in every episode. Up to four phases follow each other. *Description*:
-    the directed edges, one a step, in random order. *Query*: what is asked. *Planning*: blank steps. Then the agent
+    the directed edges, one a step, in random order. *Query*: the question. *Planning*: blank steps. Then the agent
     acts.
 
     - ``task="navigate"``: the query is a start and a goal. The agent travels, and sees at every step where it is.
     - ``task="traversal"``: the query is a start and the labels of a path, one a step, the start with the first. The
       agent names the stations that the path leads to, one a step. (The paper asks for whole triples; the other two
-      thirds of each are the answer before it and what the query said.)
+      thirds of each are the answer before it and the query.)
     - ``task="shortest_path"``: the query is a start and a goal. The agent names the exits of a shortest path, one a
       step, and is shown after each the edge that it took.
     - ``task="explore"``: there is no description. The agent travels from goal to goal, a new one where one is reached.
 
-    Observation: bytes. A digit d is given as d + 1, a label l as l + 1, what is blank as 0.
+    Observation: bytes. A digit d is given as d + 1, a label l as l + 1, a blank as 0.
 
     - ``MultiDiscrete([11, 11, 11, labels + 1, 11, 11, 11, 4])``: the code of a source, a label, the code of a
       destination, the phase (0 description, 1 query, 2 planning, 3 action). With ``labels="codes"`` a label has three
@@ -149,7 +149,7 @@ class Underground(SingleEnv):
     not have leaves a traveller where it is, at the cost of a step; in *shortest path* it ends the episode (the paper
     excludes such answers, as ``random_walk`` does).
 
-    Reward, and end (always a termination: what an agent is given to do its task is part of the task):
+    Reward, and end (always a termination: the number of steps is part of the task):
 
     - *navigate*, *explore*: every travel step costs ``step_cost``, and one that reaches a goal brings 1. The end comes
       on arrival or after ``slack`` travel steps more than the shortest way takes; in *explore* after ``budget`` steps.
@@ -189,20 +189,20 @@ class Underground(SingleEnv):
     for this (see :mod:`memenvs.graph.tracks`). With ``labels_by="random"`` each station's labels are drawn by
     themselves.
 
-    The split of a level follows, on a random graph, from all that is told and asked; on a neighbourhood, from the set
-    of its stations, whatever their codes; and where the graph is always the same one, from what is asked: start and
+    The split of a level follows, on a random graph, from the description and the query; on a neighbourhood, from the
+    set of its stations, whatever their codes; and where the graph is always the same one, from the query: start and
     goal (in *explore* the first one only), or the path.
 
     :param task: ``"navigate"``, ``"traversal"``, ``"shortest_path"`` or ``"explore"``
     :param map: ``"random"``, ``"underground"``, ``"zone1"`` or ``"network"``
-    :param stations: how many, as (low, high) or one number, from 2 to 500 (270 for the Underground). ``"zone1"`` and
-        ``"network"`` have no use for this, ``exits`` and ``two_way``, and ignore them
-    :param exits: how many edges leave a station, (low, high); at most all other stations. On the Underground only the
+    :param stations: number of stations, as (low, high) or one number, from 2 to 500 (270 for the Underground).
+        ``"zone1"`` and ``"network"`` have no use for this, ``exits`` and ``two_way``, and ignore them
+    :param exits: number of edges from a station, (low, high); at most all other stations. On the Underground only the
         upper bound counts: a neighbourhood in which a station has more is drawn again
     :param distance: *navigate*, *shortest path*: travel steps on a shortest way from start to goal, (low, high)
     :param path: *traversal*: how many labels are asked, (low, high)
     :param lesson: *traversal*: 1 to 14, *shortest path*: 1 to 15: the paper's ``stations``, ``exits``, and ``path`` or
-        ``distance`` of that lesson, and ``labels="codes"``; what is given beside it counts instead
+        ``distance`` of that lesson, and ``labels="codes"``; parameters given beside it take precedence
     :param two_way: with each edge of a random graph also its reverse; a graph in which a station then has more exits
         than there are labels is drawn again. By default only in *explore*. The Underground has all its connections in
         both directions
@@ -216,7 +216,7 @@ class Underground(SingleEnv):
     :param description: whether there is a description; without one only a memory of earlier episodes helps
     :param planning: blank steps between query and action, by default none and in *shortest path* 10
     :param slack: *navigate*: travel steps beyond the shortest way before the episode ends
-    :param step_cost: *navigate*, *explore*: what a travel step costs
+    :param step_cost: *navigate*, *explore*: the cost of a travel step
     :param budget: *explore*: the steps of an episode
     :param split: ``"train"`` or ``"test"`` for levels that the other never has, ``None`` for all
     :param render_mode: ``"rgb_array"``, ``"human"`` or ``"ansi"``

@@ -26,19 +26,19 @@ COLOUR_AT, STATE_AT, CONTENT_AT = 4, 7, 9  # bits
 
 @njit
 def cell(kind, colour=0, state=0, content=0):
-    """The number of a cell; ``content`` is the number of what a box holds."""
+    """Return the number of a cell; ``content`` is the number of the object in a box."""
     return kind | colour << COLOUR_AT | state << STATE_AT | content << CONTENT_AT
 
 
 @njit
 def kind_of(cell):
-    """The type of what is there."""
+    """Return the type of a cell."""
     return cell & 15
 
 
 @njit
 def colour_of(cell):
-    """Its colour."""
+    """Return the colour of a cell."""
     return (cell >> COLOUR_AT) & 7
 
 
@@ -57,13 +57,13 @@ def content_of(cell):
 
 @njit
 def lets_see(cell):
-    """Whether an agent sees what is behind: not behind walls and doors that are not open."""
+    """Return whether an agent sees what is behind: not behind walls and doors that are not open."""
     return (kind_of(cell) != WALL) & ((kind_of(cell) != DOOR) | (state_of(cell) == OPEN))
 
 
 @njit
 def lets_pass(cell):
-    """Whether an agent may step there."""
+    """Return whether an agent may step there."""
     kind = kind_of(cell)
     return (
         (kind == EMPTY)
@@ -76,11 +76,11 @@ def lets_pass(cell):
 
 @njit
 def may_be_carried(cell):
-    """Whether an agent can pick it up."""
+    """Return whether an agent can pick it up."""
     return (kind_of(cell) >= KEY) & (kind_of(cell) <= BOX)
 
 
 @njit
 def ahead(direction):
-    """(dx, dy), one step in a direction; y grows downwards."""
+    """Return (dx, dy), one step in a direction; y grows downwards."""
     return (direction == RIGHT) - np.int64(direction == LEFT), (direction == DOWN) - np.int64(direction == UP)

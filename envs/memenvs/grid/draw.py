@@ -1,4 +1,4 @@
-"""A grid world, drawn or told as text."""
+"""A grid world, drawn or written as text."""
 
 from __future__ import annotations
 
@@ -126,9 +126,9 @@ def ansi_grid(
 
 
 def seen_cells(image: NDArray[np.uint8], agent: tuple[int, int, int], height: int, width: int) -> NDArray[np.bool_]:
-    """Which cells of a grid an agent sees, (height, width).
+    """Return a mask of the cells that an agent sees, (height, width).
 
-    :param image: what it sees, as :func:`memenvs.grid.view.look` writes it
+    :param image: its view, as :func:`memenvs.grid.view.look` writes it
     :param agent: (x, y, direction)
     """
     n = image.shape[0]
@@ -149,7 +149,7 @@ def name_of(code: int) -> str:
 
 
 def outside(cells: NDArray[np.integer], agent: tuple[int, int, int] | None) -> NDArray[np.bool_]:
-    """Empty cells that are connected to the border of the grid, but not to the agent: between and around rooms."""
+    """Return the empty cells connected to the border of the grid, but not to the agent: between and around rooms."""
     if not (cells[[0, -1]] == EMPTY).any() and not (cells[:, [0, -1]] == EMPTY).any():
         return np.zeros(cells.shape, np.bool_)
     if agent is None:
@@ -199,7 +199,7 @@ def _checked(
 
 
 def _steps(path: Sequence[tuple[int, int]], height: int, width: int) -> NDArray[np.int64]:
-    """For each cell, towards which neighbours a path leads, bit i for direction i."""
+    """Return for each cell the neighbours to which a path leads, bit i for direction i."""
     steps = np.zeros((height, width), np.int64)
     directions = {ahead(direction): direction for direction in (RIGHT, DOWN, LEFT, UP)}
     for (x0, y0), (x1, y1) in pairwise(path):

@@ -1,4 +1,4 @@
-"""What actions do in MiniGrid's environments: the rules common to all, and what each of them asks for."""
+"""The effects of actions in MiniGrid's environments: the rules common to all, and the goal of each."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ from memenvs.grid.cells import (
     may_be_carried,
     state_of,
 )
-from memenvs.grid.level import (
+from memenvs.grid.pcg64 import integers
+from memenvs.grid.records import (
     FETCH_RULE,
     GO_TO_RULE,
     GOAL_RULE,
@@ -34,7 +35,6 @@ from memenvs.grid.level import (
     RED_BLUE_RULE,
     copy_start,
 )
-from memenvs.grid.pcg64 import integers
 from memenvs.grid.view import look, put
 
 ACTIONS = ("left", "right", "forward", "pick up", "drop", "toggle", "done")
@@ -93,7 +93,7 @@ def step(state, level, action):
 
 @njit
 def acts(action, there, carried):
-    """Whether an action changes the cell before the agent."""
+    """Return whether an action changes the cell before the agent."""
     kind = kind_of(there)
     picks_up = (action == PICK_UP) & (carried == 0) & may_be_carried(there)
     drops = (action == DROP) & (carried != 0) & (kind == EMPTY)
@@ -118,7 +118,7 @@ def act(state, width, x, y, action, there):
 
 @njit
 def toggled(there):
-    """What a box or a door becomes that an agent toggles."""
+    """Return the cell that a box or a door becomes when an agent toggles it."""
     if kind_of(there) == BOX:
         return int(content_of(there))
     return (there & LOOKS) | (CLOSED if state_of(there) == OPEN else OPEN) << STATE_AT
@@ -126,10 +126,10 @@ def toggled(there):
 
 @njit
 def judge(state, level, action, before, carried, x, y):
-    """Whether a step ends an episode, and whether with success, by what is asked for.
+    """Return whether a step ends an episode, and whether with success, by the rule of its level.
 
-    :param before: what was in the cell at (x, y), before the agent, before the step
-    :param carried: what was carried before the step
+    :param before: the contents of the cell at (x, y), in front of the agent, before the step
+    :param carried: the object carried before the step
     """
     rule, target, other = level.rule, level.target, level.other
     if rule == MEMORY_RULE:
@@ -160,7 +160,7 @@ def judge(state, level, action, before, carried, x, y):
 
 @njit
 def is_open(state, level, place):
-    """Whether the door at a place is open."""
+    """Return whether the door at a place is open."""
     return state_of(state.cells[place[1] * level.width + place[0]]) == OPEN
 
 

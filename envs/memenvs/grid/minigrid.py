@@ -12,12 +12,12 @@ from memenvs.batched import BatchedEnv, Definition, SingleEnv
 from memenvs.checks import odd, positive, within
 from memenvs.engine.definition import always_decides
 from memenvs.grid.dynamics import ACTIONS, legal, measure, observe, observe_with_mission, reset, step
-from memenvs.grid.level import LEVEL, MOST_WORDS, STATE
-from memenvs.grid.levels import MOST_LEVELS, Pool, digest, digests, generate, params_dtype, pool
+from memenvs.grid.ids import NAMES
 from memenvs.grid.missions import observation_space
 from memenvs.grid.missions import text as mission_text
-from memenvs.grid.names import NAMES
 from memenvs.grid.oracle import oracle_of
+from memenvs.grid.pools import MOST_LEVELS, Pool, digest, digests, generate, params_dtype, pool
+from memenvs.grid.records import LEVEL, MOST_WORDS, STATE
 from memenvs.grid.sound import sound
 from memenvs.grid.view import MOST_VIEW, look
 
@@ -85,7 +85,7 @@ def as_params(level: str, levels: int, max_steps: int) -> np.ndarray:
 
 
 def draw(n: int, state: np.void, level: np.void) -> np.ndarray:
-    """The grid with what the agent sees in a brighter light, and the mission, (H, W, 3) uint8.
+    """Draw the grid, brighter in the agent's view, and the mission, (H, W, 3) uint8.
 
     :param n: the side of the square that the agent sees
     """
@@ -102,7 +102,7 @@ def text(n: int, state: np.void, level: np.void) -> str:
 
 
 def scene(n: int, state: np.void, level: np.void) -> dict[str, Any]:
-    """What is to be drawn."""
+    """Return the contents of a picture."""
     from memenvs.grid.draw import seen_cells
 
     width, height, carried = int(level["width"]), int(level["height"]), int(state["carried"])
@@ -125,9 +125,11 @@ class MiniGrid(SingleEnv):
     An agent in a grid of rooms sees a square before it, moves, and picks up, drops and opens things. Each environment
     asks for something else: to get to a goal, to open a door, to fetch an object, or in the ones named ``Memory`` to go
     at the end of a corridor to the object that was shown at its start. For a level and a row of actions, observations,
-    rewards and ends are those of MiniGrid (Chevalier-Boisvert et al. 2023, arXiv:2306.13831).
+    rewards and ends are those of MiniGrid (Chevalier-Boisvert et al. 2023, arXiv:2306.13831). MiniGrid's
+    ``MiniGrid-WFC-...`` ids, whose levels come from the wave function collapse algorithm, and those of BabyAI are not
+    among them.
 
-    Levels are drawn by MiniGrid itself: number k is what it draws for ``reset(seed=k)``. The first ``levels`` of them
+    Levels are drawn by MiniGrid itself: number k is its level for ``reset(seed=k)``. The first ``levels`` of them
     are kept on disk, and an episode takes place in one of these, drawn uniformly.
 
     - Observation: ``Dict`` of ``image``, bytes (n, n, 3): type, colour and state of the cells that are seen, as
@@ -137,7 +139,9 @@ class MiniGrid(SingleEnv):
     - Action: ``Discrete(7)``: turn left, turn right, go forward, pick up, drop, toggle (open, close), done. In the
       environments with moving obstacles ``Discrete(3)``, the first three.
     - Reward: ``1 - 0.9 * steps / max_steps`` for success, otherwise 0; -1 for a collision with a moving obstacle.
-    - End: terminated by success or failure, as the environment has it, truncated after ``max_steps``.
+    - End: terminated by success or failure, as in MiniGrid, truncated after ``max_steps``. An episode is terminated or
+      truncated, never both: where its last allowed step also ends the task, MiniGrid reports both, and here the
+      episode is terminated.
     - ``info``: ``success``, 1 if the reward was positive.
 
     The oracle, where there is one, takes the fewest steps to success; ``memenvs.grid.oracle`` names the
@@ -149,7 +153,7 @@ class MiniGrid(SingleEnv):
     :param level: the name that MiniGrid gives the environment
     :param agent_view_size: the side n of the square that the agent sees, odd, from 3 to 15
     :param max_steps: after how many steps an episode is truncated; by default as many as MiniGrid allows
-    :param levels: how many levels there are, up to 65536. Drawing 4096 of them takes MiniGrid a few seconds, once
+    :param levels: number of levels, up to 65536. Drawing 4096 of them takes MiniGrid a few seconds, once
     :param split: ``"train"`` or ``"test"`` for levels that the other never has, ``None`` for all
     :param render_mode: ``"rgb_array"``, ``"human"`` or ``"ansi"``
     """

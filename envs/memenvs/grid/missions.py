@@ -59,13 +59,13 @@ def text(numbers: np.ndarray) -> str:
 
 
 def varies(space: gymnasium.Space) -> bool:
-    """Whether missions of a ``MissionSpace`` differ from one another."""
-    placeholders: Any = getattr(space, "ordered_placeholders", None) or []
+    """Return whether missions of a ``MissionSpace`` differ from one another."""
+    placeholders = getattr(space, "ordered_placeholders", None) or []
     return any(len(choices) > 1 for choices in placeholders)
 
 
 def observation_space(image: gymnasium.Space, direction: gymnasium.Space, with_mission: bool) -> Dict:
-    """What is seen in a grid of MiniGrid, here and there."""
+    """Observations of MiniGrid's grids as those of memenvs."""
     spaces: dict[str, gymnasium.Space] = {"direction": direction, "image": image}
     if with_mission:
         spaces["mission"] = MultiDiscrete([len(WORDS)] * MOST_WORDS, dtype=np.uint8)

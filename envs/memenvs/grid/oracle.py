@@ -9,7 +9,7 @@ key opens the same doors. Elsewhere :mod:`memenvs.grid.search` goes through all 
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
 
 import numpy as np
 
@@ -29,7 +29,8 @@ from memenvs.grid.cells import (
     state_of,
 )
 from memenvs.grid.dynamics import DONE, FORWARD, PICK_UP, TOGGLE, TURN_LEFT, TURN_RIGHT, is_open
-from memenvs.grid.level import (
+from memenvs.grid.ids import FAMILIES
+from memenvs.grid.records import (
     FETCH_RULE,
     GO_TO_RULE,
     GOAL_RULE,
@@ -38,7 +39,6 @@ from memenvs.grid.level import (
     OPEN_RULE,
     RED_BLUE_RULE,
 )
-from memenvs.grid.names import FAMILIES
 from memenvs.grid.search import search
 
 PLANNED = (
@@ -76,7 +76,7 @@ _LINE = 32
 _NODES = MOST_LINES * _LINE * 16
 
 
-def oracle_of(name: str) -> Any:
+def oracle_of(name: str) -> Callable[..., int]:
     """The oracle of one of MiniGrid's environments, compiled; ``no_oracle`` where none is known."""
     names = {f"{family}{variant}" for family in PLANNED for variant in FAMILIES[family].split()}
     name = name.removeprefix("MiniGrid-")
@@ -134,7 +134,7 @@ def node(x, y, direction, phase, opened):
 
 @njit
 def reach(there, here, parents, queue, tail):
-    """Put a node that is new into the queue.
+    """Put a node into the queue if it is new.
 
     :return: the queue's new end
     """
@@ -167,7 +167,7 @@ def ending(level, x, y, to_x, to_y, there, phase, key):
 
 @njit
 def enters(state, level, x, y, there, phase):
-    """Whether the agent may go forward to a place and should not avoid it."""
+    """Return whether the agent may go forward to a place and should not avoid it."""
     if lets_pass(there):
         return kind_of(there) != LAVA
     if level.rule == RED_BLUE_RULE:
@@ -178,7 +178,7 @@ def enters(state, level, x, y, there, phase):
 
 @njit
 def opens(there, phase, key):
-    """Whether what is ahead is a door that can be opened; the key is in the agent's hands in phase 1."""
+    """Return whether what is ahead is a door that can be opened; the key is in the agent's hands in phase 1."""
     locked = state_of(there) == LOCKED
     fits = (phase == 1) & (colour_of(there) == colour_of(key))
     return (kind_of(there) == DOOR) & ((state_of(there) == CLOSED) | (locked & fits))
@@ -186,7 +186,7 @@ def opens(there, phase, key):
 
 @njit
 def remember_doors(parents, start, here, passed):
-    """Write down the doors that were opened on the way to a node."""
+    """Record the doors opened on the way to a node."""
     while here != start:
         here = parents[here]
         if here & 1:

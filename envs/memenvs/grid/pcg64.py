@@ -1,4 +1,4 @@
-"""NumPy's generator of random numbers for compiled code: what MiniGrid draws within an episode is drawn here again.
+"""NumPy's generator of random numbers for compiled code: it repeats the draws of MiniGrid within an episode.
 
 PCG64 is a linear congruential generator of 128 bits with a permuted output (O'Neill 2014, HMC-CS-2014-0905). NumPy
 cuts its 64 bits into two halves where 32 are enough, and keeps the second one for the next call. A generator is a
@@ -44,7 +44,7 @@ def integers(random, low, high):
 
 @njit
 def ends(random):
-    """Whether its draws come to an end: with an even increment the same rejected number could come for ever."""
+    """Return whether its draws come to an end: with an even increment the same rejected number could come for ever."""
     return random[INCREMENT_LOW] & _ONE == _ONE
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from memenvs.compilation import njit
 from memenvs.grid.cells import DOOR, EMPTY, LAVA, OPEN, ahead, kind_of, lets_pass, state_of
 from memenvs.grid.dynamics import DONE, DROP, FORWARD, PICK_UP, TOGGLE, TURN_LEFT, TURN_RIGHT, acts, toggled
-from memenvs.grid.level import GO_TO_RULE, PICK_UP_RULE, PUT_NEAR_RULE
+from memenvs.grid.records import GO_TO_RULE, PICK_UP_RULE, PUT_NEAR_RULE
 from memenvs.random import bits
 
 KEY, PARENT, ACTION, PLACE, DIRECTION, CARRIED, CHAIN = range(7)  # of a node
@@ -96,7 +96,7 @@ def ending(level, x, y, to_x, to_y, there, carried):
 
 @njit
 def may_help(level, action, there):
-    """Whether a change is any good: it does not end the episode, close a door, or destroy what is wanted."""
+    """Return whether a change is any good: it does not end the episode, close a door, or destroy what is wanted."""
     if action == TOGGLE:
         closes = (kind_of(there) == DOOR) & (state_of(there) == OPEN)
         return (level.rule != GO_TO_RULE) & ~closes & (there != level.wanted)
@@ -107,7 +107,7 @@ def may_help(level, action, there):
 
 @njit
 def cell_of(cells, chains, chain, place):
-    """What is in a cell after the changes of a chain."""
+    """Return the contents of a cell after the changes of a chain."""
     while chain:
         if chains[chain, CHANGED] == place:
             return chains[chain, NOW]
@@ -117,7 +117,7 @@ def cell_of(cells, chains, chain, place):
 
 @njit
 def trait(place, code):
-    """A random number that stands for what is in a cell; those of a grid, combined, stand for the grid (Zobrist)."""
+    """Return a random number for the contents of a cell; those of a grid, combined, stand for the grid (Zobrist)."""
     return np.int64(bits(np.uint64(place) << np.uint64(16) | np.uint64(code)))
 
 
@@ -125,7 +125,7 @@ def trait(place, code):
 def add(nodes, many, table, parent, action, place, direction, carried, chain, mark):
     """Write a node behind the others if it is new.
 
-    :return: how many there are now
+    :return: their number now
     """
     key = np.int64(bits(np.uint64(mark) ^ bits(np.uint64((carried << 16 | place) << 2 | direction))))
     at = slot(nodes, table, key)
@@ -144,7 +144,7 @@ def add(nodes, many, table, parent, action, place, direction, carried, chain, ma
 
 @njit
 def slot(nodes, table, key):
-    """Where a key is in the table, or would be: numbers of nodes from 1, 0 for a free place."""
+    """Return the place of a key in the table, or where it would be: numbers of nodes from 1, 0 for a free place."""
     last = len(table) - 1
     at = key & last
     while table[at] and nodes[table[at] - 1, KEY] != key:

@@ -1,4 +1,4 @@
-"""Whether records from a snapshot are an episode in one of MiniGrid's levels: all that indices and loops rely on."""
+"""Checks of records from a snapshot: every index and loop of a MiniGrid level must be safe with them."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from memenvs.grid.cells import (
     may_be_carried,
     state_of,
 )
-from memenvs.grid.level import MOST_LINES, OBSTACLES_RULE
-from memenvs.grid.levels import digest
 from memenvs.grid.pcg64 import ends
+from memenvs.grid.pools import digest
+from memenvs.grid.records import MOST_LINES, OBSTACLES_RULE
 from memenvs.grid.view import survey
 
 
@@ -55,7 +55,7 @@ def sound(params, state, level):
 
 @njit
 def same_level(source, level):
-    """Whether a level is the one of the pool that it says it is; steps are counted apart."""
+    """Return whether a level is the one of the pool that it says it is; steps are counted apart."""
     if level.width != source.width or level.height != source.height or level.rule != source.rule:
         return False
     if level.through_walls != source.through_walls or level.wanted != source.wanted or level.moving != source.moving:
@@ -75,7 +75,7 @@ def same_level(source, level):
 
 @njit
 def same(first, second, n):
-    """Whether the first n numbers of two arrays are equal."""
+    """Return whether the first n numbers of two arrays are equal."""
     equal = True
     for i in range(n):
         equal &= first[i] == second[i]
@@ -84,7 +84,7 @@ def same(first, second, n):
 
 @njit
 def is_cell(cell):
-    """Whether a number is a cell that can be."""
+    """Return whether a number is a cell that can be."""
     kind, content = kind_of(cell), cell >> CONTENT_AT
     good = (kind >= EMPTY) & (kind <= LAVA) & (colour_of(cell) <= GREY)
     good &= (state_of(cell) == 0) | ((kind == DOOR) & (state_of(cell) <= LOCKED))

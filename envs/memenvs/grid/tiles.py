@@ -62,7 +62,7 @@ def tile(
     :param path: towards which neighbours a path leads from here, bit i for direction i
     :param ring: whether it is marked
     :param direction: of the agent, -1 where it is not
-    :param carried: what the agent carries, 0 for nothing
+    :param carried: the object that the agent carries, 0 for nothing
     """
     side = -(-FINER // size) * size
     image = Image.new("RGB", (side, side))
@@ -83,7 +83,7 @@ def tile(
 
 
 class Pen:
-    """Draws shapes on a square; places and widths are shares of its side, from its upper left corner.
+    """A square to draw shapes on; places and widths are shares of its side, from its upper left corner.
 
     :param image: to draw on
     :param left: of the square, in pixels, as ``top`` and ``side``
@@ -154,7 +154,7 @@ def _draw_thing(pen: Pen, code: int, lit: bool) -> None:
 
 
 def _draw_door(pen: Pen, colour: str, state: int) -> None:
-    """A frame; what is closed fills it, and a lock shows its keyhole."""
+    """Draw a door: a frame, filled if closed, with a keyhole if locked."""
     if state == OPEN:
         for box in ((0, 0, 1, 0.17), (0, 0.83, 1, 1), (0, 0, 0.17, 1), (0.83, 0, 1, 1)):
             pen.box(box, colour)
@@ -222,17 +222,17 @@ def _draw_agent(pen: Pen, direction: int) -> None:
 
 
 def dim(colour: str) -> str:
-    """A little darker, for what is out of sight."""
+    """Return a slightly darker colour, for cells out of sight."""
     return mixed(colour, INK, 0.15)
 
 
 def edge(colour: str) -> str:
-    """Darker, for the edges of things."""
+    """Return a darker colour, for the edges of things."""
     return mixed(colour, INK, 0.45)
 
 
 def pale(colour: str) -> str:
-    """Paler, for lights on things."""
+    """Return a paler colour, for lights on things."""
     return mixed(colour, WHITE, 0.6)
 
 

@@ -1,4 +1,4 @@
-"""What an agent in a grid sees: the square before it, as MiniGrid shows it, with what walls hide left out.
+"""The view of an agent in a grid: the square before it, as MiniGrid shows it, without the cells that walls hide.
 
 The image has the shape (n, n, 3), n odd. Its first index goes from the agent's left to its right, the second from far
 to near: the agent itself is at ``[n // 2, n - 1]`` and looks towards lower second indices. The three numbers of a cell
@@ -19,9 +19,9 @@ from numba import types
 from numba.core import cgutils
 from numba.np.arrayobj import make_array, populate_array
 
+from memenvs.bitwise import intrinsic, lowest
 from memenvs.compilation import njit
 from memenvs.grid.cells import DOWN, EMPTY, GREY, LEFT, RIGHT, WALL, cell, colour_of, kind_of, lets_see, state_of
-from memenvs.words import intrinsic, lowest
 
 MOST_VIEW = 15
 
@@ -35,7 +35,7 @@ def look(cells, rows, columns, width, height, x, y, direction, carried, through_
     :param cells: of the grid, flat
     :param rows: (height,) unsigned integers, which cells hide nothing
     :param columns: (width,) likewise
-    :param carried: what the agent carries, 0 for nothing
+    :param carried: the object that the agent carries, 0 for nothing
     :param through_walls: whether nothing hides anything
     :param image: (n, n, 3) uint8
     """

@@ -1,4 +1,4 @@
-"""A T-maze, drawn or told as text."""
+"""A T-maze, drawn or written as text."""
 
 from __future__ import annotations
 

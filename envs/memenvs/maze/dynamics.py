@@ -1,4 +1,4 @@
-"""What actions do in a maze, and what follows from them: trials, goals, measures."""
+"""The effects of actions in a maze: moves, trials, goals, metrics."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def ask_for(state, level, goal):
 
 @njit
 def put_elsewhere(state, level):
-    """Put the agent somewhere from where the goal is far."""
+    """Put the agent at a place far from the goal."""
     key = fold(state.key, 2 * state.reached + 1)
     place = state.places[state.far + integer(key, state.free - state.far)]
     state.x, state.y = place % level.size, place // level.size
@@ -76,7 +76,7 @@ def put_elsewhere(state, level):
 
 @njit
 def begin_trial(state, level):
-    """From where the agent is."""
+    """Return the fewest steps from the agent to the goal."""
     state.trial_steps = 0
     state.shortest = state.to_goal[pose(state, level)]
     state.trail[: level.size] = np.uint64(0)
@@ -85,7 +85,7 @@ def begin_trial(state, level):
 
 @njit
 def pose(state, level):
-    """Where the agent stands and looks, as ``to_goal`` counts it."""
+    """Return the index of the agent's place and direction in ``to_goal``."""
     return 4 * (state.y * level.size + state.x) + state.direction
 
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from memenvs.bitwise import lowest
 from memenvs.compilation import njit
 from memenvs.grid.cells import CELL, COLOURS, DOOR, EMPTY, FLOOR, GOAL, GREY, OPEN, WALL, ahead, cell
 from memenvs.random import advance, integer, permute, uniform
-from memenvs.words import lowest
 
 ALGORITHMS = ("backtracker", "kruskal", "rooms")
 BACKTRACKER, KRUSKAL, ROOMS = range(len(ALGORITHMS))
@@ -79,7 +79,7 @@ def generate(params, key, level):
 
 @njit
 def lay_out(key, size, rows, doors, colours, columns, cells):
-    """Write the columns and the cells of what is free.
+    """Write the columns and the cells of the free places.
 
     :return: the next key
     """
@@ -104,7 +104,7 @@ def lay_out(key, size, rows, doors, colours, columns, cells):
 
 
 def _choices() -> np.ndarray:
-    """For each set of four directions, as bits, and each number below twelve a member: each as often as any other."""
+    """Return for each set of four directions, as bits, and each number below twelve a member, all equally often."""
     table = np.zeros((16, _TWELVE), np.uint8)
     for members in range(1, 16):
         directions = [d for d in range(4) if members >> d & 1]
@@ -154,7 +154,7 @@ def carve_backtracker(key, size, rows):
 
 @njit
 def carve_kruskal(key, size, rows):
-    """Kruskal's algorithm: walls in random order, each taken away if it parts what is not yet connected.
+    """Kruskal's algorithm: walls in random order, each taken away if it parts two places not yet connected.
 
     :return: the next key
     """
@@ -257,7 +257,7 @@ def free(rows, x, y):
 
 @njit
 def inner_wall(number, n):
-    """One of the 2 n (n - 1) pairs of neighbours: a place, and whether the other one is below it or to the right."""
+    """Return one of the 2 n (n - 1) pairs of neighbours: a place, and whether the other is below or to the right."""
     number = np.int64(number)
     down = number >= n * (n - 1)
     return (number - n * (n - 1), True) if down else (number // (n - 1) * n + number % (n - 1), False)

@@ -58,7 +58,7 @@ def define(
     n = odd("agent_view_size", agent_view_size, 3, MOST_VIEW)
     fixed = None if fixed is None else within("fixed", fixed, 0, 2**63 - 1)
     side = next(side for side in SIDES if side >= high)
-    told, values = ("found", 2) if goals == 1 else ("wanted", goals)
+    reported, values = ("found", 2) if goals == 1 else ("wanted", goals)
     params = (
         low,
         high,
@@ -76,9 +76,9 @@ def define(
         params=np.array([(*params, fixed or 0)], PARAMS),
         level=level_dtype(side),
         state=state_dtype(side),
-        out=np.dtype([("direction", np.int64), (told, np.int64), ("image", np.uint8, (n, n, 3))], align=True),
+        out=np.dtype([("direction", np.int64), (reported, np.int64), ("image", np.uint8, (n, n, 3))], align=True),
         observation_space=Dict(
-            {"direction": Discrete(4), told: Discrete(values), "image": Box(0, 255, (n, n, 3), np.uint8)}
+            {"direction": Discrete(4), reported: Discrete(values), "image": Box(0, 255, (n, n, 3), np.uint8)}
         ),
         action_space=Discrete(3),
         action_names=("left", "right", "forward"),
@@ -104,7 +104,7 @@ def define(
 
 
 def distinct(size: int, algorithm: str, loops: float, goals: int) -> float:
-    """How many mazes of a size there are with their goals, counted only where all walls are taken away."""
+    """Return the number of mazes of a size with their goals, counted only where all walls are taken away."""
     n = size // 2
     return math.perm(n * n + 2 * n * (n - 1), goals) if loops == 1 and algorithm != "rooms" else math.inf
 
@@ -119,7 +119,7 @@ def goals_of(state: np.void, level: np.void) -> tuple[np.ndarray, np.ndarray]:
 
 
 def goal_reward(achieved: np.ndarray, desired: np.ndarray) -> np.ndarray:
-    """1 where the goal was reached."""
+    """Return 1 where the goal was reached."""
     return np.all(achieved == desired, axis=-1) * 1.0
 
 
@@ -127,7 +127,7 @@ def goal_reward(achieved: np.ndarray, desired: np.ndarray) -> np.ndarray:
 
 
 def draw(n: int, state: np.void, level: np.void) -> np.ndarray:
-    """The maze with the agent, what it sees, where it has been in this trial, and a ring round the wanted goal."""
+    """Draw the maze with the agent, its view, its path in this trial, and a ring round the wanted goal."""
     from memenvs.grid.draw import draw_grid
 
     return draw_grid(**plan_of(n, state, level))
@@ -141,7 +141,7 @@ def text(n: int, state: np.void, level: np.void) -> str:
 
 
 def plan_of(n: int, state: np.void, level: np.void) -> dict[str, Any]:
-    """What a picture shows, as :func:`memenvs.grid.draw.draw_grid` takes it; ``n`` is the side of the view."""
+    """Return a picture's contents, as :func:`memenvs.grid.draw.draw_grid` takes it; ``n`` is the side of the view."""
     from memenvs.grid.draw import seen_cells
 
     size = int(level["size"])
@@ -206,10 +206,11 @@ class Maze(SingleEnv):
     :param loops: the probability with which each wall that is left between two neighbouring cells is taken away, or
         between rooms becomes a door; with 0 there is one way between any two cells, or rooms
     :param goals: 1 hidden one, or 2 to 6 that are seen
-    :param trials: how often a goal can be reached; by default as often as there are steps for
+    :param trials: number of trials, in each of which the goal can be reached once; by default as many as the
+        steps allow
     :param max_steps: of an episode; by default twice the square of the side
     :param colours: lay coloured floors in some cells, one of eight or more, and paint doors in colours, so that places
-        can be told apart
+        can be distinguished
     :param agent_view_size: the side of the view, odd, from 3 to 15
     :param fixed: a number from which one maze is drawn with its goals, the same in all episodes; only where the agent
         begins changes, and which goal is asked for

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from memenvs.bitwise import lowest
 from memenvs.compilation import njit
-from memenvs.words import lowest
 
 UNREACHED, BLOCKED = np.int16(-1), np.int16(32767)
 _ONE, _TWO, _THREE, _FOUR = (np.uintp(number) for number in (1, 2, 3, 4))
@@ -21,7 +21,7 @@ def search(rows, size, x, y, near, steps, places):
     :param steps: written: fewest steps to the goal from each cell and direction, at ``4 * cell + direction``
     :param places: written: the cells from which there is a way to the goal, in the order of the fewest steps from the
         best direction, without the goal
-    :return: how many of these cells are less than ``near`` steps away, and how many there are in all
+    :return: the number of these cells that are less than ``near`` steps away, and their number in all
     """
     side = np.uintp(size)
     steps[: 4 * size * size] = BLOCKED

@@ -1,4 +1,4 @@
-"""Whether records from a snapshot are an episode in a maze: all that indices and loops rely on."""
+"""Checks of records from a snapshot: every index and loop of a maze must be safe with them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def sound(params, state, level):
 
 @njit
 def sound_level(params, level):
-    """Whether a maze is closed, its bits are those of its cells, and the goals lie in it."""
+    """Return whether a maze is closed, its bits are those of its cells, and the goals lie in it."""
     size = np.int64(level.size)
     if not params.low <= size <= params.high or size % 2 == 0:
         return False
@@ -41,14 +41,14 @@ def sound_level(params, level):
 
 @njit
 def is_free(level, x, y):
-    """Whether a cell lies in the maze and is free."""
+    """Return whether a cell lies in the maze and is free."""
     inside = (min(x, y) >= 0) & (max(x, y) < level.size)
     return inside and (level.rows[y] >> np.uint64(x)) & _ONE != 0
 
 
 @njit
 def sound_state(state, level):
-    """Whether the agent stands in a sound maze, and the ways to the goal are as they should be."""
+    """Return whether the agent stands in a sound maze, and the ways to the goal are as they should be."""
     if not is_free(level, state.x, state.y) or not 0 <= state.direction < 4:
         return False
     if not 0 <= state.wanted < level.goals or not 0 <= state.found <= 1:

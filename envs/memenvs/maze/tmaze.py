@@ -45,7 +45,7 @@ def step(state, level, action):
 
 @njit
 def time_limit(length):
-    """Twice the steps that the best way takes."""
+    """Return twice the steps of the best way."""
     return 2 * (length + 1)
 
 
@@ -120,12 +120,12 @@ def text(state: np.void, level: np.void) -> str:
 
 
 def cue_name(level: np.void) -> str:
-    """Which way the cue points."""
+    """Return the direction of the cue."""
     return "up" if level["cue"] == UP else "down"
 
 
 def agent(state: np.void, level: np.void) -> tuple[int, int]:
-    """Where the agent is: x along the corridor, y 1 in the upper arm, -1 in the lower."""
+    """Return the place of the agent: x along the corridor, y 1 in the upper arm, -1 in the lower."""
     return int(state["position"]), {UP: 1, DOWN: -1}.get(int(state["turn"]), 0)
 
 

@@ -17,7 +17,7 @@ DESTINATIONS = np.array([j for _, j in MOVES] + [-1])
 
 @njit
 def height(cells, column):
-    """How many blocks stand in a column."""
+    """Return the number of blocks in a column."""
     blocks = 0
     while blocks < HEIGHT and cells[column * HEIGHT + blocks] > 0:
         blocks += 1
@@ -26,7 +26,7 @@ def height(cells, column):
 
 @njit
 def possible(cells, action):
-    """Whether a move can be made; a pass always can."""
+    """Return whether a move can be made; a pass always can."""
     return action == PASS or (height(cells, SOURCES[action]) > 0 and height(cells, DESTINATIONS[action]) < HEIGHT)
 
 
@@ -54,13 +54,13 @@ def carry(cells, source, destination):
 
 @njit
 def undoes(action, last):
-    """Whether a move takes back the last one, which may be -1 for none."""
+    """Return whether a move takes back the last one, which may be -1 for none."""
     return last >= 0 and SOURCES[action] == DESTINATIONS[last] and DESTINATIONS[action] == SOURCES[last]
 
 
 @njit
 def fact_of(constraint):
-    """What a constraint (a block, a relation, another block) says: which fact, and of which two blocks."""
+    """Return the meaning of a constraint (a block, a relation, another block): its fact and its two blocks."""
     first, relation, second = constraint[0], constraint[1], constraint[2]
     if relation in (RIGHT_OF, BELOW):
         first, second = second, first
@@ -69,7 +69,7 @@ def fact_of(constraint):
 
 @njit
 def holds(cells, constraint):
-    """Whether a constraint is satisfied."""
+    """Return whether a constraint is satisfied."""
     fact, first, second = fact_of(constraint)
     place, other = 0, 0
     for cell in range(CELLS):
@@ -84,7 +84,7 @@ def holds(cells, constraint):
 
 @njit
 def is_board(cells, blocks):
-    """Whether the cells hold the blocks 1 to ``blocks``, each once and none above a hole."""
+    """Return whether the cells hold the blocks 1 to ``blocks``, each once and none above a hole."""
     seen = 0
     for column in range(COLUMNS):
         for h in range(HEIGHT):

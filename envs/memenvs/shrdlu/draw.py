@@ -1,4 +1,4 @@
-"""A board and goals, drawn or told as text."""
+"""A board and goals, drawn or written as text."""
 
 from __future__ import annotations
 
@@ -48,11 +48,11 @@ class Goal:
 def draw_puzzle(
     columns: list[list[int]], goals: list[Goal], title: str, note: str, size: tuple[int, int] = (WIDTH, HEIGHT)
 ) -> NDArray[np.uint8]:
-    """Draw the board at the left and the goals as cards at the right, the asked one framed.
+    """Draw the board at the left and the goals as cards at the right, the queried one framed.
 
     :param columns: of the board, blocks from the bottom
     :param goals: up to ten, in the order in which they stand
-    :param title: what happens now
+    :param title: the current phase, in words
     :param note: a line below the board
     :param size: width and height in pixels
     :return: (height, width, 3) bytes
@@ -125,7 +125,7 @@ def _draw_constraint(axes: Axes, constraint: Constraint, left: float, right: flo
 
 
 def ansi_puzzle(columns: list[list[int]], goals: list[Goal], title: str, note: str) -> str:
-    """The same as text: the asked goal after a ``>``, what is shown now in [ ], what is yet to be read in ( )."""
+    """Return the same as text: the queried goal after ``>``, the current constraint in [ ], those to come in ( )."""
     lines = [title, ""]
     for h in reversed(range(3)):
         lines.append("  " + " ".join(str(column[h]) if h < len(column) else "·" for column in columns))

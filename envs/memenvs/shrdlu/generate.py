@@ -103,7 +103,7 @@ def draw_board(level, key):
 
 @njit
 def draw_goal(params, key, level, goal):
-    """Constraints that a board some moves away satisfies, and none that is nearer.
+    """Draw constraints that a board some moves away satisfies, and no nearer one does.
 
     :return: the next key, and the number of moves; -1 where no goal was found
     """
@@ -155,7 +155,7 @@ def wander(board, key, moves):
 
 @njit
 def draw_constraints(board, key, count, constraints):
-    """Choose so many of the pairs of adjacent blocks and say of each where one is, seen from the other.
+    """Choose so many of the pairs of adjacent blocks and describe the place of one seen from the other.
 
     :return: the next key, and how many were chosen: fewer where there are not enough
     """
@@ -179,13 +179,13 @@ def draw_constraints(board, key, count, constraints):
 
 @njit
 def has_above(board, cell):
-    """Whether there are blocks in a cell and in the one above it."""
+    """Return whether there are blocks in a cell and in the one above it."""
     return cell % HEIGHT < HEIGHT - 1 and board[cell] > 0 and board[cell + 1] > 0
 
 
 @njit
 def has_right(board, cell):
-    """Whether there are blocks in a cell and in the one at its right."""
+    """Return whether there are blocks in a cell and in the one at its right."""
     return cell < (COLUMNS - 1) * HEIGHT and board[cell] > 0 and board[cell + HEIGHT] > 0
 
 
@@ -200,7 +200,7 @@ def write_constraint(constraint, first, relation, second, key):
 
 @njit
 def draw_description(level, key):
-    """Different letters for the goals, and all constraints of all goals in a random order."""
+    """Draw different letters for the goals, and all constraints of all goals in a random order."""
     letters = np.empty(LETTERS, np.int64)
     key = permute(key, letters, LETTERS)
     level.description = 0

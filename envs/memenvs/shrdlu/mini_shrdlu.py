@@ -56,7 +56,7 @@ def reset(state, level):
 
 @njit
 def satisfied(state, level):
-    """How many constraints of the asked goal are satisfied."""
+    """Return the number of satisfied constraints of the queried goal."""
     count = 0
     for i in range(level.counts[level.asked]):
         count += holds(state.cells, level.constraints[level.asked, i])
@@ -65,7 +65,7 @@ def satisfied(state, level):
 
 @njit
 def moves_left(state, level):
-    """How many moves the agent still has, in play."""
+    """Return the number of moves that the agent has left, in play."""
     return level.description + 1 + level.moves - state.time
 
 
@@ -176,7 +176,7 @@ def sound(params, state, level):
 
 @njit
 def sound_goals(params, level):
-    """Whether goals, their constraints and the order of the description are what they may be."""
+    """Return whether goals, their constraints and the order of the description are what they may be."""
     description = 0
     for goal in range(level.goals):
         count = level.counts[goal]
@@ -286,7 +286,7 @@ def text(state: np.void, level: np.void) -> str:
 
 
 def puzzle(state: np.void, level: np.void) -> dict[str, Any]:
-    """What a picture shows: the board, the goals with what has been read of them, and what happens now."""
+    """Return the contents of a picture: the board, the goals as far as described, and the current phase."""
     from memenvs.shrdlu.draw import Constraint, Goal
 
     time, description, asked = int(state["time"]), int(level["description"]), int(level["asked"])
@@ -365,13 +365,13 @@ class MiniShrdlu(SingleEnv):
     the other goals. Of few blocks there may be too few levels for it.
 
     :param lesson: 1 to 26, which gives the four ranges below where they are not given
-    :param goals: how many are described, (low, high) or one number, from 1 to 10
-    :param blocks: how many are on the board, (low, high) or one number, from 2 to 6
-    :param constraints: how many a goal has, (low, high) or one number, from 1 to 6
+    :param goals: number of goals described, (low, high) or one number, from 1 to 10
+    :param blocks: number of blocks on the board, (low, high) or one number, from 2 to 6
+    :param constraints: number of constraints of a goal, (low, high) or one number, from 1 to 6
     :param moves: the fewest that satisfy a goal, (low, high) or one number, from 1 to 10
     :param slack: moves beyond these before the episode ends, from 0 to 50
-    :param invalid_penalty: what an invalid move costs, from 0 to 1
-    :param undo_penalty: what taking back the last move costs, from 0 to 1
+    :param invalid_penalty: the cost of an invalid move, from 0 to 1
+    :param undo_penalty: the cost of taking back the last move, from 0 to 1
     :param split: ``"train"`` or ``"test"`` for boards with goals that the other never asks for, ``None`` for all
     :param render_mode: ``"rgb_array"``, ``"human"`` or ``"ansi"``
     """

@@ -1,9 +1,10 @@
-"""How near a goal is, found by looking it up in :mod:`memenvs.shrdlu.tables`."""
+"""The distance to a goal, looked up in :mod:`memenvs.shrdlu.tables`."""
 
 from __future__ import annotations
 
 import numpy as np
 
+from memenvs.bitwise import place_of_one
 from memenvs.compilation import njit
 from memenvs.shrdlu.boards import CELLS, PASS, fact_of, height, move, possible, take_back, undoes
 from memenvs.shrdlu.tables import (
@@ -15,7 +16,6 @@ from memenvs.shrdlu.tables import (
     WITHIN,
     WORDS,
 )
-from memenvs.words import place_of_one
 
 ALL = np.uint64(2**64 - 1)
 NONE = np.uint64(0)
@@ -72,7 +72,7 @@ def outlook(cells, constraints, count, moves):
 
 @njit
 def find_strings(cells, constraints, count, shape, strings):
-    """Where the strings of bits of the constraints begin, as seen from the board."""
+    """Return the starts of the constraints' bit strings, as seen from the board."""
     name = np.empty(MOST_BLOCKS + 1, np.int64)
     blocks = 0
     for cell in range(CELLS):
@@ -102,7 +102,7 @@ def best_action(cells, constraints, count, moves, last):
 
 @njit
 def score(cells, constraints, count, moves, last, action):
-    """Of two actions, the better one has the higher score."""
+    """Return the score of an action: of two actions, the better one has the higher score."""
     move(cells, action)
     most, distance = outlook(cells, constraints, count, moves - 1)
     take_back(cells, action)

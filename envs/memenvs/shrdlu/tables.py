@@ -1,4 +1,4 @@
-"""How far every board is from every other, and which facts hold on it, as tables that planning looks up.
+"""Tables for planning: the distances between all boards, and the facts that hold on each.
 
 A distance does not change when blocks are renamed. So a board is looked at from its own point of view: its blocks are
 renamed 0, 1, ... in reading order (column by column, each from the bottom), and nothing but its *shape* remains, the
@@ -25,7 +25,7 @@ ON_TOP, AT_LEFT = range(2)  # facts
 
 
 def shapes_of(blocks: int) -> list[tuple[int, ...]]:
-    """All heights that three columns of so many blocks can have."""
+    """Return all heights that three columns of so many blocks can have."""
     return [heights for heights in product(range(HEIGHT + 1), repeat=COLUMNS) if sum(heights) == blocks]
 
 
@@ -65,7 +65,7 @@ def distances(after: NDArray[np.int64], start: int) -> NDArray[np.int64]:
 
 
 def facts(blocks: int) -> NDArray[np.bool_]:
-    """Which facts hold on each board, (2 n², boards): one on top of another, and one at the left of another."""
+    """Return the facts that hold on each board, (2 n², boards): one on another, and one at the left of another."""
     shapes, orders = shapes_of(blocks), all_boards(blocks)
     true = np.zeros((2, blocks, blocks, len(shapes), len(orders)), np.bool_)
     every = np.arange(len(orders))
@@ -81,12 +81,12 @@ def facts(blocks: int) -> NDArray[np.bool_]:
 
 
 def words_of(blocks: int) -> int:
-    """How many words of 64 bits have a bit for each board."""
+    """Return the number of 64-bit words that have a bit for each board."""
     return -(-len(shapes_of(blocks)) * len(all_boards(blocks)) // 64)
 
 
 def as_words(bits: NDArray[np.bool_]) -> NDArray[np.uint64]:
-    """Bits (rows, boards) as words (rows, words), bit i of word w for board 64 w + i."""
+    """Return bits (rows, boards) as words (rows, words), bit i of word w for board 64 w + i."""
     padded = np.zeros((len(bits), -(-bits.shape[1] // 64) * 64), np.bool_)
     padded[:, : bits.shape[1]] = bits
     return np.packbits(padded, axis=1, bitorder="little").view("<u8")
@@ -102,7 +102,7 @@ WITHIN = np.zeros((len(SHAPES), FARTHEST + 1), np.int16)  # how many boards are 
 
 
 def _strings() -> tuple[NDArray[np.int64], NDArray[np.uint64]]:
-    """Where the strings of each shape begin, and the words of all: by shape, then fact, then word."""
+    """Return the starts of the strings of each shape, and the words of all: by shape, then fact, then word."""
     first, parts = [0], []
     for n in NUMBERS:
         after, true, boards = neighbours(n), facts(n), len(all_boards(n))

@@ -52,7 +52,7 @@ def place(item, length):
 
 @njit
 def is_new(level, item, length):
-    """Whether an item differs from all that came before it."""
+    """Return whether an item differs from all that came before it."""
     for other in range(item):
         same = True
         for i in range(length):
@@ -98,8 +98,8 @@ class AssociativeRecall(SingleEnv):
 
     :param width: bits of a vector, from 1 to 16
     :param item_length: vectors of an item, from 1 to 16
-    :param items: how many, as (low, high) or one number, from 2 to as many as differ and fit into 320 steps with the
-        query (78 of 3 vectors)
+    :param items: number of items, as (low, high) or one number, from 2 to as many as differ and fit into 320 steps with
+        the query (78 of 3 vectors)
     :param split: ``"train"`` or ``"test"`` for levels that the other never has, ``None`` for all
     :param render_mode: ``"rgb_array"``, ``"human"`` or ``"ansi"``
     """

@@ -63,7 +63,7 @@ class Copy(SingleEnv):
     longer ones, as in the paper.
 
     :param width: bits of a vector, from 1 to 16
-    :param length: how many vectors, as (low, high) or one number, from 1 to 256
+    :param length: number of vectors, as (low, high) or one number, from 1 to 256
     :param split: ``"train"`` or ``"test"`` for levels that the other never has, ``None`` for all
     :param render_mode: ``"rgb_array"``, ``"human"`` or ``"ansi"``
     """

@@ -78,12 +78,12 @@ def letters(channel: NDArray[np.float64]) -> NDArray[np.str_]:
 
 
 def mistakes(blocks: Mapping[str, NDArray[np.float64]]) -> NDArray[np.bool_]:
-    """Where there is an output that is not the target."""
+    """Return where there is an output that is not the target."""
     return ~np.isnan(blocks["outputs"]) & (blocks["outputs"] != blocks["targets"])
 
 
 def scaled(channel: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Numbers (steps,) from 0 to 1; bits stay as they are."""
+    """Return numbers (steps,) from 0 to 1; bits stay as they are."""
     known = channel[~np.isnan(channel)]
     low, high = min(known.min(initial=0), 0), max(known.max(initial=1), 1)
     return (channel - low) / (high - low)

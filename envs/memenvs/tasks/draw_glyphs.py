@@ -1,4 +1,4 @@
-"""A glyph enlarged, with what there is to say about it."""
+"""A picture of a glyph, enlarged, with lines of text."""
 
 from __future__ import annotations
 

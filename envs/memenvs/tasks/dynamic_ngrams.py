@@ -56,7 +56,7 @@ def generate(params, key, level):
 
 @njit
 def contexts(level):
-    """How many contexts there are."""
+    """Return the number of contexts."""
     return np.int64(1) << (level.n - 1)
 
 
@@ -89,7 +89,7 @@ def step(state, level, action):
 
 @njit
 def estimate(state):
-    """What is more likely to follow: 1 where (N1 + 1/2) / (N0 + N1 + 1) is above one half."""
+    """Return the more likely next bit: 1 where (N1 + 1/2) / (N0 + N1 + 1) is above one half."""
     return np.int64(state.ones[state.context] > state.zeros[state.context])
 
 
@@ -167,7 +167,7 @@ def text(state: np.void, level: np.void) -> str:
 
 
 def rows(state: np.void, level: np.void) -> dict[str, np.ndarray]:
-    """What was seen, the best predictions, what was to be predicted and what was, as (1, time)."""
+    """Return the inputs, the best predictions, the targets and the agent's predictions, each (1, time)."""
     time, steps, first = int(state["time"]), int(level["steps"]), int(level["n"]) - 1
     history = state["history"][:time]
     inputs, optimal, targets, outputs = np.full((4, 1, steps), np.nan)

@@ -1,4 +1,4 @@
-"""Characters that nobody has seen before: a few curved strokes, drawn from nothing but the character's number."""
+"""Characters that nobody has seen before: a few curved strokes, which depend on the character's number alone."""
 
 from __future__ import annotations
 

@@ -163,7 +163,7 @@ def define(vectors: int = 8, width: int = 16) -> Definition:
 
 
 def draw(state: np.void, level: np.void) -> np.ndarray:
-    """What is seen over time, and the answer, (H, W, 3) uint8."""
+    """Draw the inputs over time, and the answer, (H, W, 3) uint8."""
     from memenvs.tasks.draw import draw_rows
 
     n, width, time = int(level["size"]), int(level["width"]), int(state["time"])
@@ -216,7 +216,7 @@ class NthFarthest(SingleEnv):
 
     The split of a level follows from its vectors, labels and question.
 
-    :param vectors: how many, K in the paper, from 2 to 16
+    :param vectors: number of vectors, K in the paper, from 2 to 16
     :param width: components of a vector, from 1 to 32
     :param split: ``"train"`` or ``"test"`` for levels that the other never has, ``None`` for all
     :param render_mode: ``"rgb_array"``, ``"human"`` or ``"ansi"``

@@ -70,7 +70,7 @@ def generate(params, key, level):
 
 @njit
 def copy_rules(params, level):
-    """What a level has from the parameters."""
+    """Copy into a level the fields that follow from the parameters."""
     level.classes, level.presentations = params.classes, params.presentations
     level.size, level.shift = params.size, params.shift
     level.rotation, level.jitter, level.noise = params.rotation, params.jitter, params.noise
@@ -78,7 +78,7 @@ def copy_rules(params, level):
 
 @njit
 def same_rules(params, level):
-    """Whether a level has what :func:`copy_rules` gives it."""
+    """Return whether a level has the fields that :func:`copy_rules` writes."""
     return (
         (level.classes == params.classes)
         & (level.presentations == params.presentations)
@@ -172,7 +172,7 @@ def measure(state, level, out):
 
 @njit
 def digest(level):
-    """The remainder by which the engine splits says which glyphs these are; all else, what the level is."""
+    """Return a hash of a level; its remainder, by which the engine splits, says whether the glyphs are for tests."""
     total = np.uint64(0)
     for i in range(level.classes):
         total = fold(fold(total, level.chosen[i]), level.labels[i])
@@ -252,7 +252,7 @@ def define(
 
 
 def draw(state: np.void, level: np.void) -> np.ndarray:
-    """The glyph and what is known of it, (H, W, 3) uint8."""
+    """Draw the glyph with its words, (H, W, 3) uint8."""
     from memenvs.tasks.draw_glyphs import draw_card
 
     return draw_card(presented(state, level), told(state, level))
@@ -273,7 +273,7 @@ def presented(state: np.void, level: np.void) -> np.ndarray:
 
 
 def told(state: np.void, level: np.void) -> list[str]:
-    """What a picture says in words."""
+    """Return the words on a picture."""
     time, steps = int(state["time"]), int(level["classes"]) * int(level["presentations"])
     order, labels = level["order"][:steps].tolist(), level["labels"].tolist()
     lines = []
@@ -286,11 +286,11 @@ def told(state: np.void, level: np.void) -> list[str]:
 
 
 class OneShot(SingleEnv):
-    """``memenvs/OneShot-v0``: new characters, named once.
+    """``memenvs/OneShot-v0``: name new characters that were named once before.
 
     The task of Santoro et al. (2016, arXiv:1605.06065), with generated characters in place of Omniglot's. In each
     episode ``classes`` glyphs, never the same ones, get random labels. Each is presented ``presentations`` times, in
-    random order and always distorted anew; the agent says the label. What was right is seen one step later, with the
+    random order and always distorted anew; the agent says the label. The right label is seen one step later, with the
     next glyph, so that only an agent that has stored the last glyph can bind the two. A glyph is three curved strokes
     between points of a lattice, made from nothing but its number.
 
@@ -312,7 +312,7 @@ class OneShot(SingleEnv):
 
     :param classes: different glyphs in an episode, from 2 to 20
     :param presentations: of each, from 1 to 20
-    :param glyphs: how many there are, from 8 · ``classes`` to 1,000,000; one eighth are for tests
+    :param glyphs: number of glyphs, from 8 · ``classes`` to 1,000,000; one eighth are for tests
     :param size: pixels of a side of the image, from 8 to 20
     :param shift: a glyph is moved by up to so many whole pixels, uniform in both directions, 0 to size / 2. Alike
         glyphs then no longer have alike pixels, which asks for much more learning

@@ -89,8 +89,8 @@ class PrioritySort(SingleEnv):
     The split of a level follows from its vectors, in the order shown, whatever their priorities.
 
     :param width: bits of a vector, from 1 to 16
-    :param inputs: how many vectors are shown, as (low, high) or one number, from 1 to 128
-    :param outputs: how many are asked for, likewise, up to the least number of inputs
+    :param inputs: number of vectors, as (low, high) or one number, from 1 to 128
+    :param outputs: number of outputs asked for, likewise, up to the least number of inputs
     :param split: ``"train"`` or ``"test"`` for levels that the other never has, ``None`` for all
     :param render_mode: ``"rgb_array"``, ``"human"`` or ``"ansi"``
     """

@@ -77,7 +77,7 @@ def define(
 
 
 def standard(pair: tuple[int, int]) -> tuple[float, float]:
-    """Mean and standard deviation of an integer drawn uniformly from ``low`` to ``high``; 1 where it is always one."""
+    """Return mean and standard deviation of a uniform integer from ``low`` to ``high``; 1 for the latter if it is 0."""
     count = pair[1] - pair[0] + 1
     return sum(pair) / 2, ((count**2 - 1) / 12) ** 0.5 or 1.0
 
@@ -103,7 +103,7 @@ class RepeatCopy(SingleEnv):
     of repeats.
 
     :param width: bits of a vector, from 1 to 16
-    :param length: how many vectors, as (low, high) or one number, from 1 to 256
+    :param length: number of vectors, as (low, high) or one number, from 1 to 256
     :param repeats: how often they are asked for, likewise; length times repeats is at most 511
     :param training_repeats: the range whose mean and standard deviation are meant; evaluating on other repeats than
         those of training leaves it as it was

@@ -15,9 +15,9 @@ import numpy as np
 from gymnasium.spaces import Box, MultiBinary, Space
 
 from memenvs.batched import Definition
+from memenvs.bitwise import ones
 from memenvs.compilation import njit
 from memenvs.random import fold, integer
-from memenvs.words import ones
 
 MOST_FRAMES = 320
 MOST_ANSWERS = 512
@@ -61,7 +61,7 @@ def begin(level, channels, width):
 
 @njit
 def show(level, frame, scalar=0.0):
-    """One more frame."""
+    """Add a frame."""
     level.frames[level.shown] = frame
     level.scalars[level.shown] = scalar
     level.shown += 1
@@ -69,7 +69,7 @@ def show(level, frame, scalar=0.0):
 
 @njit
 def ask(level, target):
-    """One more answer."""
+    """Add an answer."""
     level.targets[level.asked] = target
     level.asked += 1
 
@@ -176,12 +176,12 @@ def scripted(
 ) -> Definition:
     """The definition of a task that writes scripts.
 
-    :param name: what it is called in messages
+    :param name: its name in messages
     :param params: of ``generate``, an array of one record
     :param generate: writes a script
     :param channels: bits of a frame
     :param width: bits of an answer
-    :param distinct_levels: how many scripts with different digests there are
+    :param distinct_levels: number of scripts with different digests
     :param scalars: the least and the greatest number that stands beside a frame: then observations have it as a last
         channel and are floats; otherwise they are bits
     """
@@ -214,7 +214,7 @@ def scripted(
 
 
 def sequences(width: int, length: tuple[int, int]) -> int:
-    """How many sequences of vectors there are."""
+    """Return the number of sequences of vectors."""
     return sum(2 ** (width * n) for n in range(length[0], length[1] + 1))
 
 
@@ -222,21 +222,21 @@ def sequences(width: int, length: tuple[int, int]) -> int:
 
 
 def draw(state: np.void, level: np.void, scalars: bool) -> np.ndarray:
-    """What was shown, asked and answered, (H, W, 3) uint8."""
+    """Draw the inputs, the targets and the answers, (H, W, 3) uint8."""
     from memenvs.tasks.draw import draw_rows
 
     return draw_rows(rows(state, level, scalars), int(state["time"]))
 
 
 def text(state: np.void, level: np.void, scalars: bool) -> str:
-    """What was shown, asked and answered, for a terminal."""
+    """Write the inputs, the targets and the answers as text."""
     from memenvs.tasks.draw import ansi_rows
 
     return ansi_rows(rows(state, level, scalars), int(state["time"]))
 
 
 def rows(state: np.void, level: np.void, scalars: bool) -> dict[str, np.ndarray]:
-    """Inputs, targets and outputs as (channels, time), not a number where there is nothing."""
+    """Return inputs, targets and outputs as (channels, time), not a number where there is nothing."""
     shown, asked, answered = int(level["shown"]), int(level["asked"]), int(state["time"]) - int(level["shown"])
     steps, width = shown + asked, int(level["width"])
     inputs = np.zeros((int(level["channels"]), steps))
@@ -254,5 +254,5 @@ def rows(state: np.void, level: np.void, scalars: bool) -> dict[str, np.ndarray]
 
 
 def unpacked(words: np.ndarray, width: int) -> np.ndarray:
-    """Packed vectors (n,) as bits (width, n)."""
+    """Return packed vectors (n,) as bits (width, n)."""
     return (words[None].astype(np.int64) >> np.arange(width)[:, None]) & 1

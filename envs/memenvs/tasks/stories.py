@@ -67,7 +67,7 @@ WORLD = np.dtype(
 
 @njit
 def generate(params, key, level):
-    """Tell a story; its length is drawn first, so that stories which must be told again do not become rare."""
+    """Tell a story; its length is drawn first, so that stories that have to be drawn again do not become rare."""
     key = advance(key)
     sentences = between(key, params.sentences)
     level.people, level.objects, level.places = params.people, params.objects, params.places
@@ -107,7 +107,7 @@ def tell(params, key, level, world, sentences):
 
 @njit
 def let_happen(params, key, level, world):
-    """One event: first what kind, uniformly of those that can happen, then which, uniformly too."""
+    """Draw one event: first the kind, uniformly of those that can happen, then which, uniformly too."""
     key = advance(key)
     who = integer(key, params.people)
     key, other = choose_place(params, key, world.place[who])
@@ -142,7 +142,7 @@ def let_happen(params, key, level, world):
 
 @njit
 def choose_place(params, key, here):
-    """Any other place than this one.
+    """Draw any place other than this one.
 
     :return: the next key and the place
     """
@@ -177,7 +177,7 @@ def choose_event(params, key, world, kind):
 
 @njit
 def can_happen(params, world, kind, who, thing, other):
-    """Whether somebody can take, drop or give an object.
+    """Return whether somebody can take, drop or give an object.
 
     What has never been taken can be anywhere. In tasks 2 and 3 nobody takes anything in the place without a name.
     """
@@ -192,7 +192,7 @@ def can_happen(params, world, kind, who, thing, other):
 
 @njit
 def go(params, world, who, place):
-    """Somebody goes to a place, with all that they hold."""
+    """Let somebody go to a place, with everything they hold."""
     world.place[who] = place
     for thing in range(params.objects):
         if world.holder[thing] == who:
@@ -234,7 +234,7 @@ def ask(params, key, level, world):
 
 @njit
 def ask_for_person(params, key, level, world):
-    """Where is somebody?"""
+    """Answer the question: where is somebody?"""
     candidates, who, answer = 0, 0, NO_ANSWER
     for candidate in range(params.people):
         if world.place[candidate] >= 0:
@@ -247,7 +247,7 @@ def ask_for_person(params, key, level, world):
 
 @njit
 def ask_for_object(params, key, level, world):
-    """Where is something? Where whoever holds it is, or where it was dropped: the last place where it has been."""
+    """Answer the question: where is something? With whoever holds it, or at the last place where it has been."""
     candidates, what, answer = 0, 0, NO_ANSWER
     for thing in range(params.objects):
         stays = world.stays[thing]
@@ -261,7 +261,7 @@ def ask_for_object(params, key, level, world):
 
 @njit
 def ask_for_earlier_place(params, key, level, world):
-    """Where was something before it was, for the last time, in some place?"""
+    """Answer the question: where was something before it was, for the last time, in some place?"""
     candidates, what, where, answer = 0, 0, 0, NO_ANSWER
     for thing in range(params.objects):
         for i in range(1, world.stays[thing]):
@@ -276,7 +276,7 @@ def ask_for_earlier_place(params, key, level, world):
 
 @njit
 def last_stay(world, thing, i):
-    """Whether an object never came back to where it was on its stay number i."""
+    """Return whether an object never came back to where it was on its stay number i."""
     later = i + 1
     while later < world.stays[thing] and world.been[thing, later] != world.been[thing, i]:
         later += 1
@@ -285,7 +285,7 @@ def last_stay(world, thing, i):
 
 @njit
 def ask_for_gift(params, key, level, world):
-    """Who gave it, who gave it to whom, what was given, to whom, who received it? For the last gift that fits."""
+    """Answer a question about the last gift that fits: who gave, what was given, who received it."""
     if world.given == 0:
         return key, 0, 0, 0, 0, NO_ANSWER
     key = advance(key)
@@ -310,7 +310,7 @@ def ask_for_gift(params, key, level, world):
 
 @njit
 def last_gift(world, giver, thing, receiver):
-    """The last gift that fits what a question says of it; there is one."""
+    """Return the last gift that fits a question; there is one."""
     last = world.given - 1
     while not (
         (giver < 0 or world.gifts[last, 0] == giver)

@@ -177,7 +177,7 @@ def define(
 
 
 def stories_at_least(task: int, people: int, objects: int, places: int, sentences: int) -> int:
-    """A number of stories that there surely are: those that begin with what can be asked for, and go on with walks."""
+    """Return a lower bound on the number of stories: those that begin with an answer and go on with walks."""
     begin = {1: people * places, 2: people * places * objects, 3: people * places * objects * (places - 1)}
     begin[5] = people * objects * (people - 1)
     return begin[task] * (people * (places - 1)) ** (sentences - FEWEST_SENTENCES[task])
@@ -243,7 +243,7 @@ def sentence(words: list[int], names: list[str]) -> str:
 
 
 class StoryQA(SingleEnv):
-    """``memenvs/StoryQA-v0``: questions about a story that was told once, sentence by sentence.
+    """``memenvs/StoryQA-v0``: answer questions about a story read once, sentence by sentence.
 
     Stories and questions in the manner of four of the bAbI tasks of Weston et al. (2015, arXiv:1502.05698), drawn from
     a simulated world and never in words but in codes. People walk between places, in tasks 2 and 3 they also take and
@@ -273,13 +273,14 @@ class StoryQA(SingleEnv):
     the whole story with its questions.
 
     :param task: 1, 2, 3 or 5
-    :param people: how many there are, from 1 (2 in task 5) to 8
-    :param objects: how many there are, from 1 to 8
-    :param places: how many there are, from 2 to 10
-    :param sentences: how many a story has besides the questions, (low, high) or one number, drawn uniformly, up to 100;
-        at least 1, 2, 3 or 2 for tasks 1, 2, 3 and 5, and so many more for each further question as to answer it
-    :param questions: how many, spread evenly over the story, the last at its end; from 1 to 20. Stories in which one
-        has no answer are told again
+    :param people: number of people, from 1 (2 in task 5) to 8
+    :param objects: number of objects, from 1 to 8
+    :param places: number of places, from 2 to 10
+    :param sentences: number of sentences of a story besides the questions, (low, high) or one number, drawn uniformly,
+        up to 100; at least 1, 2, 3 or 2 for tasks 1, 2, 3 and 5, and so many more for each further question as to
+        answer it
+    :param questions: number of questions, spread evenly over the story, the last at its end; from 1 to 20. Stories in
+        which one has no answer are drawn again
     :param split: ``"train"`` or ``"test"`` for stories that the other never has, ``None`` for all
     :param render_mode: ``"rgb_array"``, ``"human"`` or ``"ansi"``
     """

@@ -1,0 +1,145 @@
+"""A Gymnasium ``Env`` of a definition."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar
+
+import gymnasium
+import numpy as np
+from numpy.typing import ArrayLike
+
+from memenvs.engine.batch import Batch
+from memenvs.engine.definition import Definition
+from memenvs.engine.pictures import check_render_mode, picture
+from memenvs.engine.types import Observation, Snapped, Snapshot
+
+RENDER_MODES = ["rgb_array", "human", "ansi"]
+
+
+class SingleEnv(gymnasium.Env):
+    """A single environment: environment 0 of a batch with the same seed, step for step.
+
+    ``info`` has ``decision``, false where no action to the returned observation matters, and in the step that ends an
+    episode the metrics of the definition.
+
+    :param split: ``"train"`` or ``"test"`` for levels that the other never has, ``None`` for all
+    :param render_mode: ``"rgb_array"``, ``"human"`` or ``"ansi"``
+    :param parameters: the parameters of ``define``
+    """
+
+    metadata = {"render_modes": RENDER_MODES, "render_fps": 4}
+    define: ClassVar[Callable[..., Definition]]
+
+    def __init__(self, *, split: str | None = None, render_mode: str | None = None, **parameters: Any):
+        check_render_mode(render_mode, RENDER_MODES)
+        self.definition = type(self).define(**parameters)
+        self.batch = Batch(self.definition, 1, split, autoreset=False)
+        self.render_mode = render_mode
+        self.metadata = self.metadata | {"render_fps": self.definition.frames_per_second}
+        self.observation_space = self.definition.observation_space
+        self.action_space = self.definition.action_space
+        self._one = (1,) * len(self.definition.action_space.shape or ())
+        self._running = False
+        self._shown = False
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Observation, dict[str, Any]]:
+        """Begin a new episode.
+
+        :param seed: begins the stream of levels anew; without it it goes on (from a random seed the first time)
+        :param options: must be empty
+        :return: observation and info
+        """
+        check_options(options)
+        super().reset(seed=seed)
+        if seed is not None or not self.batch.seeded:
+            self.batch.seed(self.np_random.integers(0, 2**64, dtype=np.uint64))
+        self.batch.reset()
+        self._running = True
+        self._show()
+        return self._observation(), {"decision": bool(self.batch.decision[0])}
+
+    def step(self, action: ArrayLike) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
+        """Step once.
+
+        :param action: an integer, or (n,) where the action space is ``MultiBinary(n)`` or ``MultiDiscrete``
+        :return: observation, reward, terminated, truncated and info
+        :raises ValueError: for an action of a wrong type or range; nothing has been stepped then
+        """
+        if not self._running:
+            raise RuntimeError("reset() must be called before step(), and after the end of an episode")
+        ended = self.batch.step(np.asarray(action).reshape(*self._one, -1))
+        self._running = not ended
+        batch = self.batch
+        info: dict[str, Any] = {"decision": bool(batch.decision[0])}
+        if ended:
+            info |= {name: float(values[0]) for name, values in batch.metrics.items()}
+        self._show()
+        return (
+            self._observation(),
+            float(batch.rewards[0]),
+            bool(batch.terminated[0]),
+            bool(batch.truncated[0]),
+            info,
+        )
+
+    def oracle(self) -> int | np.ndarray:
+        """Return the best action for the current observation; -1 where the action does not matter.
+
+        Where an action is n bits or numbers: int64 (n,), with -1 in all n places.
+        """
+        return self._action(self.batch.oracle())
+
+    def random_walk(self, rng: np.random.Generator) -> int | np.ndarray:
+        """Draw an action uniformly among those that do something; int64 (n,) where it has n entries."""
+        return self._action(self.batch.random_walk(rng))
+
+    def snapshot(self) -> Snapshot:
+        """Return everything needed to go on exactly: a flat dict of plain arrays, strings and booleans."""
+        return self.batch.snapshot() | {"began": self._running}
+
+    def restore(self, snapshot: Mapping[str, Snapped]) -> None:
+        """Go on from a snapshot of the same environment with the same parameters.
+
+        :raises ValueError: for a snapshot of something else; nothing has changed then
+        """
+        self.batch.restore(snapshot)
+        self._running = self.batch.seeded and bool(snapshot.get("began"))
+
+    def render(self) -> np.ndarray | str | None:
+        """Return a picture in the render mode given at construction; ``"human"`` shows it at every step."""
+        if self.render_mode in ("rgb_array", "ansi"):
+            return picture(self.batch, 0, self.render_mode)
+        return None
+
+    def close(self) -> None:
+        """Close the window."""
+        if self._shown:
+            from memenvs.render import close
+
+            close()
+            self._shown = False
+
+    def _action(self, actions: np.ndarray) -> int | np.ndarray:
+        """The action of the one environment."""
+        return actions[0] if actions.ndim > 1 else int(actions[0])
+
+    def _observation(self) -> Observation:
+        arrays = self.batch.observations
+        return {name: a[0].copy() for name, a in arrays.items()} if isinstance(arrays, dict) else arrays[0].copy()
+
+    def _show(self) -> None:
+        if self.render_mode != "human":
+            return
+        from memenvs.render import show
+
+        show(np.asarray(picture(self.batch, 0, "rgb_array")), self.definition.name)
+        self._shown = True
+
+
+def check_options(options: dict[str, Any] | None) -> None:
+    """Refuse options of ``reset``: there are none."""
+    if options:
+        raise ValueError(f"options of reset must be None or empty: none are known, not {sorted(options)}")

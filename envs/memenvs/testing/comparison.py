@@ -1,0 +1,101 @@
+"""The error of a broken promise, and comparisons that raise it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import gymnasium
+import numpy as np
+from gymnasium.spaces import Dict
+
+LONGEST_TEXT = 300  # characters of a value in a message
+
+# One step of a batch: observations, rewards, terminated, truncated, infos.
+Step = tuple[Any, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]
+
+
+class ConformanceError(AssertionError):
+    """A broken promise.
+
+    :param check: the name of the check, as listed at :func:`memenvs.testing.check_environment`
+    :param subject: the thing that was looked at
+    :param wanted: the value it must have, or a description of it
+    :param seen: the value it has
+    """
+
+    def __init__(self, check: str, subject: str, wanted: object, seen: object):
+        self.check = check
+        super().__init__(f"{check}: {subject} must be {shortened(wanted)}, not {shortened(seen)}")
+
+
+def shortened(value: object) -> str:
+    """A value as a text that fits into a message."""
+    text = " ".join(
+        np.array2string(value, threshold=20).split() if isinstance(value, np.ndarray) else str(value).split()
+    )
+    return text if len(text) <= LONGEST_TEXT else text[:LONGEST_TEXT] + " ..."
+
+
+def layout(value: object) -> str:
+    """Dtype and shape of an array, or the type of what is none."""
+    return f"{value.dtype} {value.shape}" if isinstance(value, np.ndarray | np.generic) else type(value).__name__
+
+
+def leaves(tree: Any, prefix: str = "") -> dict[str, np.ndarray]:
+    """The arrays in nested dicts and tuples, by their paths."""
+    if isinstance(tree, Mapping):
+        items = [(f"{prefix}[{key!r}]", value) for key, value in tree.items()]
+    elif isinstance(tree, tuple):
+        items = [(f"{prefix}[{place}]", value) for place, value in enumerate(tree)]
+    else:
+        return {prefix: np.asarray(tree)}
+    return {path: leaf for name, value in items for path, leaf in leaves(value, name).items()}
+
+
+def copied(tree: Any) -> dict[str, np.ndarray]:
+    """Copies of the arrays in nested dicts and tuples, by their paths."""
+    return {path: leaf.copy() for path, leaf in leaves(tree).items()}
+
+
+def row(step: Step, index: int) -> dict[str, np.ndarray]:
+    """Everything that a step reports of one row; the infos that are masked out for it are left out."""
+    *arrays, infos = step
+    names = ("observation", "reward", "terminated", "truncated")
+    reported = {
+        name: value
+        for name, value in infos.items()
+        if not name.startswith("_") and (f"_{name}" not in infos or infos[f"_{name}"][index])
+    }
+    return {path: leaf[index] for path, leaf in leaves(dict(zip(names, arrays, strict=True)) | reported).items()}
+
+
+def want(check: str, subject: str, wanted: object, seen: object) -> None:
+    """Raise an error unless two values are equal."""
+    if wanted != seen:
+        raise ConformanceError(check, subject, wanted, seen)
+
+
+def want_same(check: str, subject: str, wanted: Any, seen: Any) -> None:
+    """Raise an error unless two trees have the same entries with equal arrays; it names the first that differs."""
+    expected, found = leaves(wanted), leaves(seen)
+    want(check, f"the entries of {subject}", sorted(expected), sorted(found))
+    for path, leaf in expected.items():
+        if not np.array_equal(leaf, found[path], equal_nan=leaf.dtype.kind == "f"):
+            raise ConformanceError(check, f"{subject} {path}".rstrip(), leaf, found[path])
+
+
+def want_inside(space: gymnasium.Space, observation: Any, subject: str) -> None:
+    """Raise an error unless an observation has the layout of its space and lies in it."""
+    if isinstance(space, Dict):
+        entries = sorted(observation) if isinstance(observation, Mapping) else layout(observation)
+        want("spaces", f"the entries of {subject}", sorted(space.spaces), entries)
+        for name, entry in space.spaces.items():
+            want_inside(entry, observation[name], f"{subject}[{name!r}]")
+        return
+    if space.shape != np.shape(observation):
+        raise ConformanceError("spaces", f"the shape of {subject}", space.shape, np.shape(observation))
+    if isinstance(observation, np.ndarray) and observation.dtype != space.dtype:
+        raise ConformanceError("spaces", f"the dtype of {subject}", space.dtype, observation.dtype)
+    if not space.contains(observation):
+        raise ConformanceError("spaces", subject, f"in {space}", observation)

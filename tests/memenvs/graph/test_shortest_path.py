@@ -1,0 +1,176 @@
+"""Underground, shortest path: the answers against networkx, what is fed back, when it ends, its lessons."""
+
+from itertools import product
+
+import networkx as nx
+import numpy as np
+import pytest
+
+from tests.memenvs.support.undergrounds import (
+    DESCRIPTION,
+    PLANNING,
+    QUERY,
+    TRAVEL,
+    Notes,
+    digits,
+    edges_of,
+    graph_of,
+    level_of,
+    levels_of,
+    parse_lesson,
+    read,
+    single,
+)
+
+CASES = [{}, {"lesson": 15}, pytest.param({"map": "zone1", "distance": 4, "planning": 2}, marks=pytest.mark.slow)]
+# Extended Data Table 5 of the paper: stations, exits, path.
+LESSONS = """1: 5-10 1-2 2-2; 2: 5-20 1-2 2-2; 3: 10-20 1-2 2-2; 4: 10-20 1-2 2-3; 5: 10-20 1-3 2-3; 6: 10-20 2-3 2-3;
+7: 10-20 2-3 2-4; 8: 10-20 2-4 2-4; 9: 10-25 2-4 2-4; 10: 10-25 2-4 2-5; 11: 10-25 2-4 2-5; 12: 15-25 2-4 2-5;
+13: 15-25 2-5 2-5; 14: 20-25 2-5 2-5; 15: 20-25 2-6 2-5"""
+
+
+def listen(env, seed, planning=10):
+    """Play to the first answer: the notes, and the start and goal that were asked for."""
+    (observation, info), notes, query, phases = env.reset(seed=seed), Notes(), None, []
+    while True:
+        source, label, destination, phase = read(observation)
+        phases.append(phase)
+        assert info["decision"] == (phase == TRAVEL)
+        if phase == DESCRIPTION:
+            notes.write(source, label, destination)
+        elif phase == QUERY:
+            assert label is None
+            query = source, destination
+        else:
+            assert (source, label, destination) == (None, None, None)
+        if phase == TRAVEL:
+            assert phases == [DESCRIPTION] * len(notes.exits) + [QUERY] + [PLANNING] * planning + [TRAVEL]
+            return notes, query
+        observation, reward, end, cut, info = env.step(env.action_space.sample())
+        assert (reward, end, cut) == (0.0, False, False)
+
+
+def answer(env, label):
+    """A label as the action it is."""
+    return label if env.action_space.shape == () else digits(label)
+
+
+@pytest.mark.parametrize("parameters", CASES, ids=str)
+def test_the_exits_of_a_shortest_path_are_the_answer(parameters):
+    env = single(task="shortest_path", **parameters)
+    for seed in range(8):
+        notes, (start, goal) = listen(env, seed, parameters.get("planning", 10))
+        length = nx.shortest_path_length(notes.graph(), start, goal)
+        assert length == level_of(env)["distance"]
+        here, end, total = start, False, 0.0
+        for i in range(length):
+            label, left = notes.way(here, goal)
+            assert left == length - i
+            observation, reward, end, cut, info = env.step(answer(env, label))
+            after = notes.exits[here, label]
+            assert read(observation) == (here, label, after, TRAVEL)
+            assert (reward, end, cut) == (float(i == length - 1), i == length - 1, False)
+            here, total = after, total + reward
+        assert (here, total) == (goal, 1.0)
+        assert (info["success"], info["accuracy"]) == (1.0, 1.0)
+
+
+def test_what_ends_an_episode():
+    """A label that the station does not have ends it at once; so does the last answer that a shortest path has."""
+    env = single(task="shortest_path", stations=5, distance=(2, 3), labels=8)
+    ends = set()
+    for seed in range(30):
+        notes, (start, goal) = listen(env, seed)
+        kept, distance = env.snapshot(), int(level_of(env)["distance"])
+        to_goal = dict(nx.shortest_path_length(notes.graph(), target=goal))
+        for labels in product(range(8), repeat=2):
+            env.restore(kept)
+            here, right, wrong = start, 0, False
+            for t, label in enumerate(labels):
+                after = notes.exits.get((here, label))
+                _, reward, end, cut, info = env.step(label)
+                wrong = after is None
+                if not wrong:
+                    right += to_goal.get(after, 99) < to_goal.get(here, 99)
+                    here = after
+                assert reward == (not wrong and here == goal)
+                assert (end, cut) == (wrong or here == goal or t + 1 == distance, False)
+                if end:
+                    ends.add((wrong, here == goal))
+                    assert (info["success"], info["accuracy"]) == (here == goal, right / distance)
+                    break
+    assert ends == {(True, False), (False, True), (False, False)}
+
+
+def test_no_answers_beat_the_oracle():
+    env = single(task="shortest_path", stations=5, distance=(2, 3), labels=3)
+    for seed in range(10):
+        listen(env, seed)
+        kept, distance = env.snapshot(), int(level_of(env)["distance"])
+
+        def play(choose, kept=kept):
+            env.restore(kept)
+            total, end, t = 0.0, False, 0
+            while not end:
+                _, reward, end, _, _ = env.step(choose(t))
+                total, t = total + reward, t + 1
+            return total
+
+        best = max(play(lambda t, labels=labels: labels[t]) for labels in product(range(3), repeat=distance))
+        assert play(lambda t: env.oracle()) == best == 1.0
+
+
+@pytest.mark.parametrize("row", LESSONS.replace("\n", " ").split("; "))
+def test_lessons_are_those_of_the_paper(row):
+    lesson, ((few, many), (least, most), (short, long)) = parse_lesson(row)
+    levels = levels_of({"task": "shortest_path", "lesson": lesson}, 600)
+    assert (levels["stations"].min(), levels["stations"].max()) == (few, many)
+    assert (levels["distance"].min(), levels["distance"].max()) == (short, long)
+    exits = np.concatenate([level["exits"][: level["stations"]] for level in levels])
+    assert (exits.min(), exits.max()) == (least, most)
+    for level in levels[:20]:
+        assert nx.shortest_path_length(graph_of(level), level["start"], level["goal"]) == level["distance"]
+        assert len({label for _, label, _ in edges_of(level)}) <= level["stations"]
+
+
+def test_legal_answers_are_the_exits():
+    env, rng = single(task="shortest_path"), np.random.default_rng(0)
+    notes, (start, _) = listen(env, 0)
+    drawn = {env.random_walk(rng) for _ in range(60)}
+    assert drawn == {label for u, label in notes.exits if u == start}
+
+
+def test_pictures_follow_the_answers():
+    env, words = (single(task="shortest_path", render_mode=mode) for mode in ("rgb_array", "ansi"))
+    _, (start, goal) = listen(env, 3)
+    words.restore(env.snapshot())
+    before = env.render()
+    assert f"shortest path: {start:03d} to {goal:03d}" in words.render()
+    env.step(env.oracle())
+    assert not np.array_equal(before, env.render())
+    env.reset(seed=3)
+    words.restore(env.snapshot())
+    assert "description 1 of" in words.render()
+
+
+def test_damaged_snapshots_are_refused():
+    env = single(task="shortest_path")
+    listen(env, 0)
+    env.step(env.oracle())
+    kept = env.snapshot()
+    for part, field, value in (
+        ("state", "position", -1),
+        ("state", "position", 6),
+        ("state", "taken", 99),
+        ("state", "right", 2),
+        ("state", "last", 64),
+        ("level", "goal", 6),
+        ("level", "distance", 0),
+        ("level", "budget", 0),
+        ("level", "planning", -1),
+    ):
+        row = env.batch.rows.copy()
+        row[part][field] = value
+        with pytest.raises(ValueError, match="damaged"):
+            env.restore(kept | {"rows": row.view(np.uint8).reshape(1, -1)})
+    env.restore(kept)
