@@ -8,14 +8,13 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import gymnasium as gym
-from gymnasium import spaces
 from gymnasium.envs.registration import EnvSpec, load_env_creator
 from gymnasium.vector import AutoresetMode
-from gymnasium.wrappers import FilterObservation, TransformObservation
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.vec_env import VecEnv
 
 from memagents.checks import positive_int
+from memagents.environments.adapted import adapted
 from memagents.environments.vector import as_vec_env
 
 
@@ -60,34 +59,7 @@ def make_single_env(env_id: str, **kwargs: Any) -> gym.Env:
     """
     spec = find_spec(env_id)
     _check_parameters(env_id, _creator(spec.entry_point), kwargs)
-    return _named(_without_text(_made(env_id, gym.make, spec, **kwargs)))
-
-
-def _named(env: gym.Env) -> gym.Env:
-    """Observations that are a ``Tuple`` (some of POPGym's) as a ``Dict`` of its entries by their places."""
-    space = env.observation_space
-    if not isinstance(space, spaces.Tuple):
-        return env
-    named = spaces.Dict({str(place): entry for place, entry in enumerate(space.spaces)})
-    return TransformObservation(env, lambda entries: dict(zip(named.spaces, entries, strict=True)), named)
-
-
-def _without_text(env: gym.Env) -> gym.Env:
-    """MiniGrid's environments with missions in numbers of words, or without, since text is nothing an agent here takes.
-
-    The missions of BabyAI, whose words no fixed list has, are dropped.
-    """
-    space = env.observation_space
-    entries = dict(space.spaces) if isinstance(space, spaces.Dict) else {}
-    mission = entries.pop("mission", None)
-    kinds = [kind.__name__ for kind in type(mission).__mro__]  # by name, so that MiniGrid is imported by whom it is for
-    if kinds[0] == "MissionSpace":
-        from memenvs.grid.missions import MissionWords
-
-        return MissionWords(env)
-    if "MissionSpace" in kinds:
-        return FilterObservation(env, list(entries))
-    return env
+    return adapted(_made(env_id, gym.make, spec, **kwargs))
 
 
 def has_split(env_id: str, **kwargs: Any) -> bool:

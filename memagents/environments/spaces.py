@@ -56,7 +56,8 @@ def space_from_json(data: dict[str, Any]) -> spaces.Space:
 def _space(data: dict[str, Any]) -> spaces.Space:
     kind = data["type"]
     if kind == "Dict":
-        return spaces.Dict({name: _space(entry) for name, entry in data["spaces"].items()})
+        # Pairs: Gymnasium sorts the entries of a mapping, and weights belong to entries in their order.
+        return spaces.Dict([(name, _space(entry)) for name, entry in data["spaces"].items()])
     dtype = np.dtype(data["dtype"])
     if kind == "Box":
         shape = tuple(data["shape"])
@@ -78,5 +79,5 @@ def _bound(values: np.ndarray) -> Any:
 
 
 def _array(words: Any, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
-    numbers = np.array(words).astype(dtype)
+    numbers = np.array(words) == "True" if dtype.kind == "b" else np.array(words).astype(dtype)
     return np.broadcast_to(numbers, shape).copy()

@@ -13,19 +13,22 @@ last observation in ``infos[i]["terminal_observation"]``. Beyond that interface 
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
 from gymnasium.spaces import Dict
-from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, VectorEnv
 from stable_baselines3.common.env_util import is_wrapped
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, is_vecenv_wrapped
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvObs, VecEnvStepReturn
 
+from memagents.environments.adapted import adapted, keep_final_observation
 from memagents.environments.conditioning import ConditionOn
+from memagents.environments.partial_reset import reset_rows
 from memagents.environments.spaces import check_observation_space
 
 Env = gym.Env | VectorEnv | VecEnv
@@ -45,6 +48,7 @@ class GymnasiumVecEnv(VecEnv):
 
     def __init__(self, env: VectorEnv):
         self.vector = env
+        _keep_final_observations(env.unwrapped)
         mode = env.metadata.get("autoreset_mode", AutoresetMode.NEXT_STEP)
         self.same_step = AutoresetMode(mode) == AutoresetMode.SAME_STEP
         self.render_mode = env.render_mode
@@ -59,6 +63,10 @@ class GymnasiumVecEnv(VecEnv):
     def reset(self) -> VecEnvObs:
         # Gymnasium derives the seeds of all rows from the first one.
         observations, infos = self.vector.reset(seed=self._seeds[0], options=self._options[0] or None)
+        others = [options for options in self._options if options != self._options[0]]
+        for options in [options for place, options in enumerate(others) if options not in others[:place]]:
+            rows = np.array([own == options for own in self._options])
+            observations, infos = self._reset_rows(rows, copy.deepcopy(observations), options)
         self._reset_seeds()
         self._reset_options()
         self._returns[:] = 0
@@ -101,9 +109,11 @@ class GymnasiumVecEnv(VecEnv):
         row, space = _row(batch, i), self.observation_space
         return {name: row[name] for name in space.spaces} if isinstance(space, Dict) else row
 
-    def _reset_rows(self, dones: np.ndarray, before: Any) -> tuple[Any, dict[str, Any]]:
+    def _reset_rows(
+        self, dones: np.ndarray, before: Any, options: dict[str, Any] | None = None
+    ) -> tuple[Any, dict[str, Any]]:
         """Begin new episodes where ``dones`` is true; all other rows must stay as they were ``before``."""
-        observations, infos = self.vector.reset(options={"reset_mask": dones.copy()})
+        observations, infos = reset_rows(self.vector, dones, options)
         pairs = [(before, observations)]
         if isinstance(before, dict):
             pairs = [(before[name], observations[name]) for name in before]
@@ -158,11 +168,44 @@ class GymnasiumVecEnv(VecEnv):
         return [values[i] for i in self._get_indices(indices)]
 
     def set_attr(self, attr_name: str, value: Any, indices: VecEnvIndices = None) -> None:
-        setattr(self.vector.unwrapped, attr_name, value)
+        """Set an attribute in the environments of some rows, by default of all.
+
+        :raises ValueError: for some rows only of an environment that is a whole
+        """
+        rows, inner = list(self._get_indices(indices)), self.vector.unwrapped
+        if isinstance(inner, SyncVectorEnv):
+            for i in rows:
+                inner.envs[i].set_wrapper_attr(attr_name, value)
+        elif isinstance(inner, AsyncVectorEnv):
+            whole = len(rows) == self.num_envs
+            values = [value] * self.num_envs if whole else list(inner.get_attr(attr_name))
+            for i in rows:
+                values[i] = value
+            inner.set_attr(attr_name, values)
+        else:
+            self._check_whole(rows, f"set_attr({attr_name!r})")
+            setattr(inner, attr_name, value)
 
     def env_method(self, method_name: str, *args: Any, indices: VecEnvIndices = None, **kwargs: Any) -> list[Any]:
+        """Call a method in the environments of some rows, by default of all.
+
+        A method of the whole batch, such as ``oracle`` of memenvs, is called once, and the results of the rows are taken.
+
+        :raises AttributeError: if there is no such method
+        :raises ValueError: for some rows only where all are asked together
+        """
+        rows, inner = list(self._get_indices(indices)), self.vector.unwrapped
+        if not _has(self.vector, method_name):
+            if isinstance(inner, SyncVectorEnv):
+                return [inner.envs[i].get_wrapper_attr(method_name)(*args, **kwargs) for i in rows]
+            self._check_whole(rows, f"env_method({method_name!r})")
         result = self._call(method_name, *args, **kwargs)
-        return [_row(result, i) for i in self._get_indices(indices)]
+        return [_row(result, i) for i in rows]
+
+    def _check_whole(self, rows: Sequence[int], what: str) -> None:
+        """Refuse a part of the rows."""
+        if len(rows) != self.num_envs:
+            raise ValueError(f"indices: {what} reaches all rows of a {type(self.vector.unwrapped).__name__} or none")
 
     def _call(self, name: str, *args: Any, **kwargs: Any) -> Any:
         """A method of the whole batch if there is one, else of each environment in it."""
@@ -192,8 +235,9 @@ def as_vec_env(env: Env, condition_on: Sequence[str] = ()) -> VecEnv:
         check_observation_space(env.single_observation_space)
         vec_env: VecEnv = GymnasiumVecEnv(env)
     elif isinstance(env, gym.Env):
-        check_observation_space(env.observation_space)
-        monitored = env if is_wrapped(env, Monitor) else Monitor(env)
+        single = adapted(env)
+        check_observation_space(single.observation_space)
+        monitored = single if is_wrapped(single, Monitor) else Monitor(single)
         vec_env = DummyVecEnv([lambda: monitored])
     elif isinstance(env, VecEnv):
         check_observation_space(env.observation_space)
@@ -232,6 +276,32 @@ def oracle_actions(env: VecEnv) -> np.ndarray:
         return np.asarray(oracle() if oracle is not None else env.env_method("oracle"), dtype=np.int64)
     except AttributeError as error:
         raise ValueError("the environment has no oracle: it must offer a method oracle()") from error
+
+
+def _keep_final_observations(env: VectorEnv) -> None:
+    """Let the environments in gymnasium's own vector environments not write over the last observation of an episode."""
+    if isinstance(env, SyncVectorEnv):
+        for one in env.envs:
+            keep_final_observation(one)
+    elif isinstance(env, AsyncVectorEnv) and env.autoreset_mode == AutoresetMode.SAME_STEP and env.worker is None:
+        # What its processes step is out of reach, so they begin anew with environments that are prepared.
+        functions = [partial(_kept, function) for function in env.env_fns]
+        settings = {name: getattr(env, name) for name in _ASYNC_SETTINGS}
+        env.close()
+        env.closed = False
+        env.__init__(functions, **settings)  # type: ignore[misc]
+
+
+_ASYNC_SETTINGS = (
+    *("shared_memory", "copy", "context", "daemon"),
+    *("observation_mode", "autoreset_mode", "max_concurrency"),
+)
+
+
+def _kept(function: Callable[[], gym.Env]) -> gym.Env:
+    env = function()
+    keep_final_observation(env)
+    return env
 
 
 def _has(env: VectorEnv, name: str) -> bool:

@@ -1,0 +1,82 @@
+"""Single environments adapted to what the agents take: no text, no tuples, no array that is written to again."""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from collections.abc import Callable
+from typing import Any, SupportsFloat
+
+import gymnasium as gym
+from gymnasium import spaces
+from gymnasium.wrappers import FilterObservation, TransformObservation
+
+Step = tuple[Any, SupportsFloat, bool, bool, dict[str, Any]]
+
+
+def adapted(env: gym.Env) -> gym.Env:
+    """Return an environment whose observations the agents take, as far as it can be done.
+
+    Missions of MiniGrid become numbers of words, or are left out where they never change. Those of BabyAI, whose words
+    no fixed list has, are left out with a warning. A ``Tuple`` becomes a ``Dict`` of its entries by their places.
+    """
+    env = _named(_without_text(env))
+    keep_final_observation(env)
+    return env
+
+
+def keep_final_observation(env: gym.Env) -> None:
+    """Let an environment return a copy of the last observation of an episode, once and for all.
+
+    Many an environment writes every observation into the same array, and its reset over the final one, of which a value
+    is bootstrapped where a time limit cuts an episode. Its own method is replaced, instead of a wrapper put around it,
+    so that its attributes stay where its owner looks for them.
+    """
+    if isinstance(env.step, _KeptStep):
+        return
+    env.step = _KeptStep(env.step)  # type: ignore[method-assign]
+
+
+class _KeptStep:
+    """Method ``step`` of an environment, with a copy of the observation where it is the last of its episode."""
+
+    def __init__(self, step: Callable[[Any], Step]):
+        self.step = step
+
+    def __call__(self, action: Any) -> Step:
+        observation, reward, terminated, truncated, info = self.step(action)
+        if terminated or truncated:
+            observation = copy.deepcopy(observation)
+        return observation, reward, terminated, truncated, info
+
+
+def _named(env: gym.Env) -> gym.Env:
+    """Turn observations that are a ``Tuple`` (some of POPGym's) into a ``Dict`` of its entries by their places."""
+    space = env.observation_space
+    if not isinstance(space, spaces.Tuple):
+        return env
+    named = spaces.Dict({str(place): entry for place, entry in enumerate(space.spaces)})
+    return TransformObservation(
+        env, lambda entries: dict(zip(map(str, range(len(named))), entries, strict=True)), named
+    )
+
+
+def _without_text(env: gym.Env) -> gym.Env:
+    """Turn missions into numbers of words, or leave them out, since text is nothing that an agent here takes."""
+    space = env.observation_space
+    entries = dict(space.spaces) if isinstance(space, spaces.Dict) else {}
+    mission = entries.pop("mission", None)
+    kinds = [kind.__name__ for kind in type(mission).__mro__]  # by name, so that MiniGrid is imported by whom it is for
+    if kinds[0] == "MissionSpace":
+        from memenvs.grid.missions import MissionWords
+
+        return MissionWords(env)
+    if "MissionSpace" in kinds:
+        name = env.spec.id if env.spec is not None else type(env.unwrapped).__name__
+        warnings.warn(
+            f"{name}: the mission is left out of the observations, since no fixed list has its words: the agent does "
+            "not see what it is asked for. Wrap the environment to give it as numbers if it matters",
+            stacklevel=2,
+        )
+        return FilterObservation(env, list(entries))
+    return env
