@@ -17,7 +17,7 @@ MAY_IMPORT = {
     "cores": {"memory", "kernels"},
     "environments": {"memenvs"},
     "runs": set(),
-    "policies": {"cores", "environments"},
+    "policies": {"cores", "environments", "runs"},
     "algorithms": {"policies", "cores", "environments", "runs", "kernels"},
     "nec": {"algorithms", "policies", "cores", "environments", "runs"},
     "experiments": {"nec", "algorithms", "policies", "cores", "environments", "runs"},

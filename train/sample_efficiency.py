@@ -37,7 +37,7 @@ from memagents.experiments.figures import curves_over_seeds
 from memagents.experiments.settings import EVALUATION_SEED, NECSettings
 from memagents.experiments.training import prepare
 from memagents.nec.nec import NEC
-from memagents.policies.encoding import default_encoder
+from memagents.policies.encoding import encoder_for
 from memagents.runs.files import read_json, write_json
 
 
@@ -92,7 +92,7 @@ def make_dqn(settings: NECSettings, seed: int, steps: int) -> BaseAlgorithm:
     ours = settings.env.startswith("memenvs/")
     env = make_env(settings.env, 1, seed=seed, **settings.env_kwargs, **({"copy": True} if ours else {}))
     symbols = isinstance(env.observation_space, spaces.Dict)
-    encoder = {"features_extractor_class": default_encoder(env.observation_space), "normalize_images": False}
+    encoder = {"features_extractor_class": encoder_for(env.observation_space)[0], "normalize_images": False}
     usual = {
         "learning_rate": 1e-3,
         "gamma": settings.gamma,

@@ -20,7 +20,7 @@ import torch
 from gymnasium import spaces
 from stable_baselines3.common.callbacks import BaseCallback, CallbackList
 from stable_baselines3.common.policies import BasePolicy
-from stable_baselines3.common.preprocessing import is_image_space_channels_first
+from stable_baselines3.common.preprocessing import is_image_space, is_image_space_channels_first
 from stable_baselines3.common.type_aliases import MaybeCallback, Schedule
 from stable_baselines3.common.utils import FloatSchedule, safe_mean
 from stable_baselines3.common.vec_env import VecEnv, VecTransposeImage, is_vecenv_wrapped
@@ -31,7 +31,9 @@ from memagents.algorithms.saved_algorithm import SavedAlgorithm
 from memagents.checks import in_range, positive_int
 from memagents.cores.core import State, draw_keys
 from memagents.environments.conditioning import check_conditions
-from memagents.environments.vector import Env, as_vec_env, decision_mask
+from memagents.environments.guidance import decision_mask
+from memagents.environments.make import make_env
+from memagents.environments.vector import Env, as_vec_env
 from memagents.policies.core_policy import CorePolicy
 from memagents.policies.encoding import is_picture
 from memagents.runs.progress import ProgressBar, run_logger
@@ -87,6 +89,10 @@ class MemoryAlgorithm(SavedAlgorithm):
         device: torch.device | str = "auto",
         _init_setup_model: bool = True,
     ):
+        if isinstance(env, str):
+            env = make_env(env)
+        if policy == "CnnPolicy":
+            policy_kwargs = {"encoder": "cnn", **(policy_kwargs or {})}
         self.condition_on = check_conditions(condition_on)
         self.checkpoint_interval = positive_int("checkpoint_interval", checkpoint_interval)
         self.gamma = in_range("gamma", gamma, 0, 1)
@@ -126,8 +132,9 @@ class MemoryAlgorithm(SavedAlgorithm):
         env = as_vec_env(env)
         space = env.observation_space
         entries = list(space.spaces.values()) if isinstance(space, spaces.Dict) else [space]
-        pictures = [entry for entry in entries if isinstance(entry, spaces.Box) and is_picture(entry)]
-        transpose = not all(is_image_space_channels_first(picture) for picture in pictures)
+        images = [entry for entry in entries if isinstance(entry, spaces.Box) and is_image_space(entry)]
+        # All or none: the wrapper takes every image for one whose channels come last. Encoders take either order.
+        transpose = bool(images) and all(is_picture(i) and not is_image_space_channels_first(i) for i in images)
         if transpose and not is_vecenv_wrapped(env, VecTransposeImage):
             env = VecTransposeImage(env)
         return as_vec_env(env, self.condition_on)

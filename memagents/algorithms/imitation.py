@@ -19,7 +19,8 @@ from memagents.algorithms.rollout import CutEpisodes, Minibatch, Window, advanta
 from memagents.algorithms.window_algorithm import WindowAlgorithm
 from memagents.checks import in_range
 from memagents.cores.core import State, map_state
-from memagents.environments.vector import Env, oracle_actions
+from memagents.environments.guidance import oracle_labels
+from memagents.environments.vector import Env
 from memagents.policies.core_policy import Acted
 from memagents.policies.encoding import Observations
 
@@ -78,9 +79,8 @@ class Imitation(WindowAlgorithm):
         return super().collect(callback)
 
     def choose(self, observations: Observations, state: State, t: int) -> Acted:
-        start = torch.as_tensor(getattr(self.action_space, "start", 0), device=self.device)
-        actions = torch.from_numpy(oracle_actions(self.env)).to(self.device)
-        labels = torch.where(actions == -1, -1, actions - start)
+        assert self._decisions is not None
+        labels = torch.from_numpy(oracle_labels(self.env, self._decisions)).to(self.device)
         self._window.labels[t] = labels
         oracle = labels.clamp(min=0)
         if self._share == 1:
@@ -130,7 +130,7 @@ class Imitation(WindowAlgorithm):
         outputs, state, core_losses = self.policy.unroll(batch.observations, batch.initial_state, batch.starts)
         values, asked = self.policy.values(outputs), decided(batch.labels, 2)
         distribution = self.policy.distribution(outputs[asked])
-        labels = batch.labels[asked]
+        labels = batch.labels[asked].flatten(1) if batch.labels.dim() > 2 else batch.labels[asked]  # (N,) or (N, K)
         surprise = -distribution.log_prob(labels.to(outputs.dtype))  # nats, of the steps that were decisions
         returns = batch.returns
         if cloning:
@@ -149,7 +149,7 @@ class Imitation(WindowAlgorithm):
         with torch.no_grad():
             lesson = ~torch.from_numpy(self._reviewing).to(self.device)[batch.rows]  # rows that review no earlier one
             counted = lesson.expand(asked.shape)[asked]
-            right = (distribution.mode() == labels).view(len(labels), math.prod(labels.shape[1:])).all(-1)
+            right = (distribution.mode() == labels).view(len(labels), *labels.shape[1:] or (1,)).all(-1)
             nats = torch.zeros(asked.shape, dtype=surprise.dtype, device=self.device).masked_scatter(asked, surprise)
             whole = in_whole_episodes(batch.starts, batch.ends) & lesson
             figures = {name: loss.detach() for name, loss in losses.items()}

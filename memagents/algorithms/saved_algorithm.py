@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import inspect
-import sys
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import torch
+from gymnasium import spaces
 from stable_baselines3.common.policies import BasePolicy
 from torch import Tensor
 
@@ -20,7 +20,7 @@ from memagents.runs import agent_files, trees
 from memagents.runs.agent_files import BROKEN
 from memagents.runs.files import CheckpointError
 from memagents.runs.layout import MEMORY_FILE, POLICY_FILE, STATE_FILE, WEIGHTS_FILE, folder_of
-from memagents.runs.plain_values import decode, encode
+from memagents.runs.plain_values import check_imported, decode, encode
 
 _SPACES = ("observation_space", "action_space")
 
@@ -124,6 +124,7 @@ class SavedAlgorithm(ResumableAlgorithm):
         :raises CheckpointError: if the folder cannot be used; the weights stay as they were
         """
         if not isinstance(load_path_or_dict, dict):
+            self._take_order(load_path_or_dict)
             folder, load_path_or_dict = load_path_or_dict, {"policy": self._weights_in(load_path_or_dict)}
             if self.policy.remembers:
                 self._take_memory(folder)
@@ -158,12 +159,10 @@ class SavedAlgorithm(ResumableAlgorithm):
         try:
             agent = cls._unset(description, str(path), env, device, changes)
             for name in _SPACES:
-                space = space_from_json(description[name])
-                if env is None:
-                    setattr(agent, name, space)
-                elif getattr(agent, name) != space:
-                    theirs = getattr(agent, name)
+                space, theirs = space_from_json(description[name]), getattr(agent, name, None)
+                if env is not None and theirs != space:
                     raise CheckpointError(f"{path}: {name} was {space}, but the environment's is {theirs}")
+                setattr(agent, name, space)  # its own, since equal Dicts may have their entries in another order
             if env is None:
                 agent.n_envs = description["n_envs"]
             agent._setup_model()
@@ -182,7 +181,7 @@ class SavedAlgorithm(ResumableAlgorithm):
         # An agent of another kind (PPO from imitation's weights) takes the arguments that both have.
         allowed = {*cls.hyperparameters, "policy_kwargs"} - changes.keys()
         arguments: dict[str, Any] = {k: decode(v, k, source) for k, v in saved.items() if k in allowed}
-        _check_core(arguments.get("policy_kwargs", {}).get("core"), source)
+        check_imported(arguments.get("policy_kwargs", {}).get("core"), source)
         policy: type[BasePolicy] = decode(description["policy_class"], "policy", source)
         kinds = tuple(dict.fromkeys(cls.policy_aliases.values()))
         if isinstance(policy, type) and not issubclass(policy, kinds):
@@ -202,6 +201,19 @@ class SavedAlgorithm(ResumableAlgorithm):
         agent_files.check_weights(weights, self.policy.state_dict(), folder_of(path) / WEIGHTS_FILE)
         return weights
 
+    def _take_order(self, path: str | Path) -> None:
+        """Order the entries of a Dict as in a run folder, since weights belong to entries in their order."""
+        space = space_from_json(agent_files.read_description(path)["observation_space"])
+        own = self.observation_space
+        if not (isinstance(space, spaces.Dict) and isinstance(own, spaces.Dict)):
+            return
+        if space != own or list(space) == list(own):
+            return
+        if self.num_timesteps:
+            raise CheckpointError(f"{path}: the entries of observation_space are {', '.join(space)}, in another order")
+        self.observation_space = space
+        self._setup_model()
+
     def _take_memory(self, path: str | Path) -> None:
         """Let the policy remember what that of a run folder does beyond episodes."""
         file = folder_of(path) / MEMORY_FILE
@@ -215,15 +227,8 @@ class SavedAlgorithm(ResumableAlgorithm):
 def _with_slots(policy_kwargs: dict[str, Any], slots: int, path: str | Path) -> dict[str, Any]:
     """Ask for another number of slots in the parameters of a policy."""
     core = policy_kwargs.get("core", "lstm")
-    _check_core(core, str(folder_of(path) / POLICY_FILE))
+    check_imported(core, str(folder_of(path) / POLICY_FILE))
     if "slots" not in inspect.signature(core_class(core)).parameters:
         raise ValueError(f"slots: the core {core!r} of {folder_of(path)} has none")
     core_kwargs = {**(policy_kwargs.get("core_kwargs") or {}), "slots": positive_int("slots", slots)}
     return {**policy_kwargs, "core_kwargs": core_kwargs}
-
-
-def _check_core(name: Any, source: str) -> None:
-    """Refuse to import anything for a file: the module of a core must be imported already."""
-    module = name.rpartition(":")[0] if isinstance(name, str) else ""
-    if module and module not in sys.modules:
-        raise CheckpointError(f"{source}: the core is {name!r}; import {module} first")

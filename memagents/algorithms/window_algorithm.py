@@ -19,7 +19,9 @@ from memagents.algorithms.algorithm import MemoryAlgorithm
 from memagents.algorithms.rollout import CutEpisodes, Window, cut_episodes, observation_tensors
 from memagents.checks import in_range, positive_int
 from memagents.cores.core import State, map_state
-from memagents.environments.vector import Env, decision_mask
+from memagents.environments.adapted import numbers
+from memagents.environments.guidance import decision_mask
+from memagents.environments.vector import Env
 from memagents.policies.actor_critic import MemoryPolicy
 from memagents.policies.core_policy import Acted
 from memagents.policies.encoding import Observations
@@ -110,8 +112,9 @@ class WindowAlgorithm(MemoryAlgorithm):
             window.actions[t] = acted.actions
             if acted.outputs is not None:
                 window.outputs[t] = acted.outputs
-            new_obs, rewards, dones, infos = env.step(self.policy.to_env_actions(acted.actions))
-            results.rewards[t], results.ends[t] = rewards, dones
+            actions = self.policy.to_env_actions(acted.actions)
+            new_obs, rewards, dones, infos = env.step(actions)
+            results.rewards[t], results.ends[t] = numbers(rewards, self.n_envs), dones
             if dones.any():
                 cut.extend(cut_episodes(t, dones, infos, acted.state))
                 self._update_info_buffer([infos[i] for i in np.flatnonzero(dones)])

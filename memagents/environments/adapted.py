@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any, SupportsFloat
 
 import gymnasium as gym
+import numpy as np
 from gymnasium import spaces
 from gymnasium.wrappers import FilterObservation, TransformObservation
 
@@ -21,24 +22,28 @@ def adapted(env: gym.Env) -> gym.Env:
     no fixed list has, are left out with a warning. A ``Tuple`` becomes a ``Dict`` of its entries by their places.
     """
     env = _named(_without_text(env))
-    keep_final_observation(env)
+    tidy_steps(env)
     return env
 
 
-def keep_final_observation(env: gym.Env) -> None:
-    """Let an environment return a copy of the last observation of an episode, once and for all.
+def tidy_steps(env: gym.Env) -> None:
+    """Let the steps of an environment return a copy of an episode's last observation, and rewards that are numbers.
 
     Many an environment writes every observation into the same array, and its reset over the final one, of which a value
-    is bootstrapped where a time limit cuts an episode. Its own method is replaced, instead of a wrapper put around it,
-    so that its attributes stay where its owner looks for them.
+    is bootstrapped where a time limit cuts an episode; some return a reward of shape (1,). Its own method is replaced,
+    instead of a wrapper put around it, so that its attributes stay where its owner looks for them.
     """
-    if isinstance(env.step, _KeptStep):
+    if isinstance(env.step, TidyStep):
         return
-    env.step = _KeptStep(env.step)  # type: ignore[method-assign]
+    env.step = TidyStep(env.step)  # type: ignore[method-assign]
 
 
-class _KeptStep:
-    """Method ``step`` of an environment, with a copy of the observation where it is the last of its episode."""
+class TidyStep:
+    """Method ``step`` of an environment, as :func:`tidy_steps` wants it.
+
+    :param step: the environment's own
+    :raises ValueError: while stepping, for a reward that is more than one number
+    """
 
     def __init__(self, step: Callable[[Any], Step]):
         self.step = step
@@ -47,7 +52,21 @@ class _KeptStep:
         observation, reward, terminated, truncated, info = self.step(action)
         if terminated or truncated:
             observation = copy.deepcopy(observation)
+        if isinstance(reward, np.ndarray) and reward.ndim:
+            reward = float(numbers(reward, 1)[0])
         return observation, reward, terminated, truncated, info
+
+
+def numbers(rewards: np.ndarray, count: int) -> np.ndarray:
+    """Return rewards as (count,) numbers, one for each environment.
+
+    :raises ValueError: for more or fewer of them
+    """
+    if np.shape(rewards) == (count,):
+        return rewards
+    if np.size(rewards) != count:
+        raise ValueError(f"rewards must be a number for each environment, not an array of shape {np.shape(rewards)}")
+    return np.reshape(rewards, count)
 
 
 def _named(env: gym.Env) -> gym.Env:

@@ -10,9 +10,9 @@ import numpy as np
 from stable_baselines3.common.vec_env import VecEnv
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvObs, VecEnvStepReturn
 
+from memagents.environments.guidance import decision_mask, oracle_actions
 from memagents.environments.snapshot import restore_env, snapshot_env
 from memagents.environments.spaces import ArrayObservations
-from memagents.environments.vector import decision_mask, oracle_actions
 
 
 class JoinedVecEnv(VecEnv):

@@ -26,7 +26,7 @@ from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, is_vecenv_wrapped
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvObs, VecEnvStepReturn
 
-from memagents.environments.adapted import adapted, keep_final_observation
+from memagents.environments.adapted import adapted, numbers, tidy_steps
 from memagents.environments.conditioning import ConditionOn
 from memagents.environments.partial_reset import reset_rows
 from memagents.environments.spaces import check_observation_space
@@ -48,7 +48,7 @@ class GymnasiumVecEnv(VecEnv):
 
     def __init__(self, env: VectorEnv):
         self.vector = env
-        _keep_final_observations(env.unwrapped)
+        _tidy_steps(env.unwrapped)
         mode = env.metadata.get("autoreset_mode", AutoresetMode.NEXT_STEP)
         self.same_step = AutoresetMode(mode) == AutoresetMode.SAME_STEP
         self.render_mode = env.render_mode
@@ -80,7 +80,7 @@ class GymnasiumVecEnv(VecEnv):
 
     def step_wait(self) -> VecEnvStepReturn:
         observations, rewards, terminated, truncated, infos = self.vector.step(self._actions)
-        dones = terminated | truncated
+        rewards, dones = numbers(rewards, self.num_envs), terminated | truncated
         self._returns += rewards
         self._lengths += 1
         rows, self.decision = _rows(infos, self.num_envs), _decisions(infos)
@@ -189,7 +189,7 @@ class GymnasiumVecEnv(VecEnv):
     def env_method(self, method_name: str, *args: Any, indices: VecEnvIndices = None, **kwargs: Any) -> list[Any]:
         """Call a method in the environments of some rows, by default of all.
 
-        A method of the whole batch, such as ``oracle`` of memenvs, is called once, and the results of the rows are taken.
+        A method of the whole batch, such as ``oracle`` of memenvs, is called once; the results of the rows are taken.
 
         :raises AttributeError: if there is no such method
         :raises ValueError: for some rows only where all are asked together
@@ -242,6 +242,9 @@ def as_vec_env(env: Env, condition_on: Sequence[str] = ()) -> VecEnv:
     elif isinstance(env, VecEnv):
         check_observation_space(env.observation_space)
         vec_env = env
+        if isinstance(env.unwrapped, DummyVecEnv):
+            for one in env.unwrapped.envs:
+                tidy_steps(one)
     else:
         raise ValueError(f"env must be a gymnasium Env or VectorEnv or an SB3 VecEnv, not {type(env).__name__}")
     if condition_on and not is_vecenv_wrapped(vec_env, ConditionOn):
@@ -249,40 +252,11 @@ def as_vec_env(env: Env, condition_on: Sequence[str] = ()) -> VecEnv:
     return vec_env
 
 
-def decision_mask(env: VecEnv, infos: Sequence[dict] | None, dones: np.ndarray | None) -> np.ndarray:
-    """Return where the action for the observation just returned matters.
-
-    :param env: the environment, at any depth of wrappers
-    :param infos: what ``step`` gave, or None after ``reset``
-    :param dones: what ``step`` gave, (num_envs,); a finished row's observation belongs to the next episode
-    :return: (num_envs,) booleans, true where nothing is said
-    """
-    decision = getattr(env, "decision", None)
-    if decision is not None:
-        return np.asarray(decision, dtype=bool)
-    rows = env.unwrapped.reset_infos  # a wrapper has a list of its own, which stays empty
-    if infos is not None and dones is not None:
-        rows = [reset if done else info for reset, info, done in zip(rows, infos, dones, strict=True)]
-    return np.array([bool(row.get("decision", True)) for row in rows])
-
-
-def oracle_actions(env: VecEnv) -> np.ndarray:
-    """The best action of every environment, (num_envs, ...) integers; −1 (all of it) where it does not matter.
-
-    :raises ValueError: if the environment has no oracle
-    """
-    try:
-        oracle = getattr(env, "oracle", None)
-        return np.asarray(oracle() if oracle is not None else env.env_method("oracle"), dtype=np.int64)
-    except AttributeError as error:
-        raise ValueError("the environment has no oracle: it must offer a method oracle()") from error
-
-
-def _keep_final_observations(env: VectorEnv) -> None:
-    """Let the environments in gymnasium's own vector environments not write over the last observation of an episode."""
+def _tidy_steps(env: VectorEnv) -> None:
+    """Tidy the steps of the environments in gymnasium's own vector environments."""
     if isinstance(env, SyncVectorEnv):
         for one in env.envs:
-            keep_final_observation(one)
+            tidy_steps(one)
     elif isinstance(env, AsyncVectorEnv) and env.autoreset_mode == AutoresetMode.SAME_STEP and env.worker is None:
         # What its processes step is out of reach, so they begin anew with environments that are prepared.
         functions = [partial(_kept, function) for function in env.env_fns]
@@ -300,7 +274,7 @@ _ASYNC_SETTINGS = (
 
 def _kept(function: Callable[[], gym.Env]) -> gym.Env:
     env = function()
-    keep_final_observation(env)
+    tidy_steps(env)
     return env
 
 

@@ -12,6 +12,7 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.type_aliases import MaybeCallback, Schedule
 from stable_baselines3.common.utils import FloatSchedule, LinearSchedule
+from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs
 from torch import Tensor
 
 from memagents.algorithms.algorithm import MemoryAlgorithm
@@ -19,7 +20,9 @@ from memagents.algorithms.rollout import cut_episodes, observation_tensors
 from memagents.checks import in_range, positive_int
 from memagents.cores.core import State, draw_keys
 from memagents.cores.none import Memoryless
-from memagents.environments.vector import Env, decision_mask
+from memagents.environments.adapted import numbers
+from memagents.environments.guidance import decision_mask
+from memagents.environments.vector import Env
 from memagents.nec.dictionary import Lookup
 from memagents.nec.policy import EpisodicPolicy
 from memagents.nec.replay import EpisodeReplay, Replay
@@ -196,12 +199,13 @@ class NEC(MemoryAlgorithm):
 
     def collect(self, callback: BaseCallback) -> bool:
         """``train_freq`` steps in every environment; returns that become known are written and go into the replay."""
+        env = self.env
         self.policy.set_training_mode(False)
         callback.on_rollout_start()
         for _ in range(self.train_freq):
             # As while learning, or what is dropped at random would differ; a callback may have called predict.
             self.policy.core.train()
-            dones, infos = self._step()
+            actions, new_obs, rewards, dones, infos = self._step()
             self.num_timesteps += self.n_envs
             callback.update_locals(locals())
             if not callback.on_step():
@@ -209,8 +213,11 @@ class NEC(MemoryAlgorithm):
         callback.on_rollout_end()
         return True
 
-    def _step(self) -> tuple[np.ndarray, list[dict[str, Any]]]:
-        """One step of every environment, and what it makes known; its ends (B,) and infos."""
+    def _step(self) -> tuple[np.ndarray, VecEnvObs, np.ndarray, np.ndarray, list[dict[str, Any]]]:
+        """Make one step of every environment, and learn what it makes known.
+
+        :return: actions (B,), the new observations (B, ...), rewards (B,), ends (B,) and infos
+        """
         observations, starts = self._last_obs, np.asarray(self._last_episode_starts)
         before = np.where(starts, 0, self._histories) if self.recurrent else None
         self._histories = situation_numbers(observations, self.observation_space, before)
@@ -228,7 +235,9 @@ class NEC(MemoryAlgorithm):
             trail.value(float(values[b].max()))
             one = map_observations(itemgetter(b), observations)
             trail.add(one, int(actions[b]), keys[b], int(self._histories[b]), bool(self._decisions[b]))  # type: ignore[index]
-        new_obs, rewards, dones, infos = self.env.step(self.policy.to_env_actions(torch.from_numpy(actions)))
+        done = self.policy.to_env_actions(torch.from_numpy(actions))
+        new_obs, rewards, dones, infos = self.env.step(done)
+        rewards = numbers(rewards, self.n_envs)
         finals = self._final_values(dones, infos, estimated.state)
         for b, trail in enumerate(self._trails):
             trail.reward(float(rewards[b]))
@@ -240,7 +249,7 @@ class NEC(MemoryAlgorithm):
         self._last_obs = new_obs  # type: ignore[assignment]
         self._last_episode_starts, self._state = dones, estimated.state
         self._decisions = decision_mask(self.env, infos, dones)
-        return dones, infos
+        return done, new_obs, rewards, dones, infos
 
     def _final_values(self, dones: np.ndarray, infos: list[dict[str, Any]], state: State) -> list[float]:
         """max_a Q of the final observations (B,) of episodes that a time limit cut; 0 elsewhere.

@@ -19,7 +19,7 @@ from memagents.cores.core import State
 from memagents.nec.dictionary import Dictionary
 from memagents.nec.situations import situation_numbers
 from memagents.policies.core_policy import Acted, CorePolicy
-from memagents.policies.encoding import Observations, encoded_size, map_observations
+from memagents.policies.encoding import Observations, encoded_size, joined, map_observations
 
 
 class Estimated(NamedTuple):
@@ -56,6 +56,8 @@ class EpisodicPolicy(CorePolicy):
     :param normalize_images: divide images by 255
     :param optimizer_class: of the encoder and the core; Adam unless another is given
     :param optimizer_kwargs: its parameters, without the learning rate
+    :param encoder: for observations of three dimensions without an extractor of their own: ``"grid"`` for codes such as
+        MiniGrid's, ``"cnn"`` for pictures, ``"flat"``, or ``"auto"`` for a guess by their shape
     :raises ValueError: for actions that are not Discrete, or a value that is not allowed
     """
 
@@ -79,6 +81,7 @@ class EpisodicPolicy(CorePolicy):
         normalize_images: bool = True,
         optimizer_class: type[torch.optim.Optimizer] = torch.optim.Adam,
         optimizer_kwargs: dict[str, Any] | None = None,
+        encoder: str = "auto",
     ):
         if not isinstance(action_space, spaces.Discrete):
             raise ValueError(f"episodic control needs Discrete actions, not {type(action_space).__name__}")
@@ -92,6 +95,7 @@ class EpisodicPolicy(CorePolicy):
             normalize_images,
             optimizer_class,
             optimizer_kwargs,
+            encoder,
         )
         key_size, hidden = positive_int("key_size", key_size), [64] if net_arch is None else net_arch
         self.key_gain = in_range("key_gain", key_gain, 0)
@@ -170,12 +174,11 @@ class RawEncoder(BaseFeaturesExtractor):
         entries = (
             observation_space.spaces.values() if isinstance(observation_space, spaces.Dict) else [observation_space]
         )
-        super().__init__(observation_space, sum(encoded_size(entry) for entry in entries))
+        super().__init__(observation_space, max(1, sum(encoded_size(entry) for entry in entries)))
 
     def forward(self, observations: Observations) -> Tensor:
         """(B, ...), or a dict of these, to (B, features)."""
-        entries = observations.values() if isinstance(observations, dict) else [observations]
-        return torch.cat([entry.flatten(1) for entry in entries], 1)
+        return joined(list(observations.values()) if isinstance(observations, dict) else [observations])
 
 
 class ProjectionPolicy(EpisodicPolicy):

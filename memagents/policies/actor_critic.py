@@ -5,6 +5,7 @@ Letters in shapes: T steps, B batch rows, O the core's output size.
 
 from __future__ import annotations
 
+import warnings
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import Any, NamedTuple
@@ -67,6 +68,8 @@ class MemoryPolicy(CorePolicy):
     :param normalize_images: divide images by 255
     :param optimizer_class: Adam unless another is given
     :param optimizer_kwargs: its parameters, without the learning rate
+    :param encoder: for observations of three dimensions without an extractor of their own: ``"grid"`` for codes such as
+        MiniGrid's, ``"cnn"`` for pictures, ``"flat"``, or ``"auto"`` for a guess by their shape
     """
 
     def __init__(
@@ -89,6 +92,7 @@ class MemoryPolicy(CorePolicy):
         normalize_images: bool = True,
         optimizer_class: type[torch.optim.Optimizer] = torch.optim.Adam,
         optimizer_kwargs: dict[str, Any] | None = None,
+        encoder: str = "auto",
     ):
         super().__init__(
             observation_space,
@@ -100,25 +104,26 @@ class MemoryPolicy(CorePolicy):
             normalize_images,
             optimizer_class,
             optimizer_kwargs,
+            encoder,
         )
         self.recall_lag = recall_lag if recall_lag is None else positive_int("recall_lag", recall_lag)
         self.recall_weight = in_range("recall_weight", recall_weight, 0)
         self.recompute_steps = None if recompute_steps is None else positive_int("recompute_steps", recompute_steps)
         self.mixed_precision = bool(mixed_precision)
         self.recall_net = None if recall_lag is None else nn.Linear(self.core.output_size, self.core.input_size)
-        hidden = net_arch if isinstance(net_arch, dict) else {"pi": net_arch or [], "vf": net_arch or []}
+        hidden = hidden_layers(net_arch)
         distribution: Any = distribution_for(action_space)
         self.action_dist = distribution
-        actor = create_mlp(self.core.output_size, -1, hidden.get("pi", []), activation_fn)
-        critic = create_mlp(self.core.output_size, -1, hidden.get("vf", []), activation_fn)
+        actor = create_mlp(self.core.output_size, -1, hidden["pi"], activation_fn)
+        critic = create_mlp(self.core.output_size, -1, hidden["vf"], activation_fn)
         self.actor, self.critic = nn.Sequential(*actor), nn.Sequential(*critic)
-        width = ([self.core.output_size, *hidden.get("pi", [])])[-1]
+        width = ([self.core.output_size, *hidden["pi"]])[-1]
         self.log_std: nn.Parameter | None = None  # of Gaussian actions
         if isinstance(action_space, spaces.Box):
             self.action_net, self.log_std = distribution.proba_distribution_net(width, log_std_init)
         else:
             self.action_net = distribution.proba_distribution_net(width)
-        self.value_net = nn.Linear(([self.core.output_size, *hidden.get("vf", [])])[-1], 1)
+        self.value_net = nn.Linear(([self.core.output_size, *hidden["vf"]])[-1], 1)
         if ortho_init:
             gains = {self.actor: 2**0.5, self.critic: 2**0.5, self.action_net: 0.01, self.value_net: 1}
             for module, gain in gains.items():
@@ -218,3 +223,20 @@ class MemoryPolicy(CorePolicy):
         """Values (B,) of one step of observations (B, ...), with the memory as it stands in ``state``."""
         window = map_observations(lambda values: values[None], observations)
         return self.values(self.unroll(window, state, starts[None])[0][0])
+
+
+def hidden_layers(net_arch: Any) -> dict[str, list[int]]:
+    """Return the hidden layers of actor ("pi") and critic ("vf").
+
+    :param net_arch: a list of sizes, or a dict of two such; in a list of its own, as of old, with SB3's warning
+    :raises ValueError: for anything else
+    """
+    if isinstance(net_arch, list | tuple) and len(net_arch) == 1 and isinstance(net_arch[0], dict):
+        warnings.warn("net_arch=[{...}] is net_arch={...} since Stable-Baselines3 1.8", stacklevel=2)
+        net_arch = net_arch[0]
+    layers = net_arch if isinstance(net_arch, dict) else {"pi": net_arch or [], "vf": net_arch or []}
+    sizes = [size for sizes in layers.values() for size in (sizes if isinstance(sizes, list | tuple) else [None])]
+    good = all(isinstance(size, int) and not isinstance(size, bool) and size > 0 for size in sizes)
+    if not good or not layers.keys() <= {"pi", "vf"}:
+        raise ValueError(f"net_arch must be a list of sizes, or {{'pi': [64], 'vf': [64]}}, not {net_arch!r}")
+    return {name: list(layers.get(name, [])) for name in ("pi", "vf")}

@@ -6,26 +6,30 @@ Letters in shapes: T steps, B batch rows, O the core's output size.
 from __future__ import annotations
 
 import inspect
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import torch
 from gymnasium import spaces
-from stable_baselines3.common.policies import BasePolicy
+from stable_baselines3.common.preprocessing import is_image_space, maybe_transpose
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from torch import Tensor
 
 from memagents.cores import core_class, make_core
 from memagents.cores.core import State, state_leaves
+from memagents.environments.conditioning import CONDITION_ENTRIES
 from memagents.policies.encoding import (
+    DictEncoder,
     Observations,
     Preprocessor,
     any_entry,
     condition_size,
-    default_encoder,
+    encoder_for,
 )
 from memagents.policies.repetition import Repetition, may_repeat
+from memagents.policies.saved_policy import SavedPolicy
 
 
 class Acted(NamedTuple):
@@ -40,7 +44,7 @@ class Acted(NamedTuple):
     state: State
 
 
-class CorePolicy(BasePolicy):
+class CorePolicy(SavedPolicy):
     """An encoder and a memory; a subclass adds heads, and ``forward``, which acts.
 
     :param observation_space: Box, Discrete, MultiDiscrete, MultiBinary, or a Dict of these
@@ -52,6 +56,8 @@ class CorePolicy(BasePolicy):
     :param normalize_images: divide images by 255
     :param optimizer_class: Adam unless another is given
     :param optimizer_kwargs: its parameters, without the learning rate
+    :param encoder: for observations of three dimensions without an extractor of their own: ``"grid"`` for codes such as
+        MiniGrid's, ``"cnn"`` for pictures, ``"flat"``, or ``"auto"`` for a guess by their shape
     """
 
     def __init__(
@@ -65,13 +71,17 @@ class CorePolicy(BasePolicy):
         normalize_images: bool,
         optimizer_class: type[torch.optim.Optimizer],
         optimizer_kwargs: dict[str, Any] | None,
+        encoder: str = "auto",
     ):
         if optimizer_kwargs is None:
             optimizer_kwargs = {"eps": 1e-5} if optimizer_class is torch.optim.Adam else {}
+        if features_extractor_class is None:
+            extractor, kwargs = encoder_for(observation_space, encoder)
+            features_extractor_kwargs = {**kwargs, **(features_extractor_kwargs or {})}
         super().__init__(
             observation_space,
             action_space,
-            features_extractor_class or default_encoder(observation_space),
+            features_extractor_class or extractor,
             features_extractor_kwargs,
             normalize_images=normalize_images,
             optimizer_class=optimizer_class,
@@ -79,6 +89,8 @@ class CorePolicy(BasePolicy):
         )
         self.features_extractor = self.make_features_extractor()
         codes = getattr(self.features_extractor, "takes_codes", False)
+        if isinstance(self.features_extractor, DictEncoder):
+            codes = self.features_extractor.entries_of_codes()
         self._preprocess = Preprocessor(observation_space, normalize_images, codes)
         core_kwargs = dict(core_kwargs or {})
         if "condition_size" in inspect.signature(core_class(core)).parameters and features_extractor_class is None:
@@ -155,17 +167,6 @@ class CorePolicy(BasePolicy):
 
     remembers: ClassVar[bool] = False  # whether there is anything that is remembered beyond episodes
 
-    def lasting_memory(self) -> dict[str, Any] | None:
-        """Return what is remembered beyond episodes, as a tree for :mod:`memagents.runs.trees`; None if nothing is."""
-        return None
-
-    def restore_lasting_memory(self, tree: dict[str, Any]) -> None:
-        """Put back what :meth:`lasting_memory` gave.
-
-        :raises ValueError: for what does not fit
-        """
-        raise ValueError(f"a {type(self).__name__} remembers nothing beyond episodes")
-
     # --- SB3's interface --------------------------------------------------------------------------------------------
 
     def predict(  # type: ignore[override]
@@ -203,6 +204,25 @@ class CorePolicy(BasePolicy):
         actions = self.to_env_actions(acted.actions)
         return (actions if vectorized else actions[0]), acted.state
 
+    def obs_to_tensor(self, observation: Any) -> tuple[Observations, bool]:  # type: ignore[override]
+        """Bring one observation, or a batch of them, to the device.
+
+        :param observation: an array, or a dict of arrays
+        :return: tensors (B, ...), with B = 1 for one observation, and whether it was a batch
+        :raises ValueError: for an entry that is missing or of another shape, naming it
+        """
+        space = self.observation_space
+        if not isinstance(space, spaces.Dict):
+            array, batch = _batch_of(observation, space, "observation")
+            return torch.as_tensor(array, device=self.device), batch
+        _check_entries(observation, space)
+        parts = {name: _batch_of(observation[name], entry, f"observation[{name!r}]") for name, entry in space.items()}
+        if len({batch for _, batch in parts.values()}) > 1:
+            single = next(name for name, (_, batch) in parts.items() if not batch)
+            raise ValueError(f"observation[{single!r}] is of one environment, other entries of several")
+        tensors = {name: torch.as_tensor(array, device=self.device) for name, (array, _) in parts.items()}
+        return tensors, all(batch for _, batch in parts.values())
+
     def to_env_actions(self, actions: Tensor) -> np.ndarray:
         """Actions (B, ...) as the space has them: its type, clipped into a Box, codes from a discrete space's start."""
         array, space = actions.cpu().numpy(), self.action_space
@@ -216,3 +236,32 @@ class CorePolicy(BasePolicy):
         rows = len(any_entry(observation))
         starts = torch.ones(rows, dtype=torch.bool, device=self.device)
         return self(observation, self.initial_state(rows), starts, deterministic).actions
+
+
+def _batch_of(values: Any, space: spaces.Space, name: str) -> tuple[np.ndarray, bool]:
+    """Return values as a batch (B, ...), with the channels where the space has them, and whether they were a batch."""
+    array, shape = np.asarray(values), space.shape or ()
+    if array.shape not in (shape, (*array.shape[:1], *shape)) and is_image_space(space):
+        array = maybe_transpose(array, space)
+    if array.shape == shape:
+        return array[None], False
+    if array.ndim == len(shape) + 1 and array.shape[1:] == shape:
+        return array, True
+    raise ValueError(f"{name} must have the shape {shape}, or (B, {', '.join(map(str, shape))}), not {array.shape}")
+
+
+def _check_entries(observation: Any, space: spaces.Dict) -> None:
+    """Refuse an observation that is no dict, or lacks an entry."""
+    needed = ", ".join(space.spaces)
+    added = [name for name in space.spaces if name in CONDITION_ENTRIES]
+    hint = ""
+    if added:
+        hint = (
+            f"; {' and '.join(added)} come from condition_on: give the environment the same, by "
+            "memagents.as_vec_env(env, condition_on=[...]), and pass what it returns"
+        )
+    if not isinstance(observation, Mapping):
+        raise ValueError(f"observation must be a dict with {needed}, not {type(observation).__name__}{hint}")
+    missing = [name for name in space.spaces if name not in observation]
+    if missing:
+        raise ValueError(f"observation must be a dict with {needed}; it lacks {', '.join(missing)}{hint}")

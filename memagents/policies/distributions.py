@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import functools
+import math
 from typing import Self
 
 import torch
 from gymnasium import spaces
 from stable_baselines3.common.distributions import (
+    BernoulliDistribution,
     Distribution,
     MultiCategoricalDistribution,
     make_proba_distribution,
@@ -22,12 +24,12 @@ class Choices(MultiCategoricalDistribution):
 
     The same random numbers give the same choices.
 
-    :param space: ``Discrete``, whose actions are (N,), or ``MultiDiscrete`` of K entries, (N, K)
+    :param space: ``Discrete``, with actions (N,), or ``MultiDiscrete`` of K entries in any shape, with actions (N, K)
     """
 
     def __init__(self, space: spaces.Discrete | spaces.MultiDiscrete):
         self.single = isinstance(space, spaces.Discrete)
-        super().__init__([int(space.n)] if isinstance(space, spaces.Discrete) else space.nvec.tolist())
+        super().__init__([int(space.n)] if isinstance(space, spaces.Discrete) else space.nvec.ravel().tolist())
         self._log_probs: list[Tensor] = []  # of every possible choice, (N, choices)
 
     def proba_distribution(self, action_logits: Tensor) -> Self:
@@ -38,7 +40,7 @@ class Choices(MultiCategoricalDistribution):
 
     def log_prob(self, actions: Tensor) -> Tensor:
         """Return the log-probabilities (N,) of actions (N,) or (N, K)."""
-        places = actions.long().view(len(actions), -1, 1).unbind(1)
+        places = actions.long().view(len(actions), len(self.action_dims), 1).unbind(1)  # of no rows, too
         return _sum(own.gather(1, place) for own, place in zip(self._log_probs, places, strict=True)).squeeze(1)
 
     def entropy(self) -> Tensor:
@@ -72,4 +74,6 @@ def distribution_for(space: spaces.Space) -> Distribution:
     """
     if isinstance(space, spaces.Discrete | spaces.MultiDiscrete):
         return Choices(space)
+    if isinstance(space, spaces.MultiBinary):
+        return BernoulliDistribution(math.prod(space.shape))
     return make_proba_distribution(space)

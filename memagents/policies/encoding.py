@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Callable, Collection, Sequence
 from itertools import accumulate
 from typing import Any
 
 import numpy as np
 import torch
 from gymnasium import spaces
-from stable_baselines3.common.preprocessing import is_image_space
+from stable_baselines3.common.preprocessing import is_image_space, is_image_space_channels_first
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor, NatureCNN
 from torch import Tensor, nn
 
 from memagents.environments.conditioning import CONDITION_ENTRIES
-from memagents.policies.symbol_encoders import SMALLEST_PICTURE, GridEncoder, WordsEncoder, is_grid, is_words
+from memagents.policies.picture_encoders import SMALLEST_PICTURE, PictureEncoder
+from memagents.policies.symbol_encoders import GridEncoder, WordsEncoder, is_grid, is_words
 
 Observations = Tensor | dict[str, Tensor]
 
@@ -48,13 +50,15 @@ class Preprocessor:
 
     :param space: of the observations
     :param normalize_images: divide images by 255
-    :param codes: leave the cells of grids and the words of sentences as they are, as encoders with ``takes_codes`` want
+    :param codes: leave the cells of grids and the words of sentences as they are, as encoders with ``takes_codes``
+        want: everywhere, nowhere, or in the entries of these names
     """
 
-    def __init__(self, space: spaces.Space, normalize_images: bool = True, codes: bool = False):
+    def __init__(self, space: spaces.Space, normalize_images: bool = True, codes: bool | Collection[str] = False):
         entries: dict[str, spaces.Space] = space.spaces if isinstance(space, spaces.Dict) else {"": space}
         self._single = not isinstance(space, spaces.Dict)
-        self._entries = {name: _numbers_of(entry, normalize_images, codes) for name, entry in entries.items()}
+        asked = {name: codes if isinstance(codes, bool) else name in codes for name in entries}
+        self._entries = {name: _numbers_of(entry, normalize_images, asked[name]) for name, entry in entries.items()}
 
     def __call__(self, observations: Observations, dtype: torch.dtype = torch.float32) -> Observations:
         """(B, ...) as the space gives them, or a dict of such, as numbers of ``dtype``."""
@@ -96,47 +100,111 @@ def _integers(values: tuple[int, ...], device: torch.device) -> Tensor:
 
 
 class FlatEncoder(BaseFeaturesExtractor):
-    """Flattens; unlike SB3's, it counts one-hot codes right when the space's numbers are bytes.
+    """Flattening; unlike SB3's, it counts one-hot codes right when the space's numbers are bytes.
+
+    Of an observation that is empty a constant is left, for an agent that sees nothing.
 
     :param observation_space: anything but a Dict
     """
 
     def __init__(self, observation_space: spaces.Space):
-        super().__init__(observation_space, encoded_size(observation_space))
+        super().__init__(observation_space, max(1, encoded_size(observation_space)))
 
     def forward(self, observations: Tensor) -> Tensor:
         """(B, ...) to (B, features)."""
-        return observations.flatten(1)
+        return joined([observations])
 
 
 class DictEncoder(BaseFeaturesExtractor):
-    """Encodes every entry of a Dict by its own default encoder and concatenates, the previous action and reward last.
+    """Every entry of a Dict by its own encoder, joined, the previous action and reward last; empty entries add nothing.
 
     :param observation_space: a Dict
+    :param encoder: for entries of three dimensions, one of :data:`ENCODERS`
     """
 
     takes_codes = True
 
-    def __init__(self, observation_space: spaces.Dict):
+    def __init__(self, observation_space: spaces.Dict, encoder: str = "auto"):
         entries = sorted(observation_space.spaces.items(), key=lambda entry: entry[0] in CONDITION_ENTRIES)
-        encoders = {name: default_encoder(space)(space) for name, space in entries}
-        super().__init__(observation_space, sum(encoder.features_dim for encoder in encoders.values()))
+        encoders = {name: make_encoder(space, encoder, name) for name, space in entries if encoded_size(space)}
+        super().__init__(observation_space, max(1, sum(encoder.features_dim for encoder in encoders.values())))
         self.encoders = nn.ModuleDict(encoders)
+
+    def entries_of_codes(self) -> set[str]:
+        """Return the names of the entries whose encoders take codes as they are."""
+        return {name for name, encoder in self.encoders.items() if getattr(encoder, "takes_codes", False)}
 
     def forward(self, observations: dict[str, Tensor]) -> Tensor:
         """Entries (B, ...) to (B, features)."""
+        if not self.encoders:
+            return joined(list(observations.values()))
         return torch.cat([encoder(observations[name]) for name, encoder in self.encoders.items()], dim=1)
 
 
-def default_encoder(space: spaces.Space) -> type[BaseFeaturesExtractor]:
-    """Entry by entry for a Dict, NatureCNN for pictures, encoders of their own for grids and words, else flattening."""
+def joined(entries: Sequence[Tensor]) -> Tensor:
+    """Flatten entries (B, ...) and join them to (B, N); to a zero (B, 1) where all of them are empty."""
+    rows = [entry.reshape(len(entry), -1) for entry in entries if entry.numel()]
+    return torch.cat(rows, dim=1) if rows else entries[0].new_zeros(len(entries[0]), 1)
+
+
+ENCODERS = ("auto", "grid", "cnn", "flat")
+"""How observations of three dimensions are encoded: by a guess, as MiniGrid's codes, as pictures, or flattened."""
+
+
+def make_encoder(space: spaces.Space, encoder: str = "auto", name: str = "") -> BaseFeaturesExtractor:
+    """Make an encoder that suits a space."""
+    kind, kwargs = encoder_for(space, encoder, name)
+    return kind(space, **kwargs)
+
+
+def encoder_for(
+    space: spaces.Space, encoder: str = "auto", name: str = ""
+) -> tuple[type[BaseFeaturesExtractor], dict[str, Any]]:
+    """Choose an encoder: entry by entry for a Dict, for pictures, grids and words one of their own, else flattening.
+
+    :param space: of the observations
+    :param encoder: one of :data:`ENCODERS`; where a grid is guessed that might be a picture, a warning says so
+    :param name: of the entry, for messages
+    :return: its class, and its arguments beside the space
+    :raises ValueError: for another word, or a space that the encoder does not take
+    """
+    if encoder not in ENCODERS:
+        raise ValueError(f"encoder must be one of {', '.join(ENCODERS)}, not {encoder!r}")
     if isinstance(space, spaces.Dict):
-        return DictEncoder
-    if is_grid(space):
-        return GridEncoder
-    if is_words(space):
-        return WordsEncoder
-    return NatureCNN if is_picture(space) else FlatEncoder
+        return DictEncoder, {} if encoder == "auto" else {"encoder": encoder}
+    if isinstance(space, spaces.Box) and len(space.shape) == 3 and encoder != "flat":
+        return _for_three_dimensions(space, encoder, name)
+    return (WordsEncoder if is_words(space) and encoder != "flat" else FlatEncoder), {}
+
+
+def _for_three_dimensions(space: spaces.Box, encoder: str, name: str) -> tuple[type[BaseFeaturesExtractor], dict]:
+    grid = is_grid(space)
+    if encoder == "grid" and not grid:
+        raise ValueError(f"encoder='grid' takes bytes (n, m, 3), n and m from 3 to {SMALLEST_PICTURE - 1}, not {space}")
+    if encoder == "grid" or (encoder == "auto" and grid):
+        if encoder == "auto" and max(space.shape) > LARGEST_VIEW:
+            entry = f"the entry {name!r}" if name else "observations"
+            warnings.warn(
+                f"{entry} of shape {space.shape} are taken for the codes of a grid world, as MiniGrid's are; if they "
+                "are pictures, say policy_kwargs={'encoder': 'cnn'}, and 'grid' to have this sentence no more",
+                stacklevel=2,
+            )
+        return GridEncoder, {}
+    if encoder == "cnn" and grid and max(space.shape) <= LARGEST_VIEW:
+        warnings.warn(
+            f"{name or 'observations'} of shape {space.shape} are taken for pictures, as CnnPolicy asks; if they are "
+            "the codes of a grid world, as MiniGrid's are, say policy_kwargs={'encoder': 'grid'}",
+            stacklevel=2,
+        )
+    if encoder == "cnn" or is_picture(space):
+        plain = is_image_space_channels_first(space) and min(space.shape[1:]) >= SMALLEST_PICTURE
+        if not plain:
+            return PictureEncoder, {}
+        return NatureCNN, {} if is_image_space(space) else {"normalized_image": True}
+    return FlatEncoder, {}
+
+
+LARGEST_VIEW = 9  # cells a side: MiniGrid's agents see 7 by 7, and few ask for more
 
 
 def encoded_size(space: spaces.Space) -> int:

@@ -109,5 +109,5 @@ def _version(weights: list[Tensor]) -> tuple[object, ...]:
 def _rows_of_bytes(observations: Observations) -> np.ndarray:
     """Observations (N, ...) as (N, bytes)."""
     entries = observations.values() if isinstance(observations, dict) else [observations]
-    parts = [entry.reshape(len(entry), -1).contiguous().view(torch.uint8).numpy() for entry in entries]
+    parts = [entry.reshape(len(entry), -1).contiguous().view(torch.uint8).numpy() for entry in entries if entry.numel()]
     return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)

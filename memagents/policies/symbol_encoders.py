@@ -10,7 +10,8 @@ from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-SMALLEST_PICTURE = 36  # pixels a side that NatureCNN needs
+from memagents.policies.picture_encoders import SMALLEST_PICTURE
+
 SIZES = (16, 8, 4)  # how many types, colours and states of a cell are told apart: MiniGrid has 11, 6 and 4
 LEAST_ONE_HOT = 256  # numbers in the one-hot code of a sentence; shorter ones are no burden
 LEAST_WORDS = 20  # of a language: fewer codes are digits or cards, and no sum of embeddings could keep many apart

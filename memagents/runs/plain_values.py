@@ -69,6 +69,18 @@ def decode(value: Any, name: str, source: str) -> Any:
     return {k: decode(v, f"{name}[{k!r}]", source) for k, v in value.items()}
 
 
+def check_imported(core: Any, source: str) -> None:
+    """Refuse to import anything for a file: the module of a core must be imported already.
+
+    :param core: name of a core, ``"module:name"`` where it is not one of the library's
+    :param source: the file it is from, for messages
+    :raises CheckpointError: if its module is not imported
+    """
+    module = core.rpartition(":")[0] if isinstance(core, str) else ""
+    if module and module not in sys.modules:
+        raise CheckpointError(f"{source}: the core is {core!r}; import {module} first")
+
+
 def public_name(cls: type) -> str:
     """Return ``"package:Class"`` by the shortest path at which the class is offered, which stays when files move."""
     parts = cls.__module__.split(".")

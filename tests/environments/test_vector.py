@@ -14,7 +14,8 @@ from stable_baselines3.common.vec_env import (
 import memenvs  # noqa: F401
 from memagents import as_vec_env
 from memagents.environments.conditioning import ConditionOn
-from memagents.environments.vector import GymnasiumVecEnv, decision_mask, oracle_actions
+from memagents.environments.guidance import decision_mask, oracle_actions
+from memagents.environments.vector import GymnasiumVecEnv
 from tests.support.toys import OBSERVATIONS, Counter, Toy, assert_same, dummy, toys
 
 pytestmark = pytest.mark.filterwarnings("ignore:The environment is already wrapped")

@@ -11,9 +11,10 @@ from memagents.policies.encoding import (
     DictEncoder,
     FlatEncoder,
     Preprocessor,
-    default_encoder,
     encoded_size,
+    encoder_for,
     is_picture,
+    make_encoder,
 )
 from memagents.policies.symbol_encoders import GridEncoder
 from tests.support.toys import OBSERVATIONS
@@ -69,7 +70,7 @@ def test_the_wanted_precision():
 
 @pytest.mark.parametrize(("name", "space"), OBSERVATIONS.items(), ids=OBSERVATIONS)
 def test_encoders_know_their_width(name, space):
-    encoder = default_encoder(space)(space)
+    encoder = make_encoder(space)
     encoded = encoder(Preprocessor(space, codes=True)(samples(space)))
     assert encoded.shape == (5, encoder.features_dim)
     assert isinstance(encoder, {"dict": DictEncoder, "symbols": GridEncoder}.get(name, FlatEncoder))
@@ -77,11 +78,11 @@ def test_encoders_know_their_width(name, space):
 
 def test_pictures_and_symbols_are_told_apart():
     assert is_picture(PICTURE)
-    assert default_encoder(PICTURE) is NatureCNN
+    assert encoder_for(PICTURE)[0] is NatureCNN
     for symbols in (spaces.Box(0, 255, (7, 7, 3), np.uint8), spaces.Box(-1, 1, (64, 64, 3)), spaces.Discrete(3)):
         assert not is_picture(symbols)
     both = spaces.Dict({"view": PICTURE, "mission": spaces.MultiDiscrete([5, 5])})
-    encoder = default_encoder(both)(both)
+    encoder = make_encoder(both)
     assert isinstance(encoder.encoders["view"], NatureCNN)
     assert isinstance(encoder.encoders["mission"], FlatEncoder)
     assert encoder(Preprocessor(both)(samples(both))).shape == (5, encoder.features_dim)

@@ -9,7 +9,8 @@ from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnvWrapper
 
 import memenvs  # noqa: F401
-from memagents.environments.vector import as_vec_env, decision_mask
+from memagents.environments.guidance import decision_mask
+from memagents.environments.vector import as_vec_env
 
 OBSERVATIONS = {
     "box": spaces.Box(-1, 1, (3,), np.float32),

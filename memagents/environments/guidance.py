@@ -1,0 +1,63 @@
+"""Guidance that environments give beside observations: where actions matter, and which is the best one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from gymnasium import spaces
+from stable_baselines3.common.vec_env import VecEnv
+
+
+def decision_mask(env: VecEnv, infos: Sequence[dict] | None, dones: np.ndarray | None) -> np.ndarray:
+    """Return where the action for the observation just returned matters.
+
+    :param env: the environment, at any depth of wrappers
+    :param infos: what ``step`` gave, or None after ``reset``
+    :param dones: what ``step`` gave, (num_envs,); a finished row's observation belongs to the next episode
+    :return: (num_envs,) booleans, true where nothing is said
+    """
+    decision = getattr(env, "decision", None)
+    if decision is not None:
+        return np.asarray(decision, dtype=bool)
+    rows = env.unwrapped.reset_infos  # a wrapper has a list of its own, which stays empty
+    if infos is not None and dones is not None:
+        rows = [reset if done else info for reset, info, done in zip(rows, infos, dones, strict=True)]
+    return np.array([bool(row.get("decision", True)) for row in rows])
+
+
+def oracle_actions(env: VecEnv) -> np.ndarray:
+    """Return the best action of every environment, (num_envs, ...) integers; −1 (all of it) where it does not matter.
+
+    Where actions begin below 0, −1 is one of them, and only :func:`decision_mask` says where none matters.
+
+    :raises ValueError: if the environment has no oracle
+    """
+    try:
+        oracle = getattr(env, "oracle", None)
+        return np.asarray(oracle() if oracle is not None else env.env_method("oracle"), dtype=np.int64)
+    except AttributeError as error:
+        raise ValueError("the environment has no oracle: it must offer a method oracle()") from error
+
+
+def oracle_labels(env: VecEnv, decisions: np.ndarray) -> np.ndarray:
+    """Return the oracle's actions counted from 0, (num_envs, ...) integers; −1 (all of it) where none matters.
+
+    :param env: whose actions are Discrete, MultiDiscrete or MultiBinary
+    :param decisions: (num_envs,) booleans of :func:`decision_mask`
+    :raises ValueError: if the environment has no oracle, or it names an action that there is not
+    """
+    actions, space = oracle_actions(env), env.action_space
+    start, count = np.zeros(1, np.int64), np.full(1, 2)  # of MultiBinary
+    if isinstance(space, spaces.Discrete):
+        start, count = np.asarray(space.start), np.asarray(space.n)
+    elif isinstance(space, spaces.MultiDiscrete):
+        start, count = space.start, space.nvec
+    if actions.shape[1:] != (space.shape or ()):
+        raise ValueError(f"the oracle's actions must have the shape {space.shape or ()} each, not {actions.shape[1:]}")
+    matters = decisions.reshape(-1, *(1,) * (actions.ndim - 1)) if start.min() < 0 else actions != -1
+    labels = np.where(matters, actions - start, -1)
+    wrong = matters & ((labels < 0) | (labels >= count))
+    if wrong.any():
+        raise ValueError(f"the oracle names the action {actions[wrong][0]}, which {space} does not have")
+    return labels
