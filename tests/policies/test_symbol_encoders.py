@@ -7,7 +7,7 @@ from gymnasium import spaces
 from torch.nn import functional as F
 
 from memagents.policies.actor_critic import MemoryPolicy
-from memagents.policies.encoding import DictEncoder, Preprocessor
+from memagents.policies.encoding import DictEncoder, Preprocessor, encoder_for, make_encoder
 from memagents.policies.symbol_encoders import SIZES, GridEncoder, WordsEncoder, is_grid, is_words
 
 
