@@ -10,6 +10,7 @@ from stable_baselines3.common.utils import safe_mean
 from stable_baselines3.common.vec_env import VecEnv
 
 from memagents.algorithms.algorithm import MemoryAlgorithm
+from memagents.environments.normalization import carry_over
 from memagents.experiments.settings import Lesson
 
 
@@ -59,7 +60,9 @@ class Curriculum(BaseCallback):
         recent.clear()
         agent.recent_accuracies.clear()
         agent.lesson += 1
-        agent.set_env(self.make_env(agent.lesson))
+        env = self.make_env(agent.lesson)
+        carry_over(agent.env, env)
+        agent.set_env(env)
         agent.begin_episodes()
 
 

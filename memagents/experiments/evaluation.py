@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -67,7 +67,14 @@ class Scores(NamedTuple):
 # --- playing --------------------------------------------------------------------------------------------------------
 
 
-def evaluate(agent: Agent, env: VecEnv, episodes: int, deterministic: bool = True, seed: int | None = None) -> Episodes:
+def evaluate(
+    agent: Agent,
+    env: VecEnv,
+    episodes: int,
+    deterministic: bool = True,
+    seed: int | None = None,
+    progress: Callable[[int], object] | None = None,
+) -> Episodes:
     """Play exactly ``episodes`` episodes.
 
     Each of the B environments contributes its first ``episodes / B``, a number fixed beforehand as in SB3's
@@ -79,6 +86,7 @@ def evaluate(agent: Agent, env: VecEnv, episodes: int, deterministic: bool = Tru
     :param episodes: how many in all
     :param deterministic: the most likely actions instead of sampled ones
     :param seed: of the environments and of the sampled actions; without it both go on from where they are
+    :param progress: called with the number of episodes that have just finished
     """
     positive_int("episodes", episodes)
     if not (is_vecenv_wrapped(env, VecMonitor) or env.env_is_wrapped(Monitor)[0]):
@@ -97,6 +105,8 @@ def evaluate(agent: Agent, env: VecEnv, episodes: int, deterministic: bool = Tru
             for i in np.flatnonzero(starts & (remaining > 0)).tolist():
                 finished[i].append(infos[i])
                 remaining[i] -= 1
+                if progress is not None:
+                    progress(1)
     return _episodes([info for infos in finished for info in infos], metric_names(env))
 
 
@@ -121,6 +131,22 @@ def _episodes(infos: list[dict[str, Any]], metrics: list[str]) -> Episodes:
             if all(name in info for info in infos)  # a wrapper that cuts episodes knows nothing of them
         },
     )
+
+
+class SampledActions:
+    """Agent that acts by actions drawn from its policy, as in training, instead of by the most likely ones.
+
+    :param agent: anything with SB3's ``predict``
+    """
+
+    def __init__(self, agent: Agent):
+        self.agent = agent
+
+    def predict(
+        self, observation: Any, state: Any = None, episode_start: Any = None, deterministic: bool = False
+    ) -> tuple[np.ndarray, Any]:
+        """Return sampled actions (B, ...), whatever ``deterministic`` says, and the state for the next call."""
+        return self.agent.predict(observation, state, episode_start, False)
 
 
 class RandomAgent:
@@ -199,7 +225,13 @@ def baselines(env: VecEnv, seed: int = 0) -> dict[str, Agent]:
 # --- statistics -----------------------------------------------------------------------------------------------------
 
 
-def compare(agents: Mapping[str, Agent], env: VecEnv, episodes: int, seed: int = 0) -> dict[str, Scores]:
+def compare(
+    agents: Mapping[str, Agent],
+    env: VecEnv,
+    episodes: int,
+    seed: int = 0,
+    progress: Callable[[int], object] | None = None,
+) -> dict[str, Scores]:
     """The scores of several agents in the same episodes.
 
     :param agents: by name, e.g. ``{"mine": agent, **baselines(env)}``; with a random agent and the oracle among them
@@ -207,8 +239,9 @@ def compare(agents: Mapping[str, Agent], env: VecEnv, episodes: int, seed: int =
     :param env: environments that all of them can act in
     :param episodes: for each of them
     :param seed: of the environments
+    :param progress: called with the number of episodes that have just finished
     """
-    played = {name: evaluate(agent, env, episodes, seed=seed) for name, agent in agents.items()}
+    played = {name: evaluate(agent, env, episodes, True, seed, progress) for name, agent in agents.items()}
     return {name: _scores(name, done, played) for name, done in played.items()}
 
 
@@ -274,7 +307,10 @@ def _resampled_means(sample: np.ndarray, rng: np.random.Generator) -> np.ndarray
 
 def scores_table(title: str, scores: Mapping[str, Scores]) -> Table:
     """A row an agent, a column a measure, each with its 95% interval."""
-    caption = "in brackets: 95% confidence intervals; normalised: 0 the random agent's return, 1 the oracle's"
+    caption = (
+        "agents act by their most likely actions, unless they are sampled; in brackets: 95% confidence intervals; "
+        "normalised: 0 the random agent's return, 1 the oracle's"
+    )
     table = Table(title=title, caption=caption, box=box.SIMPLE, leading=1)
     table.add_column("agent", no_wrap=True)
     columns = {"return": "returns", "success": "success", "SPL": "spl", "normalised": "normalized"}

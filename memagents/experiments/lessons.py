@@ -10,6 +10,7 @@ from stable_baselines3.common.vec_env import VecEnv
 
 from memagents.environments.joined import JoinedVecEnv, part_seed
 from memagents.environments.make import has_split, make_env, make_single_env
+from memagents.environments.normalization import normalized
 from memagents.experiments.curriculum import Curriculum
 from memagents.experiments.settings import Lesson, TrainSettings
 from memagents.runs import agent_files
@@ -50,7 +51,8 @@ def lesson_env(settings: TrainSettings, number: int) -> VecEnv:
         make_env(settings.env, count, seed=part_seed(settings.seed, part), **env_kwargs(settings, lessons[lesson]))
         for part, (lesson, count) in enumerate(counts.items())
     ]
-    return parts[0] if len(parts) == 1 else JoinedVecEnv(parts)
+    env = parts[0] if len(parts) == 1 else JoinedVecEnv(parts)
+    return normalized(env, settings.normalize_observations, settings.normalize_reward, settings.gamma)
 
 
 def env_kwargs(settings: TrainSettings, lesson: Lesson) -> dict[str, Any]:

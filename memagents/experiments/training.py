@@ -101,7 +101,8 @@ def new_folder(settings: TrainSettings) -> Path:
     """
     if settings.run_dir is not None:
         return layout.empty(Path(settings.run_dir), settings.overwrite)
-    return layout.new(re.sub(r"[^\w.-]+", "-", f"{settings.env.rpartition('/')[2]}-{settings.agent}-{settings.seed}"))
+    env = re.split("[:/]", settings.env)[-1]  # without the package and the namespace
+    return layout.new(re.sub(r"[^\w.-]+", "-", f"{env}-{settings.agent}-{settings.seed}"))
 
 
 # --- learning -------------------------------------------------------------------------------------------------------

@@ -138,7 +138,7 @@ def test_evaluation_as_json_and_as_a_film(script, folder, whole):
     words = ("whole", "--episodes", "20", "--json", "--video", "film.gif", "--video-episodes", "2")
     told = json.loads(script("evaluate.py", *words).stdout)
     assert told["env_kwargs"] == {"length": 3} and told["episodes"] == 20
-    assert set(told["scores"]) == {"agent", "random agent", "random walk", "oracle"}
+    assert set(told["scores"]) == {"agent", "agent, sampled", "random agent", "random walk", "oracle"}
     assert told["scores"]["oracle"]["success"]["mean"] == 1
     film = Image.open(folder / "film.gif")
     assert film.n_frames >= 2
