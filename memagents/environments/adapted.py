@@ -38,6 +38,21 @@ def tidy_steps(env: gym.Env) -> None:
     env.step = TidyStep(env.step)  # type: ignore[method-assign]
 
 
+class TidyEnv:
+    """Function that makes an environment with tidy steps; other processes load it without torch.
+
+    :param function: makes the environment
+    """
+
+    def __init__(self, function: Callable[[], gym.Env]):
+        self.function = function
+
+    def __call__(self) -> gym.Env:
+        env = self.function()
+        tidy_steps(env)
+        return env
+
+
 class TidyStep:
     """Method ``step`` of an environment, as :func:`tidy_steps` wants it.
 
