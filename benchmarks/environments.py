@@ -149,7 +149,7 @@ def measure_batch(case: Case, settings: EnvironmentsBenchmark) -> np.ndarray:
 def measure_single(case: Case, settings: EnvironmentsBenchmark) -> np.ndarray:
     """Return steps a second of an environment and of its peer, both made by ``gym.make`` and resetting themselves."""
     peer, parameters = case.peer
-    contenders = []
+    contenders: list[tuple[Callable[[Any], Any], Sequence[Any], int]] = []
     for made in (gymnasium.make(f"memenvs/{case.name}", **case.parameters), gymnasium.make(peer, **parameters)):
         env = gymnasium.wrappers.Autoreset(made)
         env.reset(seed=0)

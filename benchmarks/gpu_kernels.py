@@ -177,9 +177,10 @@ KERNELS = [
 
 def make(kernel: Kernel, size: WindowSize) -> MemoryCore:
     """Return a core of a size, with random weights."""
+    core: Callable[..., MemoryCore] = kernel.core
     if not size.slots:
-        return kernel.core(INPUT_SIZE, size.hidden)
-    return kernel.core(INPUT_SIZE, size.slots, size.width, size.heads, controller_size=size.hidden)
+        return core(INPUT_SIZE, size.hidden)
+    return core(INPUT_SIZE, size.slots, size.width, size.heads, controller_size=size.hidden)
 
 
 def interface_size(kernel: Kernel, size: WindowSize) -> int:
@@ -228,11 +229,13 @@ def by_cudnn(layer: type[nn.LSTM] | type[nn.GRU], size: WindowSize, device: torc
 
 def contestants(kernel: Kernel, size: WindowSize, device: torch.device) -> dict[str, Callable[[], Turn]]:
     """Return the makers of a row's contestants, by name."""
-    made = {
+    made: dict[str, Callable[[], Turn]] = {
         "Triton": partial(by, kernel.core.unroll, kernel, size, device),
         "plain loop": partial(by, unroll_by_steps, kernel, size, device),
     }
-    return made | ({"cuDNN": partial(by_cudnn, kernel.layer, size, device)} if kernel.layer else {})
+    if kernel.layer is not None:
+        made["cuDNN"] = partial(by_cudnn, kernel.layer, size, device)
+    return made
 
 
 def milliseconds(run: Callable[[], object]) -> float:

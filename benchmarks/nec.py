@@ -79,7 +79,7 @@ def updates(settings: DictionaryBenchmark) -> None:
         asked = keys_of(settings.batch, settings.width)
         queries = asked.clone().requires_grad_()
 
-        def update(dictionary=dictionary, queries=queries) -> None:
+        def update(dictionary: Dictionary = dictionary, queries: torch.Tensor = queries) -> None:
             lookup = dictionary.lookup(queries, actions, learn=True)
             lookup.values.square().sum().backward()
             dictionary.descend(lookup, 1e-6)

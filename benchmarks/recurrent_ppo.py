@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
@@ -55,6 +56,7 @@ def without_velocities(env: gym.Env) -> gym.Env:
     """Return CartPole with the cart's position and the pole's angle alone."""
     seen = [0, 2]
     space = env.observation_space
+    assert isinstance(space, gym.spaces.Box)
     return TransformObservation(
         env, lambda observation: observation[seen], gym.spaces.Box(space.low[seen], space.high[seen])
     )
@@ -64,7 +66,7 @@ def make_env(seed: int) -> VecEnv:
     return VecNormalize(make_vec_env("CartPole-v1", 8, seed=seed, wrapper_class=without_velocities))
 
 
-COMMON = {
+COMMON: dict[str, Any] = {
     "n_steps": 32,
     "n_epochs": 20,
     "gae_lambda": 0.8,
@@ -73,7 +75,7 @@ COMMON = {
     "learning_rate": LinearSchedule(1e-3, 0.0, 1.0),
     "device": "cpu",
 }
-HEADS = {"net_arch": {"pi": [64], "vf": [64]}, "activation_fn": nn.ReLU, "ortho_init": False}
+HEADS: dict[str, Any] = {"net_arch": {"pi": [64], "vf": [64]}, "activation_fn": nn.ReLU, "ortho_init": False}
 
 
 def theirs(seed: int) -> TheirPPO:

@@ -20,7 +20,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import tyro
@@ -38,7 +38,12 @@ from memagents.experiments.figures import COLOURS, INK, PAPER
 from memagents.memory import sparse
 
 INPUT_SIZE, WIDTH, HEADS, HIDDEN = 32, 24, 2, 64
-CORES = {"SAM": ("sam", {}), "SAM, hashing": ("sam", {"search": "lsh"}), "SDNC": ("sdnc", {}), "DNC": ("dnc", {})}
+CORES: dict[str, tuple[str, dict[str, Any]]] = {
+    "SAM": ("sam", {}),
+    "SAM, hashing": ("sam", {"search": "lsh"}),
+    "SDNC": ("sdnc", {}),
+    "DNC": ("dnc", {}),
+}
 SEARCH = "its search"
 
 
@@ -87,7 +92,7 @@ def contestant(name: str, slots: int, settings: SparseBenchmark) -> tuple[Turn, 
     return window, searches(core, state, settings) if isinstance(core, SparseMemoryCore) else None
 
 
-def filled(core: SparseMemoryCore, state):
+def filled(core: SparseMemoryCore, state: Any) -> Any:
     """Return the state with something in every slot, accessed in any order."""
     batch = len(state.clock)
     memory = torch.randn_like(state.memory)
@@ -99,7 +104,7 @@ def filled(core: SparseMemoryCore, state):
     return state._replace(memory=memory, last_access=last_access, clock=state.clock + core.slots, hashes=hashes)
 
 
-def searches(core: SparseMemoryCore, state, settings: SparseBenchmark) -> Callable[[], None]:
+def searches(core: SparseMemoryCore, state: Any, settings: SparseBenchmark) -> Callable[[], None]:
     """Return the searches of a window's steps."""
     queries = torch.randn(settings.steps, settings.batch, HEADS, WIDTH)
     written = torch.cat([state.read_indices.flatten(1), state.last_access.argmin(1, keepdim=True)], dim=1)

@@ -15,6 +15,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import gymnasium
 import numpy as np
@@ -244,12 +245,12 @@ def picture(spec: EnvSpec) -> bytes:
     decisive = max((list(episode(env, seed)) for seed in range(EPISODES)), key=len)
     moment = decisive[len(decisive) // 2]
     next(place for place in episode(env, moment[0]) if place == moment)
-    array = env.render()
+    image = np.asarray(env.render())
     env.close()
-    return small_png(array)
+    return small_png(image)
 
 
-def episode(env, seed: int) -> Iterator[tuple[int, int]]:
+def episode(env: Any, seed: int) -> Iterator[tuple[int, int]]:
     """Play an episode; yield the seed and the number of the step before every step that matters.
 
     The oracle acts, where there is one; otherwise actions are drawn among those that do something.

@@ -13,6 +13,7 @@ import os
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 os.environ["OMP_WAIT_POLICY"] = "PASSIVE"  # before torch loads: spinning threads starve the environments
 
@@ -35,7 +36,7 @@ from memagents.runs.files import write_json
 
 ENV = "memenvs/Underground-v0"
 DISTANCES = (1, 2)
-REAL = {"map": "underground", "stations": (4, 6), "exits": (1, 7), "slack": 1, "labels": 8}
+REAL: dict[str, Any] = {"map": "underground", "stations": (4, 6), "exits": (1, 7), "slack": 1, "labels": 8}
 
 
 @dataclass
@@ -91,7 +92,8 @@ def table(results: dict[str, dict[str, Scores]], episodes: int) -> Table:
     for agent in next(iter(results.values())):
         cells = []
         for scores in (group[agent] for group in results.values()):
-            low, mean, high = scores.success.low, scores.success.mean, scores.success.high
+            assert scores.success is not None and scores.spl is not None  # the Underground measures both
+            mean, low, high = scores.success
             cells += [f"{mean:.3f}  ({low:.3f} to {high:.3f})", f"{scores.spl.mean:.3f}"]
         shown.add_row(agent, *cells)
     return shown
@@ -107,7 +109,7 @@ def main(settings: MainJobSettings) -> None:
     folder, console = settings.run_dir, Console()
     console.print(table(results, settings.episodes))
     write_json(folder / "results.json", {name: scores_json(scores) for name, scores in results.items()})
-    success = {name: {a: s.success for a, s in scores.items()} for name, scores in results.items()}
+    success = {name: {a: s.success for a, s in scores.items() if s.success} for name, scores in results.items()}
     comparison(success, folder / "success.png")
     for phase in ("imitation", "ppo"):
         learning_curve([folder / phase / core for core in settings.cores], folder / f"learning_curve_{phase}.png")

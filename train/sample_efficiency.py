@@ -90,10 +90,14 @@ def make_mfec(settings: NECSettings, seed: int, steps: int) -> BaseAlgorithm:
 def make_dqn(settings: NECSettings, seed: int, steps: int) -> BaseAlgorithm:
     """Return an agent with NEC's encoder, discount, exploration and number of updates, and a network of its own."""
     ours = settings.env.startswith("memenvs/")
-    env = make_env(settings.env, 1, seed=seed, **settings.env_kwargs, **({"copy": True} if ours else {}))
+    kept: dict[str, Any] = {"copy": True} if ours else {}  # SB3 keeps observations over a step
+    env = make_env(settings.env, 1, seed=seed, **settings.env_kwargs, **kept)
     symbols = isinstance(env.observation_space, spaces.Dict)
-    encoder = {"features_extractor_class": default_encoder(env.observation_space), "normalize_images": False}
-    usual = {
+    encoder: dict[str, Any] = {
+        "features_extractor_class": default_encoder(env.observation_space),
+        "normalize_images": False,
+    }
+    usual: dict[str, Any] = {
         "learning_rate": 1e-3,
         "gamma": settings.gamma,
         "batch_size": 64,
@@ -111,7 +115,7 @@ def make_dqn(settings: NECSettings, seed: int, steps: int) -> BaseAlgorithm:
 def make_ppo(settings: NECSettings, seed: int, steps: int) -> BaseAlgorithm:
     """Return an agent with an LSTM of 64, in 8 environments."""
     env = make_env(settings.env, 8, seed=seed, **settings.env_kwargs)
-    usual = {
+    usual: dict[str, Any] = {
         "learning_rate": 1e-3,
         "gamma": settings.gamma,
         "n_steps": 64,
@@ -214,7 +218,7 @@ def cell(results: list[dict[str, Any]], most: int) -> str:
     there = sum(result["reached"] is not None for result in results)
     if not there:
         return f"not in {most:,} (0 of {len(results)})"
-    steps = over_seeds(steps_of(results, most), digits=0, low=0)
+    steps = over_seeds(steps_of(results, most).tolist(), digits=0, low=0)
     return steps if there == len(results) else f"> {steps}, {there} of {len(results)}"
 
 

@@ -28,7 +28,7 @@ from memagents.experiments.evaluation import evaluate, over_seeds
 from memagents.experiments.figures import learning_curve
 from memagents.experiments.lessons import make_curriculum
 from memagents.experiments.run import Run
-from memagents.experiments.settings import EVALUATION_SEED, ImitationSettings, PPOSettings, TrainSettings
+from memagents.experiments.settings import EVALUATION_SEED, ImitationSettings, PPOSettings, WindowSettings
 from memagents.experiments.training import learn, make_agent, prepare
 from memagents.runs.files import read_json, write_json
 from memagents.runs.layout import RESULT_FILE
@@ -59,7 +59,7 @@ class Experiment:
     rows: dict[str, dict[str, Any]]
     tests: dict[str, dict[str, Any]]
     metric: str = "success"
-    settings: type[TrainSettings] = ImitationSettings
+    settings: type[WindowSettings] = ImitationSettings
     episodes: int = 100
     test_slots: int | None = None
     document: str = "cores.md"
@@ -240,7 +240,8 @@ def train(experiment: Experiment, row: str, seed: int, folder: Path, settings: T
         evaluated = run.load_agent(make_env(env, min(experiment.episodes, 50), **kwargs), slots=slots)
         episodes = evaluate(evaluated, evaluated.env, experiment.episodes, seed=EVALUATION_SEED)
         measured = episodes.success if metric == "success" else episodes.metrics[metric]
-        scores[name] = float(np.mean(measured))
+        assert measured is not None
+        scores[name] = float(measured.mean())
     write_json(folder / RESULT_FILE, {"steps": agent.num_timesteps, "minutes": minutes, "scores": scores})
 
 

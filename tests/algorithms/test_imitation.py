@@ -86,12 +86,12 @@ def test_the_loss_is_the_cross_entropy_of_the_oracles_actions(share):
 def test_what_the_oracle_says_is_done(actions):
     agent = make(Recorder(dummy(4, actions=actions)))
     start = int(agent.action_space.start)
-    said = []
+    answers = []
     oracle = agent.get_env().venv.env_method
-    agent.env.venv.env_method = lambda name, *args, **kwargs: said.append(oracle(name)) or said[-1]
+    agent.env.venv.env_method = lambda name, *args, **kwargs: answers.append(oracle(name)) or answers[-1]
     agent.learn(4 * 13)
     done = np.stack([step[0] for step in agent.get_env().history])
-    said = np.array(said)
+    said = np.array(answers)
     assert (said == -1).any()
     np.testing.assert_array_equal(done[said >= 0], said[said >= 0])
     window = agent._window

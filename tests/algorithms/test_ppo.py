@@ -178,7 +178,8 @@ def test_the_losses_are_the_papers(clip_vf):
     tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
     batch = Minibatch(**{**dict.fromkeys(Minibatch._fields), **tensors})
     ponder = torch.from_numpy(rng.normal(size=shape))
-    evaluated = Evaluated(*(torch.from_numpy(a) for a in (predicted, new, entropy)), None, {"ponder": ponder})
+    seen = (torch.from_numpy(a) for a in (predicted, new, entropy))
+    evaluated = Evaluated(*seen, state=None, losses={"ponder": ponder})
     losses, figures = RecurrentPPO._losses(agent, batch, evaluated, clip, clip_vf)
     surrogates, divergences, clipped, entropies, errors = [], [], [], [], []
     for t in range(shape[0]):

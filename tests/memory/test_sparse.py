@@ -114,7 +114,8 @@ def test_hash_codes_depend_on_the_direction_alone():
 def filled(memory, planes, places, batch=5, put=sparse.put):
     """An index of a memory that was written some slots at a time."""
     rows, slots, _ = memory.shape
-    index = hashing.empty_index(rows, slots, *planes.shape[:2], places, memory.device)
+    tables, bits = planes.shape[:2]
+    index = hashing.empty_index(rows, slots, tables, bits, places, memory.device)
     for first in range(0, slots, batch):
         changed = torch.arange(first, min(first + batch, slots)).repeat(rows, 1)
         index = hashing.enter(index, changed, hashing.hash_codes(sparse.take(memory, changed), planes), put)

@@ -129,11 +129,11 @@ def test_a_linear_scan_within_bounds(bound):
     """Values and gradients of the obvious loop; the smaller bound is met, the larger is not."""
     shapes = [(T, B, W), (T, B, W), (B, W)]
     arguments = [random(*shape, seed=n).requires_grad_() for n, shape in enumerate(shapes)]
-    weights, state, expected = random(T, B, W, seed=9), arguments[2], []
+    weights, state, states = random(T, B, W, seed=9), arguments[2], []
     for a, b in zip(*arguments[:2], strict=True):
         state = (a * state + b).clamp(-bound, bound)
-        expected.append(state)
-    found, expected = linear_scan(*arguments, bound), torch.stack(expected)
+        states.append(state)
+    found, expected = linear_scan(*arguments, bound=bound), torch.stack(states)
     assert (expected.abs() == bound).any() == (bound == 0.7)
     torch.testing.assert_close(found, expected)
     grads = [torch.autograd.grad((weights * result).sum(), arguments) for result in (found, expected)]

@@ -154,7 +154,7 @@ class TapedGraph(FakeGraph):
     It repeats neither what Python decided nor what lies outside of the buffers: that would stay as it was.
     """
 
-    recording = None
+    recording: "Tape | None" = None
 
     def __init__(self):
         super().__init__()
