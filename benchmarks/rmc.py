@@ -45,7 +45,7 @@ class RelationalSize(NamedTuple):
 
     @property
     def flop(self) -> float:
-        """Operations of the products, forward and backward, the latter twice the former."""
+        """Floating-point operations of the products, forward and backward, the latter twice the former."""
         w, n = self.width, self.slots
         linear = 3 * (n + 1) * w * w + 2 * n * w * w + 2 * (n + 1) * w * w + INPUT_SIZE * w
         return 3.0 * 2 * self.batch * self.steps * (linear + 2 * n * (n + 1) * w)

@@ -1,4 +1,4 @@
-"""Does hindsight help? DQN in a graph that stays the same, with and without it: the table of docs/hindsight.md.
+"""DQN in a graph that stays the same, with and without hindsight: the table of docs/hindsight.md.
 
     python train/her.py                                      # all of it: a quarter of an hour on one core
     python train/her.py --replays none --seeds 0 --steps 2000 --run-dir runs/look --document ""

@@ -1,4 +1,4 @@
-"""How many steps it takes to get good: NEC and MFEC beside Stable-Baselines3's DQN and RecurrentPPO.
+"""Steps that agents need to a good return: NEC and MFEC beside Stable-Baselines3's DQN and RecurrentPPO.
 
     python train/sample_efficiency.py                                     # all of it: an hour and more on two cores
     python train/sample_efficiency.py --tasks underground --agents nec --seeds 0

@@ -162,7 +162,7 @@ EXPERIMENTS = {
 
 
 def small_runs() -> dict[str, Experiment]:
-    """Every core of the catalogue on two small tasks: does it train at all?"""
+    """Return the experiments that train every core of the catalogue on two small tasks."""
     return {
         "small_copy": Experiment(
             title="Every core: Copy, small",

@@ -132,7 +132,7 @@ def test_a_share_holds_for_a_whole_window():
 @pytest.mark.parametrize("core", ["lstm", "dnc"])
 @pytest.mark.parametrize("share", [1.0, 0.5])
 def test_the_memory_goes_on_from_window_to_window(core, share):
-    """With weights that stay, the memory before the second window is that of stepping through the first."""
+    """The memory before the second window is that of stepping through the first, if weights stay."""
     agent = make(core=core, learning_rate=0.0, oracle_share=share, n_minibatches=3, n_epochs=2)
     agent.policy.double()
     agent.learn(2 * 52)

@@ -54,7 +54,7 @@ def window_of(agent):
 
 
 def gradient(agent, batch):
-    """Of the sum of all losses on a minibatch, as one vector."""
+    """Return the gradient of the sum of all losses on a minibatch, as one vector."""
     evaluated = agent.policy.evaluate_actions(batch.observations, batch.actions, batch.initial_state, batch.starts)
     losses, _ = RecurrentPPO._losses(agent, batch, evaluated, 0.2, None)
     agent.policy.zero_grad()

@@ -12,7 +12,9 @@ from memagents.cores import core, core_class
 
 @pytest.fixture
 def registry(monkeypatch):
-    """A catalogue that is put back afterwards."""
+    """A catalogue that is put back afterwards, with the built-in cores: their modules register themselves but once."""
+    for name in core_names():
+        core_class(name)
     monkeypatch.setattr(memagents.cores, "_registered", dict(memagents.cores._registered))
 
 

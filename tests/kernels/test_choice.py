@@ -1,4 +1,4 @@
-"""Which window a core's tensors go through, on the CPU."""
+"""The choice of the window that a core's tensors go through, on the CPU."""
 
 import subprocess
 import sys

@@ -67,7 +67,7 @@ def test_nearest_looks_at_what_was_written_alone():
 
 
 def test_write_equals_a_weighting_of_all_slots():
-    """With slots named twice, and the erased one among them."""
+    """Slots may be named twice, the erased one among them."""
     memory, vector = draw(B, N, W), draw(B, W, seed=2)
     indices, weights = torch.tensor([[3, 1, 3, 5], [0, 2, 2, 2]]), draw(B, 4, seed=3).abs()
     erased = torch.tensor([5, 6])
@@ -167,7 +167,7 @@ def test_a_full_bucket_keeps_what_came_last():
 
 
 def test_hashing_finds_what_the_exact_search_finds_in_clusters():
-    """Of 1,024 slots in 64 clusters, the four nearest of a query from one of them, by looking at 64 at most."""
+    """The four nearest of 1,024 slots in 64 clusters are found by looking at 64 at most."""
     rows, slots, width, heads, count = 2, 1024, 24, 16, 4
     centres = draw(rows, 64, width)
     memory = centres.repeat(1, slots // 64, 1) + 0.3 * draw(rows, slots, width, seed=1)

@@ -59,7 +59,7 @@ CLOCKED = ("time/fps", "time/time_elapsed")  # no two runs take the same time
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """Where everything happens: a recipe and a package are there."""
+    """Return the folder of all runs, with a recipe and a package."""
     path = tmp_path_factory.mktemp("scripts")
     (path / "small.yaml").write_text(RECIPE)
     (path / "ctrl_c.py").write_text(CTRL_C)
@@ -89,7 +89,7 @@ def whole(script, folder):
 
 
 def learned(run):
-    """What a run has learned and how, but for the time it took."""
+    """Return what a run has learned and how, but for the time it took."""
     rows = [
         {k: float(v) for k, v in row.items() if v and k not in CLOCKED} for row in read_progress(run / "progress.csv")
     ]

@@ -103,7 +103,7 @@ def fake_tensors(dtype=torch.float32, other_dtype=torch.float32):
 
 
 def assert_takes(core, window, monkeypatch, **sizes):
-    """Which tensors a core's kernel is chosen for."""
+    """Assert which tensors the kernel of a core is chosen for."""
 
     def chosen(tensors):
         return choice.window_for(core, tensors, **sizes)
