@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -20,6 +20,7 @@ from memagents.environments.guidance import oracle_actions
 from memagents.runs.random_states import preserved_random_states
 
 RANDOM, WALK, ORACLE = "random agent", "random walk", "oracle"
+FEW_SEEDS = 5  # below so many, tables list the seeds instead of an interval
 _BOOTSTRAP_SAMPLES = 2000
 
 
@@ -276,6 +277,28 @@ def mean_interval(values: np.ndarray) -> Interval:
         return Interval(mean, -math.inf, math.inf)
     half = float(stats.t.ppf(0.975, n - 1) * stats.sem(values))
     return Interval(mean, mean - half, mean + half)
+
+
+def over_seeds(values: Sequence[float], digits: int, low: float = -math.inf, high: float = math.inf) -> str:
+    """Return the text of a result over seeds: the mean, and in brackets how far it can be trusted.
+
+    One seed is the mean alone. Two to four are listed: an interval of so few says more about Student's t than about
+    them. Five and more have the 95% interval of their mean.
+
+    :param values: one for each seed
+    :param digits: after the point
+    :param low: least possible value, such as 0 of a count; the interval is cut off there
+    :param high: greatest possible value, such as 1 of a share
+    """
+    if not len(values):
+        raise ValueError("values must hold a number for each seed, and there is none")
+    interval = mean_interval(np.asarray(values, dtype=np.float64))
+    mean, *inner = (f"{value:,.{digits}f}" for value in (interval.mean, *values))
+    if len(values) == 1:
+        return mean
+    if len(values) < FEW_SEEDS:
+        return f"{mean} ({', '.join(inner)})"
+    return f"{mean} ({max(interval.low, low):,.{digits}f} to {min(interval.high, high):,.{digits}f})"
 
 
 def normalized_score(scores: np.ndarray, random_scores: np.ndarray, oracle_scores: np.ndarray) -> Interval:

@@ -1,4 +1,4 @@
-"""What Stable-Baselines3's users expect of an agent: environments of every kind, callbacks, evaluation, logs, seeds."""
+"""Expectations of Stable-Baselines3's users: environments of every kind, callbacks, evaluation, logs, seeds."""
 
 import gymnasium as gym
 import numpy as np
@@ -211,7 +211,7 @@ def test_a_second_learn_has_a_schedule_of_its_own():
 
 
 class Story(BaseCallback):
-    """What is called, in order."""
+    """Records its calls, in order."""
 
     def __init__(self, stop_at=10**9):
         super().__init__()

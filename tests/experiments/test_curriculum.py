@@ -39,7 +39,7 @@ class Diary(BaseCallback):
 
 
 def follow(algorithm, *lessons):
-    """What happens in a curriculum of T-mazes, in windows of 8 steps of 8 environments."""
+    """Return the course of a curriculum of T-mazes, in windows of 8 steps of 8 environments."""
 
     def make(number):
         return make_env("memenvs/TMaze-v0", 8, seed=0, **lessons[number].env_kwargs)

@@ -1,4 +1,4 @@
-"""What a person sees of a training, and that a resumed run tells one story."""
+"""The progress that a person sees of a training, which stays one story when a run is resumed."""
 
 import csv
 
