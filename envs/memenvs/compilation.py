@@ -119,6 +119,16 @@ class _Cache(FunctionCache):
             hashed.update(_name(content).encode())
         return sig, codegen.magic_tuple(), hashed.hexdigest()
 
+    def holds(self, signature: tuple, target: Any) -> bool:
+        """Return whether there is machine code for these types of arguments."""
+        return self._index_key(signature, target.codegen()) in self._cache_file._load_index()
+
+
+def is_cached(dispatcher: Any, signature: tuple) -> bool:
+    """Return whether machine code of a function for these types of arguments need not be compiled, only loaded."""
+    cache = dispatcher._cache
+    return isinstance(cache, _Cache) and cache.holds(signature, dispatcher.targetctx)
+
 
 def _name(content: Any) -> str:
     """Return the text that stands for a closed-over value in the cache's key."""

@@ -11,6 +11,7 @@ import gymnasium
 import numpy as np
 
 from memenvs.compilation import njit
+from memenvs.engine.layout import check_layout
 
 
 @njit
@@ -46,6 +47,9 @@ def no_digest(level):
 def always_sound(params, state, level):
     """Default of ``sound``: no records could do harm."""
     return True
+
+
+DEFAULTS = (no_oracle, always_decides, all_legal, no_metrics, no_digest, always_sound)
 
 
 @dataclass(frozen=True)
@@ -104,6 +108,9 @@ class Definition:
     :param frames_per_second: speed at which to show the pictures
     :param action_names: names of the actions of a ``Discrete`` space, one word or two each, for people
     :param goals: for navigation tasks, the goals that :class:`memenvs.goals.GoalView` shows
+    :raises ValueError: for records, spaces or metrics that contradict one another
+    :raises TypeError: for a function that is not compiled or takes other arguments. What the functions return is
+        checked when the environment is made
     """
 
     name: str
@@ -130,3 +137,6 @@ class Definition:
     frames_per_second: int = 4
     action_names: tuple[str, ...] = ()
     goals: Goals | None = None
+
+    def __post_init__(self) -> None:
+        check_layout(self)

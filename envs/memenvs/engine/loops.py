@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from memenvs.compilation import njit
+from memenvs.engine.definition import DEFAULTS
 from memenvs.random import advance, fold, integer
 
 if TYPE_CHECKING:
@@ -50,11 +51,18 @@ class Loops(NamedTuple):
 def loops(definition: Definition) -> Loops:
     """Return the loops of a definition, compiled at first use and shared by environments with the same functions."""
     d = definition
-    decides = d.decides or _decides(d.oracle)
-    return _loops(d.generate, d.reset, d.step, d.observe, d.oracle, decides, d.legal, d.measure, d.digest, d.sound)
+    return _loops(d.generate, d.reset, d.step, d.observe, d.oracle, d.decides, d.legal, d.measure, d.digest, d.sound)
 
 
-@functools.cache
+def _own(function: Callable) -> Any:
+    """Return a copy of a default, and anything else as it is.
+
+    Numba remembers the records that a function was called with, and takes a longer record that begins with the same
+    fields for one of these, with a warning. Definitions share the defaults, and nothing but them.
+    """
+    return njit(getattr(function, "py_func", function)) if function in DEFAULTS else function
+
+
 def _decides(oracle: Callable[..., int]) -> Callable[..., bool]:
     @njit
     def decides(state, level):
@@ -70,12 +78,15 @@ def _loops(
     step: Callable[..., tuple[float, bool, bool]],
     observe: Callable[..., None],
     oracle: Callable[..., int],
-    decides: Callable[..., bool],
+    decides: Callable[..., bool] | None,
     legal: Callable[..., None],
     measure: Callable[..., None],
     digest: Callable[..., int],
     sound: Callable[..., bool],
 ) -> Loops:
+    oracle, legal, measure, digest, sound = map(_own, (oracle, legal, measure, digest, sound))
+    decides = _decides(oracle) if decides is None else _own(decides)
+
     @njit
     def begin(params, row, split):
         key = row.key

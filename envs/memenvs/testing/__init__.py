@@ -15,9 +15,10 @@ from typing import Any
 from memenvs.engine.definition import Definition
 from memenvs.testing import interface, promises
 from memenvs.testing.comparison import ConformanceError
+from memenvs.testing.debugging import DebugError, debug
 from memenvs.testing.subject import Subject
 
-__all__ = ["ConformanceError", "check_environment"]
+__all__ = ["ConformanceError", "DebugError", "check_environment", "debug"]
 
 CHECKS = {
     "spaces": interface.check_spaces,

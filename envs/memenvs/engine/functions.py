@@ -1,0 +1,158 @@
+"""Compilation of a definition's functions one by one, so that an error names the function and not the loop around it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import numba
+import numpy as np
+from numba import types
+from numba.core import ir
+from numba.core.errors import NumbaError
+
+from memenvs.engine.definition import DEFAULTS
+from memenvs.engine.layout import ARGUMENTS
+
+if TYPE_CHECKING:
+    from memenvs.engine.definition import Definition
+
+SPARED = ("legal", "sound")  # of memenvs' own environments, where tests call them: not compiled before they are used
+LONGEST_REASON = 300  # characters of Numba's own words
+
+
+def compile_functions(definition: Definition, row: types.Record) -> None:
+    """Compile the functions of a definition, each alone, and check what they return.
+
+    The loops call them with the same types, so nothing is compiled twice.
+
+    :param row: the type of an environment's record in the loops
+    :raises TypeError: for a function that does not compile, or returns what it must not
+    :raises ValueError: for a function with an index beyond the end of an array
+    """
+    given = _types(definition, row)
+    for name, arguments in ARGUMENTS.items():
+        function = getattr(definition, name)
+        if function is not None and function not in DEFAULTS and not _is_spared(name, function):
+            _compile(definition.name, name, function, {argument: given[name, argument] for argument in arguments})
+
+
+def _is_spared(name: str, function: Any) -> bool:
+    return name in SPARED and function.py_func.__module__.startswith("memenvs.")
+
+
+def _types(definition: Definition, row: types.Record) -> dict[tuple[str, str], types.Type]:
+    """The types of all functions' arguments, by function and argument."""
+    state, level = row.typeof("state"), row.typeof("level")
+    common = {
+        "params": numba.typeof(definition.params).dtype,
+        "key": types.uint64,
+        "level": level,
+        "state": state,
+        "action": types.int64,
+        "mask": types.Array(types.boolean, 1, "C"),
+        "out": numba.typeof(np.empty(0, definition.out)).dtype,
+    }
+    named = {(name, argument): common[argument] for name, arguments in ARGUMENTS.items() for argument in arguments}
+    return named | {("measure", "out"): types.Array(types.float64, 1, "A")}
+
+
+def _compile(owner: str, name: str, function: Any, arguments: dict[str, types.Type]) -> None:
+    signature = tuple(arguments.values())
+    try:
+        function.compile(signature)
+    except NumbaError as error:
+        raise TypeError(
+            f"`{name}` of {owner} cannot be compiled: {_reason(str(error), arguments)}. To run it as plain Python: "
+            "memenvs.testing.debug"
+        ) from None
+    overload = function.overloads[signature]
+    returned = overload.signature.return_type
+    if name in RETURNS and not RETURNS[name][1](returned):
+        raise TypeError(f"`{name}` of {owner} must return {RETURNS[name][0]} on every path, not {_words(returned)}")
+    for index, array, line in _indices_beyond(overload.type_annotation):
+        raise ValueError(f"`{name}` of {owner} has the index {index} into an array of shape {array}, in line {line}")
+
+
+def _is_flag(kind: types.Type) -> bool:
+    return isinstance(kind, types.Boolean | types.Integer)
+
+
+def _is_step(kind: types.Type) -> bool:
+    if not isinstance(kind, types.BaseTuple) or len(kind) != 3:
+        return False
+    reward, *ends = kind
+    return isinstance(reward, types.Number | types.Boolean) and all(map(_is_flag, ends))
+
+
+RETURNS: dict[str, tuple[str, Callable[[types.Type], bool]]] = {
+    "generate": ("True or False", _is_flag),
+    "step": ("reward, terminated and truncated", _is_step),
+    "oracle": ("an integer", _is_flag),
+    "decides": ("True or False", _is_flag),
+    "digest": ("an integer", _is_flag),
+    "sound": ("True or False", _is_flag),
+}
+
+
+def _words(kind: types.Type) -> str:
+    """The name of a type for people."""
+    if isinstance(kind, types.Optional):
+        return f"{kind.type} or None"
+    if isinstance(kind, types.NoneType):
+        return "None"
+    if isinstance(kind, types.BaseTuple):
+        return f"{len(kind)} values ({', '.join(map(_words, kind))})"
+    return str(kind)
+
+
+def _reason(text: str, arguments: dict[str, types.Type]) -> str:
+    """What is wrong and where, from the many lines of a Numba error."""
+    place = re.search(r'File "(.+?)", line (\d+)', text)
+    return _cause(text, arguments) + (f" ({place[1]}, line {place[2]})" if place else "")
+
+
+def _cause(text: str, arguments: dict[str, types.Type]) -> str:
+    for name, kind in arguments.items():
+        missing = re.search(r"Unknown attribute '(\w+)' of type " + re.escape(str(kind)), text)
+        if missing and isinstance(kind, types.Record):
+            return f"`{name}` has no field {missing[1]!r}, only {list(kind.fields)}"
+    plain = re.search(r"Untyped global name '(\w+)':.{0,40}Cannot determine Numba type of <class 'function'>", text, re.S)
+    if plain:
+        return f"it calls `{plain[1]}`, which must be decorated with memenvs.compilation.njit"
+    undefined = re.search(r"NameError: name '(\w+)' is not defined", text)
+    if undefined:
+        return f"`{undefined[1]}` is not defined"
+    paths = re.search(r"Can't unify return type from the following types: ([^\n]+)", text)
+    if paths:
+        return f"its paths return values of different types, {_without_records(paths[1])}"
+    lines = [line.strip() for line in _without_records(text).splitlines()]
+    said = [line for line in lines if line and not line.startswith("Failed in nopython mode")]
+    return " ".join(said[:3])[:LONGEST_REASON]
+
+
+def _without_records(text: str) -> str:
+    """A text without the fields of records, of which each takes several lines."""
+    return re.sub(r"Record\(\[.*?\], \d+, (True|False)\)", "a record", text, flags=re.S)
+
+
+def _indices_beyond(annotation: Any) -> Iterator[tuple[object, tuple[int, ...], int]]:
+    """The constant indices beyond the end of a record's array: index, shape and line.
+
+    Code from the cache has no annotation left; it was looked through when it was compiled.
+    """
+    for block in getattr(annotation, "blocks", {}).values():
+        for statement in block.body:
+            access = statement.value if isinstance(statement, ir.Assign) else statement
+            reads = isinstance(access, ir.Expr) and access.op == "static_getitem"
+            if reads or isinstance(access, ir.StaticSetItem):
+                target = access.value if reads else access.target
+                array = annotation.typemap.get(target.name)
+                if isinstance(array, types.NestedArray) and _is_beyond(access.index, array.shape):
+                    yield access.index, array.shape, statement.loc.line
+
+
+def _is_beyond(index: object, shape: tuple[int, ...]) -> bool:
+    places = index if isinstance(index, tuple) else (index,)
+    return any(isinstance(place, int) and not -size <= place < size for place, size in zip(places, shape, strict=False))

@@ -1,0 +1,179 @@
+"""The loops as plain Python, for looking for mistakes: an index is checked, and so is what is written into a record.
+
+Compiled code does neither. A traceback points into the line of the function as it was written. What compiled code and
+Python calculate differently stays as in Python: integers that are no uint64 have no largest value, and a uint64 is
+NumPy's.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator
+from types import CellType, FunctionType, ModuleType
+from typing import Any
+
+import numpy as np
+from numba.core.dispatcher import Dispatcher
+from numba.core.extending import _Intrinsic
+
+from memenvs import bitwise, random
+from memenvs.engine.functions import RETURNS
+from memenvs.engine.layout import ARGUMENTS
+from memenvs.engine.loops import Loops
+
+UNSIGNED = (random.bits, random.advance, random.fold, bitwise.lowest)  # they return uint64, in Python an integer
+COMPILED = (*UNSIGNED, random.integer, random.uniform, bitwise.ones, bitwise.place_of_one)
+
+
+def interpreted(loops: Loops) -> Loops:
+    """Return loops that run as plain Python on the same arrays."""
+    made: dict[Any, Any] = {}
+    return Loops(*(_on_guarded(_plain(loop, made)) for loop in loops))
+
+
+def _on_guarded(loop: Callable) -> Callable:
+    def run(*arguments: Any) -> Any:
+        guarded = [
+            argument.view(Guarded) if isinstance(argument, np.ndarray) else _value(argument) for argument in arguments
+        ]
+        with np.errstate(over="ignore"):  # a uint64 goes round
+            return loop(*guarded)
+
+    return run
+
+
+class Record:
+    """A record with its fields as attributes, as compiled code has it."""
+
+    __slots__ = ("record",)
+
+    def __init__(self, record: np.void):
+        object.__setattr__(self, "record", record)
+
+    def __getattr__(self, name: str) -> Any:
+        return _value(self.record[self._known(name)])
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        self.record[self._known(name)] = stored = _inside(value)
+        _check_kept(self.record[name], stored)
+
+    def _known(self, name: str) -> str:
+        names = self.record.dtype.names or ()
+        if name not in names:
+            raise AttributeError(f"the record has no field {name!r}, only {list(names)}")
+        return name
+
+
+class Guarded(np.ndarray):
+    """An array whose elements are Python's numbers, and that refuses numbers its type cannot hold."""
+
+    def __getitem__(self, index: Any) -> Any:
+        return _value(super().__getitem__(index))
+
+    def __setitem__(self, index: Any, value: Any) -> None:
+        stored = _inside(value)
+        super().__setitem__(index, stored)
+        _check_kept(super().__getitem__(index), stored)
+
+    def __array_wrap__(self, array: Any, context: Any = None, return_scalar: bool = False) -> Any:
+        return _value(np.asarray(array)[()]) if return_scalar else super().__array_wrap__(array, context, False)
+
+    def __iter__(self) -> Iterator[Any]:
+        return (self[place] for place in range(len(self)))
+
+
+def _value(value: Any) -> Any:
+    """What compiled code sees of an element or an argument: 64 bits, whatever it is stored in."""
+    if isinstance(value, np.void):
+        return Record(value)
+    if isinstance(value, np.ndarray):
+        return value.view(Guarded)
+    return value.item() if isinstance(value, np.generic) and value.dtype != np.uint64 else value
+
+
+def _inside(value: Any) -> Any:
+    """The NumPy value of what is guarded."""
+    if isinstance(value, Guarded):
+        return value.view(np.ndarray)
+    return value.record if isinstance(value, Record) else value
+
+
+def _check_kept(kept: Any, value: Any) -> None:
+    if kept.dtype.kind in "biu" and not np.array_equal(np.asarray(kept), np.broadcast_to(value, kept.shape)):
+        raise ValueError(f"{value} cannot be held by {kept.dtype}")
+
+
+def _plain(function: Any, made: dict[Any, Any]) -> Any:
+    """Return a compiled function as Python that calls others as Python, too; other values as it is to see them."""
+    if isinstance(function, np.ndarray):
+        return function.view(Guarded)
+    if isinstance(function, ModuleType):
+        return _Module(function, made)
+    if not isinstance(function, Dispatcher) and not _is_loop(function):
+        return function
+    plain = getattr(function, "py_func", function)
+    if function in COMPILED or _is_of_the_compiler(plain):
+        return functools.partial(_call, function, function in UNSIGNED)
+    if function not in made:
+        names = dict(plain.__globals__)
+        cells = tuple(CellType() for _ in plain.__closure__ or ())
+        made[function] = copy = FunctionType(plain.__code__, names, plain.__name__, plain.__defaults__, cells)
+        for name in plain.__code__.co_names:
+            if name in names:
+                names[name] = _plain(names[name], made)
+        for name, new, old in zip(plain.__code__.co_freevars, cells, plain.__closure__ or (), strict=True):
+            inner = _plain(old.cell_contents, made)
+            new.cell_contents = _checked(name, inner) if name in ARGUMENTS and _is_loop(plain) else inner
+    return made[function]
+
+
+def _is_loop(function: Any) -> bool:
+    """Return whether a function is one of the engine's loops, whose closures are the functions of a definition."""
+    return getattr(function, "__qualname__", "").startswith("_loops.<locals>")
+
+
+def _is_of_the_compiler(plain: Callable) -> bool:
+    """Return whether a function calls what only compiled code has."""
+    return any(isinstance(plain.__globals__.get(name), _Intrinsic) for name in plain.__code__.co_names)
+
+
+class _Module:
+    """A module whose compiled functions are plain, and whose arrays are guarded, those of its functions too."""
+
+    def __init__(self, module: ModuleType, made: dict[Any, Any]):
+        self._module, self._made = module, made
+
+    def __getattr__(self, name: str) -> Any:
+        value = _plain(getattr(self._module, name), self._made)
+        if self._module is not np or isinstance(value, type) or not callable(value):
+            return value
+        return lambda *arguments, **named: _value(value(*arguments, **named))
+
+
+def _call(function: Any, unsigned: bool, *arguments: Any) -> Any:
+    """Call a function that stays compiled."""
+    result = function(*(_inside(argument) for argument in arguments))
+    return np.uint64(result) if unsigned else result
+
+
+def _checked(name: str, function: Callable) -> Callable:
+    """Return a function of a definition that checks what it returns, as the compiler would."""
+
+    def call(*arguments: Any) -> Any:
+        value = function(*arguments)
+        if name in RETURNS and not _is_right(name, value):
+            raise TypeError(f"`{name}` must return {RETURNS[name][0]} on every path, not {value!r}")
+        return value
+
+    return call
+
+
+def _is_right(name: str, value: Any) -> bool:
+    flags = value[1:] if name == "step" and isinstance(value, tuple) else (value,)
+    if name == "step" and not (isinstance(value, tuple) and len(value) == 3 and isinstance(value[0], _NUMBERS)):
+        return False
+    return all(isinstance(flag, _INTEGERS) for flag in flags)
+
+
+_INTEGERS = (bool, int, np.bool_, np.integer)
+_NUMBERS = (*_INTEGERS, float, np.floating)
