@@ -16,7 +16,7 @@ from memenvs.engine.actions import Bits, Digits, coding
 from memenvs.engine.definition import Definition, no_digest, no_oracle
 from memenvs.engine.functions import compile_functions
 from memenvs.engine.interpreted import interpreted
-from memenvs.engine.loops import FEWEST_LEVELS, SPLITS, loops, row_dtype, seed_rows
+from memenvs.engine.loops import FEWEST_LEVELS, SPLITS, loops, row_dtype
 from memenvs.engine.types import Observation, Snapped, Snapshot
 
 
@@ -76,7 +76,7 @@ class Batch:
 
     def seed(self, key: int | np.integer) -> None:
         """Give every row its stream of levels; row i's depends on the key and on i alone."""
-        seed_rows(self.rows, np.uint64(key))
+        self._loops.seed(self.rows, np.uint64(key))
         self.seeded = True
 
     def reset(self) -> None:
@@ -144,11 +144,11 @@ class Batch:
         return *batch, self.limit, self.split, self.autoreset
 
     def _check_functions(self) -> None:
-        """Compile each function of the definition alone, unless the loop around them has been compiled before."""
+        """Compile each function of the definition alone, unless the loop around it has been compiled before."""
         arguments = (*self._step_arguments(self.lengths), 0, self.size)
         signature = tuple(numba.typeof(argument) for argument in arguments)
-        if signature not in self._loops.step.overloads and not is_cached(self._loops.step, signature):
-            compile_functions(self.definition, numba.typeof(self.rows).dtype)
+        stepped = signature in self._loops.step.overloads or is_cached(self._loops.step, signature)
+        compile_functions(self.definition, numba.typeof(self.rows).dtype, stepped)
 
     def _run(self, loop: Callable[..., int | None], *arguments: object) -> int:
         """Call a loop on all rows, shared between the threads, and return the sum of what it counts."""

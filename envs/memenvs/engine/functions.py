@@ -18,32 +18,34 @@ from memenvs.engine.layout import ARGUMENTS
 if TYPE_CHECKING:
     from memenvs.engine.definition import Definition
 
-SPARED = ("legal", "sound")  # of memenvs' own environments, where tests call them: not compiled before they are used
+APART = ("oracle", "legal", "sound")  # loops of their own call them; that which steps calls the oracle without ``decides``
 LONGEST_REASON = 300  # characters of Numba's own words
 
 
-def compile_functions(definition: Definition, row: types.Record) -> None:
+def compile_functions(definition: Definition, row: types.Record, stepped: bool) -> None:
     """Compile the functions of a definition, each alone, and check what they return.
 
     The loops call them with the same types, so nothing is compiled twice.
 
     :param row: the type of an environment's record in the loops
+    :param stepped: the functions of the loop that steps have been checked before
     :raises TypeError: for a function that does not compile, or returns what it must not
     :raises ValueError: for a function with an index beyond the end of an array
     """
-    given = _types(definition, row)
+    given = argument_types(definition, row)
     for name, arguments in ARGUMENTS.items():
         function = getattr(definition, name)
-        if function is not None and function not in DEFAULTS and not _is_spared(name, function):
+        if function is None or function in DEFAULTS:
+            continue
+        apart = name in APART and (name != "oracle" or definition.decides is not None)
+        # Those of memenvs itself are known to be right: they wait until they are used.
+        known = function.py_func.__module__.startswith("memenvs.") if apart else stepped
+        if not known:
             _compile(definition.name, name, function, {argument: given[name, argument] for argument in arguments})
 
 
-def _is_spared(name: str, function: Any) -> bool:
-    return name in SPARED and function.py_func.__module__.startswith("memenvs.")
-
-
-def _types(definition: Definition, row: types.Record) -> dict[tuple[str, str], types.Type]:
-    """The types of all functions' arguments, by function and argument."""
+def argument_types(definition: Definition, row: types.Record) -> dict[tuple[str, str], types.Type]:
+    """Return the types of all functions' arguments, by the names of function and argument."""
     state, level = row.typeof("state"), row.typeof("level")
     common = {
         "params": numba.typeof(definition.params).dtype,
@@ -63,16 +65,22 @@ def _compile(owner: str, name: str, function: Any, arguments: dict[str, types.Ty
     try:
         function.compile(signature)
     except NumbaError as error:
-        raise TypeError(
-            f"`{name}` of {owner} cannot be compiled: {_reason(str(error), arguments)}. To run it as plain Python: "
-            "memenvs.testing.debug"
-        ) from None
+        raise _not_compiled(name, owner, _reason(str(error))) from None
+    except KeyError as error:  # Numba's answer to a field that a record lacks
+        fields = {argument: list(kind.fields) for argument, kind in arguments.items() if isinstance(kind, types.Record)}
+        raise _not_compiled(name, owner, f"no record has a field {error} among {fields}") from None
     overload = function.overloads[signature]
     returned = overload.signature.return_type
     if name in RETURNS and not RETURNS[name][1](returned):
         raise TypeError(f"`{name}` of {owner} must return {RETURNS[name][0]} on every path, not {_words(returned)}")
     for index, array, line in _indices_beyond(overload.type_annotation):
+        function._cache.flush()  # what is loaded from there is not looked through
         raise ValueError(f"`{name}` of {owner} has the index {index} into an array of shape {array}, in line {line}")
+
+
+def _not_compiled(name: str, owner: str, reason: str) -> TypeError:
+    text = f"`{name}` of {owner} cannot be compiled: {reason}"
+    return TypeError(f"{text}. To run it as plain Python: memenvs.testing.debug")
 
 
 def _is_flag(kind: types.Type) -> bool:
@@ -107,17 +115,13 @@ def _words(kind: types.Type) -> str:
     return str(kind)
 
 
-def _reason(text: str, arguments: dict[str, types.Type]) -> str:
+def _reason(text: str) -> str:
     """What is wrong and where, from the many lines of a Numba error."""
     place = re.search(r'File "(.+?)", line (\d+)', text)
-    return _cause(text, arguments) + (f" ({place[1]}, line {place[2]})" if place else "")
+    return _cause(text) + (f" ({place[1]}, line {place[2]})" if place else "")
 
 
-def _cause(text: str, arguments: dict[str, types.Type]) -> str:
-    for name, kind in arguments.items():
-        missing = re.search(r"Unknown attribute '(\w+)' of type " + re.escape(str(kind)), text)
-        if missing and isinstance(kind, types.Record):
-            return f"`{name}` has no field {missing[1]!r}, only {list(kind.fields)}"
+def _cause(text: str) -> str:
     plain = re.search(r"Untyped global name '(\w+)':.{0,40}Cannot determine Numba type of <class 'function'>", text, re.S)
     if plain:
         return f"it calls `{plain[1]}`, which must be decorated with memenvs.compilation.njit"
@@ -140,7 +144,7 @@ def _without_records(text: str) -> str:
 def _indices_beyond(annotation: Any) -> Iterator[tuple[object, tuple[int, ...], int]]:
     """The constant indices beyond the end of a record's array: index, shape and line.
 
-    Code from the cache has no annotation left; it was looked through when it was compiled.
+    Code from the cache has lost what it was compiled from; it was looked through then.
     """
     for block in getattr(annotation, "blocks", {}).values():
         for statement in block.body:

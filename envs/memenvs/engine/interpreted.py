@@ -7,23 +7,17 @@ NumPy's.
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Iterator
 from types import CellType, FunctionType, ModuleType
 from typing import Any
 
 import numpy as np
-from numba.core.dispatcher import Dispatcher
 from numba.core.extending import _Intrinsic
 
-from memenvs import bitwise, random
+from memenvs.compilation import is_compiled
 from memenvs.engine.functions import RETURNS
 from memenvs.engine.layout import ARGUMENTS
 from memenvs.engine.loops import Loops
-
-UNSIGNED = (random.bits, random.advance, random.fold, bitwise.lowest)  # they return uint64, in Python an integer
-COMPILED = (*UNSIGNED, random.integer, random.uniform, bitwise.ones, bitwise.place_of_one)
-
 
 def interpreted(loops: Loops) -> Loops:
     """Return loops that run as plain Python on the same arrays."""
@@ -95,6 +89,8 @@ def _inside(value: Any) -> Any:
     """The NumPy value of what is guarded."""
     if isinstance(value, Guarded):
         return value.view(np.ndarray)
+    if value is _unsigned:
+        return np.uint64
     return value.record if isinstance(value, Record) else value
 
 
@@ -109,11 +105,11 @@ def _plain(function: Any, made: dict[Any, Any]) -> Any:
         return function.view(Guarded)
     if isinstance(function, ModuleType):
         return _Module(function, made)
-    if not isinstance(function, Dispatcher) and not _is_loop(function):
+    if isinstance(function, _Intrinsic):
+        return getattr(function, "plain", function)
+    if not is_compiled(function):
         return function
     plain = getattr(function, "py_func", function)
-    if function in COMPILED or _is_of_the_compiler(plain):
-        return functools.partial(_call, function, function in UNSIGNED)
     if function not in made:
         names = dict(plain.__globals__)
         cells = tuple(CellType() for _ in plain.__closure__ or ())
@@ -129,12 +125,7 @@ def _plain(function: Any, made: dict[Any, Any]) -> Any:
 
 def _is_loop(function: Any) -> bool:
     """Return whether a function is one of the engine's loops, whose closures are the functions of a definition."""
-    return getattr(function, "__qualname__", "").startswith("_loops.<locals>")
-
-
-def _is_of_the_compiler(plain: Callable) -> bool:
-    """Return whether a function calls what only compiled code has."""
-    return any(isinstance(plain.__globals__.get(name), _Intrinsic) for name in plain.__code__.co_names)
+    return getattr(function, "__qualname__", "").startswith(("_loops.<locals>", "_decides.<locals>"))
 
 
 class _Module:
@@ -145,15 +136,18 @@ class _Module:
 
     def __getattr__(self, name: str) -> Any:
         value = _plain(getattr(self._module, name), self._made)
+        if value is np.uint64:
+            return _unsigned
         if self._module is not np or isinstance(value, type) or not callable(value):
             return value
-        return lambda *arguments, **named: _value(value(*arguments, **named))
+        return lambda *args, **named: _value(
+            value(*map(_inside, args), **{key: _inside(entry) for key, entry in named.items()})
+        )
 
 
-def _call(function: Any, unsigned: bool, *arguments: Any) -> Any:
-    """Call a function that stays compiled."""
-    result = function(*(_inside(argument) for argument in arguments))
-    return np.uint64(result) if unsigned else result
+def _unsigned(value: Any) -> np.uint64:
+    """``np.uint64`` as compiled code has it: negative numbers go round."""
+    return np.uint64(int(value) & 0xFFFFFFFFFFFFFFFF)
 
 
 def _checked(name: str, function: Callable) -> Callable:

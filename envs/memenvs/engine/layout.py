@@ -39,7 +39,7 @@ def check_layout(definition: Definition) -> None:
     """
     params = definition.params
     if not isinstance(params, np.ndarray) or params.shape != (1,):
-        raise ValueError(f"params of {definition.name} must be one record in an array of shape (1,), not {params!r}")
+        raise ValueError(f"`params` of {definition.name} must be one record in an array of shape (1,), not {params!r}")
     for name, dtype in records(definition).items():
         _check_record(definition.name, name, dtype)
     _check_key(definition)
@@ -65,27 +65,27 @@ def leaves(dtype: np.dtype, path: str) -> Iterator[tuple[str, np.dtype, tuple[in
 
 def _check_record(owner: str, name: str, dtype: object) -> None:
     if not isinstance(dtype, np.dtype) or not dtype.names:
-        raise ValueError(f"{name} of {owner} must be a dtype of named fields, not {dtype!r}")
+        raise ValueError(f"`{name}` of {owner} must be a dtype of named fields, not {dtype!r}")
     for path, leaf, shape in leaves(dtype, name):
         if leaf.kind not in KINDS:
-            raise ValueError(f"{path} of {owner} must hold numbers, not {leaf}")
+            raise ValueError(f"`{path}` of {owner} must be a number, not {leaf}")
         if not leaf.isnative:
-            raise ValueError(f"{path} of {owner} must have this machine's order of bytes, not {leaf.str!r}")
+            raise ValueError(f"`{path}` of {owner} must have this machine's order of bytes, not {leaf.str!r}")
         if leaf.kind == "b" and shape:
-            raise ValueError(f"{path} of {owner} must be an array of uint8: Numba has no arrays of bool in records")
+            raise ValueError(f"`{path}` of {owner} must be an array of uint8: Numba has no arrays of bool in records")
 
 
 def _check_key(definition: Definition) -> None:
     fields = definition.state.fields or {}
     if "key" not in fields or fields["key"][0] != np.uint64:
         found = f"not {fields['key'][0]}" if "key" in fields else f"which is missing among {list(fields)}"
-        raise ValueError(f"state of {definition.name} must have a field 'key' of uint64, {found}")
+        raise ValueError(f"`state` of {definition.name} must have a field 'key' of uint64, {found}")
 
 
 def _check_observation(definition: Definition) -> None:
     """Refuse records of an observation that differ from the observation space."""
     names, space = definition.out.names or (), definition.observation_space
-    subject = f"out of {definition.name}"
+    subject = f"`out` of {definition.name}"
     if len(names) == 1:
         if isinstance(space, Dict):
             raise ValueError(
@@ -118,11 +118,11 @@ def _check_metrics(definition: Definition) -> None:
 
     metrics, given = definition.metrics, definition.measure is not no_metrics
     if isinstance(metrics, str) or not all(isinstance(name, str) for name in metrics):
-        raise ValueError(f"metrics of {definition.name} must be a tuple of names, not {metrics!r}")
+        raise ValueError(f"`metrics` of {definition.name} must be a tuple of names, not {metrics!r}")
     if metrics and not given:
-        raise ValueError(f"measure of {definition.name} must be given, to write its metrics {list(metrics)}")
+        raise ValueError(f"`measure` of {definition.name} must be given, to write its metrics {list(metrics)}")
     if given and not metrics:
-        raise ValueError(f"metrics of {definition.name} must name what its `measure` writes")
+        raise ValueError(f"`metrics` of {definition.name} must name what its `measure` writes")
 
 
 def _check_function(definition: Definition, name: str) -> None:

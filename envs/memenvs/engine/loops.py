@@ -46,6 +46,7 @@ class Loops(NamedTuple):
     walk: Callable[..., None]
     sound: Callable[..., bool]
     possible: Callable[..., bool]
+    seed: Callable[..., None]
 
 
 def loops(definition: Definition) -> Loops:
@@ -94,7 +95,7 @@ def _loops(
             key = advance(key)
             if not generate(params, fold(key, 0), row.level):
                 continue
-            if split == ALL or (digest(row.level) % np.uint64(TEST_SHARE) == np.uint64(0)) == (split == TEST):
+            if split == ALL or (np.uint64(digest(row.level)) % np.uint64(TEST_SHARE) == np.uint64(0)) == (split == TEST):
                 break
         row.key = key
         row.episode_return = 0.0
@@ -177,7 +178,7 @@ def _loops(
             attempt += 1
         return attempt < ATTEMPTS
 
-    return Loops(reset_rows, step_rows, observe_rows, oracle_rows, walk_rows, sound_rows, possible)
+    return Loops(reset_rows, step_rows, observe_rows, oracle_rows, walk_rows, sound_rows, possible, seed_rows)
 
 
 @njit
