@@ -125,15 +125,23 @@ class _Cache(FunctionCache):
         return self._index_key(signature, target.codegen()) in self._cache_file._load_index()
 
 
+def is_disabled() -> bool:
+    """Return whether ``NUMBA_DISABLE_JIT`` leaves all functions as they are."""
+    config: Any = numba.config
+    return bool(config.DISABLE_JIT)
+
+
 def is_compiled(function: object) -> bool:
     """Return whether a function is compiled, or would be if Numba were not disabled."""
     return isinstance(function, Dispatcher) or hasattr(function, "is_compiled")
 
 
 def is_cached(dispatcher: Any, signature: tuple) -> bool:
-    """Return whether machine code of a function for these types of arguments need not be compiled, only loaded."""
+    """Return whether a function has been compiled for these types of arguments, here or in another process."""
     cache = dispatcher._cache
-    return isinstance(cache, _Cache) and cache.holds(signature, dispatcher.targetctx)
+    return signature in dispatcher.overloads or (
+        isinstance(cache, _Cache) and cache.holds(signature, dispatcher.targetctx)
+    )
 
 
 def _name(content: Any) -> str:

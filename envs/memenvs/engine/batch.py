@@ -11,7 +11,7 @@ import numba
 import numpy as np
 from numpy.typing import ArrayLike
 
-from memenvs.compilation import is_cached
+from memenvs.compilation import is_cached, is_disabled
 from memenvs.engine.actions import Bits, Digits, coding
 from memenvs.engine.definition import Definition, no_digest, no_oracle
 from memenvs.engine.functions import compile_functions
@@ -63,7 +63,7 @@ class Batch:
         self.observations, self.final_observations = fields(self.outs), fields(self.finals)
         self.seeded = False
         self._coding = coding(definition.action_space, definition.name)
-        interpret = bool(numba.config.DISABLE_JIT) if interpret is None else interpret
+        interpret = is_disabled() if interpret is None else interpret
         self._loops = interpreted(loops(definition)) if interpret else loops(definition)
         bounds = np.linspace(0, size, min(threads, size) + 1).astype(int).tolist()
         self._ranges = list(pairwise(bounds))
@@ -147,7 +147,7 @@ class Batch:
         """Compile each function of the definition alone, unless the loop around it has been compiled before."""
         arguments = (*self._step_arguments(self.lengths), 0, self.size)
         signature = tuple(numba.typeof(argument) for argument in arguments)
-        stepped = signature in self._loops.step.overloads or is_cached(self._loops.step, signature)
+        stepped = is_cached(self._loops.step, signature)
         compile_functions(self.definition, numba.typeof(self.rows).dtype, stepped)
 
     def _run(self, loop: Callable[..., int | None], *arguments: object) -> int:

@@ -1,4 +1,4 @@
-"""Compilation of a definition's functions one by one, so that an error names the function and not the loop around it."""
+"""Compilation of a definition's functions one by one, so that an error names the function, not the loop around it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from memenvs.engine.layout import ARGUMENTS
 if TYPE_CHECKING:
     from memenvs.engine.definition import Definition
 
-APART = ("oracle", "legal", "sound")  # loops of their own call them; that which steps calls the oracle without ``decides``
+APART = ("oracle", "legal", "sound")  # not called by the loop that steps, but for the oracle without ``decides``
 LONGEST_REASON = 300  # characters of Numba's own words
 
 
@@ -87,10 +87,17 @@ def _is_flag(kind: types.Type) -> bool:
     return isinstance(kind, types.Boolean | types.Integer)
 
 
+def _parts(kind: Any) -> tuple[types.Type, ...]:
+    """The types in that of a tuple."""
+    is_tuple: bool = isinstance(kind, types.BaseTuple)
+    return tuple(kind) if is_tuple else ()
+
+
 def _is_step(kind: types.Type) -> bool:
-    if not isinstance(kind, types.BaseTuple) or len(kind) != 3:
+    parts = _parts(kind)
+    if len(parts) != 3:
         return False
-    reward, *ends = kind
+    reward, *ends = parts
     return isinstance(reward, types.Number | types.Boolean) and all(map(_is_flag, ends))
 
 
@@ -111,7 +118,8 @@ def _words(kind: types.Type) -> str:
     if isinstance(kind, types.NoneType):
         return "None"
     if isinstance(kind, types.BaseTuple):
-        return f"{len(kind)} values ({', '.join(map(_words, kind))})"
+        parts = _parts(kind)
+        return f"{len(parts)} values ({', '.join(map(_words, parts))})"
     return str(kind)
 
 
@@ -122,7 +130,8 @@ def _reason(text: str) -> str:
 
 
 def _cause(text: str) -> str:
-    plain = re.search(r"Untyped global name '(\w+)':.{0,40}Cannot determine Numba type of <class 'function'>", text, re.S)
+    unknown = r"Untyped global name '(\w+)':.{0,40}Cannot determine Numba type of <class 'function'>"
+    plain = re.search(unknown, text, re.DOTALL)
     if plain:
         return f"it calls `{plain[1]}`, which must be decorated with memenvs.compilation.njit"
     undefined = re.search(r"NameError: name '(\w+)' is not defined", text)
@@ -148,7 +157,7 @@ def _indices_beyond(annotation: Any) -> Iterator[tuple[object, tuple[int, ...], 
     """
     for block in getattr(annotation, "blocks", {}).values():
         for statement in block.body:
-            access = statement.value if isinstance(statement, ir.Assign) else statement
+            access: Any = statement.value if isinstance(statement, ir.Assign) else statement
             reads = isinstance(access, ir.Expr) and access.op == "static_getitem"
             if reads or isinstance(access, ir.StaticSetItem):
                 target = access.value if reads else access.target

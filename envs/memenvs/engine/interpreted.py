@@ -19,6 +19,7 @@ from memenvs.engine.functions import RETURNS
 from memenvs.engine.layout import ARGUMENTS
 from memenvs.engine.loops import Loops
 
+
 def interpreted(loops: Loops) -> Loops:
     """Return loops that run as plain Python on the same arrays."""
     made: dict[Any, Any] = {}
@@ -30,7 +31,7 @@ def _on_guarded(loop: Callable) -> Callable:
         guarded = [
             argument.view(Guarded) if isinstance(argument, np.ndarray) else _value(argument) for argument in arguments
         ]
-        with np.errstate(over="ignore"):  # a uint64 goes round
+        with np.errstate(all="ignore"):  # a uint64 goes round, and what is no number is written
             return loop(*guarded)
 
     return run
@@ -113,7 +114,7 @@ def _plain(function: Any, made: dict[Any, Any]) -> Any:
     if function not in made:
         names = dict(plain.__globals__)
         cells = tuple(CellType() for _ in plain.__closure__ or ())
-        made[function] = copy = FunctionType(plain.__code__, names, plain.__name__, plain.__defaults__, cells)
+        made[function] = FunctionType(plain.__code__, names, plain.__name__, plain.__defaults__, cells)
         for name in plain.__code__.co_names:
             if name in names:
                 names[name] = _plain(names[name], made)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
 
-import numba
 import numpy as np
 from gymnasium import Space
 from gymnasium.spaces import Dict
 from numba.core.dispatcher import Dispatcher
+
+from memenvs.compilation import is_disabled
 
 if TYPE_CHECKING:
     from memenvs.engine.definition import Definition
@@ -76,7 +77,7 @@ def _check_record(owner: str, name: str, dtype: object) -> None:
 
 
 def _check_key(definition: Definition) -> None:
-    fields = definition.state.fields or {}
+    fields: Mapping[str, Any] = definition.state.fields or {}
     if "key" not in fields or fields["key"][0] != np.uint64:
         found = f"not {fields['key'][0]}" if "key" in fields else f"which is missing among {list(fields)}"
         raise ValueError(f"`state` of {definition.name} must have a field 'key' of uint64, {found}")
@@ -89,7 +90,7 @@ def _check_observation(definition: Definition) -> None:
     if len(names) == 1:
         if isinstance(space, Dict):
             raise ValueError(
-                f"{subject} has one field, which gives an array: observation_space must be that of an array, not {space}"
+                f"{subject} has one field, which gives an array: observation_space must be one of arrays, not {space}"
             )
         _check_entry(f"{subject} and its observation_space", definition.out[0], space)
         return
@@ -132,7 +133,7 @@ def _check_function(definition: Definition, name: str) -> None:
         return
     if not callable(function):
         raise TypeError(f"`{name}` of {definition.name} must be a function, not {function!r}")
-    if not isinstance(function, Dispatcher) and not numba.config.DISABLE_JIT:
+    if not isinstance(function, Dispatcher) and not is_disabled():
         raise TypeError(f"`{name}` of {definition.name} must be decorated with memenvs.compilation.njit")
     try:
         inspect.signature(getattr(function, "py_func", function)).bind(*arguments)

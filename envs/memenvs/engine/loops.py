@@ -95,7 +95,10 @@ def _loops(
             key = advance(key)
             if not generate(params, fold(key, 0), row.level):
                 continue
-            if split == ALL or (np.uint64(digest(row.level)) % np.uint64(TEST_SHARE) == np.uint64(0)) == (split == TEST):
+            if split == ALL:
+                break
+            held_out = np.uint64(digest(row.level)) % np.uint64(TEST_SHARE) == np.uint64(0)
+            if held_out == (split == TEST):
                 break
         row.key = key
         row.episode_return = 0.0

@@ -19,7 +19,7 @@ from memenvs.testing.comparison import shortened
 
 
 class DebugError(RuntimeError):
-    """A mistake in a function of a definition; its ``__cause__`` has the traceback into the function, where there is one.
+    """A mistake in a function of a definition. Its ``__cause__``, if any, has the traceback into the function.
 
     :param function: the name of the function, as in the definition; ``None`` where that is not known
     :param step: the number of the step, 0 for the first reset
@@ -60,7 +60,9 @@ def debug(environment: str | Definition, steps: int = 100, seed: int = 0, **para
         _check_records(batch, number)
     except (NumbaError, ArithmeticError, AttributeError, LookupError, NameError, TypeError, ValueError) as error:
         function, place = _place(error, definition)
-        raise DebugError(definition.name, function, number, f"{type(error).__name__}: {shortened(error)}{place}") from error
+        raise DebugError(
+            definition.name, function, number, f"{type(error).__name__}: {shortened(error)}{place}"
+        ) from error
     return {"steps": steps, "episodes": episodes, "return": total}
 
 
@@ -91,7 +93,7 @@ def _check_records(batch: Batch, number: int) -> None:
     arrays = batch.observations
     observation = {key: array[0] for key, array in arrays.items()} if isinstance(arrays, dict) else arrays[0]
     if not space.contains(observation):
-        raise DebugError(name, "observe", number, f"the observation {observation} is not in {space}")
+        raise DebugError(name, "observe", number, f"the observation {shortened(observation)} is not in {space}")
     if has_oracle(definition):
         action = batch.oracle()[0]
         if not np.all(action == -1) and not definition.action_space.contains(action):

@@ -62,7 +62,7 @@ def test_what_is_written_into_a_record_must_come_out_of_it():
     assert array["inner"]["cells"][1].tolist() == [[3, 3], [-128, 0]]
     assert isinstance(record.x, int) and record.x + 1 == 256
     for value in (256, -1, 0.5, np.nan):
-        with pytest.raises((ValueError, OverflowError), match="cannot be held by uint8|out of bounds for uint8|NaN"):
+        with pytest.raises((ValueError, OverflowError), match=r"cannot be held by uint8|out of bounds for uint8|NaN"):
             record.x = value
     for index, value in (((0, 0), 1.5), ((0, 0), 128), (0, np.array([1.0, 0.25])), (slice(None), 200)):
         with pytest.raises((ValueError, OverflowError), match="int8"):

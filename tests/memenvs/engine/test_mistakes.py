@@ -1,3 +1,4 @@
+# ruff: noqa: RET503
 """Mistakes in definitions: each is one error when the environment is defined or made, which names the function."""
 
 import warnings
@@ -143,13 +144,19 @@ def maybe_sound(params, state, level):
         ({"metrics": "success", "measure": write_metric}, "`metrics` of NAME must be a tuple of names, not 'success'"),
         ({"measure": write_metric}, "`metrics` of NAME must name what its `measure` writes"),
         ({"state": np.dtype([("key", np.int64)])}, "`state` of NAME must have a field 'key' of uint64, not int64"),
-        ({"state": place_only(("age", ">i8"))}, "`state.age` of NAME must have this machine's order of bytes, not '>i8'"),
+        (
+            {"state": place_only(("age", ">i8"))},
+            "`state.age` of NAME must have this machine's order of bytes, not '>i8'",
+        ),
         (
             {"level": np.dtype([("map", [("cells", ">u2", (3, 3))])])},
             "`level.map.cells` of NAME must have this machine's order of bytes, not '>u2'",
         ),
         ({"params": np.zeros(1, [("width", ">f4")])}, "`params.width` of NAME must have this machine's order of bytes"),
-        ({"out": np.dtype([("place", ">i2", (1,)), ("scent", "f4", (2, 2))])}, "`out.place` of NAME must have this mach"),
+        (
+            {"out": np.dtype([("place", ">i2", (1,)), ("scent", "f4", (2, 2))])},
+            "`out.place` of NAME must have this mach",
+        ),
         ({"state": place_only(("gone", bool, (3,)))}, "`state.gone` of NAME must be an array of uint8: Numba has no"),
         ({"state": place_only(("name", object))}, "`state.name` of NAME must be a number, not object"),
         ({"params": np.zeros(2, [("width", int)])}, r"`params` of NAME must be one record in an array of shape \(1,\)"),
@@ -157,14 +164,17 @@ def maybe_sound(params, state, level):
         ({"observe": no_mask}, r"`observe` of NAME must take the arguments \(state, level, out\): too many positional"),
         ({"observe": None}, "`observe` of NAME must be a function, not None"),
         ({"step": return_two}, r"`step` of NAME must return reward, .*, not 2 values \(float64, bool\)"),
-        ({"step": return_one_or_three}, "`step` of NAME cannot be compiled: its paths return values of different types"),
+        (
+            {"step": return_one_or_three},
+            "`step` of NAME cannot be compiled: its paths return values of different types",
+        ),
         (
             {"step": call_what_is_not_compiled},
-            "`step` of NAME cannot be compiled: it calls `one_more`, which must be decorated with .*test_mistakes.py, line",
+            "`step` of NAME cannot be compiled: it calls `one_more`, which must be decorated with .*test_mistakes.py",
         ),
         (
             {"step": write_a_field_that_is_missing},
-            r"`step` of NAME cannot be compiled: no record has a field 'plaec' among {'state': \['key', 'place', 'age'\]",
+            r"`step` of NAME cannot be compiled: no record has a field 'plaec' among {'state': \['key', 'place', ",
         ),
         (
             {"step": read_a_field_that_is_missing},
@@ -172,7 +182,10 @@ def maybe_sound(params, state, level):
         ),
         ({"step": call_what_is_missing}, "`step` of NAME cannot be compiled: `no_such_function` is not defined"),
         ({"oracle": act_halfway}, "`oracle` of NAME must return an integer on every path, not float64"),
-        ({"observe": observe_beyond_the_end}, r"`observe` of NAME has the index \(0, 2\) into an array of shape \(2, 2\)"),
+        (
+            {"observe": observe_beyond_the_end},
+            r"`observe` of NAME has the index \(0, 2\) into an array of shape \(2, 2\)",
+        ),
         ({"observe": read_beyond_the_end}, r"`observe` of NAME has the index \(2, 0\) into an array of shape \(2, 2\)"),
         ({"legal": legal_without_a_field}, "`legal` of NAME cannot be compiled: no record has a field 'widht' among"),
         ({"sound": maybe_sound}, "`sound` of NAME must return True or False on every path, not bool or None"),

@@ -5,6 +5,7 @@ from numba.core import ir
 from numba.core.compiler import run_frontend
 from numba.core.dispatcher import Dispatcher
 from numba.core.registry import cpu_target
+from numba.core.ssa import reconstruct_ssa
 from numba.core.typed_passes import type_inference_stage
 
 COMPARISONS = {"eq", "ne", "lt", "le", "gt", "ge"}  # of mixed signs, Numba gets right
@@ -17,7 +18,7 @@ def mixtures(function, arguments, seen=None):
         return
     seen.add((function, arguments))
     typing, target = cpu_target.typing_context, cpu_target.target_context
-    code = run_frontend(function.py_func)
+    code = reconstruct_ssa(run_frontend(function.py_func))
     typed = type_inference_stage(typing, target, code, arguments, None)
     for block in code.blocks.values():
         for statement in block.body:
@@ -32,4 +33,5 @@ def mixtures(function, arguments, seen=None):
             if value.op == "call":
                 called = typed.typemap[value.func.name]
                 if isinstance(called, types.Dispatcher) and isinstance(called.dispatcher, Dispatcher):
-                    yield from mixtures(called.dispatcher, typed.calltypes[value].args, seen)
+                    given = tuple(map(types.unliteral, typed.calltypes[value].args))
+                    yield from mixtures(called.dispatcher, given, seen)
