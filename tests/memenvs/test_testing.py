@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from gymnasium.spaces import MultiDiscrete
 
-from memenvs.engine.definition import always_decides
+from memenvs.engine.defaults import always_decides
 from memenvs.testing import ConformanceError, check_environment
 from tests.memenvs.support import faults
 from tests.memenvs.support.drifting import BatchedDrifting, Drifting

@@ -13,7 +13,8 @@ from numpy.typing import ArrayLike
 
 from memenvs.compilation import is_cached, is_disabled
 from memenvs.engine.actions import Bits, Digits, coding
-from memenvs.engine.definition import Definition, no_digest, no_oracle
+from memenvs.engine.defaults import no_digest, no_oracle
+from memenvs.engine.definition import Definition
 from memenvs.engine.functions import compile_functions
 from memenvs.engine.interpreted import interpreted
 from memenvs.engine.loops import FEWEST_LEVELS, SPLITS, loops, row_dtype

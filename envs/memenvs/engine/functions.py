@@ -12,7 +12,7 @@ from numba import types
 from numba.core import ir
 from numba.core.errors import NumbaError
 
-from memenvs.engine.definition import DEFAULTS
+from memenvs.engine.defaults import DEFAULTS
 from memenvs.engine.layout import ARGUMENTS
 
 if TYPE_CHECKING:

@@ -40,20 +40,20 @@ def _on_guarded(loop: Callable) -> Callable:
 class Record:
     """A record with its fields as attributes, as compiled code has it."""
 
-    __slots__ = ("record",)
+    __slots__ = ("_void",)
 
     def __init__(self, record: np.void):
-        object.__setattr__(self, "record", record)
+        object.__setattr__(self, "_void", record)
 
     def __getattr__(self, name: str) -> Any:
-        return _value(self.record[self._known(name)])
+        return _value(self._void[self._known(name)])
 
     def __setattr__(self, name: str, value: Any) -> None:
-        self.record[self._known(name)] = stored = _inside(value)
-        _check_kept(self.record[name], stored)
+        self._void[self._known(name)] = stored = _inside(value)
+        _check_kept(self._void[name], stored)
 
     def _known(self, name: str) -> str:
-        names = self.record.dtype.names or ()
+        names = self._void.dtype.names or ()
         if name not in names:
             raise AttributeError(f"the record has no field {name!r}, only {list(names)}")
         return name
@@ -92,7 +92,7 @@ def _inside(value: Any) -> Any:
         return value.view(np.ndarray)
     if value is _unsigned:
         return np.uint64
-    return value.record if isinstance(value, Record) else value
+    return value._void if isinstance(value, Record) else value
 
 
 def _check_kept(kept: Any, value: Any) -> None:

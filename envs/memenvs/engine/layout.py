@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from gymnasium import Space
@@ -12,9 +12,9 @@ from gymnasium.spaces import Dict
 from numba.core.dispatcher import Dispatcher
 
 from memenvs.compilation import is_disabled
+from memenvs.engine.defaults import no_metrics
 
-if TYPE_CHECKING:
-    from memenvs.engine.definition import Definition
+Definition = Any  # that of memenvs.engine.definition, which imports this file
 
 # The compiled functions of a definition, and what each is called with.
 ARGUMENTS = {
@@ -115,8 +115,6 @@ def _check_entry(subject: str, field: np.dtype, space: Space) -> None:
 
 
 def _check_metrics(definition: Definition) -> None:
-    from memenvs.engine.definition import no_metrics
-
     metrics, given = definition.metrics, definition.measure is not no_metrics
     if isinstance(metrics, str) or not all(isinstance(name, str) for name in metrics):
         raise ValueError(f"`metrics` of {definition.name} must be a tuple of names, not {metrics!r}")

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from memenvs.compilation import njit
-from memenvs.engine.definition import DEFAULTS
+from memenvs.engine.defaults import DEFAULTS
 from memenvs.random import advance, fold, integer
 
 if TYPE_CHECKING:

@@ -6,6 +6,8 @@
 
     def test_pairs():
         check_environment("pairs_game:Pairs-v0", pairs=6)
+
+:func:`debug` runs one as plain Python, where an index beyond the end of an array is an error.
 """
 
 from __future__ import annotations

@@ -48,7 +48,9 @@ def test_interpreted_loops_do_what_compiled_ones_do():
 
 
 def records():
-    dtype = np.dtype([("key", np.uint64), ("x", np.uint8), ("y", np.float32), ("cells", np.int8, (2, 2))])
+    dtype = np.dtype(
+        [("key", np.uint64), ("x", np.uint8), ("y", np.float32), ("record", np.int8), ("cells", np.int8, (2, 2))]
+    )
     return np.zeros(2, np.dtype([("inner", dtype)]))
 
 
@@ -58,8 +60,10 @@ def test_what_is_written_into_a_record_must_come_out_of_it():
     assert isinstance(record, Record)
     record.x, record.y, record.key, record.cells[1, 0] = 255, 0.1, np.uint64(2**64 - 1), -128
     record.cells[0] = 3
+    record.record = 7
     assert array["inner"]["x"].tolist() == [0, 255]
     assert array["inner"]["cells"][1].tolist() == [[3, 3], [-128, 0]]
+    assert array["inner"]["record"].tolist() == [0, 7]
     assert isinstance(record.x, int) and record.x + 1 == 256
     for value in (256, -1, 0.5, np.nan):
         with pytest.raises((ValueError, OverflowError), match=r"cannot be held by uint8|out of bounds for uint8|NaN"):
@@ -72,7 +76,9 @@ def test_what_is_written_into_a_record_must_come_out_of_it():
     with pytest.raises(IndexError):
         record.cells[0][5]
     for access in (lambda: record.z, lambda: setattr(record, "z", 1)):
-        with pytest.raises(AttributeError, match=r"the record has no field 'z', only \['key', 'x', 'y', 'cells'\]"):
+        with pytest.raises(
+            AttributeError, match=r"the record has no field 'z', only \['key', 'x', 'y', 'record', 'cells'\]"
+        ):
             access()
     array.view(Guarded)[0].inner = record
     assert array[0] == array[1]
