@@ -164,6 +164,7 @@ class GymnasiumVecEnv(VecEnv):
         if _has(self.vector, attr_name):
             value = _method(self.vector, attr_name)
             return [value for _ in self._get_indices(indices)]
+        self._check_has(attr_name)
         values = _method(self.vector, "get_attr")(attr_name)
         return [values[i] for i in self._get_indices(indices)]
 
@@ -207,12 +208,15 @@ class GymnasiumVecEnv(VecEnv):
         if len(rows) != self.num_envs:
             raise ValueError(f"indices: {what} reaches all rows of a {type(self.vector.unwrapped).__name__} or none")
 
+    def _check_has(self, name: str) -> None:
+        if not self.has_attr(name):
+            raise AttributeError(f"the environment has no {name!r}")
+
     def _call(self, name: str, *args: Any, **kwargs: Any) -> Any:
         """A method of the whole batch if there is one, else of each environment in it."""
         if _has(self.vector, name):
             return _method(self.vector, name)(*args, **kwargs)
-        if not self.has_attr(name):
-            raise AttributeError(f"the environment has no {name!r}")
+        self._check_has(name)
         return _method(self.vector, "call")(name, *args, **kwargs)
 
     def env_is_wrapped(self, wrapper_class: type, indices: VecEnvIndices = None) -> list[bool]:
