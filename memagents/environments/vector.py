@@ -20,7 +20,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 from gymnasium.spaces import Dict
-from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, VectorEnv
+from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, VectorEnv, VectorWrapper
 from stable_baselines3.common.env_util import is_wrapped
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, is_vecenv_wrapped
@@ -119,7 +119,7 @@ class GymnasiumVecEnv(VecEnv):
             pairs = [(before[name], observations[name]) for name in before]
         if not all(np.array_equal(was[~dones], now[~dones], equal_nan=_has_nan(was)) for was, now in pairs):
             raise ValueError(
-                f"{type(self.vector.unwrapped).__name__} can not reset single rows (it ignores options['reset_mask']); "
+                f"{_layers(self.vector)} can not reset single rows (it ignores options['reset_mask']); "
                 "make it with autoreset_mode SAME_STEP, or by gymnasium.make_vec(..., vectorization_mode='sync')"
             )
         return observations, infos
@@ -285,6 +285,17 @@ def _kept(function: Callable[[], gym.Env]) -> gym.Env:
 def _has(env: VectorEnv, name: str) -> bool:
     """Return whether a vector environment has an attribute, as a batch."""
     return hasattr(env, name) or hasattr(env.unwrapped, name)
+
+
+def _layers(env: VectorEnv) -> str:
+    """The names of an environment and its wrappers, the outermost first; without one that is known to be right."""
+    names = []
+    while isinstance(env, VectorWrapper):
+        names.append(type(env).__name__)
+        env = env.env
+    if not (names and isinstance(env, SyncVectorEnv | AsyncVectorEnv)):
+        names.append(type(env).__name__)
+    return ", or below it ".join(names)
 
 
 def _method(env: VectorEnv, name: str) -> Any:

@@ -74,7 +74,9 @@ def test_it_learns_acts_is_saved_and_goes_on(agent, observed, acted, tmp_path):
     one = space.sample()
     action, _ = ours.predict(one, deterministic=True)
     assert np.shape(action) == actions.shape
-    batch = {name: np.stack([value] * 3) for name, value in one.items()} if isinstance(one, dict) else np.stack([one] * 3)
+    batch = (
+        {name: np.stack([value] * 3) for name, value in one.items()} if isinstance(one, dict) else np.stack([one] * 3)
+    )
     several, _ = ours.predict(batch, deterministic=True)
     assert several.shape == (3, *actions.shape)
     assert several.dtype == actions.dtype
