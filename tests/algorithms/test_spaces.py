@@ -7,6 +7,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv
 
 from memagents import MFEC, NEC, Imitation, RecurrentPPO, load_agent
 from memagents.experiments.evaluation import evaluate
+from memagents.policies.encoding import stack_observations
 from tests.support.agents import assert_same_weights, weights_of
 from tests.support.worlds import World
 

@@ -124,7 +124,7 @@ def test_frozen_statistics_stay():
 @pytest.mark.parametrize("mode", [NEXT, SAME])
 @pytest.mark.parametrize("around", [lambda env: env, lambda env: TransformReward(env, lambda rewards: rewards)])
 def test_returns_and_lengths_of_episodes_are_recorded(mode, around):
-    _, rewards, ends, infos = played(envs(mode))
+    _, _, ends, infos = played(envs(mode))
     wrapped = RecordEpisodeStatistics(envs(mode), buffer_length=1000)
     _, _, _, our_infos = played(around(wrapped))
     expected = [(infos[t][i]["episode"]["r"], LENGTHS[i]) for t in range(40) for i in np.flatnonzero(ends[t])]

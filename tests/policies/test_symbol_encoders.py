@@ -7,7 +7,7 @@ from gymnasium import spaces
 from torch.nn import functional as F
 
 from memagents.policies.actor_critic import MemoryPolicy
-from memagents.policies.encoding import DictEncoder, Preprocessor
+from memagents.policies.encoding import DictEncoder, Preprocessor, encoder_for, make_encoder
 from memagents.policies.symbol_encoders import SIZES, GridEncoder, WordsEncoder, is_grid, is_words
 
 
@@ -65,7 +65,7 @@ def test_codes_too_large_count_as_the_largest():
 def test_a_grid_too_small():
     with pytest.raises(ValueError, match="at least 3 by 3"):
         GridEncoder(grid(1, 7))
-    assert default_encoder(grid(1, 7))(grid(1, 7)).features_dim == 21
+    assert make_encoder(grid(1, 7)).features_dim == 21
 
 
 def test_a_sentence_is_a_linear_layer_on_one_hot_words():
@@ -103,4 +103,4 @@ def test_an_encoder_of_ones_own_gets_sb3s_numbers():
     policy = MemoryPolicy(grid(3), spaces.Discrete(2), lambda _: 1e-3, core="none", **own)
     numbers = policy.encode(torch.full((1, 1, 3, 3, 3), 51, dtype=torch.uint8))
     torch.testing.assert_close(numbers, torch.full((1, 1, 27), 0.2))
-    assert default_encoder(grid(3)) is GridEncoder
+    assert encoder_for(grid(3))[0] is GridEncoder
