@@ -57,7 +57,8 @@ class EpisodicPolicy(CorePolicy):
     :param optimizer_class: of the encoder and the core; Adam unless another is given
     :param optimizer_kwargs: its parameters, without the learning rate
     :param encoder: for observations of three dimensions without an extractor of their own: ``"grid"`` for codes such as
-        MiniGrid's, ``"cnn"`` for pictures, ``"flat"``, or ``"auto"`` for a guess by their shape
+        MiniGrid's, ``"cnn"`` for pictures, ``"flat"``, or ``"auto"`` for a guess by their shape; for a Dict also a
+        dict of such words by the names of entries
     :raises ValueError: for actions that are not Discrete, or a value that is not allowed
     """
 
@@ -81,7 +82,7 @@ class EpisodicPolicy(CorePolicy):
         normalize_images: bool = True,
         optimizer_class: type[torch.optim.Optimizer] = torch.optim.Adam,
         optimizer_kwargs: dict[str, Any] | None = None,
-        encoder: str = "auto",
+        encoder: str | dict[str, str] = "auto",
     ):
         if not isinstance(action_space, spaces.Discrete):
             raise ValueError(f"episodic control needs Discrete actions, not {type(action_space).__name__}")

@@ -5,7 +5,6 @@ Letters in shapes: T steps, B batch rows, O the core's output size.
 
 from __future__ import annotations
 
-import warnings
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import Any, NamedTuple
@@ -17,7 +16,7 @@ from stable_baselines3.common.torch_layers import BaseFeaturesExtractor, create_
 from stable_baselines3.common.type_aliases import Schedule
 from torch import Tensor, nn
 
-from memagents.checks import in_range, positive_int
+from memagents.checks import in_range, positive_int, warn_user
 from memagents.cores.core import State
 from memagents.cores.recompute import unroll_in_chunks
 from memagents.policies.core_policy import Acted, CorePolicy
@@ -69,7 +68,8 @@ class MemoryPolicy(CorePolicy):
     :param optimizer_class: Adam unless another is given
     :param optimizer_kwargs: its parameters, without the learning rate
     :param encoder: for observations of three dimensions without an extractor of their own: ``"grid"`` for codes such as
-        MiniGrid's, ``"cnn"`` for pictures, ``"flat"``, or ``"auto"`` for a guess by their shape
+        MiniGrid's, ``"cnn"`` for pictures, ``"flat"``, or ``"auto"`` for a guess by their shape; for a Dict also a
+        dict of such words by the names of entries
     """
 
     def __init__(
@@ -92,7 +92,7 @@ class MemoryPolicy(CorePolicy):
         normalize_images: bool = True,
         optimizer_class: type[torch.optim.Optimizer] = torch.optim.Adam,
         optimizer_kwargs: dict[str, Any] | None = None,
-        encoder: str = "auto",
+        encoder: str | dict[str, str] = "auto",
     ):
         super().__init__(
             observation_space,
@@ -232,7 +232,7 @@ def hidden_layers(net_arch: Any) -> dict[str, list[int]]:
     :raises ValueError: for anything else
     """
     if isinstance(net_arch, list | tuple) and len(net_arch) == 1 and isinstance(net_arch[0], dict):
-        warnings.warn("net_arch=[{...}] is net_arch={...} since Stable-Baselines3 1.8", stacklevel=2)
+        warn_user("net_arch=[{...}] is net_arch={...} since Stable-Baselines3 1.8")
         net_arch = net_arch[0]
     layers = net_arch if isinstance(net_arch, dict) else {"pi": net_arch or [], "vf": net_arch or []}
     sizes = [size for sizes in layers.values() for size in (sizes if isinstance(sizes, list | tuple) else [None])]

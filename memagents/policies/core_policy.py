@@ -57,7 +57,8 @@ class CorePolicy(SavedPolicy):
     :param optimizer_class: Adam unless another is given
     :param optimizer_kwargs: its parameters, without the learning rate
     :param encoder: for observations of three dimensions without an extractor of their own: ``"grid"`` for codes such as
-        MiniGrid's, ``"cnn"`` for pictures, ``"flat"``, or ``"auto"`` for a guess by their shape
+        MiniGrid's, ``"cnn"`` for pictures, ``"flat"``, or ``"auto"`` for a guess by their shape; for a Dict also a
+        dict of such words by the names of entries
     """
 
     def __init__(
@@ -71,7 +72,7 @@ class CorePolicy(SavedPolicy):
         normalize_images: bool,
         optimizer_class: type[torch.optim.Optimizer],
         optimizer_kwargs: dict[str, Any] | None,
-        encoder: str = "auto",
+        encoder: str | dict[str, str] = "auto",
     ):
         if optimizer_kwargs is None:
             optimizer_kwargs = {"eps": 1e-5} if optimizer_class is torch.optim.Adam else {}

@@ -134,7 +134,9 @@ def test_an_action_that_there_is_not_is_an_error(space, named):
 
     env = DummyVecEnv([lambda: Wrong(action_space=space)] * 2)
     env.reset()
-    with pytest.raises(ValueError, match=r"the oracle names the action .*, which (Multi)?(Discrete|Binary)\(.* not have"):
+    with pytest.raises(
+        ValueError, match=r"the oracle names the action .*, which (Multi)?(Discrete|Binary)\(.* not have"
+    ):
         oracle_labels(env, np.ones(2, bool))
 
 
