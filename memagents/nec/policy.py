@@ -18,7 +18,7 @@ from memagents.checks import in_range, positive_int
 from memagents.cores.core import State
 from memagents.nec.dictionary import Dictionary
 from memagents.nec.situations import situation_numbers
-from memagents.policies.core_policy import Acted, CorePolicy
+from memagents.policies.core_policy import Acted, CorePolicy, layer_sizes
 from memagents.policies.encoding import Observations, encoded_size, joined, map_observations
 
 
@@ -98,7 +98,7 @@ class EpisodicPolicy(CorePolicy):
             optimizer_kwargs,
             encoder,
         )
-        key_size, hidden = positive_int("key_size", key_size), [64] if net_arch is None else net_arch
+        key_size, hidden = positive_int("key_size", key_size), layer_sizes([64] if net_arch is None else net_arch)
         self.key_gain = in_range("key_gain", key_gain, 0)
         self.key_net = self.make_key_net(key_size, hidden, activation_fn)
         how = {"capacity": capacity, "neighbours": neighbours, "delta": delta, "rate": write_rate}

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from memagents.checks import in_range, positive_int, warn_user
 from memagents.cores.core import State
 from memagents.cores.recompute import unroll_in_chunks
-from memagents.policies.core_policy import Acted, CorePolicy
+from memagents.policies.core_policy import Acted, CorePolicy, layer_sizes
 from memagents.policies.distributions import distribution_for
 from memagents.policies.encoding import Observations, map_observations
 
@@ -234,9 +234,10 @@ def hidden_layers(net_arch: Any) -> dict[str, list[int]]:
     if isinstance(net_arch, list | tuple) and len(net_arch) == 1 and isinstance(net_arch[0], dict):
         warn_user("net_arch=[{...}] is net_arch={...} since Stable-Baselines3 1.8")
         net_arch = net_arch[0]
-    layers = net_arch if isinstance(net_arch, dict) else {"pi": net_arch or [], "vf": net_arch or []}
-    sizes = [size for sizes in layers.values() for size in (sizes if isinstance(sizes, list | tuple) else [None])]
-    good = all(isinstance(size, int) and not isinstance(size, bool) and size > 0 for size in sizes)
-    if not good or not layers.keys() <= {"pi", "vf"}:
-        raise ValueError(f"net_arch must be a list of sizes, or {{'pi': [64], 'vf': [64]}}, not {net_arch!r}")
-    return {name: list(layers.get(name, [])) for name in ("pi", "vf")}
+    allowed = "a list of sizes, or {'pi': [64], 'vf': [64]}"
+    if not isinstance(net_arch, dict):
+        sizes = layer_sizes([] if net_arch is None else net_arch, allowed)
+        return {"pi": sizes, "vf": sizes}
+    if not net_arch.keys() <= {"pi", "vf"}:
+        raise ValueError(f"net_arch must be {allowed}, not {net_arch!r}")
+    return {name: layer_sizes(net_arch.get(name, []), allowed) for name in ("pi", "vf")}

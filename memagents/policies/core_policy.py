@@ -239,6 +239,19 @@ class CorePolicy(SavedPolicy):
         return self(observation, self.initial_state(rows), starts, deterministic).actions
 
 
+def layer_sizes(net_arch: Any, allowed: str = "a list of sizes") -> list[int]:
+    """Return the sizes of hidden layers.
+
+    :raises ValueError: for anything but a list of positive integers
+    """
+    good = isinstance(net_arch, list | tuple) and all(
+        isinstance(size, int) and not isinstance(size, bool) and size > 0 for size in net_arch
+    )
+    if not good:
+        raise ValueError(f"net_arch must be {allowed}, not {net_arch!r}")
+    return list(net_arch)
+
+
 def _batch_of(values: Any, space: spaces.Space, name: str) -> tuple[np.ndarray, bool]:
     """Return values as a batch (B, ...), with the channels where the space has them, and whether they were a batch."""
     array, shape = np.asarray(values), space.shape or ()
