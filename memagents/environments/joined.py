@@ -118,7 +118,7 @@ class JoinedVecEnv(VecEnv):
 
     def _asked(self, indices: VecEnvIndices, ask: Callable[[VecEnv, list[int]], Sequence[Any]]) -> list[Any]:
         """Return what the parts answer, row by row as the indices have them."""
-        answers = {}
+        answers: dict[int, Any] = {}
         for part, own, places in self._per_part(indices):
             answers.update(zip(places, ask(part, own), strict=True))
         return [answers[place] for place in sorted(answers)]

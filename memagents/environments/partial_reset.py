@@ -70,7 +70,8 @@ class _Masked:
         return getattr(self._env, name)
 
     def reset(self, *, seed: Any = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
-        if not np.array_equal((options or {}).get("reset_mask"), self._mask):
+        given = (options or {}).get("reset_mask")
+        if given is None or not np.array_equal(given, self._mask):
             raise ValueError(
                 f"{self._wrapper} can not reset single rows (its reset drops options['reset_mask']): let it pass the "
                 "options on, or give the environments autoreset_mode SAME_STEP"

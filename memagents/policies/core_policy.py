@@ -30,6 +30,7 @@ from memagents.policies.encoding import (
 )
 from memagents.policies.repetition import Repetition, may_repeat
 from memagents.policies.saved_policy import SavedPolicy
+from memagents.runs.arrays import tensor_of
 
 
 class Acted(NamedTuple):
@@ -215,13 +216,13 @@ class CorePolicy(SavedPolicy):
         space = self.observation_space
         if not isinstance(space, spaces.Dict):
             array, batch = _batch_of(observation, space, "observation")
-            return torch.as_tensor(array, device=self.device), batch
+            return tensor_of(array, self.device), batch
         _check_entries(observation, space)
         parts = {name: _batch_of(observation[name], entry, f"observation[{name!r}]") for name, entry in space.items()}
         if len({batch for _, batch in parts.values()}) > 1:
             single = next(name for name, (_, batch) in parts.items() if not batch)
             raise ValueError(f"observation[{single!r}] is of one environment, other entries of several")
-        tensors = {name: torch.as_tensor(array, device=self.device) for name, (array, _) in parts.items()}
+        tensors = {name: tensor_of(array, self.device) for name, (array, _) in parts.items()}
         return tensors, all(batch for _, batch in parts.values())
 
     def to_env_actions(self, actions: Tensor) -> np.ndarray:

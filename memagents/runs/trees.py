@@ -12,6 +12,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as safetensors_bytes
 
+from memagents.runs.arrays import native
 from memagents.runs.files import FORMAT_VERSION, CheckpointError, check_version, write_bytes
 
 
@@ -79,17 +80,14 @@ def _flatten(node: Any, name: str, arrays: dict[str, torch.Tensor]) -> Any:
     raise TypeError(f"cannot save {name or 'the tree'}: {type(node).__name__} is neither an array nor a plain value")
 
 
-def native(array: np.ndarray) -> np.ndarray:
-    """Return an array whose numbers have the order of bytes of this machine, which torch asks for."""
-    return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
-
-
 def _tensor(array: np.ndarray, name: str) -> torch.Tensor:
     try:
         return torch.from_numpy(np.array(native(array), order="C"))
     except TypeError as error:
         kind = array.dtype
-        raise TypeError(f"cannot save {name or 'the tree'}: an array of {kind} holds no numbers that a file can") from error
+        raise TypeError(
+            f"cannot save {name or 'the tree'}: an array of {kind} holds no numbers that a file can"
+        ) from error
 
 
 def _restore(node: Any, arrays: dict[str, torch.Tensor]) -> Any:

@@ -7,7 +7,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv
 
 from memagents import MFEC, NEC, Imitation, RecurrentPPO, load_agent
 from memagents.experiments.evaluation import evaluate
-from memagents.policies.encoding import stack_observations
+from memagents.policies.encoding import map_observations
 from tests.support.agents import assert_same_weights, weights_of
 from tests.support.worlds import World
 
@@ -29,6 +29,8 @@ OBSERVATIONS = {
     "float16": box(-1, 1, (2,), np.float16),
     "float64": box(-1, 1, (2, 2), np.float64),
     "unbounded": box(-np.inf, np.inf, (2,), np.float64),
+    "other order of bytes": box(-1, 1, (2,), np.dtype(np.float32).newbyteorder()),
+    "integers in it": box(-9, 9, (2,), np.dtype(np.int64).newbyteorder()),
     "discrete": spaces.Discrete(3, start=-1),
     "codes": spaces.MultiDiscrete([3, 2], start=[-1, 4]),
     "board": spaces.MultiDiscrete([[3, 4, 2], [2, 5, 2]]),
@@ -44,6 +46,7 @@ ACTIONS = {
     "bools": box(0, 1, (2,), bool),
     "int8": box(-3, 3, (2,), np.int8),
     "float64": box(-1, 1, (2, 2), np.float64),
+    "other order of bytes": box(-1, 1, (2,), np.dtype(np.float32).newbyteorder()),
     "discrete": spaces.Discrete(3, start=-1),
     "codes": spaces.MultiDiscrete([3, 2], start=[-1, 4]),
     "board": spaces.MultiDiscrete([[3, 4, 2], [2, 5, 2]]),
@@ -91,3 +94,27 @@ def test_it_learns_acts_is_saved_and_goes_on(agent, observed, acted, tmp_path):
         np.testing.assert_array_equal(again.predict(one, deterministic=True)[0], action)
     again.learn(16, reset_num_timesteps=False)
     assert len(evaluate(again, env(), 2).returns) == 2
+
+
+class Swapped(DummyVecEnv):
+    """Gives its observations in the other order of bytes than their space says."""
+
+    def _obs_from_buf(self):
+        return map_observations(lambda values: values.astype(values.dtype.newbyteorder()), super()._obs_from_buf())
+
+
+@pytest.mark.parametrize("name", ["box", "int64", "codes", "dict"])
+@pytest.mark.parametrize("agent", AGENTS)
+def test_observations_in_the_other_order_of_bytes_are_the_same(agent, name):
+    kind, kwargs = AGENTS[agent]
+    found = []
+    for make in (DummyVecEnv, Swapped):
+        env = make([lambda: World(OBSERVATIONS[name], spaces.Discrete(3))] * 2)
+        ours = kind("MlpPolicy", env, seed=0, device="cpu", **kwargs)
+        ours.learn(16)
+        seen = env.reset()
+        one = seen["box"] if name == "dict" else seen
+        assert one.dtype.isnative == (make is DummyVecEnv)
+        found.append((weights_of(ours), ours.predict(seen, deterministic=True)[0]))
+    assert_same_weights(found[0][0], found[1][0])
+    np.testing.assert_array_equal(found[0][1], found[1][1])

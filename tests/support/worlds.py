@@ -22,6 +22,7 @@ class World(gym.Env):
         super().reset(seed=seed)
         if seed is not None:
             self.observation_space.seed(seed)
+            self.action_space.seed(seed)
         self.count, self.number = 0, self.number + 1
         return self.observation_space.sample(), {}
 
