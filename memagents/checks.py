@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import numbers
+import sys
+import warnings
 
 
 def positive_int(name: str, value: int) -> int:
@@ -24,3 +26,14 @@ def in_range(name: str, value: float, low: float, high: float = math.inf) -> flo
     if isinstance(value, bool) or not isinstance(value, numbers.Real) or not low <= value <= high:
         raise ValueError(f"{name} must be a number in [{low}, {high}], not {value!r}")
     return float(value)
+
+
+def warn_user(message: str) -> None:
+    """Warn at the line outside of this library, and of those that it is called through, that led here."""
+    frame, level = sys._getframe(1), 2
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] in _THROUGH:
+        frame, level = frame.f_back, level + 1
+    warnings.warn(message, stacklevel=level)
+
+
+_THROUGH = ("memagents", "stable_baselines3", "gymnasium")

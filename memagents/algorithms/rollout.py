@@ -16,6 +16,7 @@ from torch import Tensor
 from memagents.cores.core import State, select_rows
 from memagents.environments.spaces import ArrayObservations
 from memagents.policies.encoding import Observations, map_observations, stack_observations
+from memagents.runs.arrays import native_type, tensor_of
 
 
 class StepResults(NamedTuple):
@@ -81,9 +82,9 @@ class Window:
         if isinstance(self.observations, dict):
             assert isinstance(observations, dict)
             for name, storage in self.observations.items():
-                storage[t].copy_(torch.from_numpy(np.ascontiguousarray(observations[name])))
+                storage[t].copy_(tensor_of(np.ascontiguousarray(observations[name])))
         else:
-            self.observations[t].copy_(torch.from_numpy(np.ascontiguousarray(observations)))
+            self.observations[t].copy_(tensor_of(np.ascontiguousarray(observations)))
         return self.observation(t)
 
     def take_results(self) -> None:
@@ -188,12 +189,12 @@ def observation_tensors(observations: ArrayObservations | list[Any] | None, devi
     """A batch of observations, or a list of single ones, as tensors on the device."""
     if isinstance(observations, list):
         observations = stack_observations(observations)
-    return map_observations(lambda values: torch.as_tensor(values, device=device), observations)
+    return map_observations(lambda values: tensor_of(values, device), observations)
 
 
 def _observation_storage(shape: tuple[int, int], space: spaces.Space, device: torch.device) -> Any:
     """Zeros of the space's own type (bytes stay bytes), (T, B, ...)."""
     if isinstance(space, spaces.Dict):
         return {name: _observation_storage(shape, entry, device) for name, entry in space.spaces.items()}
-    kind = torch.from_numpy(np.zeros(0, space.dtype)).dtype
+    kind = torch.from_numpy(np.zeros(0, native_type(space.dtype))).dtype
     return torch.zeros((*shape, *(space.shape or ())), dtype=kind, device=device)

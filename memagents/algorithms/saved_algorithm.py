@@ -211,11 +211,11 @@ class SavedAlgorithm(ResumableAlgorithm):
         own = self.observation_space
         if not (isinstance(space, spaces.Dict) and isinstance(own, spaces.Dict)):
             return
-        if space != own or list(space) == list(own):
+        if space.keys() != own.keys() or list(space) == list(own):
             return
         if self.num_timesteps:
             raise CheckpointError(f"{path}: the entries of observation_space are {', '.join(space)}, in another order")
-        self.observation_space = space
+        self.observation_space = spaces.Dict([(name, own[name]) for name in space])  # pairs: a mapping is sorted
         self._setup_model()
 
     def _take_memory(self, path: str | Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import warnings
 from collections.abc import Callable
 from typing import Any, SupportsFloat
 
@@ -11,6 +10,8 @@ import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
 from gymnasium.wrappers import FilterObservation, TransformObservation
+
+from memagents.checks import warn_user
 
 Step = tuple[Any, SupportsFloat, bool, bool, dict[str, Any]]
 
@@ -107,10 +108,9 @@ def _without_text(env: gym.Env) -> gym.Env:
         return MissionWords(env)
     if "MissionSpace" in kinds:
         name = env.spec.id if env.spec is not None else type(env.unwrapped).__name__
-        warnings.warn(
+        warn_user(
             f"{name}: the mission is left out of the observations, since no fixed list has its words: the agent does "
-            "not see what it is asked for. Wrap the environment to give it as numbers if it matters",
-            stacklevel=2,
+            "not see what it is asked for. Wrap the environment to give it as numbers if it matters"
         )
         return FilterObservation(env, list(entries))
     return env

@@ -55,9 +55,11 @@ def oracle_labels(env: VecEnv, decisions: np.ndarray) -> np.ndarray:
         start, count = space.start, space.nvec
     if actions.shape[1:] != (space.shape or ()):
         raise ValueError(f"the oracle's actions must have the shape {space.shape or ()} each, not {actions.shape[1:]}")
-    matters = decisions.reshape(-1, *(1,) * (actions.ndim - 1)) if start.min() < 0 else actions != -1
+    matters = decisions if start.min() < 0 else (actions.reshape(len(actions), -1) != -1).any(1)
+    matters = np.broadcast_to(matters.reshape(-1, *(1,) * (actions.ndim - 1)), actions.shape)
     labels = np.where(matters, actions - start, -1)
     wrong = matters & ((labels < 0) | (labels >= count))
     if wrong.any():
-        raise ValueError(f"the oracle names the action {actions[wrong][0]}, which {space} does not have")
+        action = actions[np.nonzero(wrong)[0][0]].tolist()
+        raise ValueError(f"the oracle names the action {action}, which {space} does not have")
     return labels

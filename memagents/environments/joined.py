@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -43,6 +43,12 @@ class JoinedVecEnv(VecEnv):
         for number, part in enumerate(self.parts):
             part.seed(None if seed is None else part_seed(seed, number))
         return [seed] * self.num_envs
+
+    def set_options(self, options: list[dict[str, Any]] | dict[str, Any] | None = None) -> None:
+        super().set_options(options)
+        for part, rows in zip(self.parts, self.ranges, strict=True):
+            part.set_options(self._options[rows])
+        self._reset_options()  # they are kept by the parts, whose resets use them up
 
     def reset(self) -> VecEnvObs:
         observations = [part.reset() for part in self.parts]
@@ -91,35 +97,41 @@ class JoinedVecEnv(VecEnv):
         for part in self.parts:
             part.close()
 
+    def has_attr(self, attr_name: str) -> bool:
+        return all(part.has_attr(attr_name) for part in self.parts)
+
     def get_attr(self, attr_name: str, indices: VecEnvIndices = None) -> list[Any]:
-        values = [value for part in self.parts for value in part.get_attr(attr_name)]
-        return [values[i] for i in self._get_indices(indices)]
+        return self._asked(indices, lambda part, own: part.get_attr(attr_name, own))
 
     def set_attr(self, attr_name: str, value: Any, indices: VecEnvIndices = None) -> None:
-        for part, own in self._per_part(indices):
+        for part, own, _ in self._per_part(indices):
             part.set_attr(attr_name, value, own)
 
     def env_method(self, method_name: str, *args: Any, indices: VecEnvIndices = None, **kwargs: Any) -> list[Any]:
-        return [
-            result
-            for part, own in self._per_part(indices)
-            for result in part.env_method(method_name, *args, indices=own, **kwargs)
-        ]
+        return self._asked(indices, lambda part, own: part.env_method(method_name, *args, indices=own, **kwargs))
 
     def env_is_wrapped(self, wrapper_class: type, indices: VecEnvIndices = None) -> list[bool]:
-        return [wrapped for part, own in self._per_part(indices) for wrapped in part.env_is_wrapped(wrapper_class, own)]
+        return self._asked(indices, lambda part, own: part.env_is_wrapped(wrapper_class, own))
 
     def get_images(self) -> Sequence[np.ndarray | None]:
         return [image for part in self.parts for image in part.get_images()]
 
-    def _per_part(self, indices: VecEnvIndices) -> list[tuple[VecEnv, list[int]]]:
-        """The parts that have any of these rows, with the rows as they count them."""
-        wanted = list(self._get_indices(indices))
-        pairs = [
-            (part, [i - rows.start for i in wanted if rows.start <= i < rows.stop])
-            for part, rows in zip(self.parts, self.ranges, strict=True)
-        ]
-        return [(part, own) for part, own in pairs if own]
+    def _asked(self, indices: VecEnvIndices, ask: Callable[[VecEnv, list[int]], Sequence[Any]]) -> list[Any]:
+        """Return what the parts answer, row by row as the indices have them."""
+        answers: dict[int, Any] = {}
+        for part, own, places in self._per_part(indices):
+            answers.update(zip(places, ask(part, own), strict=True))
+        return [answers[place] for place in sorted(answers)]
+
+    def _per_part(self, indices: VecEnvIndices) -> list[tuple[VecEnv, list[int], list[int]]]:
+        """The parts that have any of these rows, with the rows as they count them, and their places in the indices."""
+        wanted = list(enumerate(self._get_indices(indices)))
+        found = []
+        for part, rows in zip(self.parts, self.ranges, strict=True):
+            own = [(i - rows.start, place) for place, i in wanted if rows.start <= i < rows.stop]
+            if own:
+                found.append((part, [i for i, _ in own], [place for _, place in own]))
+        return found
 
 
 def part_seed(seed: int, part: int) -> int:

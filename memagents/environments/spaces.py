@@ -28,7 +28,7 @@ def space_to_json(space: spaces.Space) -> dict[str, Any]:
     """
     if isinstance(space, spaces.Dict):
         return {"type": "Dict", "spaces": {name: space_to_json(entry) for name, entry in space.spaces.items()}}
-    common = {"type": type(space).__name__, "dtype": np.dtype(space.dtype).name}
+    common = {"type": type(space).__name__, "dtype": _type_name(space.dtype)}
     if isinstance(space, spaces.Box):
         return {**common, "shape": list(space.shape), "low": _bound(space.low), "high": _bound(space.high)}
     if isinstance(space, spaces.Discrete):
@@ -61,7 +61,7 @@ def _space(data: dict[str, Any]) -> spaces.Space:
     dtype = np.dtype(data["dtype"])
     if kind == "Box":
         shape = tuple(data["shape"])
-        return spaces.Box(_array(data["low"], shape, dtype), _array(data["high"], shape, dtype), shape, dtype.type)
+        return spaces.Box(_array(data["low"], shape, dtype), _array(data["high"], shape, dtype), shape, dtype)
     if kind == "Discrete":
         return spaces.Discrete(data["n"], start=data["start"], dtype=dtype.type)
     if kind == "MultiDiscrete":
@@ -69,6 +69,11 @@ def _space(data: dict[str, Any]) -> spaces.Space:
     if kind == "MultiBinary":
         return spaces.MultiBinary(data["n"])
     raise ValueError(f"there is no space {kind!r}")
+
+
+def _type_name(dtype: Any) -> str:
+    """The name of a type, or where its bytes are in the other order the code, which says so."""
+    return np.dtype(dtype).name if np.dtype(dtype).isnative else np.dtype(dtype).str
 
 
 def _bound(values: np.ndarray) -> Any:

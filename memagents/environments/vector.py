@@ -19,7 +19,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 from gymnasium.spaces import Dict
-from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, VectorEnv
+from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, VectorEnv, VectorWrapper
 from stable_baselines3.common.env_util import is_wrapped
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, is_vecenv_wrapped
@@ -118,7 +118,7 @@ class GymnasiumVecEnv(VecEnv):
             pairs = [(before[name], observations[name]) for name in before]
         if not all(np.array_equal(was[~dones], now[~dones], equal_nan=_has_nan(was)) for was, now in pairs):
             raise ValueError(
-                f"{type(self.vector.unwrapped).__name__} can not reset single rows (it ignores options['reset_mask']); "
+                f"{_layers(self.vector)} can not reset single rows (it ignores options['reset_mask']); "
                 "make it with autoreset_mode SAME_STEP, or by gymnasium.make_vec(..., vectorization_mode='sync')"
             )
         return observations, infos
@@ -163,6 +163,7 @@ class GymnasiumVecEnv(VecEnv):
         if _has(self.vector, attr_name):
             value = _method(self.vector, attr_name)
             return [value for _ in self._get_indices(indices)]
+        self._check_has(attr_name)
         values = _method(self.vector, "get_attr")(attr_name)
         return [values[i] for i in self._get_indices(indices)]
 
@@ -206,12 +207,15 @@ class GymnasiumVecEnv(VecEnv):
         if len(rows) != self.num_envs:
             raise ValueError(f"indices: {what} reaches all rows of a {type(self.vector.unwrapped).__name__} or none")
 
+    def _check_has(self, name: str) -> None:
+        if not self.has_attr(name):
+            raise AttributeError(f"the environment has no {name!r}")
+
     def _call(self, name: str, *args: Any, **kwargs: Any) -> Any:
         """A method of the whole batch if there is one, else of each environment in it."""
         if _has(self.vector, name):
             return _method(self.vector, name)(*args, **kwargs)
-        if not self.has_attr(name):
-            raise AttributeError(f"the environment has no {name!r}")
+        self._check_has(name)
         return _method(self.vector, "call")(name, *args, **kwargs)
 
     def env_is_wrapped(self, wrapper_class: type, indices: VecEnvIndices = None) -> list[bool]:
@@ -274,6 +278,17 @@ _ASYNC_SETTINGS = (
 def _has(env: VectorEnv, name: str) -> bool:
     """Return whether a vector environment has an attribute, as a batch."""
     return hasattr(env, name) or hasattr(env.unwrapped, name)
+
+
+def _layers(env: VectorEnv) -> str:
+    """The names of an environment and its wrappers, the outermost first; without one that is known to be right."""
+    names = []
+    while isinstance(env, VectorWrapper):
+        names.append(type(env).__name__)
+        env = env.env
+    if not (names and isinstance(env, SyncVectorEnv | AsyncVectorEnv)):
+        names.append(type(env).__name__)
+    return ", or below it ".join(names)
 
 
 def _method(env: VectorEnv, name: str) -> Any:

@@ -18,7 +18,7 @@ from memagents.checks import in_range, positive_int
 from memagents.cores.core import State
 from memagents.nec.dictionary import Dictionary
 from memagents.nec.situations import situation_numbers
-from memagents.policies.core_policy import Acted, CorePolicy
+from memagents.policies.core_policy import Acted, CorePolicy, layer_sizes
 from memagents.policies.encoding import Observations, encoded_size, joined, map_observations
 
 
@@ -57,7 +57,8 @@ class EpisodicPolicy(CorePolicy):
     :param optimizer_class: of the encoder and the core; Adam unless another is given
     :param optimizer_kwargs: its parameters, without the learning rate
     :param encoder: for observations of three dimensions without an extractor of their own: ``"grid"`` for codes such as
-        MiniGrid's, ``"cnn"`` for pictures, ``"flat"``, or ``"auto"`` for a guess by their shape
+        MiniGrid's, ``"cnn"`` for pictures, ``"flat"``, or ``"auto"`` for a guess by their shape; for a Dict also a
+        dict of such words by the names of entries
     :raises ValueError: for actions that are not Discrete, or a value that is not allowed
     """
 
@@ -81,7 +82,7 @@ class EpisodicPolicy(CorePolicy):
         normalize_images: bool = True,
         optimizer_class: type[torch.optim.Optimizer] = torch.optim.Adam,
         optimizer_kwargs: dict[str, Any] | None = None,
-        encoder: str = "auto",
+        encoder: str | dict[str, str] = "auto",
     ):
         if not isinstance(action_space, spaces.Discrete):
             raise ValueError(f"episodic control needs Discrete actions, not {type(action_space).__name__}")
@@ -97,7 +98,7 @@ class EpisodicPolicy(CorePolicy):
             optimizer_kwargs,
             encoder,
         )
-        key_size, hidden = positive_int("key_size", key_size), [64] if net_arch is None else net_arch
+        key_size, hidden = positive_int("key_size", key_size), layer_sizes([64] if net_arch is None else net_arch)
         self.key_gain = in_range("key_gain", key_gain, 0)
         self.key_net = self.make_key_net(key_size, hidden, activation_fn)
         how = {"capacity": capacity, "neighbours": neighbours, "delta": delta, "rate": write_rate}

@@ -14,6 +14,7 @@ from gymnasium import spaces
 from memagents.checks import positive_int
 from memagents.environments.spaces import check_observation_space
 from memagents.policies.encoding import Observations
+from memagents.runs.arrays import native_type
 
 
 class Ring:
@@ -109,7 +110,7 @@ def observation_fields(space: spaces.Space) -> dict[str, tuple[tuple[int, ...], 
     """
     check_observation_space(space)
     entries = space.spaces if isinstance(space, spaces.Dict) else {"": space}
-    return {_field(name): (entry.shape or (), entry.dtype) for name, entry in entries.items()}
+    return {_field(name): (entry.shape or (), native_type(entry.dtype)) for name, entry in entries.items()}
 
 
 def as_fields(observations: Any) -> dict[str, Any]:

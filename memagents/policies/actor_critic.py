@@ -5,7 +5,6 @@ Letters in shapes: T steps, B batch rows, O the core's output size.
 
 from __future__ import annotations
 
-import warnings
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import Any, NamedTuple
@@ -17,10 +16,10 @@ from stable_baselines3.common.torch_layers import BaseFeaturesExtractor, create_
 from stable_baselines3.common.type_aliases import Schedule
 from torch import Tensor, nn
 
-from memagents.checks import in_range, positive_int
+from memagents.checks import in_range, positive_int, warn_user
 from memagents.cores.core import State
 from memagents.cores.recompute import unroll_in_chunks
-from memagents.policies.core_policy import Acted, CorePolicy
+from memagents.policies.core_policy import Acted, CorePolicy, layer_sizes
 from memagents.policies.distributions import distribution_for
 from memagents.policies.encoding import Observations, map_observations
 
@@ -71,7 +70,8 @@ class MemoryPolicy(CorePolicy):
     :param optimizer_class: Adam unless another is given
     :param optimizer_kwargs: its parameters, without the learning rate
     :param encoder: for observations of three dimensions without an extractor of their own: ``"grid"`` for codes such as
-        MiniGrid's, ``"cnn"`` for pictures, ``"flat"``, or ``"auto"`` for a guess by their shape
+        MiniGrid's, ``"cnn"`` for pictures, ``"flat"``, or ``"auto"`` for a guess by their shape; for a Dict also a
+        dict of such words by the names of entries
     """
 
     def __init__(
@@ -95,7 +95,7 @@ class MemoryPolicy(CorePolicy):
         normalize_images: bool = True,
         optimizer_class: type[torch.optim.Optimizer] = torch.optim.Adam,
         optimizer_kwargs: dict[str, Any] | None = None,
-        encoder: str = "auto",
+        encoder: str | dict[str, str] = "auto",
     ):
         super().__init__(
             observation_space,
@@ -238,11 +238,12 @@ def hidden_layers(net_arch: Any) -> dict[str, list[int]]:
     :raises ValueError: for anything else
     """
     if isinstance(net_arch, list | tuple) and len(net_arch) == 1 and isinstance(net_arch[0], dict):
-        warnings.warn("net_arch=[{...}] is net_arch={...} since Stable-Baselines3 1.8", stacklevel=2)
+        warn_user("net_arch=[{...}] is net_arch={...} since Stable-Baselines3 1.8")
         net_arch = net_arch[0]
-    layers = net_arch if isinstance(net_arch, dict) else {"pi": net_arch or [], "vf": net_arch or []}
-    sizes = [size for sizes in layers.values() for size in (sizes if isinstance(sizes, list | tuple) else [None])]
-    good = all(isinstance(size, int) and not isinstance(size, bool) and size > 0 for size in sizes)
-    if not good or not layers.keys() <= {"pi", "vf"}:
-        raise ValueError(f"net_arch must be a list of sizes, or {{'pi': [64], 'vf': [64]}}, not {net_arch!r}")
-    return {name: list(layers.get(name, [])) for name in ("pi", "vf")}
+    allowed = "a list of sizes, or {'pi': [64], 'vf': [64]}"
+    if not isinstance(net_arch, dict):
+        sizes = layer_sizes([] if net_arch is None else net_arch, allowed)
+        return {"pi": sizes, "vf": sizes}
+    if not net_arch.keys() <= {"pi", "vf"}:
+        raise ValueError(f"net_arch must be {allowed}, not {net_arch!r}")
+    return {name: layer_sizes(net_arch.get(name, []), allowed) for name in ("pi", "vf")}

@@ -30,6 +30,7 @@ from memagents.policies.encoding import (
 )
 from memagents.policies.repetition import Repetition, may_repeat
 from memagents.policies.saved_policy import SavedPolicy
+from memagents.runs.arrays import tensor_of
 
 
 class Acted(NamedTuple):
@@ -57,7 +58,8 @@ class CorePolicy(SavedPolicy):
     :param optimizer_class: Adam unless another is given
     :param optimizer_kwargs: its parameters, without the learning rate
     :param encoder: for observations of three dimensions without an extractor of their own: ``"grid"`` for codes such as
-        MiniGrid's, ``"cnn"`` for pictures, ``"flat"``, or ``"auto"`` for a guess by their shape
+        MiniGrid's, ``"cnn"`` for pictures, ``"flat"``, or ``"auto"`` for a guess by their shape; for a Dict also a
+        dict of such words by the names of entries
     """
 
     def __init__(
@@ -71,7 +73,7 @@ class CorePolicy(SavedPolicy):
         normalize_images: bool,
         optimizer_class: type[torch.optim.Optimizer],
         optimizer_kwargs: dict[str, Any] | None,
-        encoder: str = "auto",
+        encoder: str | dict[str, str] = "auto",
     ):
         if optimizer_kwargs is None:
             optimizer_kwargs = {"eps": 1e-5} if optimizer_class is torch.optim.Adam else {}
@@ -214,13 +216,13 @@ class CorePolicy(SavedPolicy):
         space = self.observation_space
         if not isinstance(space, spaces.Dict):
             array, batch = _batch_of(observation, space, "observation")
-            return torch.as_tensor(array, device=self.device), batch
+            return tensor_of(array, self.device), batch
         _check_entries(observation, space)
         parts = {name: _batch_of(observation[name], entry, f"observation[{name!r}]") for name, entry in space.items()}
         if len({batch for _, batch in parts.values()}) > 1:
             single = next(name for name, (_, batch) in parts.items() if not batch)
             raise ValueError(f"observation[{single!r}] is of one environment, other entries of several")
-        tensors = {name: torch.as_tensor(array, device=self.device) for name, (array, _) in parts.items()}
+        tensors = {name: tensor_of(array, self.device) for name, (array, _) in parts.items()}
         return tensors, all(batch for _, batch in parts.values())
 
     def to_env_actions(self, actions: Tensor) -> np.ndarray:
@@ -236,6 +238,19 @@ class CorePolicy(SavedPolicy):
         rows = len(any_entry(observation))
         starts = torch.ones(rows, dtype=torch.bool, device=self.device)
         return self(observation, self.initial_state(rows), starts, deterministic).actions
+
+
+def layer_sizes(net_arch: Any, allowed: str = "a list of sizes") -> list[int]:
+    """Return the sizes of hidden layers.
+
+    :raises ValueError: for anything but a list of positive integers
+    """
+    good = isinstance(net_arch, list | tuple) and all(
+        isinstance(size, int) and not isinstance(size, bool) and size > 0 for size in net_arch
+    )
+    if not good:
+        raise ValueError(f"net_arch must be {allowed}, not {net_arch!r}")
+    return list(net_arch)
 
 
 def _batch_of(values: Any, space: spaces.Space, name: str) -> tuple[np.ndarray, bool]:

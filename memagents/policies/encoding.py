@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
-import warnings
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from itertools import accumulate
 from typing import Any
 
@@ -16,6 +15,7 @@ from stable_baselines3.common.preprocessing import is_image_space, is_image_spac
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor, NatureCNN
 from torch import Tensor, nn
 
+from memagents.checks import warn_user
 from memagents.environments.conditioning import CONDITION_ENTRIES
 from memagents.policies.picture_encoders import SMALLEST_PICTURE, PictureEncoder
 from memagents.policies.symbol_encoders import GridEncoder, WordsEncoder, is_grid, is_words
@@ -119,14 +119,21 @@ class DictEncoder(BaseFeaturesExtractor):
     """Every entry of a Dict by its own encoder, joined, the previous action and reward last; empty entries add nothing.
 
     :param observation_space: a Dict
-    :param encoder: for entries of three dimensions, one of :data:`ENCODERS`
+    :param encoder: for entries of three dimensions, one of :data:`ENCODERS`, or such words by the names of entries
+    :raises ValueError: for a name that is no entry's, or as :func:`encoder_for`
     """
 
     takes_codes = True
 
-    def __init__(self, observation_space: spaces.Dict, encoder: str = "auto"):
+    def __init__(self, observation_space: spaces.Dict, encoder: str | Mapping[str, str] = "auto"):
         entries = sorted(observation_space.spaces.items(), key=lambda entry: entry[0] in CONDITION_ENTRIES)
-        encoders = {name: make_encoder(space, encoder, name) for name, space in entries if encoded_size(space)}
+        words = dict.fromkeys(observation_space.spaces, encoder) if isinstance(encoder, str) else dict(encoder)
+        unknown = sorted(words.keys() - observation_space.keys())
+        if unknown:
+            raise ValueError(f"encoder: there is no entry {unknown[0]!r}; there are {', '.join(observation_space)}")
+        encoders = {
+            name: make_encoder(space, words.get(name, "auto"), name) for name, space in entries if encoded_size(space)
+        }
         super().__init__(observation_space, max(1, sum(encoder.features_dim for encoder in encoders.values())))
         self.encoders = nn.ModuleDict(encoders)
 
@@ -151,24 +158,29 @@ ENCODERS = ("auto", "grid", "cnn", "flat")
 """How observations of three dimensions are encoded: by a guess, as MiniGrid's codes, as pictures, or flattened."""
 
 
-def make_encoder(space: spaces.Space, encoder: str = "auto", name: str = "") -> BaseFeaturesExtractor:
+def make_encoder(
+    space: spaces.Space, encoder: str | Mapping[str, str] = "auto", name: str = ""
+) -> BaseFeaturesExtractor:
     """Make an encoder that suits a space."""
     kind, kwargs = encoder_for(space, encoder, name)
     return kind(space, **kwargs)
 
 
 def encoder_for(
-    space: spaces.Space, encoder: str = "auto", name: str = ""
+    space: spaces.Space, encoder: str | Mapping[str, str] = "auto", name: str = ""
 ) -> tuple[type[BaseFeaturesExtractor], dict[str, Any]]:
     """Choose an encoder: entry by entry for a Dict, for pictures, grids and words one of their own, else flattening.
 
     :param space: of the observations
-    :param encoder: one of :data:`ENCODERS`; where a grid is guessed that might be a picture, a warning says so
+    :param encoder: one of :data:`ENCODERS`, for a Dict also such words by the names of its entries; where a grid is
+        guessed that might be a picture, a warning says so
     :param name: of the entry, for messages
     :return: its class, and its arguments beside the space
     :raises ValueError: for another word, or a space that the encoder does not take
     """
-    if encoder not in ENCODERS:
+    if isinstance(space, spaces.Dict) and isinstance(encoder, Mapping):
+        return DictEncoder, {"encoder": dict(encoder)}
+    if not isinstance(encoder, str) or encoder not in ENCODERS:
         raise ValueError(f"encoder must be one of {', '.join(ENCODERS)}, not {encoder!r}")
     if isinstance(space, spaces.Dict):
         return DictEncoder, {} if encoder == "auto" else {"encoder": encoder}
@@ -179,22 +191,27 @@ def encoder_for(
 
 def _for_three_dimensions(space: spaces.Box, encoder: str, name: str) -> tuple[type[BaseFeaturesExtractor], dict]:
     grid = is_grid(space)
+    entry, said = (f"the entry {name!r}", "{%r: '%s'}") if name else ("the observation", "'%s'")
+
+    def asked(word: str) -> str:
+        """The way to ask for it."""
+        return f"policy_kwargs={{'encoder': {said % ((name, word) if name else word)}}}"
+
     if encoder == "grid" and not grid:
-        raise ValueError(f"encoder='grid' takes bytes (n, m, 3), n and m from 3 to {SMALLEST_PICTURE - 1}, not {space}")
+        raise ValueError(
+            f"encoder='grid' takes bytes (n, m, 3), n and m from 3 to {SMALLEST_PICTURE - 1}, but {entry} is {space}"
+        )
     if encoder == "grid" or (encoder == "auto" and grid):
         if encoder == "auto" and max(space.shape) > LARGEST_VIEW:
-            entry = f"the entry {name!r}" if name else "observations"
-            warnings.warn(
-                f"{entry} of shape {space.shape} are taken for the codes of a grid world, as MiniGrid's are; if they "
-                "are pictures, say policy_kwargs={'encoder': 'cnn'}, and 'grid' to have this sentence no more",
-                stacklevel=2,
+            warn_user(
+                f"{entry} of shape {space.shape} is taken for the codes of a grid world, as MiniGrid's are; if it is "
+                f"a picture, say {asked('cnn')}, and {asked('grid')} to have this sentence no more"
             )
         return GridEncoder, {}
     if encoder == "cnn" and grid and max(space.shape) <= LARGEST_VIEW:
-        warnings.warn(
-            f"{name or 'observations'} of shape {space.shape} are taken for pictures, as CnnPolicy asks; if they are "
-            "the codes of a grid world, as MiniGrid's are, say policy_kwargs={'encoder': 'grid'}",
-            stacklevel=2,
+        warn_user(
+            f"{entry} of shape {space.shape} is taken for a picture, as CnnPolicy asks; if it holds the codes of a "
+            f"grid world, as MiniGrid's are, say {asked('grid')}"
         )
     if encoder == "cnn" or is_picture(space):
         plain = is_image_space_channels_first(space) and min(space.shape[1:]) >= SMALLEST_PICTURE

@@ -31,8 +31,7 @@ class SavedPolicy(BasePolicy):
         """Note the arguments, which ``save`` writes."""
         made = super().__new__(cls)
         if args or kwargs:  # a copy gets its attributes later
-            bound = inspect.signature(cls).bind(*args, **kwargs)
-            object.__setattr__(made, "made_with", dict(bound.arguments))
+            object.__setattr__(made, "made_with", {**dict(zip(_positional(cls), args, strict=False)), **kwargs})
         return made
 
     def save(self, path: str | Path) -> None:
@@ -93,3 +92,12 @@ class SavedPolicy(BasePolicy):
         :raises ValueError: for what does not fit
         """
         raise ValueError(f"a {type(self).__name__} remembers nothing beyond episodes")
+
+
+def _positional(kind: type) -> list[str]:
+    """Return the names of a constructor's arguments by their places; of its base's where it passes them on."""
+    for own in kind.__mro__:
+        parameters = list(inspect.signature(own.__init__).parameters.values())[1:]  # type: ignore[misc]
+        if all(p.kind != p.VAR_POSITIONAL for p in parameters):
+            return [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    return []

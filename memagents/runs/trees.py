@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as safetensors_bytes
 
+from memagents.runs.arrays import native
 from memagents.runs.files import FORMAT_VERSION, CheckpointError, check_version, write_bytes
 
 
@@ -40,13 +42,27 @@ def read_tree(path: Path) -> Any:
     except CheckpointError:
         raise
     except (SafetensorError, LookupError, TypeError, AttributeError, ValueError, RuntimeError, OSError) as error:
+        pickled = _pickled(path)
+        if pickled:
+            raise CheckpointError(f"{path} is {pickled}, which memagents does not open") from error
         raise CheckpointError(f"{path} is truncated, or not a file of memagents: {error!r}") from error
+
+
+def _pickled(path: Path) -> str | None:
+    """Say what a file of Python's own format is, by how it begins; None for any other."""
+    with contextlib.suppress(OSError), path.open("rb") as file:
+        begin = file.read(4)
+        if begin == b"PK\x03\x04":
+            return "a zip archive, as torch.save and Stable-Baselines3 write them around pickles"
+        if begin[:1] == b"\x80" and begin[1:2] in (b"\x02", b"\x03", b"\x04", b"\x05"):
+            return "a pickle, which could run anything"
+    return None
 
 
 def _flatten(node: Any, name: str, arrays: dict[str, torch.Tensor]) -> Any:
     if isinstance(node, torch.Tensor | np.ndarray):
+        tensor = node.detach().cpu() if isinstance(node, torch.Tensor) else _tensor(node, name)
         # A copy: safetensors refuses tensors that share memory.
-        tensor = node.detach().cpu() if isinstance(node, torch.Tensor) else torch.from_numpy(np.array(node, order="C"))
         arrays[name or "leaf"] = tensor.contiguous().clone()
         return {"array": name or "leaf", "numpy": isinstance(node, np.ndarray)}
     if isinstance(node, dict):
@@ -62,6 +78,16 @@ def _flatten(node: Any, name: str, arrays: dict[str, torch.Tensor]) -> Any:
     if node is None or isinstance(node, bool | int | float | str):
         return {"value": node}
     raise TypeError(f"cannot save {name or 'the tree'}: {type(node).__name__} is neither an array nor a plain value")
+
+
+def _tensor(array: np.ndarray, name: str) -> torch.Tensor:
+    try:
+        return torch.from_numpy(np.array(native(array), order="C"))
+    except TypeError as error:
+        kind = array.dtype
+        raise TypeError(
+            f"cannot save {name or 'the tree'}: an array of {kind} holds no numbers that a file can"
+        ) from error
 
 
 def _restore(node: Any, arrays: dict[str, torch.Tensor]) -> Any:

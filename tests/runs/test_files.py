@@ -44,6 +44,23 @@ def test_a_tree_comes_back_as_it_was(tmp_path):
     again["doubles"][0] = 7  # not a view of something read-only
 
 
+@pytest.mark.parametrize("kind", [">f4", ">f8", ">i8", ">u2", ">c8", "=f4", "<i8"])
+def test_numbers_of_either_order_of_bytes(kind, tmp_path):
+    values = np.array([[1, 2, 200], [0, 5, 7]], kind)
+    write_tree(tmp_path / "tree", {"own": values, "turned": values.T})
+    again = read_tree(tmp_path / "tree")
+    for name, expected in (("own", values), ("turned", values.T)):
+        np.testing.assert_array_equal(again[name], expected)
+        assert again[name].dtype == values.dtype.newbyteorder("=")
+
+
+@pytest.mark.parametrize("kind", ["S3", "U3", "O", "M8[s]", "V4", "g", [("x", "f4")]])
+def test_an_array_of_what_no_tensor_holds_is_named(kind, tmp_path):
+    with pytest.raises(TypeError, match=r"cannot save /env/1/own: an array of .* holds no numbers that a file can"):
+        write_tree(tmp_path / "tree", {"env": [0, {"own": np.zeros(2, kind)}]})
+    assert not list(tmp_path.iterdir())
+
+
 def test_shared_memory_is_written_twice(tmp_path):
     values = torch.zeros(3)
     write_tree(tmp_path / "tree", {"a": values, "b": values})
@@ -165,7 +182,7 @@ def test_foreign_and_hostile_trees(tmp_path, kind):
 
 def test_torchs_own_format(tmp_path):
     torch.save({"weights": torch.zeros(1), "bomb": Bomb()}, tmp_path / "tree")
-    with pytest.raises(CheckpointError):
+    with pytest.raises(CheckpointError, match="tree is a zip archive, as torch.save .* does not open"):
         read_tree(tmp_path / "tree")
 
 

@@ -1,0 +1,203 @@
+"""What environments say beside observations: where an action matters, and which is the best one."""
+
+import numpy as np
+import pytest
+from gymnasium import spaces
+from gymnasium.vector import SyncVectorEnv
+from stable_baselines3.common.vec_env import DummyVecEnv
+
+from memagents import NEC, Imitation, RecurrentPPO, as_vec_env
+from memagents.environments.guidance import decision_mask, oracle_labels
+from tests.support.worlds import World
+
+ACTIONS = {
+    "steer": spaces.Discrete(3, start=-1),
+    "codes": spaces.MultiDiscrete([3, 2], start=[-1, 4]),
+    "low codes": spaces.MultiDiscrete([3, 2], start=[-2, -1]),
+    "plain": spaces.Discrete(3),
+    "shifted": spaces.Discrete(3, start=5),
+    "board": spaces.MultiDiscrete([[3, 2], [2, 4]]),
+    "bits": spaces.MultiBinary(3),
+    "bit board": spaces.MultiBinary([2, 2]),
+}
+SIGNED = ("steer", "codes", "low codes")
+
+
+class Guided(World):
+    """The observation is a number of a sign; the oracle's action follows from it.
+
+    :param actions: the space
+    :param matters: a function of the step within the episode
+    """
+
+    def __init__(self, actions, matters=lambda count: True, steps=4):
+        super().__init__(spaces.Discrete(2), actions, steps)
+        self.matters = matters
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.sign = int(self.np_random.integers(2))
+        return self.sign, self._info()
+
+    def step(self, action):
+        given = super().step(action)
+        self.sign = int(self.np_random.integers(2))
+        return self.sign, *given[1:4], self._info()
+
+    def _info(self):
+        return {} if self.matters(self.count) else {"decision": False}
+
+    def oracle(self):
+        """The lowest action, or the highest; −1 where none matters."""
+        if not self.matters(self.count):
+            return np.full(self.action_space.shape, -1)
+        lowest, highest = ends_of(self.action_space)
+        return highest if self.sign else lowest
+
+
+def ends_of(space):
+    start = np.asarray(getattr(space, "start", np.zeros(space.shape, np.int64)))
+    counts = getattr(space, "n", 2) if isinstance(space, spaces.Discrete) else getattr(space, "nvec", 2)
+    return start, start + counts - 1
+
+
+def vector(kind, make, count=6):
+    return as_vec_env(SyncVectorEnv([make] * count)) if kind == "vector" else DummyVecEnv([make] * count)
+
+
+@pytest.mark.parametrize("kind", ["vector", "dummy"])
+@pytest.mark.parametrize("name", ACTIONS)
+def test_labels_count_from_zero_and_minus_one_is_where_nothing_matters(kind, name):
+    space = ACTIONS[name]
+    env = vector(kind, lambda: Guided(space, lambda count: count % 2 == 0))
+    env.seed(0)
+    seen, decisions, taught = env.reset(), decision_mask(env, None, None), 0
+    for _ in range(20):
+        labels = oracle_labels(env, decisions)
+        assert labels.shape == (6, *space.shape)
+        for row in range(6):
+            lowest, highest = ends_of(space)
+            expected = (highest - lowest if seen[row] else 0 * lowest) if decisions[row] else np.full(space.shape, -1)
+            np.testing.assert_array_equal(labels[row], expected)
+            taught += decisions[row]
+        action = np.stack([space.sample()] * 6)
+        seen, _, dones, infos = env.step(action)
+        decisions = decision_mask(env, infos, dones)
+    assert 0 < taught < 120
+
+
+@pytest.mark.parametrize("name", ACTIONS)
+def test_the_lowest_action_is_learned_also_where_it_is_minus_one(name):
+    space = ACTIONS[name]
+    env = DummyVecEnv([lambda: Guided(space, lambda count: count != 1)] * 8)
+    core = {"core": "none", "core_kwargs": {"hidden_size": 8}}
+    agent = Imitation("MlpPolicy", env, n_steps=16, learning_rate=3e-2, seed=0, device="cpu", policy_kwargs=core)
+    agent.learn(8 * 16 * 25)
+    for sign, expected in enumerate(ends_of(space)):
+        np.testing.assert_array_equal(agent.predict(np.array(sign), deterministic=True)[0], expected)
+    assert np.mean(agent.recent_accuracies) == 1
+
+
+def test_where_actions_are_not_negative_the_oracles_own_minus_one_is_enough():
+    """An environment need not give ``decision`` as well."""
+
+    class Silent(Guided):
+        def _info(self):
+            return {}
+
+    env = DummyVecEnv([lambda: Silent(spaces.Discrete(3), lambda count: count != 0)] * 3)
+    env.reset()
+    assert oracle_labels(env, decision_mask(env, None, None)).tolist() == [-1] * 3
+    env.step(np.zeros(3, np.int64))
+    assert (oracle_labels(env, np.ones(3, bool)) >= 0).all()
+
+
+@pytest.mark.parametrize(
+    ("space", "named"),
+    [
+        (spaces.Discrete(3), 3),
+        (spaces.Discrete(3), -2),
+        (spaces.Discrete(3, start=5), 4),
+        (spaces.Discrete(3, start=-1), 2),
+        (spaces.Discrete(3, start=-1), -2),
+        (spaces.MultiDiscrete([3, 2]), [0, 2]),
+        (spaces.MultiDiscrete([3, 2], start=[-1, 4]), [0, 3]),
+        (spaces.MultiBinary(2), [0, 2]),
+        (spaces.MultiDiscrete([3, 2]), [0, -1]),  # a half of an action
+    ],
+    ids=str,
+)
+def test_an_action_that_there_is_not_is_an_error(space, named):
+    class Wrong(World):
+        def oracle(self):
+            return np.array(named)
+
+    env = DummyVecEnv([lambda: Wrong(action_space=space)] * 2)
+    env.reset()
+    with pytest.raises(
+        ValueError, match=r"the oracle names the action .*, which (Multi)?(Discrete|Binary)\(.* not have"
+    ):
+        oracle_labels(env, np.ones(2, bool))
+
+
+def test_an_oracle_of_another_shape_is_an_error():
+    class Wrong(World):
+        def oracle(self):
+            return 1
+
+    env = DummyVecEnv([lambda: Wrong(action_space=spaces.MultiDiscrete([3, 2]))] * 2)
+    env.reset()
+    with pytest.raises(ValueError, match=r"the oracle's actions must have the shape \(2,\) each, not \(\)"):
+        oracle_labels(env, np.ones(2, bool))
+
+
+# --- windows and minibatches without a decision ---------------------------------------------------------------------
+
+
+def matters_never(count):
+    return False
+
+
+def matters_late(count):
+    return count >= 9
+
+
+@pytest.mark.parametrize("matters", [matters_never, matters_late])
+@pytest.mark.parametrize("name", [*ACTIONS, "box"])
+@pytest.mark.parametrize(
+    ("kind", "kwargs"),
+    [
+        (RecurrentPPO, {}),
+        (RecurrentPPO, {"normalize_advantage": False, "target_kl": 0.1}),
+        (Imitation, {}),
+        (Imitation, {"oracle_share": 0.5}),
+        (Imitation, {"whole_episodes": True}),
+    ],
+)
+def test_a_window_without_a_decision_teaches_the_critic_alone(matters, name, kind, kwargs):
+    space = ACTIONS[name] if name in ACTIONS else spaces.Box(-1, 1, (2,))
+    if kind is Imitation and name == "box":
+        pytest.skip("nothing to imitate")
+
+    class Silent(Guided):
+        def oracle(self):
+            return super().oracle() if not isinstance(self.action_space, spaces.Box) else None
+
+    env = DummyVecEnv([lambda: Silent(space, matters, steps=12)] * 2)
+    agent = kind("MlpPolicy", env, n_steps=4, n_minibatches=2, seed=0, device="cpu", **kwargs)
+    before = {name: tensor.clone() for name, tensor in agent.policy.named_parameters()}
+    agent.learn(2 * 4)  # one window
+    after = dict(agent.policy.named_parameters())
+    moved = {name.split(".")[0] for name in before if not before[name].equal(after[name])}
+    assert {"value_net", "core"} <= moved
+    assert not moved & {"action_net", "actor", "log_std"}
+    agent.learn(2 * 12)
+    assert all(parameter.isfinite().all() for parameter in after.values())
+
+
+@pytest.mark.parametrize("core", ["none", "gru"])
+def test_episodic_control_writes_nothing_where_nothing_matters(core):
+    env = DummyVecEnv([lambda: Guided(spaces.Discrete(3), matters_never)] * 2)
+    agent = NEC("MlpPolicy", env, learning_starts=4, policy_kwargs={"core": core}, seed=0, device="cpu")
+    agent.learn(40)
+    assert len(agent.policy.dictionary) == 0
