@@ -29,6 +29,7 @@ class Curriculum(BaseCallback):
     def __init__(self, lessons: Sequence[Lesson], make_env: Callable[[int], VecEnv]):
         super().__init__()
         self.lessons, self.make_env = lessons, make_env
+        self.learned = False  # all of it
 
     def _on_step(self) -> bool:
         return True
@@ -53,6 +54,7 @@ class Curriculum(BaseCallback):
         ):
             return
         if agent.lesson == len(self.lessons) - 1:
+            self.learned = True
             agent.stop()
             return
         if recent:

@@ -125,6 +125,10 @@ def learn(agent: MemoryAlgorithm, settings: TrainSettings, curriculum: Curriculu
     with stop_on_interrupt(agent) as interrupted:
         agent.learn(steps, curriculum, reset_num_timesteps=not resumed, progress_bar=True)
     agent.save(folder)
+    planned = agent.num_timesteps + agent.remaining_timesteps
+    if agent.remaining_timesteps and not interrupted:
+        why = "the last lesson is learned" if curriculum.learned else "a callback stopped it"
+        print(f"ended after {agent.num_timesteps:,} of {planned:,} steps: {why}")
     learning_curve([folder], folder / LEARNING_CURVE)
     if interrupted:
         raise KeyboardInterrupt(

@@ -79,7 +79,7 @@ def read_a_field_that_is_missing(state, level, action):
 
 @njit
 def call_what_is_missing(state, level, action):
-    return no_such_function(state.place), False, False  # noqa: F821  # type: ignore[name-defined]
+    return no_such_function(state.place), False, False  # type: ignore[name-defined]  # noqa: F821
 
 
 @njit
