@@ -97,7 +97,7 @@ def test_a_policy_of_ones_own(tmp_path, monkeypatch):
         assert type(again) is kind and again.actor[0].out_features == 7
         assert_equal(dict(again.state_dict()), dict(agent.policy.state_dict()))
     monkeypatch.delitem(globals(), "Passed")
-    with pytest.raises(CheckpointError, match="policy is the class .*:Passed; import its module first"):
+    with pytest.raises(CheckpointError, match=r"policy is the class .*:Passed; import its module first"):
         MemoryPolicy.load(tmp_path / "own", "cpu")
 
 
