@@ -13,7 +13,7 @@ last observation in ``infos[i]["terminal_observation"]``. Beyond that interface 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -26,7 +26,7 @@ from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, is_vecenv_wrapped
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvObs, VecEnvStepReturn
 
-from memagents.environments.adapted import adapted, numbers, tidy_steps
+from memagents.environments.adapted import adapted, numbers, tidied, tidy_steps
 from memagents.environments.conditioning import ConditionOn
 from memagents.environments.partial_reset import reset_rows
 from memagents.environments.spaces import check_observation_space
@@ -263,7 +263,7 @@ def _tidy_steps(env: VectorEnv) -> None:
             tidy_steps(one)
     elif isinstance(env, AsyncVectorEnv) and env.autoreset_mode == AutoresetMode.SAME_STEP and env.worker is None:
         # What its processes step is out of reach, so they begin anew with environments that are prepared.
-        functions = [partial(_kept, function) for function in env.env_fns]
+        functions = [partial(tidied, function) for function in env.env_fns]
         settings = {name: getattr(env, name) for name in _ASYNC_SETTINGS}
         env.close()
         env.closed = False
@@ -274,12 +274,6 @@ _ASYNC_SETTINGS = (
     *("shared_memory", "copy", "context", "daemon"),
     *("observation_mode", "autoreset_mode", "max_concurrency"),
 )
-
-
-def _kept(function: Callable[[], gym.Env]) -> gym.Env:
-    env = function()
-    tidy_steps(env)
-    return env
 
 
 def _has(env: VectorEnv, name: str) -> bool:
