@@ -70,6 +70,8 @@ WAYS = {
 @pytest.mark.parametrize("kind", ["box", "dict"])
 @pytest.mark.parametrize("way", WAYS)
 def test_the_final_observation_is_that_of_the_episode(way, kind):
+    if (way, kind) == ("async, spawned", "dict"):
+        pytest.skip("slow, and nothing else than in forked processes")
     env = WAYS[way](partial(Reusing, kind))
     try:
         env.reset()
@@ -95,10 +97,8 @@ def test_an_agent_makes_its_own_vec_env_the_same():
     env = DummyVecEnv([Reusing])
     agent = RecurrentPPO("MlpPolicy", env, n_steps=5, device="cpu")
     seen = []
-    agent.policy.predict_values, values = (
-        lambda o, *a: seen.append(o.clone()) or values(o, *a),
-        agent.policy.predict_values,
-    )
+    values = agent.policy.predict_values
+    agent.policy.predict_values = lambda o, *others: seen.append(o.clone()) or values(o, *others)
     agent.learn(5)
     assert seen[0].tolist() == [[5, 5]]  # what is bootstrapped is the value of what was seen last
 

@@ -63,9 +63,9 @@ def test_a_dict_lacks_nothing_and_is_of_one_size(kind):
     assert np.shape(agent.predict({**one, "more": "than needed"})[0]) == ()
     batch = {name: np.stack([values] * 3) for name, values in one.items()}
     assert agent.predict(batch)[0].shape == (3,)
-    with pytest.raises(ValueError, match="observation must be a dict with aim, place; it lacks place$"):
+    with pytest.raises(ValueError, match=r"observation must be a dict with aim, place; it lacks place$"):
         agent.predict({"aim": one["aim"]})
-    with pytest.raises(ValueError, match="observation must be a dict with aim, place, not ndarray$"):
+    with pytest.raises(ValueError, match=r"observation must be a dict with aim, place, not ndarray$"):
         agent.predict(one["aim"])
     with pytest.raises(ValueError, match=r"observation\['aim'\] must have the shape \(2,\), or \(B, 2\), not \(3,\)"):
         agent.predict({**one, "aim": np.zeros(3)})
