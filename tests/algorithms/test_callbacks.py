@@ -1,4 +1,4 @@
-"""What callbacks find in ``self.locals``: the names that those of Stable-Baselines3's users expect, of this very step."""
+"""What callbacks find in ``self.locals``: the names that users of Stable-Baselines3 expect, of this very step."""
 
 import copy
 
