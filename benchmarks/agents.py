@@ -16,7 +16,7 @@ from itertools import pairwise
 import gymnasium as gym
 import torch
 import tyro
-from report import show, table
+from report import show
 from stable_baselines3.common.callbacks import BaseCallback
 
 import memenvs  # noqa: F401 — registers the environments
@@ -24,15 +24,15 @@ from memagents import RecurrentPPO, as_vec_env, core_names
 
 
 @dataclass
-class Settings:
-    """What to measure.
+class AgentsBenchmark:
+    """Settings: agents, and how they are timed.
 
-    :param device: the device to compare with the CPU
+    :param device: to be compared with the CPU
     :param envs: environments stepped at once
     :param steps: length of a window
-    :param windows: windows a measurement times, after one that warms up
+    :param windows: in a measurement, after one that warms up
     :param repeats: measurements, of which the fastest counts
-    :param threads: torch threads
+    :param threads: of torch
     :param cuda_graphs: measure the device with CUDA graphs as well
     """
 
@@ -46,7 +46,7 @@ class Settings:
 
 
 class Clock(BaseCallback):
-    """When each window began, and when the last one had been learned from."""
+    """Notes when each window begins, and when the agent has learned from the last one."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -64,8 +64,8 @@ class Clock(BaseCallback):
         return True
 
 
-def steps_per_second(core: str, device: str, graphs: bool, settings: Settings) -> float:
-    """Collecting and learning together, 1 epoch of 4 minibatches."""
+def steps_per_second(core: str, device: str, graphs: bool, settings: AgentsBenchmark) -> float:
+    """Return the steps a second of collecting and learning together, with 1 epoch of 4 minibatches."""
     env = as_vec_env(gym.make_vec("memenvs/Underground-v0", num_envs=settings.envs, copy=False))
     agent = RecurrentPPO(
         "MlpPolicy",
@@ -83,7 +83,7 @@ def steps_per_second(core: str, device: str, graphs: bool, settings: Settings) -
     return settings.windows * window / min(end - begin for begin, end in pairwise(marks))
 
 
-def main(settings: Settings) -> None:
+def main(settings: AgentsBenchmark) -> None:
     """Measure every core on the CPU and, if it is another, on the device."""
     torch.set_num_threads(settings.threads)
     ways = {"cpu": ("cpu", False)}
@@ -92,12 +92,11 @@ def main(settings: Settings) -> None:
         if settings.cuda_graphs:
             ways[f"{settings.device} with graphs"] = (settings.device, True)
     title = f"RecurrentPPO on memenvs/Underground-v0, {settings.envs} environments, {settings.threads} thread(s)"
-    shown = table(title, "core", *(f"steps/s, {way}" for way in ways), "against lstm on the CPU")
     results = {core: [steps_per_second(core, *way, settings) for way in ways.values()] for core in core_names()}
-    for core, rates in results.items():
-        shown.add_row(core, *(f"{rate:,.0f}" for rate in rates), f"{rates[0] / results['lstm'][0]:.2f}")
-    show(shown)
+    base = results["lstm"][0]
+    rows = [[core, *(f"{rate:,.0f}" for rate in rates), f"{rates[0] / base:.2f}"] for core, rates in results.items()]
+    show(title, ["core", *(f"steps/s, {way}" for way in ways), "against lstm on the CPU"], rows)
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Settings))
+    main(tyro.cli(AgentsBenchmark, description=__doc__))

@@ -1,4 +1,4 @@
-"""How fast the environments are, beside MiniGrid itself or Gymnasium's SyncVectorEnv over the same environment.
+"""Speed of the environments beside MiniGrid itself or Gymnasium's SyncVectorEnv over the same environment.
 
 Three tables: batches, single environments through ``gym.make``, and how long it takes from ``gym.make_vec`` to the
 first step, with and without compiled code on the disk. Resets and the making of levels are included: episodes end and
@@ -24,7 +24,7 @@ import gymnasium
 import minigrid  # noqa: F401  (registers the peer)
 import numpy as np
 import tyro
-from report import show, table
+from report import show
 
 import memenvs  # noqa: F401  (registers the environments)
 
@@ -40,7 +40,7 @@ class Case:
     parameters: dict[str, Any] = field(default_factory=dict)
     """Its parameters."""
     wanted: str = ""
-    """What it should reach."""
+    """The speed or ratio asked for."""
 
     @property
     def label(self) -> str:
@@ -88,8 +88,8 @@ print(time.perf_counter() - started)
 
 
 @dataclass
-class Settings:
-    """What to measure."""
+class EnvironmentsBenchmark:
+    """Settings: environments, and how they are timed."""
 
     num_envs: int = 1024
     """Environments of the batch."""
@@ -100,13 +100,13 @@ class Settings:
     seconds: float = 0.03
     """Length of one measurement: short enough that some escape whatever else the machine does."""
     only: str = ""
-    """Measure only what has this in its id and parameters."""
+    """Measure only cases with this in their id and parameters."""
     startup: bool = True
     """Measure also the time to the first step, compiling once."""
 
 
 def steps_per_second(step: Callable[[Any], Any], actions: Sequence[Any], batch: int, seconds: float) -> float:
-    """Environment steps a second, measured over about so many seconds; a call of ``step`` makes ``batch`` of them."""
+    """Return environment steps a second over about ``seconds``; a call of ``step`` makes ``batch`` of them."""
     calls, started, following = 0, time.perf_counter(), cycle(actions)
     while time.perf_counter() - started < seconds:
         for _ in range(16):
@@ -115,8 +115,10 @@ def steps_per_second(step: Callable[[Any], Any], actions: Sequence[Any], batch: 
     return calls * batch / (time.perf_counter() - started)
 
 
-def best_of(contenders: list[tuple[Callable[[Any], Any], Sequence[Any], int]], settings: Settings) -> np.ndarray:
-    """The best steps a second of each contender; they take turns."""
+def best_of(
+    contenders: list[tuple[Callable[[Any], Any], Sequence[Any], int]], settings: EnvironmentsBenchmark
+) -> np.ndarray:
+    """Return the best steps a second of each contender; they take turns."""
     tries = [
         [steps_per_second(step, actions, batch, settings.seconds) for step, actions, batch in contenders]
         for _ in range(settings.tries + 1)
@@ -124,8 +126,8 @@ def best_of(contenders: list[tuple[Callable[[Any], Any], Sequence[Any], int]], s
     return np.max(tries[1:], axis=0)  # the first try compiles
 
 
-def measure_batch(case: Case, settings: Settings) -> np.ndarray:
-    """Steps a second of the engine, of the engine with fresh arrays in every step, and of the peer."""
+def measure_batch(case: Case, settings: EnvironmentsBenchmark) -> np.ndarray:
+    """Return steps a second of the engine, of the engine with fresh arrays in every step, and of the peer."""
     batch = {"num_envs": settings.num_envs, "threads": settings.threads, **case.parameters}
     peer, parameters = case.peer
     contenders = [
@@ -144,10 +146,10 @@ def measure_batch(case: Case, settings: Settings) -> np.ndarray:
     return found
 
 
-def measure_single(case: Case, settings: Settings) -> np.ndarray:
-    """Steps a second of a single environment and of its peer, both through ``gym.make`` and resetting themselves."""
+def measure_single(case: Case, settings: EnvironmentsBenchmark) -> np.ndarray:
+    """Return steps a second of an environment and of its peer, both made by ``gym.make`` and resetting themselves."""
     peer, parameters = case.peer
-    contenders = []
+    contenders: list[tuple[Callable[[Any], Any], Sequence[Any], int]] = []
     for made in (gymnasium.make(f"memenvs/{case.name}", **case.parameters), gymnasium.make(peer, **parameters)):
         env = gymnasium.wrappers.Autoreset(made)
         env.reset(seed=0)
@@ -157,37 +159,41 @@ def measure_single(case: Case, settings: Settings) -> np.ndarray:
 
 
 def seconds_to_first_step(case: Case, cache: str) -> float:
-    """How long a new process takes from ``gym.make_vec`` to the end of the first step, imports not counted."""
+    """Return how long a new process takes from ``gym.make_vec`` through the first step, imports not counted."""
     command = [sys.executable, "-c", FIRST_STEP, f"memenvs/{case.name}"]
     environment = os.environ | {"NUMBA_CACHE_DIR": cache}
     return float(subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout)
 
 
-def main(settings: Settings) -> None:
+def main(settings: EnvironmentsBenchmark) -> None:
     """Measure all environments and print the tables."""
-    title = f"Millions of steps a second: {settings.num_envs} environments, {settings.threads} thread(s)"
-    shown = table(title, "environment", "engine", "with copies", f"one by one ({PEER_ENVS})", "ratio", "wanted")
-    for case in (case for case in CASES if settings.only in case.label):
+    rows = []
+    for case in chosen(CASES, settings):
         engine, fresh, peer = measure_batch(case, settings)
-        figures = (f"{engine / 1e6:.1f}", f"{fresh / 1e6:.1f}", f"{peer / 1e6:.4f}", f"{engine / peer:,.0f}×")
-        shown.add_row(case.label, *figures, case.wanted)
-    show(shown)
+        figures = [f"{engine / 1e6:.1f}", f"{fresh / 1e6:.1f}", f"{peer / 1e6:.4f}", f"{engine / peer:,.0f}×"]
+        rows.append([case.label, *figures, case.wanted])
+    title = f"Millions of steps a second: {settings.num_envs} environments, {settings.threads} thread(s)"
+    show(title, ["environment", "engine", "with copies", f"one by one ({PEER_ENVS})", "ratio", "wanted"], rows)
 
-    title = "Thousands of steps a second: one environment through gym.make"
-    shown = table(title, "environment", "ours", "MiniGrid", "ratio", "wanted")
-    for case in (case for case in SINGLE if settings.only in case.label):
+    rows = []
+    for case in chosen(SINGLE, settings):
         ours, peer = measure_single(case, settings)
-        shown.add_row(case.label, f"{ours / 1e3:.1f}", f"{peer / 1e3:.1f}", f"{ours / peer:.1f}×", case.wanted)
-    show(shown)
+        rows.append([case.label, f"{ours / 1e3:.1f}", f"{peer / 1e3:.1f}", f"{ours / peer:.1f}×", case.wanted])
+    title = "Thousands of steps a second: one environment through gym.make"
+    show(title, ["environment", "ours", "MiniGrid", "ratio", "wanted"], rows)
 
-    if settings.startup:
-        shown = table("Seconds from gym.make_vec to the first step", "environment", "nothing compiled", "compiled")
-        for case in (case for case in STARTED if settings.only in case.label):
-            with tempfile.TemporaryDirectory() as cache:
-                first, *later = (seconds_to_first_step(case, cache) for _ in range(4))
-            shown.add_row(case.label, f"{first:.1f}", f"{min(later):.2f}")
-        show(shown)
+    rows = []
+    for case in chosen(STARTED, settings) if settings.startup else ():
+        with tempfile.TemporaryDirectory() as cache:
+            first, *later = (seconds_to_first_step(case, cache) for _ in range(4))
+        rows.append([case.label, f"{first:.1f}", f"{min(later):.2f}"])
+    show("Seconds from gym.make_vec to the first step", ["environment", "nothing compiled", "compiled"], rows)
+
+
+def chosen(cases: list[Case], settings: EnvironmentsBenchmark) -> list[Case]:
+    """Return the cases that ``only`` leaves."""
+    return [case for case in cases if settings.only in case.label]
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Settings))
+    main(tyro.cli(EnvironmentsBenchmark, description=__doc__))

@@ -1,12 +1,12 @@
-"""DNC, NTM, LSTM and GRU forward and backward over a window on a GPU: their Triton kernels, the plain loop they equal.
+"""DNC, NTM, LSTM and GRU forward and backward on a GPU: their Triton kernels and the plain loops they equal.
 
 No episode begins inside the window, so that torch's own LSTM and GRU, which know no resets, can stand beside ours: by
 cuDNN, in full float32 as the others.
 
 Contestants take turns and the fastest turn of each counts, measured between events on the device, gaps included.
 Beside each time stands the share of the roofline: the least time in which the device could move the bytes and do the
-operations counted here, over the time measured. What is counted is what the kernels' algorithm needs, each number read
-or written once a kernel, nothing kept in a cache between two of them; what the plain loop moves beyond is its loss.
+operations counted here, over the time measured. Counted are the needs of the kernels' algorithm, each number read or
+written once a kernel and nothing kept in a cache between two of them; whatever the plain loop moves beyond is its loss.
 Then the memory that a contestant takes, and last the largest difference between the outputs of the two.
 
 python benchmarks/gpu_kernels.py --bandwidth 4.8e12 --flops 67e12
@@ -14,7 +14,6 @@ python benchmarks/gpu_kernels.py --bandwidth 4.8e12 --flops 67e12
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -22,10 +21,12 @@ from typing import NamedTuple
 
 import torch
 import tyro
-from report import show, table
+from report import show
 from torch import nn
+from turns import fastest
+from windows import Turn, WindowSize, turn_of, window_of
 
-from memagents.cores.core import MemoryCore, unroll_by_steps
+from memagents.cores.core import MemoryCore, Unrolled, unroll_by_steps
 from memagents.cores.dnc import DNC
 from memagents.cores.gru import GRU
 from memagents.cores.lstm import LSTM
@@ -36,40 +37,25 @@ CONTESTANTS = ("Triton", "plain loop", "cuDNN")
 SHIFTS = 3  # places that a head of the NTM can move to
 
 
-class Size(NamedTuple):
-    """One row of the table. Without a memory its sizes are 0."""
-
-    batch: int
-    steps: int
-    slots: int
-    width: int
-    heads: int
-    hidden: int
-
-    @property
-    def features(self) -> int:
-        return self.hidden + self.heads * self.width
-
-
 DNC_SIZES = [
-    Size(16, 32, 64, 32, 4, 64),
-    Size(64, 128, 64, 32, 4, 64),
-    Size(256, 20, 32, 24, 2, 64),
-    Size(1024, 64, 64, 32, 4, 64),
-    Size(128, 64, 128, 64, 4, 256),
+    WindowSize(16, 32, 64, 32, 4, 64),
+    WindowSize(64, 128, 64, 32, 4, 64),
+    WindowSize(256, 20, 32, 24, 2, 64),
+    WindowSize(1024, 64, 64, 32, 4, 64),
+    WindowSize(128, 64, 128, 64, 4, 256),
 ]
 NTM_SIZES = [
-    Size(16, 40, 128, 20, 1, 100),
-    Size(64, 128, 128, 20, 1, 100),
-    Size(1024, 64, 128, 20, 1, 100),
-    Size(128, 64, 128, 64, 4, 256),
+    WindowSize(16, 40, 128, 20, 1, 100),
+    WindowSize(64, 128, 128, 20, 1, 100),
+    WindowSize(1024, 64, 128, 20, 1, 100),
+    WindowSize(128, 64, 128, 64, 4, 256),
 ]
-RECURRENT_SIZES = [Size(1024, 128, 0, 0, 0, 128)]
+RECURRENT_SIZES = [WindowSize(1024, 128, 0, 0, 0, 128)]
 
 
 @dataclass
-class Settings:
-    """Settings: what to measure, on which device.
+class GPUKernelsBenchmark:
+    """Settings: the device and its limits.
 
     :param device: a CUDA device
     :param bandwidth: bytes a second of its memory; by default an H200's
@@ -83,11 +69,11 @@ class Settings:
     seconds: float = 20.0
 
 
-# --- what a step needs ----------------------------------------------------------------------------------------------
+# --- the needs of a step ----------------------------------------------------------------------------------------------
 
 
-def dnc_numbers(size: Size) -> dict[str, int]:
-    """Numbers that the memory of a row moves in a step, forward and backward."""
+def dnc_numbers(size: WindowSize) -> dict[str, int]:
+    """Return the numbers that the memory of a row moves in a step, forward and backward."""
     n, w, r = size.slots, size.width, size.heads
     matrices = n * (w + n)
     return {
@@ -99,8 +85,8 @@ def dnc_numbers(size: Size) -> dict[str, int]:
     }
 
 
-def ntm_numbers(size: Size) -> dict[str, int]:
-    """Numbers that the memory of a row moves in a step, forward and backward."""
+def ntm_numbers(size: WindowSize) -> dict[str, int]:
+    """Return the numbers that the memory of a row moves in a step, forward and backward."""
     n, w, k = size.slots, size.width, size.heads + 1
     return {
         "memory, forward": 2 * n * w,
@@ -111,21 +97,21 @@ def ntm_numbers(size: Size) -> dict[str, int]:
     }
 
 
-def lstm_numbers(size: Size) -> dict[str, int]:
-    """Numbers that the cell of a row moves in a step, forward and backward."""
+def lstm_numbers(size: WindowSize) -> dict[str, int]:
+    """Return the numbers that the cell of a row moves in a step, forward and backward."""
     return {"cell: read and written, both again, its gradient in and out": 6 * size.hidden}
 
 
-def gru_numbers(size: Size) -> dict[str, int]:
-    """Numbers that a row moves in a step beside those of the gates that a product adds to, forward and backward."""
+def gru_numbers(size: WindowSize) -> dict[str, int]:
+    """Return the numbers that a row moves in a step beyond those of the gates that a product adds to."""
     return {
         "candidate's share of x: squashed, again; its gradient": 3 * size.hidden,
         "hidden state before: read, again; its gradient past the product, out and in": 4 * size.hidden,
     }
 
 
-def dnc_operations(size: Size) -> dict[str, int]:
-    """Floating-point operations on the memory of a row in a step, forward and backward."""
+def dnc_operations(size: WindowSize) -> dict[str, int]:
+    """Return the floating-point operations on the memory of a row in a step, forward and backward."""
     n, w, r = size.slots, size.width, size.heads
     return {
         "erase and add: forward, again, again in the backward": 3 * 5 * n * w,
@@ -140,8 +126,8 @@ def dnc_operations(size: Size) -> dict[str, int]:
     }
 
 
-def ntm_operations(size: Size) -> dict[str, int]:
-    """Floating-point operations on the memory of a row in a step, forward and backward."""
+def ntm_operations(size: WindowSize) -> dict[str, int]:
+    """Return the floating-point operations on the memory of a row in a step, forward and backward."""
     n, w, r, k = size.slots, size.width, size.heads, size.heads + 1
     return {
         "erase and add: forward, again, again in the backward": 3 * 5 * n * w,
@@ -154,16 +140,16 @@ def ntm_operations(size: Size) -> dict[str, int]:
     }
 
 
-def lstm_operations(size: Size) -> dict[str, int]:
-    """Floating-point operations on the units of a row in a step, forward and backward."""
+def lstm_operations(size: WindowSize) -> dict[str, int]:
+    """Return the floating-point operations on the units of a row in a step, forward and backward."""
     return {
         "squashing, forward and again": 2 * (3 * 3 + 2 * 4) * size.hidden,
         "new state; its derivative": (4 + 25) * size.hidden,
     }
 
 
-def gru_operations(size: Size) -> dict[str, int]:
-    """Floating-point operations on the units of a row in a step, forward and backward."""
+def gru_operations(size: WindowSize) -> dict[str, int]:
+    """Return the floating-point operations on the units of a row in a step, forward and backward."""
     return {
         "squashing, forward and again": 2 * (2 * 3 + 4 + 2) * size.hidden,
         "new state; its derivative": (3 + 18) * size.hidden,
@@ -171,13 +157,13 @@ def gru_operations(size: Size) -> dict[str, int]:
 
 
 class Kernel(NamedTuple):
-    """A core that has kernels, its rows, what it needs beside its products, and torch's own of the kind."""
+    """A core that has kernels, its rows, its needs beside the products, and torch's own layer of the kind."""
 
     core: type[MemoryCore]
-    sizes: list[Size]
+    sizes: list[WindowSize]
     gates: int
-    numbers: Callable[[Size], dict[str, int]]
-    operations: Callable[[Size], dict[str, int]]
+    numbers: Callable[[WindowSize], dict[str, int]]
+    operations: Callable[[WindowSize], dict[str, int]]
     layer: type[nn.LSTM] | type[nn.GRU] | None
 
 
@@ -189,20 +175,21 @@ KERNELS = [
 ]
 
 
-def make(kernel: Kernel, size: Size) -> MemoryCore:
-    """A core of a size, with random weights."""
+def make(kernel: Kernel, size: WindowSize) -> MemoryCore:
+    """Return a core of a size, with random weights."""
+    core: Callable[..., MemoryCore] = kernel.core
     if not size.slots:
-        return kernel.core(INPUT_SIZE, size.hidden)
-    return kernel.core(INPUT_SIZE, size.slots, size.width, size.heads, controller_size=size.hidden)
+        return core(INPUT_SIZE, size.hidden)
+    return core(INPUT_SIZE, size.slots, size.width, size.heads, controller_size=size.hidden)
 
 
-def interface_size(kernel: Kernel, size: Size) -> int:
-    """Length of the interface vector."""
+def interface_size(kernel: Kernel, size: WindowSize) -> int:
+    """Return the length of the interface vector."""
     return sum(getattr(make(kernel, size), "interface_sizes", ()))
 
 
-def window_bytes(kernel: Kernel, size: Size) -> int:
-    """Bytes that a window's forward and backward move at least, in float32."""
+def window_bytes(kernel: Kernel, size: WindowSize) -> int:
+    """Return the bytes that a window's forward and backward move at least, in float32."""
     h, features, interface, gates = size.hidden, size.features, interface_size(kernel, size), kernel.gates
     moved = kernel.numbers(size) | {
         "gates: x, sum, squashed, again; their gradients": gates * h * (1 + 2 + 1 + 1 + 2),
@@ -213,8 +200,8 @@ def window_bytes(kernel: Kernel, size: Size) -> int:
     return 4 * size.steps * (size.batch * sum(moved.values()) + 2 * weights)
 
 
-def window_flops(kernel: Kernel, size: Size) -> int:
-    """Floating-point operations of a window's forward and backward; an exponential counts as one."""
+def window_flops(kernel: Kernel, size: WindowSize) -> int:
+    """Return the floating-point operations of a window's forward and backward; an exponential counts as one."""
     h, features, interface, gates = size.hidden, size.features, interface_size(kernel, size), kernel.gates
     products, readout = 2 * (gates * h * features + interface * h), h * features if size.slots else 0
     operations = kernel.operations(size) | {
@@ -227,52 +214,32 @@ def window_flops(kernel: Kernel, size: Size) -> int:
 # --- measuring ------------------------------------------------------------------------------------------------------
 
 
-Run = Callable[[], torch.Tensor]  # forward and backward; gives the outputs
-
-
-def by(unroll: Callable, kernel: Kernel, size: Size, device: torch.device) -> Run:
-    """A core by ``unroll``, in the middle of an episode."""
+def by(unroll: Callable[..., Unrolled], kernel: Kernel, size: WindowSize, device: torch.device) -> Turn:
+    """Return a window of a core by ``unroll``, with the same weights and inputs every time."""
     torch.manual_seed(0)
-    core = make(kernel, size).to(device)
-    inputs = torch.randn(size.steps, size.batch, INPUT_SIZE, device=device)
-    starts = torch.zeros(size.steps, size.batch, dtype=torch.bool, device=device)
-    with torch.no_grad():
-        state = unroll_by_steps(core, inputs, core.initial_state(size.batch), starts).state
-
-    def run() -> torch.Tensor:
-        core.zero_grad()
-        outputs = unroll(core, inputs, state, starts).outputs
-        outputs.sum().backward()
-        return outputs.detach()
-
-    return run
+    return window_of(make(kernel, size).to(device), size.batch, size.steps, INPUT_SIZE, unroll)
 
 
-def by_cudnn(layer: type[nn.LSTM] | type[nn.GRU], size: Size, device: torch.device) -> Run:
-    """Torch's own."""
+def by_cudnn(layer: type[nn.LSTM] | type[nn.GRU], size: WindowSize, device: torch.device) -> Turn:
+    """Return a window of torch's own layer."""
     own = layer(INPUT_SIZE, size.hidden, device=device)
     inputs = torch.randn(size.steps, size.batch, INPUT_SIZE, device=device)
-
-    def run() -> torch.Tensor:
-        own.zero_grad()
-        outputs, _ = own(inputs)
-        outputs.sum().backward()
-        return outputs.detach()
-
-    return run
+    return turn_of(own, lambda: own(inputs)[0])
 
 
-def contestants(kernel: Kernel, size: Size, device: torch.device) -> dict[str, Callable[[], Run]]:
-    """Contestants of a row, by name, not made yet."""
-    made = {
+def contestants(kernel: Kernel, size: WindowSize, device: torch.device) -> dict[str, Callable[[], Turn]]:
+    """Return the makers of a row's contestants, by name."""
+    made: dict[str, Callable[[], Turn]] = {
         "Triton": partial(by, kernel.core.unroll, kernel, size, device),
         "plain loop": partial(by, unroll_by_steps, kernel, size, device),
     }
-    return made | ({"cuDNN": partial(by_cudnn, kernel.layer, size, device)} if kernel.layer else {})
+    if kernel.layer is not None:
+        made["cuDNN"] = partial(by_cudnn, kernel.layer, size, device)
+    return made
 
 
 def milliseconds(run: Callable[[], object]) -> float:
-    """Milliseconds of one turn, on the device."""
+    """Return the milliseconds of one turn on the device."""
     begin, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
     torch.cuda.synchronize()
     begin.record()
@@ -282,31 +249,21 @@ def milliseconds(run: Callable[[], object]) -> float:
     return begin.elapsed_time(end)
 
 
-def fastest(runs: dict[str, Callable[[], object]], seconds: float) -> dict[str, float]:
-    """Milliseconds of the fastest turn of each; they are warm."""
-    best = dict.fromkeys(runs, float("inf"))
-    end = time.perf_counter() + seconds
-    while time.perf_counter() < end:
-        for name, run in runs.items():
-            best[name] = min(best[name], milliseconds(run))
-    return best
-
-
-def prepare(made: Callable[[], Run]) -> tuple[Run, torch.Tensor, float]:
-    """A contestant, warm (compiled and, where it is, captured), its outputs, and its MiB of the device's memory."""
+def warmed(made: Callable[[], Turn]) -> tuple[Turn, torch.Tensor, float]:
+    """Return a contestant that is warm (compiled, perhaps captured), its outputs, and its MiB on the device."""
     torch.cuda.reset_peak_memory_stats()
     before = torch.cuda.memory_allocated()
-    run = made()
+    turn = made()
     for _ in range(3):
-        outputs = run()
+        outputs = turn()
     torch.cuda.synchronize()
-    return run, outputs, (torch.cuda.max_memory_allocated() - before) / 2**20
+    return turn, outputs, (torch.cuda.max_memory_allocated() - before) / 2**20
 
 
-def row(kernel: Kernel, size: Size, settings: Settings, device: torch.device) -> list[str]:
-    """One row of the table."""
-    prepared = {name: prepare(made) for name, made in contestants(kernel, size, device).items()}
-    best = fastest({name: run for name, (run, _, _) in prepared.items()}, settings.seconds)
+def row(kernel: Kernel, size: WindowSize, settings: GPUKernelsBenchmark, device: torch.device) -> list[str]:
+    """Return one row of the table."""
+    prepared = {name: warmed(made) for name, made in contestants(kernel, size, device).items()}
+    best = fastest({name: turn for name, (turn, _, _) in prepared.items()}, settings.seconds, milliseconds)
     moved, operations = window_bytes(kernel, size), window_flops(kernel, size)
     least = 1e3 * max(moved / settings.bandwidth, operations / settings.flops)
     cells = {name: f"{best[name]:.2f} ms, {least / best[name]:.1%}, {prepared[name][2]:.0f} MiB" for name in prepared}
@@ -324,33 +281,19 @@ def row(kernel: Kernel, size: Size, settings: Settings, device: torch.device) ->
     ]
 
 
-def main(settings: Settings) -> None:
+def main(settings: GPUKernelsBenchmark) -> None:
     """Print one table."""
     if not torch.cuda.is_available():
         print("no GPU: not measured")
         return
     device, torch.backends.cudnn.allow_tf32 = torch.device(settings.device), False
     title = f"On {torch.cuda.get_device_name(device)}, forward + backward: time, share of the roofline"
-    columns = (
-        "core",
-        "batch × steps",
-        "memory",
-        "reads",
-        "units",
-        *CONTESTANTS,
-        "faster",
-        "GB",
-        "GFLOP",
-        "difference",
-    )
-    shown = table(title, *columns)
+    sizes = ["core", "batch × steps", "memory", "reads", "units"]
     with torch.cuda.device(device):
-        for kernel in KERNELS:
-            for size in kernel.sizes:
-                shown.add_row(*row(kernel, size, settings, device))
-    show(shown)
+        rows = [row(kernel, size, settings, device) for kernel in KERNELS for size in kernel.sizes]
+    show(title, [*sizes, *CONTESTANTS, "faster", "GB", "GFLOP", "difference"], rows)
     print(f"roofline: {settings.bandwidth / 1e12:g} TB/s, {settings.flops / 1e12:g} TFLOP/s; torch {torch.__version__}")
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Settings))
+    main(tyro.cli(GPUKernelsBenchmark, description=__doc__))

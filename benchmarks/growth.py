@@ -1,4 +1,4 @@
-"""How the speed changes with the number of environments, the slots of a memory, and the length of a window.
+"""Speed over the number of environments, the slots of a memory, and the length of a window.
 
 python benchmarks/growth.py
 """
@@ -17,16 +17,18 @@ from pathlib import Path
 import gymnasium as gym
 import torch
 import tyro
+from drawing import dress_growth
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator
-from report import show, table
+from report import show
 from turns import fastest, peak_memory
+from windows import Turn, turn_of
 
 import memenvs  # noqa: F401 — registers the environments
 from memagents import RecurrentPPO, as_vec_env, make_core
 from memagents.cores.recompute import unroll_in_chunks
-from memagents.experiments.figures import COLOURS, FAINT, INK, PAPER
+from memagents.experiments.figures import COLOURS, PAPER
 
 INPUT_SIZE, BATCH, STEPS = 32, 16, 32
 CORES = {
@@ -40,15 +42,15 @@ Series = dict[str, dict[int, float]]
 
 
 @dataclass
-class Settings:
-    """What to measure.
+class GrowthBenchmark:
+    """Settings: sizes, and how they are timed.
 
     :param envs: numbers of environments
     :param slots: sizes of a memory
     :param windows: lengths of a window
-    :param seconds: for each point
+    :param seconds: time of each point
     :param threads: of torch
-    :param figure: PNG of the three
+    :param figure: PNG of all curves
     """
 
     envs: tuple[int, ...] = (1, 4, 16, 64, 256, 1024, 4096)
@@ -60,7 +62,7 @@ class Settings:
 
 
 def agent(core: str, n_envs: int) -> Callable[[], object]:
-    """A window of RecurrentPPO on the Underground, collected and learned from once."""
+    """Return a window of RecurrentPPO on the Underground: collected, and learned from once."""
     kind, parameters = CORES[core]
     ppo = RecurrentPPO(
         "MlpPolicy",
@@ -74,21 +76,20 @@ def agent(core: str, n_envs: int) -> Callable[[], object]:
     return lambda: ppo.learn(STEPS * n_envs, reset_num_timesteps=False)
 
 
-def window(core: str, steps: int, slots: int | None, chunk: int | None) -> Callable[[], object]:
-    """Forward and backward of a bare core, at once or in chunks of so many steps."""
+def window(core: str, steps: int, slots: int | None, chunk: int | None) -> Turn:
+    """Return a window of a bare core, at once or in chunks of so many steps."""
     kind, parameters = CORES[core]
     made = make_core(kind, INPUT_SIZE, **parameters | ({} if slots is None else {"slots": slots}))
     inputs, starts = torch.randn(steps, BATCH, INPUT_SIZE), torch.zeros(steps, BATCH, dtype=torch.bool)
 
-    def run() -> None:
-        made.zero_grad()
-        unroll_in_chunks(made, inputs, made.initial_state(BATCH), starts, chunk or steps).outputs.sum().backward()
+    def forward() -> torch.Tensor:
+        return unroll_in_chunks(made, inputs, made.initial_state(BATCH), starts, chunk or steps).outputs
 
-    return run
+    return turn_of(made, forward)
 
 
-def by_environments(settings: Settings) -> Series:
-    """Steps a second of an agent."""
+def by_environments(settings: GrowthBenchmark) -> Series:
+    """Return steps a second of an agent."""
     found: Series = {core: {} for core in ("LSTM", "DNC")}
     for n in settings.envs:
         for core, best in fastest({core: agent(core, n) for core in found}, settings.seconds).items():
@@ -96,8 +97,8 @@ def by_environments(settings: Settings) -> Series:
     return found
 
 
-def by_slots(settings: Settings) -> Series:
-    """Steps a second of bare cores."""
+def by_slots(settings: GrowthBenchmark) -> Series:
+    """Return steps a second of bare cores."""
     found: Series = {core: {} for core in ("DNC", "NTM", "SAM")}
     for n in settings.slots:
         for core, best in fastest({core: window(core, STEPS, n, None) for core in found}, settings.seconds).items():
@@ -106,35 +107,33 @@ def by_slots(settings: Settings) -> Series:
 
 
 def chunk_of(steps: int) -> int:
-    """About √T."""
+    """Return a power of two near √T."""
     return 1 << (steps.bit_length() // 2)
 
 
-def by_windows(settings: Settings) -> tuple[Series, Series]:
-    """Steps a second of bare cores, and the MiB that a window takes; in chunks and at once."""
+def by_windows(settings: GrowthBenchmark) -> tuple[Series, Series]:
+    """Return steps a second of bare cores and the MiB that a window takes; at once, and the DNC also in chunks."""
     kinds = {"LSTM": ("LSTM", False), "DNC": ("DNC", False), "DNC in chunks": ("DNC", True)}
     speeds: Series = {name: {} for name in kinds}
     memory: Series = {name: {} for name in kinds}
     for steps in settings.windows:
-        told = {name: (core, steps, None, chunk_of(steps) if cut else None) for name, (core, cut) in kinds.items()}
-        best = fastest({name: window(*arguments) for name, arguments in told.items()}, settings.seconds)
-        for name, arguments in told.items():
+        wanted = {name: (core, steps, None, chunk_of(steps) if cut else None) for name, (core, cut) in kinds.items()}
+        best = fastest({name: window(*arguments) for name, arguments in wanted.items()}, settings.seconds)
+        for name, arguments in wanted.items():
             speeds[name][steps] = BATCH * steps / best[name]
             core, cut = kinds[name]
             memory[name][steps] = peak_memory(window, arguments, (core, 4, None, 2 if cut else None))
     return speeds, memory
 
 
-def tell(title: str, head: str, series: Series, digits: int = 0) -> None:
-    """A table, a row for each series."""
-    shown = table(title, head, *(f"{n:,}" for n in next(iter(series.values()))))
-    for name, values in series.items():
-        shown.add_row(name, *(f"{value:,.{digits}f}" for value in values.values()))
-    show(shown)
+def show_series(title: str, head: str, series: Series, digits: int = 0) -> None:
+    """Print a table with a row for each series."""
+    rows = [[name, *(f"{value:,.{digits}f}" for value in values.values())] for name, values in series.items()]
+    show(title, [head, *(f"{n:,}" for n in next(iter(series.values())))], rows)
 
 
 def draw(panels: dict[str, Series], path: Path) -> None:
-    """All of it over what grows, both logarithmic."""
+    """Draw every series over the size that grows, both logarithmic."""
     figure = Figure((13, 3.6), dpi=130, layout="constrained", facecolor=PAPER)
     colours = dict(zip(["LSTM", "DNC", "NTM", "SAM", "DNC in chunks"], COLOURS, strict=False))
     for ax, (label, series) in zip(figure.subplots(1, len(panels)), panels.items(), strict=True):
@@ -149,34 +148,28 @@ def draw(panels: dict[str, Series], path: Path) -> None:
                 fontsize=8,
                 color=colours[name],
             )
-        ax.set_xscale("log", base=2)
-        ax.set_yscale("log")
-        grown = list(next(iter(series.values())))
-        ax.set_xticks(grown[::2], [f"{n:,}" for n in grown[::2]])
+        dress_growth(ax, label, list(next(iter(series.values())))[::2])
         ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         ax.yaxis.set_major_formatter("{x:,g}")
         ax.minorticks_off()
-        ax.set_xlabel(label, color=INK)
-        ax.set_facecolor(PAPER)
-        ax.grid(color=FAINT, linewidth=0.6)
-        ax.tick_params(colors=INK, length=0, labelsize=8)
-        ax.spines[["top", "right", "left"]].set_visible(False)
-        ax.spines["bottom"].set_color(FAINT)
+        ax.tick_params(labelsize=8)
         ax.margins(x=0.2)
     FigureCanvasAgg(figure).print_png(path)
 
 
-def main(settings: Settings) -> None:
+def main(settings: GrowthBenchmark) -> None:
     """Measure, print, draw."""
     torch.set_num_threads(settings.threads)
     torch.manual_seed(0)
     begin = time.perf_counter()
     environments, slots = by_environments(settings), by_slots(settings)
     speeds, memory = by_windows(settings)
-    tell(f"RecurrentPPO on the Underground, windows of {STEPS}, one epoch: steps/s", "environments", environments)
-    tell(f"Forward + backward, batch {BATCH}, windows of {STEPS}: steps/s", "slots", slots)
-    tell(f"Forward + backward, batch {BATCH}: steps/s", "window", speeds)
-    tell(f"The same: peak MiB (chunks of about √T steps, {chunk_of(1024)} of 1,024)", "window", memory, digits=1)
+    show_series(
+        f"RecurrentPPO on the Underground, windows of {STEPS}, one epoch: steps/s", "environments", environments
+    )
+    show_series(f"Forward + backward, batch {BATCH}, windows of {STEPS}: steps/s", "slots", slots)
+    show_series(f"Forward + backward, batch {BATCH}: steps/s", "window", speeds)
+    show_series(f"The same: peak MiB (chunks of about √T steps, {chunk_of(1024)} of 1,024)", "window", memory, digits=1)
     panels = {
         "environments: steps/s of an agent": environments,
         "slots: steps/s of a core": slots,
@@ -188,4 +181,4 @@ def main(settings: Settings) -> None:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Settings, description=__doc__))
+    main(tyro.cli(GrowthBenchmark, description=__doc__))

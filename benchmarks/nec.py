@@ -1,4 +1,4 @@
-"""What the differentiable neural dictionary costs: a look-up with its update, memory, writes when full, and FAISS.
+"""Costs of the differentiable neural dictionary: a look-up with its update, memory, writes when full, and FAISS.
 
 The yardstick of an update is the obvious search alone, one product of all keys with the queries and torch's topk.
 Contestants take turns and the fastest turn of each counts, so that what else runs on the machine disturbs all alike.
@@ -20,7 +20,7 @@ from pathlib import Path
 
 import torch
 import tyro
-from report import show, table
+from report import show
 from turns import fastest
 
 from memagents.nec.dictionary import Dictionary
@@ -29,14 +29,14 @@ LATENT = 16  # keys of a trained encoder lie near a surface of fewer dimensions,
 
 
 @dataclass
-class Settings:
-    """What to measure.
+class DictionaryBenchmark:
+    """Settings: sizes of the dictionary, and how it is timed.
 
     :param entries: numbers of entries
-    :param width: W
+    :param width: W of a key
     :param batch: queries of an update
-    :param neighbours: P
-    :param writes: to a dictionary that is full
+    :param neighbours: P of a query
+    :param writes: to a full dictionary
     :param seconds: time for the turns of one number of entries, for all contestants together
     """
 
@@ -49,38 +49,37 @@ class Settings:
 
 
 def keys_of(count: int, width: int) -> torch.Tensor:
-    """(count, W)."""
+    """Return keys (count, W)."""
     basis = torch.randn(LATENT, width, generator=torch.Generator().manual_seed(0))
     return torch.randn(count, LATENT) @ basis / LATENT**0.5 + 0.1 * torch.randn(count, width)
 
 
 def write(dictionary: Dictionary, first: int, count: int, at_once: int) -> None:
-    """New situations."""
+    """Write new situations, ``at_once`` at a time."""
     zeros = torch.zeros(at_once, dtype=torch.int64)
     for begin in range(first, first + count, at_once):
         ids = torch.arange(begin, begin + at_once)
         dictionary.write(keys_of(at_once, dictionary.width), zeros, torch.randn(at_once), ids)
 
 
-def filled(entries: int, settings: Settings, search: str = "exact") -> Dictionary:
-    """A dictionary of one action that is full."""
+def filled(entries: int, settings: DictionaryBenchmark, search: str = "exact") -> Dictionary:
+    """Return a full dictionary of one action."""
     torch.manual_seed(0)
     dictionary = Dictionary(1, settings.width, entries, settings.neighbours, search=search)
     write(dictionary, 0, entries, 1000)
     return dictionary
 
 
-def updates(settings: Settings) -> None:
-    """A look-up, backward and a step of descent, beside the search alone."""
-    heads = ("entries", "matmul + topk", "look-up + update", "of it the search", "ratio")
-    shown = table(f"An update of {settings.batch} queries, width {settings.width}, one thread: ms", *heads)
+def updates(settings: DictionaryBenchmark) -> None:
+    """Time a look-up with its backward pass and a step of descent, beside the search alone."""
+    rows = []
     actions = torch.zeros(settings.batch, dtype=torch.int64)
     for entries in settings.entries:
         dictionary = filled(entries, settings)
         asked = keys_of(settings.batch, settings.width)
         queries = asked.clone().requires_grad_()
 
-        def update(dictionary=dictionary, queries=queries) -> None:
+        def update(dictionary: Dictionary = dictionary, queries: torch.Tensor = queries) -> None:
             lookup = dictionary.lookup(queries, actions, learn=True)
             lookup.values.square().sum().backward()
             dictionary.descend(lookup, 1e-6)
@@ -92,17 +91,18 @@ def updates(settings: Settings) -> None:
         }
         best = fastest(runs, settings.seconds)
         cells = [f"{1e3 * best[name]:.2f}" for name in ("plain", "update", "search")]
-        shown.add_row(f"{entries:,}", *cells, f"{best['update'] / best['plain']:.2f}×")
-    show(shown)
+        rows.append([f"{entries:,}", *cells, f"{best['update'] / best['plain']:.2f}×"])
+    title = f"An update of {settings.batch} queries, width {settings.width}, one thread: ms"
+    show(title, ["entries", "matmul + topk", "look-up + update", "of it the search", "ratio"], rows)
 
 
 def resident() -> int:
-    """Bytes that this process has in memory."""
+    """Return the bytes that this process has in memory."""
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
-def memory_and_writes(settings: Settings) -> None:
-    """What a full dictionary takes, and many writes to it."""
+def memory_and_writes(settings: DictionaryBenchmark) -> None:
+    """Measure the memory of a full dictionary, and time many writes to it."""
     entries = max(settings.entries)
     filled(1000, settings)  # what is loaded and compiled once
     before = resident()
@@ -114,21 +114,21 @@ def memory_and_writes(settings: Settings) -> None:
         start = time.perf_counter()
         write(dictionary, entries + number * part, part, 100)
         rates.append(part / (time.perf_counter() - start))
-    shown = table(f"A dictionary of {entries:,} entries, width {settings.width}", "what", "measured")
-    shown.add_row("memory", f"{taken / 2**20:.0f} MiB")
-    shown.add_row("of it keys and values", f"{least / 2**20:.0f} MiB ({taken / least:.2f}×)")
-    shown.add_row(f"writes a second, the first {part:,} when full", f"{rates[0]:,.0f}")
-    shown.add_row(f"the last {part:,} of {settings.writes:,}", f"{rates[-1]:,.0f} ({rates[-1] / rates[0]:.2f}×)")
-    shown.add_row("memory that they took", f"{(resident() - begin) / 2**20:.0f} MiB")
-    show(shown)
+    rows = [
+        ["memory", f"{taken / 2**20:.0f} MiB"],
+        ["of it keys and values", f"{least / 2**20:.0f} MiB ({taken / least:.2f}×)"],
+        [f"writes a second, the first {part:,} when full", f"{rates[0]:,.0f}"],
+        [f"the last {part:,} of {settings.writes:,}", f"{rates[-1]:,.0f} ({rates[-1] / rates[0]:.2f}×)"],
+        ["memory that they took", f"{max(resident() - begin, 0) / 2**20:.0f} MiB"],
+    ]
+    show(f"A dictionary of {entries:,} entries, width {settings.width}", ["what", "measured"], rows)
 
 
-def approximate(settings: Settings) -> None:
-    """FAISS beside the exact search, for keys that never move."""
+def approximate(settings: DictionaryBenchmark) -> None:
+    """Time FAISS beside the exact search, for keys that never move."""
     entries = max(settings.entries)
     exact, faiss = (filled(entries, settings, search) for search in ("exact", "faiss"))
-    title = f"The search of {entries:,} keys that never move, width {settings.width}: ms"
-    shown = table(title, "queries", "exact", "faiss", "ratio", "found")
+    rows = []
     for batch in (1, 8, settings.batch):
         queries = keys_of(batch, settings.width)
         runs = {"exact": lambda q=queries: exact._nearest(0, q), "faiss": lambda q=queries: faiss._nearest(0, q)}
@@ -136,13 +136,13 @@ def approximate(settings: Settings) -> None:
         pairs = zip(exact._nearest(0, queries)[1].tolist(), faiss._nearest(0, queries)[1].tolist(), strict=True)
         found = sum(len(set(a) & set(b)) for a, b in pairs) / (batch * settings.neighbours)
         ratio = f"{best['faiss'] / best['exact']:.2f}×"
-        shown.add_row(
-            str(batch), f"{1e3 * best['exact']:.2f}", f"{1e3 * best['faiss']:.2f}", ratio, f"{100 * found:.0f} %"
-        )
-    show(shown)
+        times = [f"{1e3 * best[name]:.2f}" for name in ("exact", "faiss")]
+        rows.append([str(batch), *times, ratio, f"{100 * found:.0f} %"])
+    title = f"The search of {entries:,} keys that never move, width {settings.width}: ms"
+    show(title, ["queries", "exact", "faiss", "ratio", "found"], rows)
 
 
-def main(settings: Settings) -> None:
+def main(settings: DictionaryBenchmark) -> None:
     """Measure and print."""
     torch.set_num_threads(1)
     memory_and_writes(settings)  # first: what others leave to be used again would not be seen
@@ -155,4 +155,4 @@ def main(settings: Settings) -> None:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Settings))
+    main(tyro.cli(DictionaryBenchmark, description=__doc__))

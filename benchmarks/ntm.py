@@ -12,39 +12,25 @@ import os
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-from collections.abc import Callable
-from typing import NamedTuple
-
 import torch
 import tyro
-from report import show, table
+from report import show
 from torch import Tensor, nn
 from torch.nn import functional as F
-from turns import Settings, fastest, peak_memory
+from turns import KernelBenchmark, Makers, kernel_rows
+from windows import Turn, WindowSize, turn_of, window_of
 
 from memagents.cores.core import unroll_by_steps
 from memagents.cores.ntm import NTM
 
 INPUT_SIZE = 9
-
-
-class Size(NamedTuple):
-    """One row of the table."""
-
-    batch: int
-    steps: int
-    slots: int
-    width: int
-    hidden: int
-
-
-SIZES = [Size(16, 40, 128, 20, 100), Size(64, 128, 128, 20, 100)]
+SIZES = [WindowSize(16, 40, 128, 20, 1, 100), WindowSize(64, 128, 128, 20, 1, 100)]
 
 
 class Head(nn.Module):
-    """Addresses the memory (Graves et al. 2014, equations 5 to 9); a write head also tells what to erase and to add."""
+    """Addresses the memory (Graves et al. 2014, equations 5 to 9); a write head also gives what to erase and to add."""
 
-    def __init__(self, size: Size, writes: bool, row_by_row: bool):
+    def __init__(self, size: WindowSize, writes: bool, row_by_row: bool):
         super().__init__()
         self.width, self.writes, self.row_by_row = size.width, writes, row_by_row
         self.parts = [size.width, 1, 1, 3, 1] + ([size.width, size.width] if writes else [])
@@ -70,7 +56,7 @@ class Head(nn.Module):
 class PublicNTM(nn.Module):
     """An LSTM controller, a read head and a write head."""
 
-    def __init__(self, size: Size, row_by_row: bool):
+    def __init__(self, size: WindowSize, row_by_row: bool):
         super().__init__()
         self.size = size
         self.controller = nn.LSTM(INPUT_SIZE + size.width, size.hidden)
@@ -78,7 +64,7 @@ class PublicNTM(nn.Module):
         self.output = nn.Linear(size.hidden + size.width, size.hidden)
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """(T, B, I) to (T, B, H)."""
+        """Return outputs (T, B, H) of inputs (T, B, I)."""
         batch, (slots, width) = inputs.shape[1], (self.size.slots, self.size.width)
         memory, read = torch.full((batch, slots, width), 1e-6), torch.zeros(batch, width)
         reading = writing = torch.full((batch, slots), 1 / slots)
@@ -95,52 +81,35 @@ class PublicNTM(nn.Module):
         return torch.stack(outputs)
 
 
-def public(size: Size, row_by_row: bool) -> Callable[[], None]:
-    """Forward and backward of the public design."""
+def public(size: WindowSize, row_by_row: bool) -> Turn:
+    """Return a window of the public design, from the beginning of an episode."""
     model, inputs = PublicNTM(size, row_by_row), torch.randn(size.steps, size.batch, INPUT_SIZE)
-
-    def run() -> None:
-        model.zero_grad()
-        model(inputs).sum().backward()
-
-    return run
+    return turn_of(model, lambda: model(inputs))
 
 
-def ours(size: Size, fused: bool) -> Callable[[], None]:
-    """The same of our core."""
+def ours(size: WindowSize, fused: bool) -> Turn:
+    """Return a window of our core."""
     core = NTM(INPUT_SIZE, slots=size.slots, width=size.width, controller_size=size.hidden)
-    inputs = torch.randn(size.steps, size.batch, INPUT_SIZE)
-    starts = torch.zeros(size.steps, size.batch, dtype=torch.bool)
-    unroll = NTM.unroll if fused else unroll_by_steps
-
-    def run() -> None:
-        core.zero_grad()
-        unroll(core, inputs, core.initial_state(size.batch), starts).outputs.sum().backward()
-
-    return run
+    return window_of(core, size.batch, size.steps, INPUT_SIZE, NTM.unroll if fused else unroll_by_steps)
 
 
-CONTESTANTS = {"fused": (ours, True), "plain loop": (ours, False), "public": (public, True), "batched": (public, False)}
+MAKERS: Makers = {
+    "fused": (ours, (True,)),
+    "plain loop": (ours, (False,)),
+    "public": (public, (True,)),
+    "batched": (public, (False,)),
+}
 
 
-def main(settings: Settings) -> None:
+def main(settings: KernelBenchmark) -> None:
     """Print one table."""
-    title = "NTM with one read head and one write head, forward + backward: ms (times the fused kernel), peak MiB"
-    shown = table(title, "batch × steps", "memory", "controller", "threads", *CONTESTANTS, "steps/s, fused")
+    rows = []
     for size in SIZES:
         shape = [f"{size.batch} × {size.steps}", f"{size.slots} × {size.width}", str(size.hidden)]
-        for threads in settings.threads:
-            torch.set_num_threads(threads)
-            best = fastest({name: make(size, how) for name, (make, how) in CONTESTANTS.items()}, settings.seconds)
-            cells = [f"{1e3 * best[name]:.1f} ({best[name] / best['fused']:.1f}×)" for name in CONTESTANTS]
-            shown.add_row(*shape, str(threads), *cells, f"{size.batch * size.steps / best['fused']:,.0f}")
-        if settings.memory:
-            small = size._replace(batch=2, steps=2)
-            peaks = {name: peak_memory(make, (size, how), (small, how)) for name, (make, how) in CONTESTANTS.items()}
-            cells = [f"{peaks[name]:.0f} MiB ({peaks[name] / peaks['fused']:.1f}×)" for name in CONTESTANTS]
-            shown.add_row(*shape, "memory", *cells, "")
-    show(shown)
+        rows += kernel_rows(size, shape, MAKERS, settings)
+    title = "NTM with one read head and one write head, forward + backward: ms (times the fused kernel), peak MiB"
+    show(title, ["batch × steps", "memory", "controller", "threads", *MAKERS, "steps/s, fused"], rows)
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Settings, description=__doc__))
+    main(tyro.cli(KernelBenchmark, description=__doc__))

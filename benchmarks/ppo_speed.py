@@ -1,8 +1,8 @@
-"""How fast RecurrentPPO learns beside sb3-contrib's, and over one memory beside another: environment steps a second.
+"""RecurrentPPO's environment steps a second beside sb3-contrib's, and over one memory beside another.
 
 Collecting and learning end to end. An agent and its peer have the same task, the same number of environments, steps,
 epochs and minibatches, and take turns; the fastest window of each counts. sb3-contrib has an LSTM for the actor and one
-for the critic unless it is told to share one; ours has one for both. On MiniGrid the peer sees the image of MiniGrid's
+for the critic unless it is set to share one; ours has one for both. On MiniGrid the peer sees the image of MiniGrid's
 own environment, flattened; ours the whole observation of ours, through its encoder of grids.
 
     python benchmarks/ppo_speed.py
@@ -25,7 +25,7 @@ import minigrid  # noqa: F401 — registers the peer
 import torch
 import tyro
 from minigrid.wrappers import ImgObsWrapper
-from report import show, table
+from report import show
 from sb3_contrib import RecurrentPPO as TheirPPO
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.vec_env import VecEnv
@@ -37,8 +37,8 @@ HIDDEN = 64
 
 
 @dataclass
-class Settings:
-    """What to measure.
+class SpeedBenchmark:
+    """Settings of both agents, and how they are timed.
 
     :param turns: windows that each agent learns from, of which the fastest counts
     :param n_epochs: passes over a window
@@ -52,8 +52,8 @@ class Settings:
     threads: int = 1
 
 
-def theirs(env: VecEnv, n_steps: int, settings: Settings, shared: bool = False) -> TheirPPO:
-    """sb3-contrib's agent."""
+def theirs(env: VecEnv, n_steps: int, settings: SpeedBenchmark, shared: bool = False) -> TheirPPO:
+    """Return sb3-contrib's agent."""
     policy = {"lstm_hidden_size": HIDDEN, "net_arch": [], "shared_lstm": shared, "enable_critic_lstm": not shared}
     batch_size = env.num_envs * n_steps // settings.n_minibatches
     return TheirPPO(
@@ -68,8 +68,8 @@ def theirs(env: VecEnv, n_steps: int, settings: Settings, shared: bool = False) 
     )
 
 
-def ours(env: VecEnv, n_steps: int, settings: Settings, core: str = "lstm", **core_kwargs: Any) -> RecurrentPPO:
-    """Our agent."""
+def ours(env: VecEnv, n_steps: int, settings: SpeedBenchmark, core: str = "lstm", **core_kwargs: Any) -> RecurrentPPO:
+    """Return our agent."""
     return RecurrentPPO(
         "MlpPolicy",
         env,
@@ -95,7 +95,7 @@ def our_env(name: str, n_envs: int, **parameters: Any) -> VecEnv:
 
 
 def steps_per_second(agents: dict[str, Any], turns: int) -> dict[str, float]:
-    """Of the fastest window of each agent, after one that warms up."""
+    """Return the rate of each agent's fastest window, after one that warms up."""
     best = dict.fromkeys(agents, 0.0)
     for turn in range(turns + 1):
         for name, agent in agents.items():
@@ -106,17 +106,16 @@ def steps_per_second(agents: dict[str, Any], turns: int) -> dict[str, float]:
     return best
 
 
-def against_contrib(settings: Settings) -> None:
-    """The same task, theirs and ours."""
-    rows: list[tuple[str, Callable[[], VecEnv], Callable[[], VecEnv], int, str]] = [
+def against_contrib(settings: SpeedBenchmark) -> None:
+    """Time sb3-contrib's agents and ours on the same tasks."""
+    tasks: list[tuple[str, Callable[[], VecEnv], Callable[[], VecEnv], int, str]] = [
         ("CartPole-v1 × 8", partial(cartpole, 8), partial(cartpole, 8), 128, ""),
         ("CartPole-v1 × 64", partial(cartpole, 64), partial(cartpole, 64), 128, "5×, 3×"),
         ("MiniGrid-MemoryS7 × 16", partial(their_memory, 16), partial(our_env, "MiniGrid-MemoryS7-v0", 16), 128, ""),
         ("MiniGrid-MemoryS7 × 64", partial(their_memory, 64), partial(our_env, "MiniGrid-MemoryS7-v0", 64), 128, "20×"),
     ]
-    heads = ("task × environments", "sb3-contrib", "sharing one LSTM", "memagents", "ratio", "to the shared", "wanted")
-    shown = table("RecurrentPPO, LSTM 64, windows of 128: environment steps a second", *heads)
-    for label, their_env, env, n_steps, wanted in rows:
+    rows = []
+    for label, their_env, env, n_steps, wanted in tasks:
         found = steps_per_second(
             {
                 "theirs": theirs(their_env(), n_steps, settings),
@@ -126,12 +125,13 @@ def against_contrib(settings: Settings) -> None:
             settings.turns,
         )
         ratios = [f"{found['ours'] / found[peer]:.1f}×" for peer in ("theirs", "shared")]
-        shown.add_row(label, *(f"{rate:,.0f}" for rate in found.values()), *ratios, wanted)
-    show(shown)
+        rows.append([label, *(f"{rate:,.0f}" for rate in found.values()), *ratios, wanted])
+    heads = ["task × environments", "sb3-contrib", "sharing one LSTM", "memagents", "ratio", "to the shared", "wanted"]
+    show("RecurrentPPO, LSTM 64, windows of 128: environment steps a second", heads, rows)
 
 
-def between_cores(settings: Settings) -> None:
-    """The DNC beside the LSTM, both ours."""
+def between_cores(settings: SpeedBenchmark) -> None:
+    """Time our agent with a DNC beside the same with an LSTM."""
     agents = {
         core: ours(our_env("Underground-v0", 64, stations=5), 32, settings, core, **parameters)
         for core, parameters in (
@@ -140,20 +140,21 @@ def between_cores(settings: Settings) -> None:
         )
     }
     found = steps_per_second(agents, 3 * settings.turns)
-    heads = ("core", "steps/s", "share of the LSTM's", "wanted")
-    shown = table("RecurrentPPO on Underground of 5 stations, 64 environments, windows of 32", *heads)
-    shown.add_row("LSTM 64", f"{found['lstm']:,.0f}", "1.00", "")
-    shown.add_row("DNC 64×32, 4 reads", f"{found['dnc']:,.0f}", f"{found['dnc'] / found['lstm']:.2f}", "0.17")
-    show(shown)
+    rows = [
+        ["LSTM 64", f"{found['lstm']:,.0f}", "1.00", ""],
+        ["DNC 64×32, 4 reads", f"{found['dnc']:,.0f}", f"{found['dnc'] / found['lstm']:.2f}", "0.17"],
+    ]
+    title = "RecurrentPPO on Underground of 5 stations, 64 environments, windows of 32"
+    show(title, ["core", "steps/s", "share of the LSTM's", "wanted"], rows)
 
 
-def main(settings: Settings) -> None:
+def main(settings: SpeedBenchmark) -> None:
     """Measure and print."""
     torch.set_num_threads(settings.threads)
     against_contrib(settings)
     between_cores(settings)
-    print(f"\n{settings.n_epochs} epochs of {settings.n_minibatches} minibatches, torch threads: {settings.threads}")
+    print(f"{settings.n_epochs} epochs of {settings.n_minibatches} minibatches, torch threads: {settings.threads}")
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Settings, description=__doc__))
+    main(tyro.cli(SpeedBenchmark, description=__doc__))

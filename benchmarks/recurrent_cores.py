@@ -1,7 +1,7 @@
 """LSTM and GRU forward and backward over a window: the fused CPU kernels, the plain loop they equal, and torch's own.
 
 ``torch.nn.LSTM`` and ``nn.GRU`` know no resets: once they run through the whole window in spite of them, and the LSTM
-also from each step with a reset to the next, which is what equals the others. Contestants take turns and the fastest
+also from each step with a reset to the next, which equals the others. Contestants take turns and the fastest
 turn of each counts, so that what else runs on the machine disturbs all of them alike.
 
 python benchmarks/recurrent_cores.py
@@ -15,35 +15,35 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from typing import NamedTuple
 
 import torch
 import tyro
-from report import show, table
+from report import show
 from torch import Tensor, nn
-from turns import fastest
+from turns import beside_fused, fastest
+from windows import Turn, turn_of
 
 from memagents import make_core
-from memagents.cores.core import reset_steps, unroll_by_steps
+from memagents.cores.core import Unrolled, reset_steps, unroll_by_steps
 
 INPUT_SIZE = 32
 
 
-class Size(NamedTuple):
-    """One row of the table."""
+class RecurrentSize(NamedTuple):
+    """Sizes of a window and of its core."""
 
     batch: int
     steps: int
     hidden: int
 
 
-SIZES = [Size(8, 128, 64), Size(16, 32, 128), Size(64, 128, 64), Size(64, 32, 256)]
+SIZES = [RecurrentSize(*sizes) for sizes in ((8, 128, 64), (16, 32, 128), (64, 128, 64), (64, 32, 256))]
 
 
 @dataclass
-class Settings:
-    """What to measure.
+class RecurrentCoresBenchmark:
+    """Settings: resets, and how the cores are timed.
 
     :param threads: numbers of torch threads
     :param resets: shares of all steps at which an episode begins
@@ -55,11 +55,11 @@ class Settings:
     seconds: float = 5.0
 
 
-Run = Callable[[Tensor, Tensor], Tensor]  # inputs (T, B, I) and starts (T, B) to outputs (T, B, H)
+Forward = Callable[[Tensor, Tensor], Tensor]  # inputs (T, B, I) and starts (T, B) to outputs (T, B, H)
 
 
-def contestants(name: str, hidden: int) -> dict[str, tuple[nn.Module, Run]]:
-    """By name, each with the module whose gradients are taken."""
+def contestants(name: str, hidden: int) -> dict[str, tuple[nn.Module, Forward]]:
+    """Return contestants by name, each with the module whose gradients are taken."""
     core = make_core(name, INPUT_SIZE, hidden_size=hidden)
     torchs = {"lstm": nn.LSTM, "gru": nn.GRU}[name](INPUT_SIZE, hidden)
 
@@ -75,7 +75,7 @@ def contestants(name: str, hidden: int) -> dict[str, tuple[nn.Module, Run]]:
             outputs.append(hiddens)
         return torch.cat(outputs)
 
-    def unroll(way: Callable) -> Run:
+    def unroll(way: Callable[..., Unrolled]) -> Forward:
         return lambda inputs, starts: way(core, inputs, core.initial_state(starts.shape[1]), starts).outputs
 
     both = {
@@ -86,33 +86,32 @@ def contestants(name: str, hidden: int) -> dict[str, tuple[nn.Module, Run]]:
     return both | ({"torch between resets": (torchs, between_resets)} if name == "lstm" else {})
 
 
-def seconds_of(name: str, size: Size, resets: float, seconds: float) -> dict[str, float]:
-    """Of the fastest turn of each."""
+def seconds_of(name: str, size: RecurrentSize, resets: float, seconds: float) -> dict[str, float]:
+    """Return the seconds of the fastest turn of each."""
     inputs, starts = torch.randn(size.steps, size.batch, INPUT_SIZE), torch.rand(size.steps, size.batch) < resets
 
-    def turn(module: nn.Module, run: Callable[[Tensor, Tensor], Tensor]) -> None:
-        module.zero_grad()
-        run(inputs, starts).sum().backward()
+    def turn(module: nn.Module, forward: Forward) -> Turn:
+        return turn_of(module, lambda: forward(inputs, starts))
 
-    return fastest({way: partial(turn, *what) for way, what in contestants(name, size.hidden).items()}, seconds)
+    return fastest({way: turn(*what) for way, what in contestants(name, size.hidden).items()}, seconds)
 
 
-def main(settings: Settings) -> None:
+def main(settings: RecurrentCoresBenchmark) -> None:
     """Print a table for each of the two."""
     for name in ("lstm", "gru"):
-        names = list(contestants(name, 1))
-        heads = ("batch × steps", "units", "threads", "resets", *names)
-        shown = table(f"{name.upper()}, forward + backward: ms (times the fused kernel)", *heads)
+        rows = []
         for size in SIZES:
             for threads in settings.threads:
                 torch.set_num_threads(threads)
                 for resets in settings.resets:
                     best = seconds_of(name, size, resets, settings.seconds)
-                    times = [f"{1e3 * best[way]:.2f} ({best[way] / best['fused']:.1f}×)" for way in names]
-                    shape = [f"{size.batch} × {size.steps}", str(size.hidden), str(threads), f"{resets:.0%}"]
-                    shown.add_row(*shape, *times)
-        show(shown)
+                    times = beside_fused({way: 1e3 * taken for way, taken in best.items()}, "{:.2f}")
+                    rows.append(
+                        [f"{size.batch} × {size.steps}", f"{size.hidden}", f"{threads}", f"{resets:.0%}", *times]
+                    )
+        heads = ["batch × steps", "units", "threads", "resets", *contestants(name, 1)]
+        show(f"{name.upper()}, forward + backward: ms (times the fused kernel)", heads, rows)
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Settings))
+    main(tyro.cli(RecurrentCoresBenchmark, description=__doc__))

@@ -1,8 +1,8 @@
 """Our RecurrentPPO beside sb3-contrib's: same task, same budget, same settings, in one run.
 
 The task is CartPole with only the cart's position and the pole's angle, so that velocities must be remembered. The
-settings are RL Baselines3 Zoo's for it. Prints, for either agent, the mean return of the last tenth of training with a
-95% confidence interval over the seeds, and the ratio of the steps per second; with ``--figure`` it draws both curves.
+settings are RL Baselines3 Zoo's for it. Prints, for either agent, the mean return of the last tenth of training over
+the seeds, and the ratio of the steps per second; with ``--figure`` it draws both curves.
 
     python benchmarks/recurrent_ppo.py --seeds 5 --steps 100000
 """
@@ -18,13 +18,14 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
 import torch
 import tyro
 from gymnasium.wrappers import TransformObservation
-from report import show, table
+from report import show
 from sb3_contrib import RecurrentPPO as TheirPPO
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.utils import LinearSchedule
@@ -32,12 +33,12 @@ from stable_baselines3.common.vec_env import VecEnv, VecNormalize
 from torch import nn
 
 from memagents import RecurrentPPO as OurPPO
-from memagents.experiments.evaluation import mean_interval
+from memagents.experiments.evaluation import over_seeds
 
 
 @dataclass
-class Settings:
-    """What to compare.
+class LearningBenchmark:
+    """Settings of the comparison.
 
     :param seeds: trainings of either agent
     :param steps: environment steps of a training
@@ -52,9 +53,10 @@ class Settings:
 
 
 def without_velocities(env: gym.Env) -> gym.Env:
-    """CartPole showing the cart's position and the pole's angle alone."""
+    """Return CartPole with the cart's position and the pole's angle alone."""
     seen = [0, 2]
     space = env.observation_space
+    assert isinstance(space, gym.spaces.Box)
     return TransformObservation(
         env, lambda observation: observation[seen], gym.spaces.Box(space.low[seen], space.high[seen])
     )
@@ -64,7 +66,7 @@ def make_env(seed: int) -> VecEnv:
     return VecNormalize(make_vec_env("CartPole-v1", 8, seed=seed, wrapper_class=without_velocities))
 
 
-COMMON = {
+COMMON: dict[str, Any] = {
     "n_steps": 32,
     "n_epochs": 20,
     "gae_lambda": 0.8,
@@ -73,17 +75,17 @@ COMMON = {
     "learning_rate": LinearSchedule(1e-3, 0.0, 1.0),
     "device": "cpu",
 }
-HEADS = {"net_arch": {"pi": [64], "vf": [64]}, "activation_fn": nn.ReLU, "ortho_init": False}
+HEADS: dict[str, Any] = {"net_arch": {"pi": [64], "vf": [64]}, "activation_fn": nn.ReLU, "ortho_init": False}
 
 
 def theirs(seed: int) -> TheirPPO:
-    """sb3-contrib's agent: one LSTM for the actor, another for the critic."""
+    """Return sb3-contrib's agent: one LSTM for the actor, another for the critic."""
     policy = dict(**HEADS, lstm_hidden_size=64, enable_critic_lstm=True)
     return TheirPPO("MlpLstmPolicy", make_env(seed), batch_size=256, seed=seed, policy_kwargs=policy, **COMMON)
 
 
 def ours(seed: int) -> OurPPO:
-    """Ours: one LSTM for both."""
+    """Return our agent: one LSTM for actor and critic."""
     policy = dict(**HEADS, core="lstm", core_kwargs={"hidden_size": 64})
     return OurPPO("MlpPolicy", make_env(seed), n_minibatches=1, seed=seed, policy_kwargs=policy, **COMMON)
 
@@ -105,14 +107,8 @@ def train(make: Callable, seed: int, steps: int) -> tuple[np.ndarray, float]:
     return np.array(curve), time.perf_counter() - begin
 
 
-def interval(values: list[float]) -> str:
-    """Mean and 95% confidence interval over the seeds."""
-    estimate = mean_interval(np.array(values))
-    return f"{estimate.mean:.0f} ({estimate.low:.0f} to {estimate.high:.0f})"
-
-
 def draw(curves: dict[str, list[np.ndarray]], steps: int, path: Path) -> None:
-    """Mean and range over the seeds of either agent's return."""
+    """Draw the mean of either agent's return, and its range over the seeds."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(7, 4), layout="constrained")
@@ -129,7 +125,7 @@ def draw(curves: dict[str, list[np.ndarray]], steps: int, path: Path) -> None:
     figure.savefig(path, dpi=120)
 
 
-def main(settings: Settings) -> None:
+def main(settings: LearningBenchmark) -> None:
     """Train both agents on every seed, in turn, and print the comparison."""
     torch.set_num_threads(settings.threads)
     curves: dict[str, list[np.ndarray]] = {"sb3-contrib": [], "memagents": []}
@@ -141,16 +137,17 @@ def main(settings: Settings) -> None:
             seconds[name].append(took)
             end = curve[-len(curve) // 10 :].mean()
             print(f"seed {seed} {name:12s} return {end:6.1f}  {took:6.1f} s", file=sys.stderr, flush=True)
-    title = f"CartPole without velocities, {settings.steps:,} steps, {settings.seeds} seeds: return (95% interval)"
-    shown = table(title, "", "last tenth", "whole training", "steps/s", "ratio")
+    rows = []
     for name, runs in curves.items():
         ends, means = [run[-len(run) // 10 :].mean() for run in runs], [run.mean() for run in runs]
         rate, ratio = settings.steps / min(seconds[name]), min(seconds["sb3-contrib"]) / min(seconds[name])
-        shown.add_row(name, interval(ends), interval(means), f"{rate:,.0f}", f"{ratio:.1f}×")
-    show(shown)
+        returns = [over_seeds(values, digits=0, low=0, high=500) for values in (ends, means)]
+        rows.append([name, *returns, f"{rate:,.0f}", f"{ratio:.1f}×"])
+    title = f"CartPole without velocities, {settings.steps:,} steps, {settings.seeds} seeds: return"
+    show(title, ["", "last tenth", "whole training", "steps/s", "ratio"], rows)
     if settings.figure is not None:
         draw(curves, settings.steps, settings.figure)
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Settings))
+    main(tyro.cli(LearningBenchmark, description=__doc__))

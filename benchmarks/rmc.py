@@ -1,6 +1,6 @@
 """The RMC forward and backward over a window: the fused CPU kernel, the plain loop it equals, and the published cell.
 
-The last is a direct port to eager PyTorch of what Santoro et al. 2018 and their published program do in a step, in that
+The last is a direct port to eager PyTorch of a step of Santoro et al. 2018 and their published program, in that
 order and for all rows. GFLOP are those of the products that a window needs, the same for all contestants; their peak is
 that of a large product in the same run.
 
@@ -18,9 +18,10 @@ from typing import NamedTuple
 
 import torch
 import tyro
-from report import show, table
+from report import show
 from torch import Tensor, nn
-from turns import Settings, fastest, peak_memory
+from turns import KernelBenchmark, Makers, beside_fused, fastest, memory_cells
+from windows import Turn, turn_of, window_of
 
 from memagents.cores.core import unroll_by_steps
 from memagents.cores.rmc import RMC
@@ -29,8 +30,8 @@ INPUT_SIZE = 32
 LARGE = 1024  # rows and columns of the large product
 
 
-class Size(NamedTuple):
-    """One row of the table."""
+class RelationalSize(NamedTuple):
+    """Sizes of a window and of its core."""
 
     batch: int
     steps: int
@@ -44,19 +45,19 @@ class Size(NamedTuple):
 
     @property
     def flop(self) -> float:
-        """Of the products forward and backward, the latter twice the former."""
+        """Floating-point operations of the products, forward and backward, the latter twice the former."""
         w, n = self.width, self.slots
         linear = 3 * (n + 1) * w * w + 2 * n * w * w + 2 * (n + 1) * w * w + INPUT_SIZE * w
         return 3.0 * 2 * self.batch * self.steps * (linear + 2 * n * (n + 1) * w)
 
 
-SIZES = [Size(16, 32, 8, 4, 32), Size(64, 128, 8, 4, 16), Size(256, 20, 4, 4, 16)]
+SIZES = [RelationalSize(16, 32, 8, 4, 32), RelationalSize(64, 128, 8, 4, 16), RelationalSize(256, 20, 4, 4, 16)]
 
 
 class PublishedCell(nn.Module):
     """One step: attention and perceptron of all N + 1 rows, and gates for every number of the memory."""
 
-    def __init__(self, size: Size):
+    def __init__(self, size: RelationalSize):
         super().__init__()
         width = size.width
         self.heads, self.key_size = size.heads, size.head_size
@@ -70,7 +71,7 @@ class PublishedCell(nn.Module):
         self.memory_gates = nn.Linear(width, 2 * width)
 
     def forward(self, x: Tensor, memory: Tensor) -> Tensor:
-        """(B, I) and (B, N, W) to (B, N, W)."""
+        """Return the memory (B, N, W) after an input (B, I)."""
         row = self.input_row(x).unsqueeze(1)
         rows = torch.cat([memory, row], dim=1)
         rows = self.attention_norm(rows + self.attend(rows))
@@ -80,84 +81,73 @@ class PublishedCell(nn.Module):
         return input_gate.sigmoid() * rows.tanh() + (forget_gate + 1.0).sigmoid() * memory
 
     def attend(self, rows: Tensor) -> Tensor:
-        """(B, M, W) to the same."""
+        """Return what M rows (B, M, W) attend to, of the same shape."""
         qkv = self.qkv_norm(self.qkv(rows)).unflatten(-1, (self.heads, -1)).transpose(1, 2)
         queries, keys, values = qkv.chunk(3, dim=-1)  # (B, heads, M, ·)
         scores = (queries * self.key_size**-0.5) @ keys.transpose(-1, -2)
         return (scores.softmax(dim=-1) @ values).transpose(1, 2).flatten(2)
 
 
-def published(size: Size) -> Callable[[], None]:
-    """Forward and backward of the published cell, step by step."""
+def published(size: RelationalSize) -> Turn:
+    """Return a window of the published cell, step by step."""
     cell = PublishedCell(size)
     inputs = torch.randn(size.steps, size.batch, INPUT_SIZE)
     start = torch.eye(size.slots, size.width).repeat(size.batch, 1, 1)
 
-    def run() -> None:
-        cell.zero_grad()
+    def forward() -> Tensor:
         memory, outputs = start, []
         for x in inputs.unbind(0):
             memory = cell(x, memory)
             outputs.append(memory)
-        torch.stack(outputs).sum().backward()
+        return torch.stack(outputs)
 
-    return run
+    return turn_of(cell, forward)
 
 
-def ours(size: Size, fused: bool) -> Callable[[], None]:
-    """The same of our core."""
+def ours(size: RelationalSize, fused: bool) -> Turn:
+    """Return a window of our core."""
     core = RMC(INPUT_SIZE, size.slots, size.width, size.heads)
-    inputs = torch.randn(size.steps, size.batch, INPUT_SIZE)
-    starts = torch.zeros(size.steps, size.batch, dtype=torch.bool)
-    state = core.initial_state(size.batch)
-    unroll = RMC.unroll if fused else unroll_by_steps
-
-    def run() -> None:
-        core.zero_grad()
-        unroll(core, inputs, state, starts).outputs.sum().backward()
-
-    return run
+    return window_of(core, size.batch, size.steps, INPUT_SIZE, RMC.unroll if fused else unroll_by_steps)
 
 
-def large_product() -> Callable[[], None]:
-    """Whose speed is the peak."""
+def large_product() -> Callable[[], Tensor]:
+    """Return the product whose speed is the peak."""
     a, b = torch.randn(2, LARGE, LARGE).unbind(0)
     return lambda: torch.matmul(a, b)
 
 
-CONTESTANTS = {"fused": (ours, True), "plain loop": (ours, False), "published": (published,)}
+MAKERS: Makers = {"fused": (ours, (True,)), "plain loop": (ours, (False,)), "published": (published, ())}
 
 
-def main(settings: Settings) -> None:
+def timed_rows(size: RelationalSize, shape: list[str], threads: int, seconds: float) -> list[list[str]]:
+    """Return two rows: the time of each contestant, and its GFLOP/s with their share of the peak."""
+    torch.set_num_threads(threads)
+    runs = {name: make(size, *rest) for name, (make, rest) in MAKERS.items()}
+    best = fastest(runs | {"peak": large_product()}, seconds)
+    peak = 2 * LARGE**3 / best.pop("peak")
+    times = beside_fused({name: 1e3 * taken for name, taken in best.items()}, "{:.1f}", digits=2)
+    speeds = [size.flop / taken for taken in best.values()]
+    rate = f"{size.batch * size.steps / best['fused']:,.0f}"
+    return [
+        [*shape, str(threads), *times, f"{1e-9 * peak:.0f}", rate],
+        ["", "", "", "", *(f"{1e-9 * speed:.0f} GFLOP/s, {100 * speed / peak:.0f}%" for speed in speeds), "", ""],
+    ]
+
+
+def main(settings: KernelBenchmark) -> None:
     """Print one table."""
-    title = "RMC, forward + backward: ms (times the fused kernel), GFLOP/s and their share of the peak, peak MiB"
-    heads = ("batch × steps", "memory", "heads", "threads", *CONTESTANTS, "peak GFLOP/s", "steps/s, fused")
-    shown = table(title, *heads)
+    rows = []
     for size in SIZES:
         shape = [f"{size.batch} × {size.steps}", f"{size.slots} × {size.width}", f"{size.heads} × {size.head_size}"]
         for threads in settings.threads:
-            torch.set_num_threads(threads)
-            runs = {name: make(size, *options) for name, (make, *options) in CONTESTANTS.items()}
-            best = fastest(runs | {"peak": large_product()}, settings.seconds)
-            peak = 2 * LARGE**3 / best["peak"]
-            cells = []
-            for name in CONTESTANTS:
-                speed = size.flop / best[name]
-                ratio = f"{1e3 * best[name]:.1f} ({best[name] / best['fused']:.2f}×)"
-                cells.append(f"{ratio}\n{1e-9 * speed:.0f} GFLOP/s, {100 * speed / peak:.0f}%")
-            rate = f"{size.batch * size.steps / best['fused']:,.0f}"
-            shown.add_row(*shape, str(threads), *cells, f"{1e-9 * peak:.0f}", rate)
+            rows += timed_rows(size, shape, threads, settings.seconds)
         if settings.memory:
-            small = size._replace(batch=2, steps=2)
-            peaks = {
-                name: peak_memory(make, (size, *options), (small, *options))
-                for name, (make, *options) in CONTESTANTS.items()
-            }
-            cells = [f"{peaks[name]:.0f} MiB ({peaks[name] / peaks['fused']:.1f}×)" for name in CONTESTANTS]
-            shown.add_row(*shape, "memory", *cells)
-    show(shown)
+            rows.append([*shape, "memory", *memory_cells(size, MAKERS), "", ""])
+    title = "RMC, forward + backward: ms (times the fused kernel), GFLOP/s and their share of the peak, peak MiB"
+    heads = ["batch × steps", "memory", "heads", "threads", *MAKERS, "peak GFLOP/s", "steps/s, fused"]
+    show(title, heads, rows)
     print(f"torch {torch.__version__}; every environment step counts once, forward and backward together")
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Settings))
+    main(tyro.cli(KernelBenchmark, description=__doc__))

@@ -1,7 +1,7 @@
-"""Every benchmark in turn, each in a process of its own, and what they print written into docs/benchmarks.md.
+"""Every benchmark in turn, each in a process of its own; their output is written into docs/benchmarks.md.
 
-python benchmarks/run_all.py                        # all of them: half an hour
-python benchmarks/run_all.py --only dnc ntm         # some; what the document says of the others stays
+python benchmarks/run_all.py                        # all of them: most of an hour
+python benchmarks/run_all.py --only dnc ntm         # some; the tables of the others stay
 python benchmarks/run_all.py --device cuda          # those that run on a GPU
 """
 
@@ -44,12 +44,12 @@ GPU = {
 
 
 @dataclass
-class Settings:
-    """What to run.
+class AllBenchmarks:
+    """Settings: benchmarks to run, and the document to write.
 
     :param device: ``cpu`` or ``cuda``
     :param only: names of benchmarks; by default all of the device
-    :param document: the Markdown file that the figures go into
+    :param document: Markdown file that the tables are written into
     """
 
     device: str = "cpu"
@@ -58,14 +58,14 @@ class Settings:
 
 
 def hardware(device: str) -> str:
-    """The processor or the GPU, and the versions of what was measured."""
+    """Return the day, the processor or GPU, and the versions of the packages."""
     name = torch.cuda.get_device_name() if device == "cuda" else processor()
     versions = ", ".join(f"{package} {version(package)}" for package in PACKAGES)
     return f"{date.today()}, {name}, Python {platform.python_version()}, {versions}"
 
 
 def processor() -> str:
-    """As Linux calls it."""
+    """Return the processor as Linux names it, and its number of cores."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
@@ -75,15 +75,15 @@ def processor() -> str:
 
 
 def run(name: str, arguments: tuple[str, ...]) -> list[str] | None:
-    """The lines that a benchmark prints, or None if it fails."""
+    """Run a benchmark; return the lines that it prints, or None if it fails."""
     command = [sys.executable, str(HERE / f"{name}.py"), *arguments]
     process = subprocess.run(command, stdout=subprocess.PIPE, text=True)
     print(process.stdout, flush=True)
     return None if process.returncode else [line.rstrip() for line in process.stdout.strip().splitlines()]
 
 
-def main(settings: Settings) -> int:
-    """Run them; the exit status is the number of those that failed, of which the document keeps what it had."""
+def main(settings: AllBenchmarks) -> int:
+    """Run them and return how many failed, which is the exit status; the tables of those stay as they were."""
     benchmarks = GPU if settings.device == "cuda" else CPU
     unknown = set(settings.only) - set(benchmarks)
     if unknown:
@@ -103,4 +103,4 @@ def main(settings: Settings) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(tyro.cli(Settings, description=__doc__)))
+    sys.exit(main(tyro.cli(AllBenchmarks, description=__doc__)))

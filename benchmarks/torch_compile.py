@@ -1,4 +1,4 @@
-"""What torch.compile makes of the cores, beside the way they take now: forward and backward of a window.
+"""Cores under torch.compile, beside the way they take now: forward and backward of a window.
 
 Compiled is the largest part of a core's recurrence that torch.compile can take at once: a step where the window is a
 loop of steps, the window where it is one (a compiled loop would be compiled anew for every length). Where a core has a
@@ -21,7 +21,7 @@ from typing import Any
 
 import torch
 import tyro
-from report import show, table
+from report import show
 from torch import Tensor
 from turns import fastest
 
@@ -33,10 +33,10 @@ INPUT_SIZE = 64
 
 
 @dataclass
-class Settings:
-    """What to measure.
+class CompileBenchmark:
+    """Settings: cores and windows, and how they are timed.
 
-    :param cores: their names
+    :param cores: names
     :param batch: rows
     :param steps: of a window
     :param seconds: time for the turns of one core
@@ -53,7 +53,7 @@ class Settings:
 
 
 def compiled(core: MemoryCore) -> Callable[..., Unrolled]:
-    """The core's ``unroll`` with what can be compiled of it."""
+    """Return the core's ``unroll`` with as much of it compiled as can be."""
     part, unroll = ("window", type(core).unroll) if isinstance(core, WindowCore) else ("step", unroll_by_steps)
     plain, faster = getattr(core, part), torch.compile(getattr(core, part), dynamic=False)
 
@@ -68,17 +68,16 @@ def compiled(core: MemoryCore) -> Callable[..., Unrolled]:
 
 
 def learn(core: MemoryCore, unroll: Callable[..., Unrolled], inputs: Tensor, starts: Tensor) -> None:
-    """Forward and backward of a window."""
+    """Run a window forward and backward."""
     core.zero_grad()
     unrolled = unroll(inputs, core.initial_state(starts.shape[1]), starts)
     (unrolled.outputs.square().mean() + sum(loss.mean() for loss in unrolled.losses.values())).backward()
 
 
-def main(settings: Settings) -> None:
+def main(settings: CompileBenchmark) -> None:
     """Print the table."""
     torch.set_num_threads(settings.threads)
-    title = f"Forward + backward of a window, {settings.batch} × {settings.steps}: ms"
-    shown = table(title, "core", "as it is", "compiled", "ratio", "seconds to compile")
+    rows = []
     for name in settings.cores:
         torch.manual_seed(0)
         core = make_core(name, INPUT_SIZE)
@@ -91,10 +90,12 @@ def main(settings: Settings) -> None:
         compiling = time.perf_counter() - begin
         best = fastest(ways, settings.seconds)
         ratio = best["as it is"] / best["compiled"]
-        shown.add_row(name, *(f"{1e3 * seconds:.1f}" for seconds in best.values()), f"{ratio:.2f}×", f"{compiling:.0f}")
-    show(shown)
-    print(f"\ntorch threads: {settings.threads}; a ratio above 1: compiled is faster")
+        times = [f"{1e3 * seconds:.1f}" for seconds in best.values()]
+        rows.append([name, *times, f"{ratio:.2f}×", f"{compiling:.0f}"])
+    title = f"Forward + backward of a window, {settings.batch} × {settings.steps}: ms"
+    show(title, ["core", "as it is", "compiled", "ratio", "seconds to compile"], rows)
+    print(f"torch threads: {settings.threads}; a ratio above 1: compiled is faster")
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Settings))
+    main(tyro.cli(CompileBenchmark, description=__doc__))

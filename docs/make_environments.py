@@ -4,8 +4,8 @@
     python docs/make_environments.py --anew     # all pictures and facts anew
 
 Facts that take time to find out (whether the levels of each MiniGrid can be split follows from drawing them) are kept
-in docs/environments/facts.json, so that the text is made in a moment. What stands in the document outside of the two
-markers is written by hand and stays.
+in docs/environments/facts.json, so that the text is made in a moment. Text of the document outside the two markers is
+written by hand and stays.
 """
 
 import inspect
@@ -15,6 +15,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import gymnasium
 import numpy as np
@@ -24,6 +25,7 @@ from gymnasium.envs.registration import EnvSpec
 from PIL import Image
 
 import memenvs  # noqa: F401 — registers
+from memagents.experiments.documents import markdown_table
 from memenvs.catalogue import (
     definition_of,
     describe,
@@ -44,8 +46,8 @@ EPISODES = 8  # the longest of so many is drawn
 
 
 @dataclass
-class Settings:
-    """Settings of a run.
+class EnvironmentsPageSettings:
+    """Settings of the page.
 
     :param anew: make all pictures and find out all facts anew; otherwise only those that are missing
     """
@@ -55,7 +57,7 @@ class Settings:
 
 @dataclass(frozen=True)
 class Facts:
-    """The facts of a definition, with the parameters that an id is registered with."""
+    """Facts from a definition, made with the parameters that an id is registered with."""
 
     observations: str
     actions: str
@@ -66,8 +68,8 @@ class Facts:
     split: bool
 
 
-def main(settings: Settings) -> None:
-    """Write the text, the pictures and the facts, and remove pictures of what is no longer there."""
+def main(settings: EnvironmentsPageSettings) -> None:
+    """Write the text, the pictures and the facts, and remove pictures of environments that are gone."""
     PICTURES.mkdir(exist_ok=True)
     known = {} if settings.anew else kept_facts()
     many = [spec for specs in groups().values() if len(specs) > 1 for spec in specs]
@@ -88,7 +90,7 @@ def main(settings: Settings) -> None:
 
 
 def groups() -> dict[type, list[EnvSpec]]:
-    """All environments by their classes."""
+    """Return all environments by their classes."""
     found: dict[type, list[EnvSpec]] = {}
     for spec in environments().values():
         found.setdefault(environment_class(spec), []).append(spec)
@@ -96,12 +98,12 @@ def groups() -> dict[type, list[EnvSpec]]:
 
 
 def kept_facts() -> dict[str, Facts]:
-    """The facts that were found out before, by id."""
+    """Return the facts that were found out before, by id."""
     return {name: Facts(**facts) for name, facts in json.loads(FACTS.read_text()).items()} if FACTS.exists() else {}
 
 
 def find_out(spec: EnvSpec) -> Facts:
-    """The facts of an id, which may take seconds."""
+    """Find out the facts of an id, which may take seconds."""
     definition = definition_of(spec)
     return Facts(
         observations=in_words(definition.observation_space),
@@ -115,7 +117,7 @@ def find_out(spec: EnvSpec) -> Facts:
 
 
 def in_words(space: spaces.Space) -> str:
-    """A space without the bounds of its numbers."""
+    """Return a space in words, without the bounds of its numbers."""
     if isinstance(space, spaces.Dict):
         return "Dict(" + ", ".join(f"{name}: {in_words(entry)}" for name, entry in space.spaces.items()) + ")"
     if isinstance(space, spaces.Box):
@@ -131,94 +133,90 @@ def in_words(space: spaces.Space) -> str:
 
 
 def generated() -> str:
-    """The overview, and a section for each class of environments."""
+    """Return the overview, and a section for each class of environments."""
     kept, rows, sections = kept_facts(), [], []
     for cls, specs in groups().items():
         facts = [find_out(specs[0])] if len(specs) == 1 else [kept[spec.id] for spec in specs]
         rows.append(overview_row(cls, specs, facts))
         sections.append(section(cls, specs, facts))
-    head = ["| environment | what it is | oracle | split |", "|---|---|---|---|"]
-    return "\n\n".join(["\n".join(head + rows), *sections])
+    overview = markdown_table(["environment", "what it is", "oracle", "split"], rows)
+    return "\n\n".join(["\n".join(overview), *sections])
 
 
-def overview_row(cls: type, specs: list[EnvSpec], facts: list[Facts]) -> str:
-    """A class of environments in one line."""
+def overview_row(cls: type, specs: list[EnvSpec], facts: list[Facts]) -> list[str]:
+    """Return the cells of a class of environments."""
     name = f"`{specs[0].id}`" if len(specs) == 1 else f"{cls.__name__}: {len(specs)} ids"
-    said = f"{among([one.oracle for one in facts])} | {among([one.split for one in facts])}"
-    return f"| [{name}](#{cls.__name__.lower()}) | {cell(markdown(describe(cls).summary))} | {said} |"
+    said = [among([one.oracle for one in facts]), among([one.split for one in facts])]
+    return [f"[{name}](#{cls.__name__.lower()})", markdown(describe(cls).summary), *said]
 
 
 def section(cls: type, specs: list[EnvSpec], facts: list[Facts]) -> str:
-    """All that is to be said of a class of environments."""
+    """Return the section of a class of environments."""
     description, alone = describe(cls), len(specs) == 1
     parts = [f"## {cls.__name__}"]
     if alone:
         parts += [f"`{specs[0].id}`", f"![{specs[0].id}]({picture_path(specs[0]).relative_to(DOCS)})"]
     parts += [markdown(description.summary), paragraphs(description.body)]
-    parts.append("\n".join(facts_table(facts[0], "" if alone else f" of `{specs[0].id}`")))
+    parts.append(facts_table(facts[0], "" if alone else f" of `{specs[0].id}`"))
     parts.append(parameter_table(specs, description.parameters))
     if not alone:
         parts.append(id_table(specs, facts))
     return "\n\n".join(part for part in parts if part)
 
 
-def facts_table(facts: Facts, whose: str) -> Iterator[str]:
-    """The facts of an id."""
+def facts_table(facts: Facts, whose: str) -> str:
+    """Return the facts of an id."""
     names = ", ".join(f"{number} {name}" for number, name in enumerate(facts.action_names))
-    yield f"| default{whose} | |"
-    yield "|---|---|"
-    yield f"| observation space | `{facts.observations}` |"
-    yield f"| action space | `{facts.actions}`{f': {cell(names)}' if names else ''} |"
-    yield f"| metrics | {', '.join(f'`{name}`' for name in facts.metrics)} |"
+    rows = [
+        ["observation space", f"`{facts.observations}`"],
+        ["action space", f"`{facts.actions}`{f': {names}' if names else ''}"],
+        ["metrics", ", ".join(f"`{name}`" for name in facts.metrics)],
+    ]
     if facts.goals:
-        yield f"| goals of `GoalView` | `{facts.goals}` |"
-    yield f"| oracle, split | {yes(facts.oracle)}, {yes(facts.split)} |"
+        rows.append(["goals of `GoalView`", f"`{facts.goals}`"])
+    rows.append(["oracle, split", f"{yes(facts.oracle)}, {yes(facts.split)}"])
+    return "\n".join(markdown_table([f"default{whose}", ""], rows))
 
 
 def parameter_table(specs: list[EnvSpec], meanings: dict[str, str]) -> str:
-    """Parameters, their defaults (where they are the same for all ids) and their meanings."""
-    lines = ["| parameter | default | |", "|---|---|---|"]
+    """Return parameters, their defaults (where they are the same for all ids) and their meanings."""
+    rows = []
     for name, parameter in parameters(specs[0]).items():
         defaults = {repr(parameters(spec)[name].default) for spec in specs}
         shown = f"`{parameter.default!r}`" if parameter.default is not inspect.Parameter.empty else ""
-        shown = "as the id says" if len(defaults) > 1 else shown
-        lines.append(f"| `{name}` | {cell(shown)} | {cell(markdown(meanings.get(name, '')))} |")
-    return "\n".join(lines) if len(lines) > 2 else ""
+        rows.append([f"`{name}`", "as the id says" if len(defaults) > 1 else shown, markdown(meanings.get(name, ""))])
+    return "\n".join(markdown_table(["parameter", "default", ""], rows)) if rows else ""
 
 
 def id_table(specs: list[EnvSpec], facts: list[Facts]) -> str:
-    """The ids of a class, with what they are registered with; that they are called as they are need not be said."""
-    lines = ["| id | parameters | oracle | split | |", "|---|---|---|---|---|"]
-    for spec, said in zip(specs, facts, strict=True):
+    """Return the ids of a class with the parameters they are registered with, but for one that repeats the id."""
+    rows = []
+    for spec, known in zip(specs, facts, strict=True):
         given = [f"{name}={value!r}" for name, value in spec.kwargs.items() if spec.id != f"memenvs/{value}"]
         image = f'<img src="{picture_path(spec).relative_to(DOCS)}" width="96" alt="">'
-        shown = cell(f"`{', '.join(given)}`" if given else "")
-        lines.append(f"| `{spec.id}` | {shown} | {yes(said.oracle)} | {yes(said.split)} | {image} |")
-    return "\n".join(lines)
+        shown = f"`{', '.join(given)}`" if given else ""
+        rows.append([f"`{spec.id}`", shown, yes(known.oracle), yes(known.split), image])
+    return "\n".join(markdown_table(["id", "parameters", "oracle", "split", ""], rows))
 
 
 def among(having: list[bool]) -> str:
-    """Return whether all have something, or the number that have it."""
+    """Return whether all have something, or how many."""
     return yes(having[0]) if len(set(having)) == 1 else f"{sum(having)} of {len(having)}"
 
 
 def yes(fact: bool) -> str:
+    """Return a fact in a word."""
     return "yes" if fact else "no"
 
 
-def cell(text: str) -> str:
-    """Return a text that may stand in a table."""
-    return text.replace("|", "\\|")
-
-
 def markdown(text: str) -> str:
-    """From reStructuredText, as far as docstrings here use it, within a paragraph."""
+    """Translate a paragraph of reStructuredText, as far as docstrings here use it."""
     text = re.sub(r":\w+:`~?([^`]*)`", lambda found: f"`{found[1].rpartition('.')[2]}`", text)
     return text.replace("``", "`")
 
 
 def paragraphs(body: str) -> str:
-    """From reStructuredText: paragraphs, lists, and indented blocks after a paragraph that ends with two colons."""
+    """Translate reStructuredText: paragraphs, lists, and the indented blocks that two colons announce."""
     made: list[str] = []
     literal = False
     for block in re.split(r"\n\n+", body):
@@ -242,18 +240,18 @@ def picture_path(spec: EnvSpec) -> Path:
 
 
 def picture(spec: EnvSpec) -> bytes:
-    """A PNG of an episode, half-way between the first action that matters and the last."""
+    """Return a PNG of an episode, half-way between the first action that matters and the last."""
     env = gymnasium.make(spec.id, render_mode="rgb_array", disable_env_checker=True).unwrapped
     decisive = max((list(episode(env, seed)) for seed in range(EPISODES)), key=len)
     moment = decisive[len(decisive) // 2]
     next(place for place in episode(env, moment[0]) if place == moment)
-    array = env.render()
+    image = np.asarray(env.render())
     env.close()
-    return small_png(array)
+    return small_png(image)
 
 
-def episode(env, seed: int) -> Iterator[tuple[int, int]]:
-    """Play an episode; before every step that matters, the seed and the number of the step.
+def episode(env: Any, seed: int) -> Iterator[tuple[int, int]]:
+    """Play an episode; yield the seed and the number of the step before every step that matters.
 
     The oracle acts, where there is one; otherwise actions are drawn among those that do something.
     """
@@ -269,7 +267,7 @@ def episode(env, seed: int) -> Iterator[tuple[int, int]]:
 
 
 def small_png(array: np.ndarray) -> bytes:
-    """A picture as PNG: no wider than it is shown, and of few colours."""
+    """Return a picture as PNG: no wider than it is shown, and of few colours."""
     image = Image.fromarray(array)
     if image.width > WIDEST:
         image = image.resize((WIDEST, round(image.height * WIDEST / image.width)), Image.Resampling.LANCZOS)
@@ -282,4 +280,4 @@ def small_png(array: np.ndarray) -> bytes:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Settings))
+    main(tyro.cli(EnvironmentsPageSettings, description=__doc__))

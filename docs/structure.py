@@ -38,7 +38,7 @@ def _imported(tree: ast.AST, known: Mapping[str, Path]) -> Iterator[str]:
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names if alias.name in known)
-        elif isinstance(node, ast.ImportFrom) and node.module in known:
+        elif isinstance(node, ast.ImportFrom) and node.module is not None and node.module in known:
             below = [f"{node.module}.{alias.name}" for alias in node.names]
             yield from (name for name in below if name in known)
             if not all(name in known for name in below):

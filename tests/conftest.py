@@ -1,4 +1,4 @@
-"""How the tests are shared between processes."""
+"""Distribution of the tests over processes."""
 
 import re
 from pathlib import Path
@@ -11,7 +11,7 @@ KERNEL = re.compile(r"(?<![a-z])(dnc|ntm|rmc)(?![a-z])")  # cores whose kernels 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
-    """What compiles the same code stays in one process (``--dist loadgroup``): an environment, and a core's kernel."""
+    """Keep tests that compile the same environment or kernel in one process (``--dist loadgroup``)."""
     for item in items:
         parameters = item.callspec.params if hasattr(item, "callspec") else {}
         name, kernel = parameters.get("name", ""), KERNEL.search(item.nodeid)

@@ -1,4 +1,4 @@
-"""Does hindsight help? DQN in a graph that stays the same, with and without it: the table of docs/hindsight.md.
+"""DQN in a graph that stays the same, with and without hindsight: the table of docs/hindsight.md.
 
     python train/her.py                                      # all of it: a quarter of an hour on one core
     python train/her.py --replays none --seeds 0 --steps 2000 --run-dir runs/look --document ""
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-os.environ["OMP_WAIT_POLICY"] = "PASSIVE"  # before torch loads: spinning threads starve the environments
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch loads: spinning threads starve the environments
 
 import gymnasium as gym
 import numpy as np
@@ -23,15 +23,15 @@ from stable_baselines3.common.env_util import make_vec_env
 import memenvs  # noqa: F401 — registers the environments
 from memagents.algorithms.hindsight import HindsightReplay
 from memagents.command_line.errors import plain_errors
-from memagents.experiments.documents import write_between_marks
-from memagents.experiments.evaluation import evaluate, mean_interval
+from memagents.experiments.documents import markdown_table, write_between_marks
+from memagents.experiments.evaluation import evaluate, over_seeds
 from memagents.experiments.settings import EVALUATION_SEED
 from memagents.experiments.training import prepare
 from memagents.runs.files import read_json, write_json
 from memenvs.goals import GoalView
 
 ENV = "memenvs/Underground-v0"
-# One graph for all episodes, which nobody describes: 32 stations with 2 or 3 exits, goals 4 to 8 of them away. No other
+# One graph for all episodes, without a description: 32 stations with 2 or 3 exits, goals 4 to 8 of them away. No other
 # reward than that of arriving, in at most 4 steps more than the shortest way takes.
 GRAPH: dict[str, Any] = {
     "fixed": 0,
@@ -63,14 +63,14 @@ ABOUT = {
 
 @dataclass
 class HindsightSettings:
-    """What to train and where.
+    """Settings of the trainings and the table.
 
     :param replays: ``HindsightReplay``, ``HerReplayBuffer`` (with hindsight) and ``none`` (without)
     :param seeds: of the trainings
-    :param steps: of the environments, for each training
+    :param steps: environment steps of each training
     :param episodes: of each evaluation
-    :param run_dir: where the results lie
-    :param document: what the table is written into; nothing with an empty path
+    :param run_dir: folder of the results
+    :param document: file that the table is written into; an empty path prints it instead
     :param threads: of torch
     """
 
@@ -84,18 +84,18 @@ class HindsightSettings:
 
 
 def make_envs(seed: int) -> Any:
-    """Eight environments, in one process."""
+    """Return eight environments in one process."""
     return make_vec_env(lambda: GoalView(gym.make(ENV, **GRAPH)), n_envs=8, seed=seed)
 
 
 def make_learner(replay: str, seed: int) -> DQN:
-    """DQN, not yet trained."""
+    """Return an untrained DQN."""
     kind = REPLAYS[replay]
     return DQN("MultiInputPolicy", make_envs(seed), replay_buffer_class=kind, seed=seed, device="cpu", **DQN_SETTINGS)
 
 
 def train(replay: str, seed: int, settings: HindsightSettings) -> dict[str, Any]:
-    """Train with one seed; the success rate of the greedy policy afterwards."""
+    """Train with one seed and return the success rate of the greedy policy, with steps and minutes."""
     learner, begin = make_learner(replay, seed), time.perf_counter()
     learner.learn(settings.steps)
     minutes = (time.perf_counter() - begin) / 60
@@ -105,21 +105,18 @@ def train(replay: str, seed: int, settings: HindsightSettings) -> dict[str, Any]
 
 
 def table(settings: HindsightSettings) -> list[str]:
-    """The lines of the table, from the runs there are: for each replay the mean over seeds with its 95% interval."""
-    lines = ["| replay | | success | each seed | steps | minutes |", f"|{'---|' * 6}"]
+    """Return the lines of the table: a row for each replay that was trained."""
+    rows = []
     for replay, about in ABOUT.items():
         results = [read_json(path) for path in sorted(settings.run_dir.glob(f"{replay}-*.json"))]
         for result in results:
             if result["steps"] != settings.steps:
                 raise ValueError(f"steps must be those of the runs that are there already, {result['steps']}")
         if results:
-            rates = [result["success"] for result in results]
-            mean, low, high = mean_interval(np.array(rates))
-            cells = [f"{mean:.2f} ({low:.2f} to {high:.2f})" if len(rates) > 1 else f"{mean:.2f}"]
-            cells += [", ".join(f"{rate:.2f}" for rate in rates), f"{settings.steps:,}"]
-            cells += [f"{np.mean([result['minutes'] for result in results]):.1f}"]
-            lines.append(f"| `{replay}` | {about} | {' | '.join(cells)} |")
-    return lines
+            success = over_seeds([result["success"] for result in results], digits=2, low=0, high=1)
+            minutes = np.mean([result["minutes"] for result in results])
+            rows.append([f"`{replay}`", about, success, f"{settings.steps:,}", f"{minutes:.1f}"])
+    return markdown_table(["replay", "", "success", "steps", "minutes"], rows)
 
 
 def main(settings: HindsightSettings) -> None:

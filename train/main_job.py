@@ -13,8 +13,9 @@ import os
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
-os.environ["OMP_WAIT_POLICY"] = "PASSIVE"  # before torch loads: spinning threads starve the environments
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch loads: spinning threads starve the environments
 
 import tyro
 from rich import box
@@ -35,16 +36,16 @@ from memagents.runs.files import write_json
 
 ENV = "memenvs/Underground-v0"
 DISTANCES = (1, 2)
-REAL = {"map": "underground", "stations": (4, 6), "exits": (1, 7), "slack": 1, "labels": 8}
+REAL: dict[str, Any] = {"map": "underground", "stations": (4, 6), "exits": (1, 7), "slack": 1, "labels": 8}
 
 
 @dataclass
 class MainJobSettings:
-    """What may be changed; the defaults are the claim.
+    """Settings of the main job; the figures in the README are those of the defaults.
 
-    :param run_dir: folder of everything
-    :param cores: what is trained, by the same recipe
-    :param episodes: of the evaluation, for each agent and distance
+    :param run_dir: folder of all results
+    :param cores: memories trained by the same recipes
+    :param episodes: of the evaluation of each agent at each distance
     :param seed: of the trainings
     :param share: of the recipes' environment steps, for a quick look
     :param threads: of torch; by default one for each core
@@ -59,30 +60,30 @@ class MainJobSettings:
 
 
 def train(core: str, settings: MainJobSettings) -> Path:
-    """Train one agent by both recipes; the run folder of the second."""
+    """Train one agent by both recipes and return the run folder of the second."""
     changes: dict = {"core": core, "seed": settings.seed, "threads": settings.threads, "overwrite": True}
     if core != "dnc":
         changes["core_kwargs"] = {"hidden_size": 128}
     warm, last = settings.run_dir / "imitation" / core, settings.run_dir / "ppo" / core
     imitation = of_recipe(ImitationSettings, "underground_imitation", run_dir=str(warm), **changes)
     ppo = of_recipe(PPOSettings, "underground", run_dir=str(last), init_from=str(warm), **changes)
-    for told in (imitation, ppo):
+    for phase in (imitation, ppo):
         if settings.share < 1:
-            told = replace(told, total_timesteps=int(settings.share * told.total_timesteps))
-        curriculum = make_curriculum(told)
-        learn(make_agent(told, curriculum), told, curriculum)
+            phase = replace(phase, total_timesteps=int(settings.share * phase.total_timesteps))
+        curriculum = make_curriculum(phase)
+        learn(make_agent(phase, curriculum), phase, curriculum)
     return last
 
 
 def evaluate(runs: dict[str, Path], distance: int, episodes: int) -> dict[str, Scores]:
-    """The scores of all agents and of the baselines, on real neighbourhoods with the goal so many hops away."""
+    """Return the scores of all agents and baselines on real neighbourhoods, with the goal ``distance`` hops away."""
     env = make_env(ENV, 100, **REAL, distance=distance)
     agents = {core: load_agent(run, env, "cpu") for core, run in runs.items()}
     return compare({**agents, **baselines(env)}, env, episodes, EVALUATION_SEED)
 
 
 def table(results: dict[str, dict[str, Scores]], episodes: int) -> Table:
-    """A row an agent: its success at each distance with the 95% interval, and its SPL."""
+    """Return a table with a row for each agent: its success at each distance with the 95% interval, and its SPL."""
     shown = Table(title=f"the real Underground, 4-6 stations, {episodes} episodes each", box=box.SIMPLE)
     shown.add_column("agent")
     for name in results:
@@ -91,7 +92,8 @@ def table(results: dict[str, dict[str, Scores]], episodes: int) -> Table:
     for agent in next(iter(results.values())):
         cells = []
         for scores in (group[agent] for group in results.values()):
-            low, mean, high = scores.success.low, scores.success.mean, scores.success.high
+            assert scores.success is not None and scores.spl is not None  # the Underground measures both
+            mean, low, high = scores.success
             cells += [f"{mean:.3f}  ({low:.3f} to {high:.3f})", f"{scores.spl.mean:.3f}"]
         shown.add_row(agent, *cells)
     return shown
@@ -107,7 +109,7 @@ def main(settings: MainJobSettings) -> None:
     folder, console = settings.run_dir, Console()
     console.print(table(results, settings.episodes))
     write_json(folder / "results.json", {name: scores_json(scores) for name, scores in results.items()})
-    success = {name: {a: s.success for a, s in scores.items()} for name, scores in results.items()}
+    success = {name: {a: s.success for a, s in scores.items() if s.success} for name, scores in results.items()}
     comparison(success, folder / "success.png")
     for phase in ("imitation", "ppo"):
         learning_curve([folder / phase / core for core in settings.cores], folder / f"learning_curve_{phase}.png")

@@ -1,12 +1,12 @@
-"""How many steps it takes to get good: NEC and MFEC beside Stable-Baselines3's DQN and RecurrentPPO.
+"""Steps that agents need to a good return: NEC and MFEC beside Stable-Baselines3's DQN and RecurrentPPO.
 
     python train/sample_efficiency.py                                     # all of it: an hour and more on two cores
     python train/sample_efficiency.py --tasks underground --agents nec --seeds 0
     python train/sample_efficiency.py --agents ""                         # table and figure, from the runs there are
 
-Every agent is evaluated, greedily, every so many steps. The figure is how many steps it had made when it first reached
-the return that the task asks for. A run that is finished is not made again, so parts may run side by side in processes
-of their own. The table and the figure are those of docs/nec.md.
+Every agent is evaluated, greedily, every so many steps. Its result is the number of steps it had made when it first
+reached the return that the task asks for. A run that is finished is not made again, so parts may run side by side in
+processes of their own. The table and the figure are those of docs/nec.md.
 """
 
 import os
@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-os.environ["OMP_WAIT_POLICY"] = "PASSIVE"  # before torch loads: spinning threads starve the environments
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch loads: spinning threads starve the environments
 
 import numpy as np
 import tyro
@@ -31,8 +31,8 @@ from memagents.command_line.errors import plain_errors
 from memagents.environments.make import make_env
 from memagents.environments.vector import as_vec_env
 from memagents.experiments.configuration import of_recipe
-from memagents.experiments.documents import write_between_marks
-from memagents.experiments.evaluation import evaluate, mean_interval
+from memagents.experiments.documents import markdown_table, write_between_marks
+from memagents.experiments.evaluation import evaluate, over_seeds
 from memagents.experiments.figures import curves_over_seeds
 from memagents.experiments.settings import EVALUATION_SEED, NECSettings
 from memagents.experiments.training import prepare
@@ -51,12 +51,12 @@ class SymbolsDQN(DQN):
 
 @dataclass(frozen=True)
 class Task:
-    """What is to be learned.
+    """A task to be learned.
 
     :param title: of its column
-    :param recipe: of NEC, which also says what the environment is
-    :param wanted: the return that is asked for
-    :param steps: that an agent may take, by agent
+    :param recipe: of NEC, which also names the environment
+    :param wanted: return to be reached
+    :param steps: most steps of a run, by agent
     """
 
     title: str
@@ -74,13 +74,13 @@ TASKS = {
 
 
 def make_nec(settings: NECSettings, seed: int, steps: int) -> BaseAlgorithm:
-    """By the task's recipe."""
+    """Return an agent by the task's recipe."""
     env = make_env(settings.env, settings.n_envs, seed=seed, **settings.env_kwargs)
     return NEC("MlpPolicy", env, **{**settings.hyperparameters(), "seed": seed})
 
 
 def make_mfec(settings: NECSettings, seed: int, steps: int) -> BaseAlgorithm:
-    """With the exploration and the discount of NEC's recipe."""
+    """Return an agent with the exploration and the discount of NEC's recipe."""
     own = settings.hyperparameters()
     same = {name: own[name] for name in ("gamma", "exploration_fraction", "exploration_final_eps", "device")}
     env = make_env(settings.env, 1, seed=seed, **settings.env_kwargs)
@@ -88,12 +88,16 @@ def make_mfec(settings: NECSettings, seed: int, steps: int) -> BaseAlgorithm:
 
 
 def make_dqn(settings: NECSettings, seed: int, steps: int) -> BaseAlgorithm:
-    """With the encoder, the discount, the exploration and the number of updates of NEC, and a network of its own."""
+    """Return an agent with NEC's encoder, discount, exploration and number of updates, and a network of its own."""
     ours = settings.env.startswith("memenvs/")
-    env = make_env(settings.env, 1, seed=seed, **settings.env_kwargs, **({"copy": True} if ours else {}))
+    kept: dict[str, Any] = {"copy": True} if ours else {}  # SB3 keeps observations over a step
+    env = make_env(settings.env, 1, seed=seed, **settings.env_kwargs, **kept)
     symbols = isinstance(env.observation_space, spaces.Dict)
-    encoder = {"features_extractor_class": encoder_for(env.observation_space)[0], "normalize_images": False}
-    usual = {
+    encoder: dict[str, Any] = {
+        "features_extractor_class": encoder_for(env.observation_space)[0],
+        "normalize_images": False,
+    }
+    usual: dict[str, Any] = {
         "learning_rate": 1e-3,
         "gamma": settings.gamma,
         "batch_size": 64,
@@ -109,9 +113,9 @@ def make_dqn(settings: NECSettings, seed: int, steps: int) -> BaseAlgorithm:
 
 
 def make_ppo(settings: NECSettings, seed: int, steps: int) -> BaseAlgorithm:
-    """With an LSTM of 64 in 8 environments."""
+    """Return an agent with an LSTM of 64, in 8 environments."""
     env = make_env(settings.env, 8, seed=seed, **settings.env_kwargs)
-    usual = {
+    usual: dict[str, Any] = {
         "learning_rate": 1e-3,
         "gamma": settings.gamma,
         "n_steps": 64,
@@ -131,15 +135,15 @@ AGENTS: dict[str, tuple[str, Callable[..., BaseAlgorithm]]] = {
 
 @dataclass
 class EfficiencySettings:
-    """What to train and where.
+    """Settings of the trainings and the table.
 
     :param tasks: by default all
-    :param agents: by default all; nothing is trained with an empty word
+    :param agents: by default all; an empty word trains none
     :param seeds: of the trainings
     :param every: steps between two evaluations; later on a twentieth of those made
     :param episodes: of an evaluation
     :param folder: of the runs
-    :param document: where table and figure go; nowhere with an empty path
+    :param document: file that the table is written into, with the figure beside it; an empty path writes neither
     :param share: of the environment steps, for a quick look
     """
 
@@ -154,11 +158,11 @@ class EfficiencySettings:
 
 
 class Evaluations(BaseCallback):
-    """The mean return of greedy episodes, every so many steps; learning ends when it is what is wanted.
+    """The mean return of greedy episodes, every so many steps; learning ends when it reaches what is wanted.
 
-    :param env: where the agent is evaluated
-    :param settings: how often, and in how many episodes
-    :param wanted: a return
+    :param env: environments of the evaluation
+    :param settings: the interval between evaluations, and their episodes
+    :param wanted: return at which learning ends
     """
 
     def __init__(self, env: VecEnv, settings: EfficiencySettings, wanted: float):
@@ -177,11 +181,11 @@ class Evaluations(BaseCallback):
 
 
 def train(name: str, agent: str, seed: int, settings: EfficiencySettings) -> dict[str, Any]:
-    """One run: the evaluations, and the steps to the return that is wanted (None if it was not reached)."""
+    """Make one run; return its evaluations and the steps to the wanted return (None if it was not reached)."""
     task = TASKS[name]
-    told = of_recipe(NECSettings, task.recipe)
-    model = AGENTS[agent][1](told, seed, task.steps[agent])
-    env = make_env(told.env, settings.episodes, **told.env_kwargs)
+    recipe = of_recipe(NECSettings, task.recipe)
+    model = AGENTS[agent][1](recipe, seed, task.steps[agent])
+    env = make_env(recipe.env, settings.episodes, **recipe.env_kwargs)
     evaluations = Evaluations(env, settings, task.wanted)
     begin = time.perf_counter()
     model.learn(int(settings.share * task.steps[agent]), evaluations)
@@ -198,30 +202,28 @@ def train(name: str, agent: str, seed: int, settings: EfficiencySettings) -> dic
 
 
 def results_of(name: str, agent: str, settings: EfficiencySettings) -> list[dict[str, Any]]:
-    """Of all runs there are."""
+    """Return the results of all finished runs of an agent on a task."""
     return [read_json(path) for path in sorted(settings.folder.glob(f"{name}-{agent}-*.json"))]
 
 
 def steps_of(results: list[dict[str, Any]], most: int) -> np.ndarray:
-    """The steps to what is wanted, (N,); where that was not reached, as many as there were."""
+    """Return the steps to the wanted return, (N,); all of them for a run that did not reach it."""
     return np.array([most if result["reached"] is None else result["reached"] for result in results], dtype=np.float64)
 
 
 def cell(results: list[dict[str, Any]], most: int) -> str:
-    """The mean number of steps and its interval; a lower bound if some runs did not get there."""
+    """Return the number of steps over seeds; a lower bound if some runs did not reach the return."""
     if not results:
-        return "not run"
+        return ""
     there = sum(result["reached"] is not None for result in results)
     if not there:
         return f"not in {most:,} (0 of {len(results)})"
-    mean, low, high = mean_interval(steps_of(results, most))
-    interval = f" ({max(low, 0):,.0f} to {high:,.0f})" if len(results) > 1 else ""
-    short = f", {there} of {len(results)}" if there < len(results) else ""
-    return f"{'> ' if short else ''}{mean:,.0f}{interval}{short}"
+    steps = over_seeds(steps_of(results, most).tolist(), digits=0, low=0)
+    return steps if there == len(results) else f"> {steps}, {there} of {len(results)}"
 
 
 def share(results: dict[str, list[dict[str, Any]]], task: Task) -> str:
-    """NEC's steps over DQN's; nothing if it did not always get there, an upper bound if DQN did not."""
+    """Return NEC's steps over DQN's: nothing unless NEC always got there, an upper bound if DQN did not."""
     ours, theirs = results["nec"], results["dqn"]
     if not ours or not theirs or any(result["reached"] is None for result in ours):
         return ""
@@ -230,19 +232,20 @@ def share(results: dict[str, list[dict[str, Any]]], task: Task) -> str:
 
 
 def table(settings: EfficiencySettings) -> list[str]:
-    """The lines of the table: an agent a row, a task a column, and the steps of NEC as a share of DQN's."""
+    """Return the lines of the table: agents, tasks as columns, and NEC's steps as a share of DQN's."""
     tasks = {name: {agent: results_of(name, agent, settings) for agent in AGENTS} for name in TASKS}
-    lines = ["| steps to a return of | " + " | ".join(f"{t.title}: {t.wanted:g}" for t in TASKS.values()) + " |"]
-    lines += ["|---" * (1 + len(TASKS)) + "|"]
-    for agent, (title, _) in AGENTS.items():
-        cells = [cell(tasks[name][agent], task.steps[agent]) for name, task in TASKS.items()]
-        lines.append(f"| {title} | " + " | ".join(cells) + " |")
-    shares = [share(tasks[name], task) for name, task in TASKS.items()]
-    return [*lines, "| NEC's share of DQN's steps | " + " | ".join(shares) + " |", ""]
+    heads = ["steps to a return of", *(f"{task.title}: {task.wanted:g}" for task in TASKS.values())]
+    rows = [
+        [title, *(cell(tasks[name][agent], task.steps[agent]) for name, task in TASKS.items())]
+        for agent, (title, _) in AGENTS.items()
+        if any(tasks[name][agent] for name in TASKS)
+    ]
+    shares = ["NEC's share of DQN's steps", *(share(tasks[name], task) for name, task in TASKS.items())]
+    return [*markdown_table(heads, [*rows, shares]), ""]
 
 
 def draw(settings: EfficiencySettings, path: Path) -> None:
-    """The returns in the course of the training; a run that ended early stays at its last."""
+    """Draw the returns over the course of training; a run that ended early stays at its last return."""
     panels: dict[str, dict[str, tuple[np.ndarray, np.ndarray]]] = {}
     for name, task in TASKS.items():
         panels[task.title] = {}

@@ -1,4 +1,4 @@
-"""What the memories learn, on the tasks that they were made for: the tables of docs/cores.md and docs/worlds.md.
+"""The tables of docs/cores.md and docs/worlds.md: each memory on the tasks that it was made for.
 
     python train/tables.py                                          # all of it: hours on two cores
     python train/tables.py --only copy --rows ntm --seeds 0         # a part; what is there already stays
@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-os.environ["OMP_WAIT_POLICY"] = "PASSIVE"  # before torch loads: spinning threads starve the environments
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch loads: spinning threads starve the environments
 
 import numpy as np
 import tyro
@@ -23,17 +23,13 @@ from memagents import core_names
 from memagents.command_line.errors import plain_errors
 from memagents.environments.make import make_env
 from memagents.experiments.configuration import of_recipe
-from memagents.experiments.documents import write_between_marks
-from memagents.experiments.evaluation import evaluate, mean_interval
+from memagents.experiments.documents import markdown_table, write_between_marks
+from memagents.experiments.evaluation import evaluate, over_seeds
 from memagents.experiments.figures import learning_curve
 from memagents.experiments.lessons import make_curriculum
 from memagents.experiments.run import Run
-from memagents.experiments.settings import EVALUATION_SEED, ImitationSettings, PPOSettings, TrainSettings
-from memagents.experiments.training import (
-    learn,
-    make_agent,
-    prepare,
-)
+from memagents.experiments.settings import EVALUATION_SEED, ImitationSettings, PPOSettings, WindowSettings
+from memagents.experiments.training import learn, make_agent, prepare
 from memagents.runs.files import read_json, write_json
 from memagents.runs.layout import RESULT_FILE
 
@@ -43,17 +39,18 @@ class Experiment:
     """Agents trained by one recipe and evaluated in several environments: a table with a row for each.
 
     :param title: of its table
-    :param about: what stands above it
-    :param recipe: name
-    :param rows: by name, what differs from the recipe; the name is the core's unless there is an entry ``core``
-    :param tests: by the head of a column, the parameters of its environment; ``env`` is its id where it is another,
-        ``metric`` what is shown of its scores where that is another than below
-    :param metric: what of the scores is shown: ``success`` or a metric of the environment
-    :param settings: what the recipe is for
+    :param about: paragraph above it
+    :param recipe: its name
+    :param rows: by name, the changes to the recipe; the name is the core's unless there is an entry ``core``
+    :param tests: by the head of a column, the parameters of its environment; ``env`` gives another id, ``metric``
+        another metric than the one below
+    :param metric: the score shown: ``success`` or a metric of the environment
+    :param settings: dataclass that the recipe fills
     :param episodes: of each test
-    :param test_slots: how many slots a memory has in the tests, if not as many as in training
-    :param document: where the table stands
-    :param curves: over what the learning curves are drawn, ``"steps"`` or ``"minutes"``; none with an empty word
+    :param test_slots: slots of a memory in the tests, if not as many as in training
+    :param document: file of the table, in ``docs``
+    :param curves: axis over which the learning curves are drawn, ``"steps"`` or ``"minutes"``;
+        an empty word draws none
     """
 
     title: str
@@ -62,13 +59,14 @@ class Experiment:
     rows: dict[str, dict[str, Any]]
     tests: dict[str, dict[str, Any]]
     metric: str = "success"
-    settings: type[TrainSettings] = ImitationSettings
+    settings: type[WindowSettings] = ImitationSettings
     episodes: int = 100
     test_slots: int | None = None
     document: str = "cores.md"
     curves: str = "steps"
 
 
+SHARES = ("success", "first", "later")  # metrics that are at most 1
 NTH_FARTHEST_DNC = {"slots": 8, "width": 16, "read_heads": 2, "controller_size": 64}
 
 EXPERIMENTS = {
@@ -164,7 +162,7 @@ EXPERIMENTS = {
 
 
 def small_runs() -> dict[str, Experiment]:
-    """Every core of the catalogue on two small tasks: does it train at all?"""
+    """Return the experiments that train every core of the catalogue on two small tasks."""
     return {
         "small_copy": Experiment(
             title="Every core: Copy, small",
@@ -203,13 +201,13 @@ def small_runs() -> dict[str, Experiment]:
 
 @dataclass
 class TablesSettings:
-    """What to train and where.
+    """Settings of the trainings and the tables.
 
     :param only: names of experiments; by default all
-    :param rows: of those of an experiment; by default all
+    :param rows: names of their rows; by default all
     :param seeds: of the trainings
     :param folder: of the runs
-    :param documents: folder of the documents that the tables are written into; nowhere with an empty path
+    :param documents: folder of the documents that the tables are written into; an empty path writes none
     :param share: of the environment steps, for a quick look
     :param threads: of torch
     """
@@ -226,23 +224,24 @@ class TablesSettings:
 def train(experiment: Experiment, row: str, seed: int, folder: Path, settings: TablesSettings) -> None:
     """Train the agent of one row with one seed, evaluate it, and leave the result in its run folder."""
     changes = {"core": row, "seed": seed, "threads": settings.threads, "run_dir": str(folder), "overwrite": True}
-    told = of_recipe(experiment.settings, experiment.recipe, **{**changes, **experiment.rows[row]})
-    told = replace(told, total_timesteps=int(settings.share * told.total_timesteps))
-    curriculum = make_curriculum(told)
-    agent = make_agent(told, curriculum)
+    chosen = of_recipe(experiment.settings, experiment.recipe, **{**changes, **experiment.rows[row]})
+    chosen = replace(chosen, total_timesteps=int(settings.share * chosen.total_timesteps))
+    curriculum = make_curriculum(chosen)
+    agent = make_agent(chosen, curriculum)
     begin = time.perf_counter()
-    learn(agent, told, curriculum)
+    learn(agent, chosen, curriculum)
     minutes = (time.perf_counter() - begin) / 60
     run, scores = Run.open(folder), {}
     for name, test in experiment.tests.items():
-        slots = experiment.test_slots if "slots" in told.core_kwargs else None
+        slots = experiment.test_slots if "slots" in chosen.core_kwargs else None
         parameters = dict(test)
         env, metric = parameters.pop("env", None), parameters.pop("metric", experiment.metric)
         env, kwargs = run.evaluation_env(env, parameters)
         evaluated = run.load_agent(make_env(env, min(experiment.episodes, 50), **kwargs), slots=slots)
         episodes = evaluate(evaluated, evaluated.env, experiment.episodes, seed=EVALUATION_SEED)
         measured = episodes.success if metric == "success" else episodes.metrics[metric]
-        scores[name] = float(np.mean(measured))
+        assert measured is not None
+        scores[name] = float(measured.mean())
     write_json(folder / RESULT_FILE, {"steps": agent.num_timesteps, "minutes": minutes, "scores": scores})
 
 
@@ -250,27 +249,29 @@ def train(experiment: Experiment, row: str, seed: int, folder: Path, settings: T
 
 
 def table(experiment: Experiment, folder: Path) -> list[str]:
-    """The lines of an experiment's table, from the runs there are."""
-    lines = [f"### {experiment.title}", "", experiment.about, ""]
+    """Return the lines of an experiment's table: a row for each agent that was trained."""
     heads = ["", *experiment.tests, "seeds", "steps", "minutes", "steps/s"]
-    lines += [f"| {' | '.join(heads)} |", f"|{'---|' * len(heads)}"]
+    rows = []
     for row in experiment.rows:
         results = [read_json(path) for path in sorted(folder.glob(f"{row}-*/{RESULT_FILE}"))]
-        if not results:
-            lines.append(f"| `{row}` | {' | '.join('not run' for _ in heads[1:])} |")
-            continue
-        cells = [figure([result["scores"][test] for result in results]) for test in experiment.tests]
-        steps, minutes = (np.mean([result[name] for result in results]) for name in ("steps", "minutes"))
-        cells += [f"{len(results)}", f"{steps / 1e6:.2g}M", f"{minutes:.1f}", f"{steps / minutes / 60:,.0f}"]
-        lines.append(f"| `{row}` | {' | '.join(cells)} |")
-    return [*lines, ""]
+        if results:
+            rows.append([f"`{row}`", *cells(results, experiment)])
+    return [f"### {experiment.title}", "", experiment.about, "", *markdown_table(heads, rows), ""]
 
 
-def figure(values: list[float]) -> str:
-    """The mean over seeds, and with more than one of them its 95% interval (Student's t)."""
-    mean, low, high = mean_interval(np.array(values, dtype=np.float64))
-    digits = 2 if mean < 10 else 1
-    return f"{mean:.{digits}f}" if len(values) == 1 else f"{mean:.{digits}f} ({low:.{digits}f} to {high:.{digits}f})"
+def cells(results: list[dict[str, Any]], experiment: Experiment) -> list[str]:
+    """Return what a row shows of its runs."""
+    scores = [
+        figure([result["scores"][name] for result in results], test.get("metric", experiment.metric))
+        for name, test in experiment.tests.items()
+    ]
+    steps, minutes = (np.mean([result[name] for result in results]) for name in ("steps", "minutes"))
+    return [*scores, f"{len(results)}", f"{steps / 1e6:.2g}M", f"{minutes:.1f}", f"{steps / minutes / 60:,.0f}"]
+
+
+def figure(values: list[float], metric: str) -> str:
+    """Return a score over seeds: a count, or a share."""
+    return over_seeds(values, digits=2 if np.mean(values) < 10 else 1, low=0, high=1 if metric in SHARES else np.inf)
 
 
 def write_table(name: str, experiment: Experiment, settings: TablesSettings) -> None:

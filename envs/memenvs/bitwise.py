@@ -43,6 +43,9 @@ def trailing_zeros(context, word):
     return types.uint64(types.uint64), generate
 
 
+trailing_zeros.plain = lambda word: np.uint64((int(word) & -int(word)).bit_length() - 1)  # for interpreted code
+
+
 @njit
 def lowest(word):
     """The place of the lowest 1 of a uint64 that has one."""

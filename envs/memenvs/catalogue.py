@@ -14,7 +14,7 @@ from gymnasium.envs.registration import EnvSpec, load_env_creator
 
 from memenvs.batched import Definition, SingleEnv
 from memenvs.engine.batch import check_split
-from memenvs.engine.definition import no_oracle
+from memenvs.engine.defaults import no_oracle
 from memenvs.grid.ids import SUMMARIES
 
 NAMESPACE = "memenvs"

@@ -34,6 +34,7 @@ def njit(function: Callable, inline: bool = False) -> Any:
     :return: the compiled function; where no cache directory can be written, it is compiled anew in each process
     """
     dispatcher: Any = numba.njit(nogil=True, error_model="numpy", forceinline=inline)(function)
+    dispatcher.is_compiled = True
     with contextlib.suppress(OSError):
         dispatcher._cache = _Cache(function)
     return dispatcher
@@ -118,6 +119,29 @@ class _Cache(FunctionCache):
         for content in cells:
             hashed.update(_name(content).encode())
         return sig, codegen.magic_tuple(), hashed.hexdigest()
+
+    def holds(self, signature: tuple, target: Any) -> bool:
+        """Return whether there is machine code for these types of arguments."""
+        return self._index_key(signature, target.codegen()) in self._cache_file._load_index()
+
+
+def is_disabled() -> bool:
+    """Return whether ``NUMBA_DISABLE_JIT`` leaves all functions as they are."""
+    config: Any = numba.config
+    return bool(config.DISABLE_JIT)
+
+
+def is_compiled(function: object) -> bool:
+    """Return whether a function is compiled, or would be if Numba were not disabled."""
+    return isinstance(function, Dispatcher) or hasattr(function, "is_compiled")
+
+
+def is_cached(dispatcher: Any, signature: tuple) -> bool:
+    """Return whether a function has been compiled for these types of arguments, here or in another process."""
+    cache = dispatcher._cache
+    return signature in dispatcher.overloads or (
+        isinstance(cache, _Cache) and cache.holds(signature, dispatcher.targetctx)
+    )
 
 
 def _name(content: Any) -> str:

@@ -10,7 +10,7 @@ import numpy as np
 
 from memenvs.compilation import njit
 
-# Plain integers would turn an expression of uint64 into floats.
+# With a plain integer Numba makes an expression of uint64 a signed one, whose shifts and remainders are others.
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _STREAM = np.uint64(0xD1B54A32D192ED03)
 _FIRST = np.uint64(0xBF58476D1CE4E5B9)

@@ -26,7 +26,9 @@ from stable_baselines3.common.utils import FloatSchedule, safe_mean
 from stable_baselines3.common.vec_env import VecEnv, VecTransposeImage, is_vecenv_wrapped
 from torch import Tensor
 
+from memagents.algorithms import sb3_names
 from memagents.algorithms.cuda_graphs import look
+from memagents.algorithms.rollout import observation_tensors
 from memagents.algorithms.saved_algorithm import SavedAlgorithm
 from memagents.checks import in_range, positive_int
 from memagents.cores.core import State, draw_keys
@@ -35,7 +37,7 @@ from memagents.environments.guidance import decision_mask
 from memagents.environments.make import make_env
 from memagents.environments.vector import Env, as_vec_env
 from memagents.policies.core_policy import CorePolicy
-from memagents.policies.encoding import is_picture
+from memagents.policies.encoding import any_entry, is_picture
 from memagents.runs.progress import ProgressBar, run_logger
 
 
@@ -88,7 +90,11 @@ class MemoryAlgorithm(SavedAlgorithm):
         seed: int | None = None,
         device: torch.device | str = "auto",
         _init_setup_model: bool = True,
+        **unknown: Any,
     ):
+        if unknown:
+            sb3_names.check_arguments(type(self).__name__, unknown)
+            raise TypeError(f"{type(self).__name__} has no argument {next(iter(unknown))!r}")
         if isinstance(env, str):
             env = make_env(env)
         if policy == "CnnPolicy":
@@ -124,7 +130,9 @@ class MemoryAlgorithm(SavedAlgorithm):
 
     def _get_policy_from_name(self, policy_name: str) -> type[BasePolicy]:
         if policy_name not in self.policy_aliases:
-            raise ValueError(f"policy must be one of {', '.join(self.policy_aliases)} or a class, not {policy_name!r}")
+            known = f"; instead of it: {sb3_names.POLICIES[policy_name]}" if policy_name in sb3_names.POLICIES else ""
+            names = ", ".join(self.policy_aliases)
+            raise ValueError(f"policy must be one of {names} or a class, not {policy_name!r}{known}")
         return self.policy_aliases[policy_name]
 
     def _wrap_env(self, env: Env, verbose: int = 0, monitor_wrapper: bool = True) -> VecEnv:  # type: ignore[override]
@@ -155,7 +163,8 @@ class MemoryAlgorithm(SavedAlgorithm):
         unknown = sorted(self.policy_kwargs.keys() - set(allowed))
         if unknown and not any(p.kind == p.VAR_KEYWORD for p in allowed.values()):
             names = ", ".join(list(allowed)[3:])  # those before are what it is made for
-            raise ValueError(f"policy_kwargs: the policy has no parameter {unknown[0]!r}; it has: {names}")
+            known = sb3_names.hint(unknown[0])
+            raise ValueError(f"policy_kwargs: the policy has no parameter {unknown[0]!r}{known}; it has: {names}")
         policy: Any = self.policy_class(
             self.observation_space, self.action_space, self.lr_schedule, **self.policy_kwargs
         )
@@ -272,6 +281,26 @@ class MemoryAlgorithm(SavedAlgorithm):
         return callback
 
     # --- the optimiser ----------------------------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def trace(self, observations: Any, starts: np.ndarray | None = None) -> dict[str, np.ndarray]:
+        """Look into the memory while it sees a sequence: the plain loop is run, with every tensor that the core names.
+
+        :param observations: (T, B, ...), or a dict of these, as the environment gives them
+        :param starts: (T, B) booleans, true where an observation begins an episode; by default the first ones alone
+        :return: ``outputs`` (T, B, O) and whatever the core traces, such as ``read_weights`` (T, B, heads, slots)
+        """
+        tensors = observation_tensors(observations, self.device)
+        steps, rows = any_entry(tensors).shape[:2]
+        begins = torch.zeros(steps, rows, dtype=torch.bool, device=self.device)
+        begins[0] = True
+        if starts is not None:
+            begins = torch.as_tensor(starts, dtype=torch.bool, device=self.device)
+        self.policy.set_training_mode(False)
+        encoded = self.policy.encode(tensors)
+        unrolled = self.policy.core.unroll(encoded, self.policy.initial_state(rows), begins, trace=True)
+        named = {"outputs": unrolled.outputs, **unrolled.trace}
+        return {name: tensor.cpu().numpy() for name, tensor in named.items()}
 
     def step_optimizer(self, losses: dict[str, Tensor]) -> float:
         """One step down the weighted sum of the losses, unless one of them, or the gradient, is not finite.

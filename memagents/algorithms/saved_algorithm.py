@@ -14,6 +14,7 @@ from torch import Tensor
 from memagents.algorithms.training_state import ResumableAlgorithm
 from memagents.checks import positive_int
 from memagents.cores import core_class
+from memagents.environments.normalization import statistics_of
 from memagents.environments.spaces import space_from_json, space_to_json
 from memagents.environments.vector import Env
 from memagents.runs import agent_files, trees
@@ -39,7 +40,10 @@ class SavedAlgorithm(ResumableAlgorithm):
         :param path: the folder (an ending ``.zip``, which SB3's callbacks add, is dropped)
         """
         memory = self.policy.lasting_memory()
-        agent_files.write(path, self.description(), self.policy.state_dict(), memory, self.training_state())
+        agent_files.write(
+            *(path, self.description(), self.policy.state_dict(), memory),
+            *(self.training_state(), statistics_of(self.env)),
+        )
 
     @classmethod
     def load(  # type: ignore[override]

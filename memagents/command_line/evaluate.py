@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Annotated
 
 import tyro
-from rich.console import Console
 
 from memagents.checks import positive_int
 from memagents.command_line.errors import plain_errors
@@ -48,8 +47,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """
     with plain_errors(ValueError):
         settings = tyro.cli(EvaluateCommand, prog="memagents evaluate", args=sys.argv[1:] if argv is None else argv)
-        from memagents.experiments.evaluate_run import evaluate_run, scenes
-        from memagents.experiments.evaluation import scores_table
+        from memagents.experiments.evaluate_run import evaluate_run, scenes, show_scores
         from memagents.experiments.figures import write_gif
         from memagents.experiments.run import Run
         from memagents.experiments.training import prepare
@@ -60,7 +58,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         if settings.json:
             print(json.dumps({"run": str(settings.run), **evaluation.to_json()}, indent=2))
         else:
-            Console().print(scores_table(evaluation.title, evaluation.scores))
+            show_scores(evaluation)
         if settings.video is not None:
             played = scenes(run, replace(settings, episodes=settings.video_episodes))
             write_gif(played, settings.video, settings.video_fps)

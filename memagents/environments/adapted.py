@@ -40,11 +40,19 @@ def tidy_steps(env: gym.Env) -> None:
             layer.step = TidyStep(layer.step)  # type: ignore[method-assign]
 
 
-def tidied(function: Callable[[], gym.Env]) -> gym.Env:
-    """Make an environment whose steps are tidy, in a process that need not import torch for it."""
-    env = function()
-    tidy_steps(env)
-    return env
+class TidyEnv:
+    """Function that makes an environment with tidy steps; other processes load it without torch.
+
+    :param function: makes the environment
+    """
+
+    def __init__(self, function: Callable[[], gym.Env]):
+        self.function = function
+
+    def __call__(self) -> gym.Env:
+        env = self.function()
+        tidy_steps(env)
+        return env
 
 
 class TidyStep:

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from functools import partial
 from typing import Any
 
 import gymnasium as gym
@@ -26,7 +25,7 @@ from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, is_vecenv_wrapped
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvObs, VecEnvStepReturn
 
-from memagents.environments.adapted import adapted, numbers, tidied, tidy_steps
+from memagents.environments.adapted import TidyEnv, adapted, numbers, tidy_steps
 from memagents.environments.conditioning import ConditionOn
 from memagents.environments.partial_reset import reset_rows
 from memagents.environments.spaces import check_observation_space
@@ -263,7 +262,7 @@ def _tidy_steps(env: VectorEnv) -> None:
             tidy_steps(one)
     elif isinstance(env, AsyncVectorEnv) and env.autoreset_mode == AutoresetMode.SAME_STEP and env.worker is None:
         # What its processes step is out of reach, so they begin anew with environments that are prepared.
-        functions = [partial(tidied, function) for function in env.env_fns]
+        functions = [TidyEnv(function) for function in env.env_fns]
         settings = {name: getattr(env, name) for name in _ASYNC_SETTINGS}
         env.close()
         env.closed = False

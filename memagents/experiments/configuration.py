@@ -14,6 +14,7 @@ import yaml
 
 from memagents.experiments.catalogue import of_class
 from memagents.experiments.settings import Lesson, Loader, TrainSettings
+from memagents.runs import layout
 from memagents.runs.files import CheckpointError, write_bytes
 from memagents.runs.layout import CONFIG_FILE
 
@@ -111,7 +112,7 @@ def of_run(folder: Path, **changes: Any) -> TrainSettings:
     """
     path = folder / CONFIG_FILE
     if not folder.is_dir():
-        raise CheckpointError(f"there is no run folder {folder}")
+        raise CheckpointError(layout.unknown(folder))
     if not path.is_file():
         raise CheckpointError(f"{folder} is no run of the training scripts: it has no {CONFIG_FILE}")
     values = _read(path)

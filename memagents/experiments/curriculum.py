@@ -10,6 +10,7 @@ from stable_baselines3.common.utils import safe_mean
 from stable_baselines3.common.vec_env import VecEnv
 
 from memagents.algorithms.algorithm import MemoryAlgorithm
+from memagents.environments.normalization import carry_over
 from memagents.experiments.settings import Lesson
 
 
@@ -28,6 +29,7 @@ class Curriculum(BaseCallback):
     def __init__(self, lessons: Sequence[Lesson], make_env: Callable[[int], VecEnv]):
         super().__init__()
         self.lessons, self.make_env = lessons, make_env
+        self.learned = False  # all of it
 
     def _on_step(self) -> bool:
         return True
@@ -52,6 +54,7 @@ class Curriculum(BaseCallback):
         ):
             return
         if agent.lesson == len(self.lessons) - 1:
+            self.learned = True
             agent.stop()
             return
         if recent:
@@ -59,7 +62,9 @@ class Curriculum(BaseCallback):
         recent.clear()
         agent.recent_accuracies.clear()
         agent.lesson += 1
-        agent.set_env(self.make_env(agent.lesson))
+        env = self.make_env(agent.lesson)
+        carry_over(agent.env, env)
+        agent.set_env(env)
         agent.begin_episodes()
 
 

@@ -7,15 +7,26 @@ from typing import Any, NamedTuple
 import numpy as np
 from gymnasium.wrappers import RenderCollection
 from rich.console import Console
+from tqdm import tqdm
 
 from memagents.environments.make import make_env, make_single_env
-from memagents.experiments.evaluation import Scores, baselines, compare, evaluate, scores_json, scores_table
+from memagents.experiments.evaluation import (
+    Agent,
+    SampledActions,
+    Scores,
+    baselines,
+    compare,
+    evaluate,
+    scores_json,
+    scores_table,
+)
 from memagents.experiments.run import Run
 from memagents.experiments.settings import EvaluationSettings
 from memagents.runs import files
 from memagents.runs.layout import EVALUATION_FILE
 
 EVALUATION_ENVS = 64
+AGENT, SAMPLED = "agent", "agent, sampled"
 
 
 class RunScores(NamedTuple):
@@ -37,6 +48,21 @@ class RunScores(NamedTuple):
         kwargs = ", ".join(f"{name}={value}" for name, value in self.env_kwargs.items())
         return f"{self.env}{f' ({kwargs})' if kwargs else ''}, {self.episodes} episodes"
 
+    @property
+    def hint(self) -> str | None:
+        """Advice where the most likely actions and the sampled ones do very differently."""
+        if AGENT not in self.scores:
+            return None
+        likely, sampled = (self.scores[name].success or self.scores[name].returns for name in (AGENT, SAMPLED))
+        if likely.low <= sampled.high and sampled.low <= likely.high:
+            return None
+        better, worse = ("sampled", "most likely") if sampled.mean > likely.mean else ("most likely", "sampled")
+        return (
+            f"hint: the {better} actions do better than the {worse} ones ({max(likely.mean, sampled.mean):.2f} against "
+            f"{min(likely.mean, sampled.mean):.2f}). Training shows sampled ones; a policy that still hesitates wants "
+            "more steps or a smaller --ent-coef; predict(..., deterministic=False) samples"
+        )
+
 
 def evaluate_run(run: Run, settings: EvaluationSettings) -> RunScores:
     """Score a run's agent beside the baselines, in the same episodes.
@@ -47,8 +73,10 @@ def evaluate_run(run: Run, settings: EvaluationSettings) -> RunScores:
     made = make_env(env, min(settings.episodes, EVALUATION_ENVS), **kwargs)
     agent = run.load_agent(made, settings.device, settings.slots)
     assert agent.env is not None
-    rivals = {"agent": agent, **baselines(agent.env, settings.seed)}
-    scores = compare(rivals, agent.env, settings.episodes, settings.seed)
+    rivals: dict[str, Agent] = {} if settings.stochastic else {AGENT: agent}
+    rivals |= {SAMPLED: SampledActions(agent), **baselines(agent.env, settings.seed)}
+    with tqdm(total=len(rivals) * settings.episodes, unit=" episodes", leave=False, disable=None) as bar:  # on stderr
+        scores = compare(rivals, agent.env, settings.episodes, settings.seed, bar.update)
     agent.env.close()
     return RunScores(env, kwargs, settings.episodes, settings.seed, scores)
 
@@ -61,8 +89,15 @@ def show_evaluation(run: Run, episodes: int, device: str = "auto") -> None:
     if episodes:
         evaluation = evaluate_run(run, EvaluationSettings(episodes=episodes, device=device))
         files.write_json(run.folder / EVALUATION_FILE, evaluation.to_json())
-        Console().print(scores_table(evaluation.title, evaluation.scores))
+        show_scores(evaluation)
     print(f"all of it is in {run.folder}")
+
+
+def show_scores(evaluation: RunScores) -> None:
+    """Print the table of an evaluation, and a hint where there is one."""
+    Console().print(scores_table(evaluation.title, evaluation.scores))
+    if evaluation.hint is not None:
+        print(evaluation.hint)
 
 
 def scenes(run: Run, settings: EvaluationSettings) -> list[list[np.ndarray]]:
@@ -76,7 +111,8 @@ def scenes(run: Run, settings: EvaluationSettings) -> list[list[np.ndarray]]:
     camera = RenderCollection(single, pop_frames=False, reset_clean=False)
     agent = run.load_agent(camera, settings.device, settings.slots)
     assert agent.env is not None
-    ends = np.cumsum(1 + evaluate(agent, agent.env, settings.episodes, seed=settings.seed).lengths)
+    played = evaluate(agent, agent.env, settings.episodes, not settings.stochastic, settings.seed)
+    ends = np.cumsum(1 + played.lengths)
     agent.env.close()
     pictures = [np.asarray(frame) for frame in camera.frame_list]
     return [pictures[start:end] for start, end in zip([0, *ends[:-1]], ends, strict=True)]

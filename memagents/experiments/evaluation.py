@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -20,6 +20,7 @@ from memagents.environments.guidance import oracle_actions
 from memagents.runs.random_states import preserved_random_states
 
 RANDOM, WALK, ORACLE = "random agent", "random walk", "oracle"
+FEW_SEEDS = 5  # below so many, tables list the seeds instead of an interval
 _BOOTSTRAP_SAMPLES = 2000
 
 
@@ -67,7 +68,14 @@ class Scores(NamedTuple):
 # --- playing --------------------------------------------------------------------------------------------------------
 
 
-def evaluate(agent: Agent, env: VecEnv, episodes: int, deterministic: bool = True, seed: int | None = None) -> Episodes:
+def evaluate(
+    agent: Agent,
+    env: VecEnv,
+    episodes: int,
+    deterministic: bool = True,
+    seed: int | None = None,
+    progress: Callable[[int], object] | None = None,
+) -> Episodes:
     """Play exactly ``episodes`` episodes.
 
     Each of the B environments contributes its first ``episodes / B``, a number fixed beforehand as in SB3's
@@ -79,6 +87,7 @@ def evaluate(agent: Agent, env: VecEnv, episodes: int, deterministic: bool = Tru
     :param episodes: how many in all
     :param deterministic: the most likely actions instead of sampled ones
     :param seed: of the environments and of the sampled actions; without it both go on from where they are
+    :param progress: called with the number of episodes that have just finished
     """
     positive_int("episodes", episodes)
     if not (is_vecenv_wrapped(env, VecMonitor) or env.env_is_wrapped(Monitor)[0]):
@@ -97,6 +106,8 @@ def evaluate(agent: Agent, env: VecEnv, episodes: int, deterministic: bool = Tru
             for i in np.flatnonzero(starts & (remaining > 0)).tolist():
                 finished[i].append(infos[i])
                 remaining[i] -= 1
+                if progress is not None:
+                    progress(1)
     return _episodes([info for infos in finished for info in infos], metric_names(env))
 
 
@@ -121,6 +132,22 @@ def _episodes(infos: list[dict[str, Any]], metrics: list[str]) -> Episodes:
             if all(name in info for info in infos)  # a wrapper that cuts episodes knows nothing of them
         },
     )
+
+
+class SampledActions:
+    """Agent that acts by actions drawn from its policy, as in training, instead of by the most likely ones.
+
+    :param agent: anything with SB3's ``predict``
+    """
+
+    def __init__(self, agent: Agent):
+        self.agent = agent
+
+    def predict(
+        self, observation: Any, state: Any = None, episode_start: Any = None, deterministic: bool = False
+    ) -> tuple[np.ndarray, Any]:
+        """Return sampled actions (B, ...), whatever ``deterministic`` says, and the state for the next call."""
+        return self.agent.predict(observation, state, episode_start, False)
 
 
 class RandomAgent:
@@ -199,7 +226,13 @@ def baselines(env: VecEnv, seed: int = 0) -> dict[str, Agent]:
 # --- statistics -----------------------------------------------------------------------------------------------------
 
 
-def compare(agents: Mapping[str, Agent], env: VecEnv, episodes: int, seed: int = 0) -> dict[str, Scores]:
+def compare(
+    agents: Mapping[str, Agent],
+    env: VecEnv,
+    episodes: int,
+    seed: int = 0,
+    progress: Callable[[int], object] | None = None,
+) -> dict[str, Scores]:
     """The scores of several agents in the same episodes.
 
     :param agents: by name, e.g. ``{"mine": agent, **baselines(env)}``; with a random agent and the oracle among them
@@ -207,8 +240,9 @@ def compare(agents: Mapping[str, Agent], env: VecEnv, episodes: int, seed: int =
     :param env: environments that all of them can act in
     :param episodes: for each of them
     :param seed: of the environments
+    :param progress: called with the number of episodes that have just finished
     """
-    played = {name: evaluate(agent, env, episodes, seed=seed) for name, agent in agents.items()}
+    played = {name: evaluate(agent, env, episodes, True, seed, progress) for name, agent in agents.items()}
     return {name: _scores(name, done, played) for name, done in played.items()}
 
 
@@ -245,6 +279,28 @@ def mean_interval(values: np.ndarray) -> Interval:
     return Interval(mean, mean - half, mean + half)
 
 
+def over_seeds(values: Sequence[float], digits: int, low: float = -math.inf, high: float = math.inf) -> str:
+    """Return the text of a result over seeds: the mean, and in brackets how far it can be trusted.
+
+    One seed is the mean alone. Two to four are listed: an interval of so few says more about Student's t than about
+    them. Five and more have the 95% interval of their mean.
+
+    :param values: one for each seed
+    :param digits: after the point
+    :param low: least possible value, such as 0 of a count; the interval is cut off there
+    :param high: greatest possible value, such as 1 of a share
+    """
+    if not len(values):
+        raise ValueError("values must hold a number for each seed, and there is none")
+    interval = mean_interval(np.asarray(values, dtype=np.float64))
+    mean, *inner = (f"{value:,.{digits}f}" for value in (interval.mean, *values))
+    if len(values) == 1:
+        return mean
+    if len(values) < FEW_SEEDS:
+        return f"{mean} ({', '.join(inner)})"
+    return f"{mean} ({max(interval.low, low):,.{digits}f} to {min(interval.high, high):,.{digits}f})"
+
+
 def normalized_score(scores: np.ndarray, random_scores: np.ndarray, oracle_scores: np.ndarray) -> Interval:
     """(score − random) / (oracle − random), with a 95% percentile bootstrap over the three samples (Efron 1979).
 
@@ -274,7 +330,10 @@ def _resampled_means(sample: np.ndarray, rng: np.random.Generator) -> np.ndarray
 
 def scores_table(title: str, scores: Mapping[str, Scores]) -> Table:
     """A row an agent, a column a measure, each with its 95% interval."""
-    caption = "in brackets: 95% confidence intervals; normalised: 0 the random agent's return, 1 the oracle's"
+    caption = (
+        "agents act by their most likely actions, unless they are sampled; in brackets: 95% confidence intervals; "
+        "normalised: 0 the random agent's return, 1 the oracle's"
+    )
     table = Table(title=title, caption=caption, box=box.SIMPLE, leading=1)
     table.add_column("agent", no_wrap=True)
     columns = {"return": "returns", "success": "success", "SPL": "spl", "normalised": "normalized"}

@@ -10,8 +10,9 @@ from stable_baselines3.common.vec_env import VecEnv
 
 from memagents.environments.joined import JoinedVecEnv, part_seed
 from memagents.environments.make import has_split, make_env, make_single_env
+from memagents.environments.normalization import normalized
 from memagents.experiments.curriculum import Curriculum
-from memagents.experiments.settings import Lesson, TrainSettings
+from memagents.experiments.settings import ImitationSettings, Lesson, TrainSettings
 from memagents.runs import agent_files
 from memagents.runs.files import CheckpointError
 from memagents.runs.layout import STATE_FILE
@@ -20,9 +21,16 @@ from memagents.runs.layout import STATE_FILE
 def make_curriculum(settings: TrainSettings) -> Curriculum:
     """Make the curriculum of a training; without lessons it is a single one that asks for nothing.
 
-    :raises ValueError: if the lessons are not all of the same spaces
+    :raises ValueError: if the lessons are not all of the same spaces, or wait for a success that is the oracle's own
     """
     lessons = lessons_of(settings)
+    if isinstance(settings, ImitationSettings) and settings.oracle_share == 1:
+        for number, lesson in enumerate(lessons):
+            if lesson.success is not None and lesson.accuracy is None:
+                raise ValueError(
+                    f"lessons: lesson {number} waits for success, which is the oracle's own where it alone acts "
+                    "(oracle_share 1): use accuracy"
+                )
     seen = [make_single_env(settings.env, **env_kwargs(settings, lesson)) for lesson in lessons]
     for number, env in enumerate(seen):
         for name in ("observation_space", "action_space"):
@@ -50,7 +58,8 @@ def lesson_env(settings: TrainSettings, number: int) -> VecEnv:
         make_env(settings.env, count, seed=part_seed(settings.seed, part), **env_kwargs(settings, lessons[lesson]))
         for part, (lesson, count) in enumerate(counts.items())
     ]
-    return parts[0] if len(parts) == 1 else JoinedVecEnv(parts)
+    env = parts[0] if len(parts) == 1 else JoinedVecEnv(parts)
+    return normalized(env, settings.normalize_observations, settings.normalize_reward, settings.gamma)
 
 
 def env_kwargs(settings: TrainSettings, lesson: Lesson) -> dict[str, Any]:

@@ -7,7 +7,8 @@ from typing import Any, NamedTuple, Self
 
 from memagents.algorithms.algorithm import MemoryAlgorithm
 from memagents.environments.make import has_split
-from memagents.environments.vector import Env
+from memagents.environments.normalization import find, frozen
+from memagents.environments.vector import Env, as_vec_env
 from memagents.experiments.catalogue import of_class
 from memagents.experiments.configuration import of_run
 from memagents.experiments.settings import TrainSettings
@@ -60,7 +61,17 @@ class Run(NamedTuple):
         """
         # Minibatches are learned from, and there may be more of them than environments here.
         changes = {"n_minibatches": None} if "n_minibatches" in self.algorithm.hyperparameters else {}
+        if env is not None:
+            env = self._normalized(env)
         return self.algorithm.load_described(self.description, self.folder, env, device, slots, **changes)
+
+    def _normalized(self, env: Env) -> Env:
+        """Normalise observations by the training's statistics, if it did and the environment does not itself."""
+        tree = agent_files.read_normalization(self.folder)
+        if tree is None or not tree["observations"]:
+            return env
+        vec_env = as_vec_env(env)
+        return vec_env if find(vec_env) is not None else frozen(vec_env, tree)
 
     def evaluation_env(
         self, env: str | None = None, env_kwargs: dict[str, Any] | None = None, split: str | None = None

@@ -97,6 +97,9 @@ class TrainSettings:
     :param overwrite: replace the run that is in --run-dir
     :param checkpoint_interval: iterations between checkpoints (an iteration is a window; in episodic control,
         --train-freq steps)
+    :param normalize_observations: scale observations (Box, pictures apart) to mean 0 and variance 1 by running
+        statistics, which are saved with the run and frozen in evaluations
+    :param normalize_reward: scale rewards by the running standard deviation of the return
     :param eval_episodes: episodes of the final evaluation, on split=test where there is one; 0 for none
     :param imports: packages to import first, for the cores and environments they register
     :param review: share of the environments that stay with earlier lessons
@@ -125,6 +128,8 @@ class TrainSettings:
     run_dir: str | None = None
     overwrite: bool = False
     checkpoint_interval: int = 50
+    normalize_observations: bool = False
+    normalize_reward: bool = False
     eval_episodes: int = 500
     imports: tuple[str, ...] = ()
     review: float = 0.0
@@ -371,6 +376,8 @@ class EvaluationSettings:
     :param seed: seed of the environments
     :param device: auto, cpu, cuda or cuda:N
     :param slots: slots of the memory; by default as many as it was trained with
+    :param stochastic: act by sampled actions only, as in training; by default the scores of the most likely actions and
+        of sampled ones are shown
     """
 
     env: str | None = None
@@ -380,6 +387,7 @@ class EvaluationSettings:
     seed: int = EVALUATION_SEED
     device: str = "auto"
     slots: int | None = None
+    stochastic: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
 
     def __post_init__(self) -> None:
         positive_int("episodes", self.episodes)

@@ -101,7 +101,8 @@ def new_folder(settings: TrainSettings) -> Path:
     """
     if settings.run_dir is not None:
         return layout.empty(Path(settings.run_dir), settings.overwrite)
-    return layout.new(re.sub(r"[^\w.-]+", "-", f"{settings.env.rpartition('/')[2]}-{settings.agent}-{settings.seed}"))
+    env = re.split("[:/]", settings.env)[-1]  # without the package and the namespace
+    return layout.new(re.sub(r"[^\w.-]+", "-", f"{env}-{settings.agent}-{settings.seed}"))
 
 
 # --- learning -------------------------------------------------------------------------------------------------------
@@ -124,6 +125,10 @@ def learn(agent: MemoryAlgorithm, settings: TrainSettings, curriculum: Curriculu
     with stop_on_interrupt(agent) as interrupted:
         agent.learn(steps, curriculum, reset_num_timesteps=not resumed, progress_bar=True)
     agent.save(folder)
+    planned = agent.num_timesteps + agent.remaining_timesteps
+    if agent.remaining_timesteps and not interrupted:
+        why = "the last lesson is learned" if curriculum.learned else "a callback stopped it"
+        print(f"ended after {agent.num_timesteps:,} of {planned:,} steps: {why}")
     learning_curve([folder], folder / LEARNING_CURVE)
     if interrupted:
         raise KeyboardInterrupt(

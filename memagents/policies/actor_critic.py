@@ -50,6 +50,8 @@ class MemoryPolicy(CorePolicy):
     :param lr_schedule: learning rate as a function of the remaining progress
     :param core: name of the memory system, see :func:`memagents.core_names`
     :param core_kwargs: its parameters
+    :param critic_gradient: whether the critic's loss also trains the encoder and the memory. sb3-contrib's agents have
+        an LSTM for the actor and one for the critic; with ``shared_lstm``, the critic does not train it
     :param recall_lag: a linear layer predicts, from what the memory gives, the encoded observation of so many steps
         before, so that a memory which the task does not yet reward is used; None for no such loss
     :param recall_weight: of that squared error among the losses
@@ -79,6 +81,7 @@ class MemoryPolicy(CorePolicy):
         lr_schedule: Schedule,
         core: str = "lstm",
         core_kwargs: dict[str, Any] | None = None,
+        critic_gradient: bool = True,
         recall_lag: int | None = None,
         recall_weight: float = 1.0,
         recompute_steps: int | None = None,
@@ -106,6 +109,7 @@ class MemoryPolicy(CorePolicy):
             optimizer_kwargs,
             encoder,
         )
+        self.critic_gradient = bool(critic_gradient)
         self.recall_lag = recall_lag if recall_lag is None else positive_int("recall_lag", recall_lag)
         self.recall_weight = in_range("recall_weight", recall_weight, 0)
         self.recompute_steps = None if recompute_steps is None else positive_int("recompute_steps", recompute_steps)
@@ -182,6 +186,8 @@ class MemoryPolicy(CorePolicy):
 
     def values(self, outputs: Tensor) -> Tensor:
         """The critic's estimate for outputs of the core, (..., O) to (...)."""
+        if not self.critic_gradient:
+            outputs = outputs.detach()
         with self._precision():
             return self.value_net(self.critic(outputs)).squeeze(-1).to(self.dtype)
 

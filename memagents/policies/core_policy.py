@@ -209,7 +209,7 @@ class CorePolicy(SavedPolicy):
         actions = self.to_env_actions(acted.actions)
         return (actions if vectorized else actions[0]), acted.state
 
-    def obs_to_tensor(self, observation: Any) -> tuple[Observations, bool]:  # type: ignore[override]
+    def obs_to_tensor(self, observation: Any) -> tuple[Observations, bool]:
         """Bring one observation, or a batch of them, to the device.
 
         :param observation: an array, or a dict of arrays

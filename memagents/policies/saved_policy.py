@@ -57,7 +57,7 @@ class SavedPolicy(BasePolicy):
         )
 
     @classmethod
-    def load(cls, path: str | Path, device: torch.device | str = "auto") -> Self:  # type: ignore[override]
+    def load(cls, path: str | Path, device: torch.device | str = "auto") -> Self:
         """Read a policy that :meth:`save` wrote.
 
         :param path: of the file

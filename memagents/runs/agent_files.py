@@ -18,9 +18,9 @@ from safetensors.torch import load as load_safetensors
 from safetensors.torch import save as safetensors_bytes
 from torch import Tensor
 
-from memagents.runs import files, trees
+from memagents.runs import files, layout, trees
 from memagents.runs.files import CheckpointError
-from memagents.runs.layout import MEMORY_FILE, POLICY_FILE, STATE_FILE, WEIGHTS_FILE, folder_of
+from memagents.runs.layout import MEMORY_FILE, NORMALIZATION_FILE, POLICY_FILE, STATE_FILE, WEIGHTS_FILE, folder_of
 
 # What can go wrong in using a file that ``write`` has not written.
 BROKEN = (
@@ -47,6 +47,7 @@ def write(
     weights: Mapping[str, Tensor],
     memory: dict[str, Any] | None,
     training_state: Mapping[str, Any],
+    normalization: dict[str, Any] | None = None,
 ) -> None:
     """Write an agent to a run folder.
 
@@ -55,6 +56,7 @@ def write(
     :param weights: of the policy
     :param memory: what the policy remembers beyond episodes, or None
     :param training_state: what an interrupted training needs to go on, a tree of arrays and plain values
+    :param normalization: statistics of the observations, or None
     :raises TypeError: if something in it is neither an array nor a plain value
     """
     folder = folder_of(path)
@@ -63,6 +65,8 @@ def write(
     files.write_bytes(folder / WEIGHTS_FILE, safetensors_bytes(weights))
     if memory is not None:
         trees.write_tree(folder / MEMORY_FILE, memory)
+    if normalization is not None:
+        trees.write_tree(folder / NORMALIZATION_FILE, normalization)
     trees.write_tree(folder / STATE_FILE, {**training_state, "weights": weights, "memory": memory})
 
 
@@ -77,7 +81,7 @@ def read_description(path: str | Path) -> dict[str, Any]:
     """
     folder = folder_of(path)
     if not folder.is_dir():
-        raise CheckpointError(f"there is no run folder {folder}")
+        raise CheckpointError(layout.unknown(folder))
     file = folder / POLICY_FILE
     description = files.read_json(file)
     files.check_version(file, description)
@@ -120,3 +124,12 @@ def read_training_state(path: str | Path) -> dict[str, Any]:
     :raises CheckpointError: if the file is missing, truncated, foreign or of a newer version
     """
     return trees.read_tree(folder_of(path) / STATE_FILE)
+
+
+def read_normalization(path: str | Path) -> dict[str, Any] | None:
+    """Read the statistics by which a training normalised observations; None if it did not.
+
+    :raises CheckpointError: if the file is truncated, foreign or of a newer version
+    """
+    file = folder_of(path) / NORMALIZATION_FILE
+    return trees.read_tree(file) if file.is_file() else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import shutil
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from pathlib import Path
 POLICY_FILE = "policy.json"
 WEIGHTS_FILE = "policy.safetensors"
 MEMORY_FILE = "memory.safetensors"  # what a policy remembers beyond episodes, where it does
+NORMALIZATION_FILE = "normalization.safetensors"  # of observations, where they are normalised
 STATE_FILE = Path("checkpoint/state.safetensors")  # all that an interrupted training needs to go on exactly
 # The training.
 CONFIG_FILE = "config.yaml"  # its settings
@@ -20,7 +22,7 @@ EVALUATION_FILE = "evaluation.json"
 RESULT_FILE = "result.json"  # of a row in a table of the documents
 
 FILES = (
-    *(POLICY_FILE, WEIGHTS_FILE, MEMORY_FILE, CONFIG_FILE, PROGRESS_FILE),
+    *(POLICY_FILE, WEIGHTS_FILE, MEMORY_FILE, NORMALIZATION_FILE, CONFIG_FILE, PROGRESS_FILE),
     *(LEARNING_CURVE, EVALUATION_FILE, RESULT_FILE),
 )
 FOLDERS = (STATE_FILE.parent.name, TENSORBOARD_FOLDER)
@@ -32,6 +34,13 @@ def folder_of(path: str | Path) -> Path:
     """Return the folder that a path means; the ending ``.zip``, which SB3's callbacks add, is dropped."""
     path = Path(path)
     return path.with_suffix("") if path.suffix == ".zip" else path
+
+
+def unknown(folder: Path) -> str:
+    """Return the message that there is no such run folder, with those that are spelled alike."""
+    there = [str(path) for path in runs_in(RUNS)]
+    alike = difflib.get_close_matches(str(folder), there, n=3) or [p for p in there if Path(p).name == folder.name]
+    return f"there is no run folder {folder}" + (f"; there are: {', '.join(alike)}" if alike else "")
 
 
 def new(name: str) -> Path:

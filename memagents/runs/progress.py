@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import csv
+import io
 import sys
 from pathlib import Path
+from typing import Any
 
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import (
-    CSVOutputFormat,
     HumanOutputFormat,
     KVWriter,
     Logger,
     TensorBoardOutputFormat,
+    filter_excluded_keys,
 )
 from tqdm import tqdm
 
+from memagents.runs.files import write_bytes
 from memagents.runs.layout import PROGRESS_FILE, TENSORBOARD_FOLDER
 
 STEPS = "time/total_timesteps"
@@ -33,35 +36,67 @@ class ProgressBar(BaseCallback):
             unit_scale=True,
             dynamic_ncols=True,
             mininterval=0.1 if sys.stderr.isatty() else 10,  # a line every ten seconds is enough for a file
+            desc="first window, which compiles what is not yet",
         )
+        self.compiling = True
 
     def _on_step(self) -> bool:
         self.bar.update(self.training_env.num_envs)
         return True
 
     def _on_rollout_end(self) -> None:
+        if self.compiling:  # the first window, which tells nothing of how long the others take
+            self.compiling = False
+            self.bar.set_description_str("", refresh=False)
+            self.bar.initial = self.bar.n
+            self.bar.unpause()
         self.bar.set_postfix(self.model.recent_figures(), refresh=False)  # type: ignore[attr-defined]
 
     def _on_training_end(self) -> None:
         self.bar.close()
 
 
-class ContinuedCSV(CSVOutputFormat):
-    """SB3's CSV log that goes on with an existing file instead of emptying it.
+class ProgressCSV(KVWriter):
+    """Log of a run as CSV: the steps first, then columns by their groups; each row is whole or not there.
+
+    A row with the columns there are is appended. One with new columns has the file written anew beside it and renamed,
+    so that nothing is lost where the disk is full.
 
     :param path: the file
     :param after: rows of more steps than this are dropped; they were made after the checkpoint that is gone on from
     """
 
     def __init__(self, path: Path, after: int):
+        self.path = path
         rows = read_progress(path) if after > 0 and path.exists() else []
-        super().__init__(str(path))
-        if rows:
-            self.keys = list(rows[0])
-            writer = csv.DictWriter(self.file, self.keys, lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(row for row in rows if float(row[STEPS]) <= after)
-            self.file.flush()
+        self._rewrite([row for row in rows if float(row[STEPS]) <= after])
+
+    def write(self, key_values: dict[str, Any], key_excluded: dict[str, tuple[str, ...]], step: int = 0) -> None:
+        """Write a row."""
+        row = {name: str(value) for name, value in filter_excluded_keys(key_values, key_excluded, "csv").items()}
+        if row.keys() <= set(self.columns):
+            with open(self.path, "a", newline="") as file:
+                csv.DictWriter(file, self.columns, lineterminator="\n").writerow(row)
+        else:
+            self._rewrite([*(read_progress(self.path)), row])
+
+    def close(self) -> None:
+        """Do nothing: the file is open for the time of a row only."""
+
+    def _rewrite(self, rows: list[dict[str, str]]) -> None:
+        self.columns = sorted({name for row in rows for name in row}, key=_place)
+        text = io.StringIO()
+        writer = csv.DictWriter(text, self.columns, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+        write_bytes(self.path, text.getvalue().encode() if rows else b"")
+
+
+def _place(column: str) -> tuple[int, str]:
+    """Return the place of a column: steps, what the training reached, how, and how long it took."""
+    groups = ["rollout", "curriculum", "train", "time"]
+    group = column.partition("/")[0]
+    return (0 if column == STEPS else 1 + groups.index(group) if group in groups else 9), column
 
 
 def read_progress(path: Path) -> list[dict[str, str]]:
@@ -77,7 +112,7 @@ def run_logger(folder: Path, verbose: int, after: int) -> Logger:
     """
     folder.mkdir(parents=True, exist_ok=True)
     events = TensorBoardOutputFormat(str(folder / TENSORBOARD_FOLDER))
-    outputs: list[KVWriter] = [ContinuedCSV(folder / PROGRESS_FILE, after), events]
+    outputs: list[KVWriter] = [ProgressCSV(folder / PROGRESS_FILE, after), events]
     if verbose:
         outputs.append(HumanOutputFormat(sys.stdout))
     return Logger(str(folder), outputs)

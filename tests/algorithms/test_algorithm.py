@@ -1,4 +1,4 @@
-"""What Stable-Baselines3's users expect of an agent: environments of every kind, callbacks, evaluation, logs, seeds."""
+"""Expectations of Stable-Baselines3's users: environments of every kind, callbacks, evaluation, logs, seeds."""
 
 import gymnasium as gym
 import numpy as np
@@ -24,6 +24,7 @@ from memagents import Imitation, RecurrentPPO, as_vec_env
 from memagents.environments.conditioning import ConditionOn
 from memagents.policies.picture_encoders import PictureEncoder
 from memagents.policies.symbol_encoders import GridEncoder
+from tests.cores.support import SMALL
 from tests.support.agents import assert_same_weights, make, weights_of
 from tests.support.toys import Counter, Floats, Toy, dummy, tmaze, underground
 
@@ -210,7 +211,7 @@ def test_a_second_learn_has_a_schedule_of_its_own():
 
 
 class Story(BaseCallback):
-    """What is called, in order."""
+    """Records its calls, in order."""
 
     def __init__(self, stop_at=10**9):
         super().__init__()
@@ -416,3 +417,17 @@ def test_imitation_is_used_alike():
         Imitation("MlpPolicy", "CartPole-v1", device="cpu").learn(8)
     agent.learn(16)
     assert agent.num_timesteps == 16
+
+
+@pytest.mark.parametrize("core", ["dnc", "lstm", "kv"])
+def test_a_trace_names_what_the_memory_does(core):
+    agent = agent_for(tmaze(2), policy_kwargs={"core": core, "core_kwargs": SMALL.get(core)})
+    window = np.stack([agent.env.observation_space.sample() for _ in range(10)]).reshape(5, 2, 2)
+    starts = np.zeros((5, 2), bool)
+    starts[0] = starts[3, 1] = True
+    traced = agent.trace(window, starts)
+    assert traced["outputs"].shape == (5, 2, agent.policy.core.output_size)
+    assert all(len(values) == 5 and values.shape[1] == 2 for values in traced.values())
+    assert core != "dnc" or "read_weights" in traced
+    later = agent.trace(window[3:, 1:])["outputs"]
+    np.testing.assert_allclose(traced["outputs"][3:, 1:], later, atol=1e-5)  # nothing of the episode before

@@ -1,4 +1,4 @@
-"""CUDA graphs, without a GPU: a tape of torch's operations stands for one, and the device "meta" for one not looked at.
+"""CUDA graphs without a GPU: a tape of torch's operations stands for a graph, and "meta" for a device never read.
 
 What a GPU alone can tell is in tests/algorithms/test_ppo.py.
 """

@@ -31,7 +31,7 @@ def played(replay, n_envs=2):
 
 
 def compared(samples):
-    """Whether each step arrived, and whether it ended its episode, booleans (B,)."""
+    """Return whether each step arrived and whether it ended its episode, booleans (B,)."""
     goals = [samples.next_observations[f"{kind}_goal"].numpy() for kind in ("achieved", "desired")]
     return (goals[0] == goals[1]).all(1), samples.dones.numpy()[:, 0] > 0
 

@@ -86,12 +86,12 @@ def test_the_loss_is_the_cross_entropy_of_the_oracles_actions(share):
 def test_what_the_oracle_says_is_done(actions):
     agent = make(Recorder(dummy(4, actions=actions)))
     start = int(agent.action_space.start)
-    said = []
+    answers = []
     oracle = agent.get_env().venv.env_method
-    agent.env.venv.env_method = lambda name, *args, **kwargs: said.append(oracle(name)) or said[-1]
+    agent.env.venv.env_method = lambda name, *args, **kwargs: answers.append(oracle(name)) or answers[-1]
     agent.learn(4 * 13)
     done = np.stack([step[0] for step in agent.get_env().history])
-    said = np.array(said)
+    said = np.array(answers)
     assert (said == -1).any()
     np.testing.assert_array_equal(done[said >= 0], said[said >= 0])
     window = agent._window
@@ -132,7 +132,7 @@ def test_a_share_holds_for_a_whole_window():
 @pytest.mark.parametrize("core", ["lstm", "dnc"])
 @pytest.mark.parametrize("share", [1.0, 0.5])
 def test_the_memory_goes_on_from_window_to_window(core, share):
-    """With weights that stay, the memory before the second window is that of stepping through the first."""
+    """The memory before the second window is that of stepping through the first, if weights stay."""
     agent = make(core=core, learning_rate=0.0, oracle_share=share, n_minibatches=3, n_epochs=2)
     agent.policy.double()
     agent.learn(2 * 52)

@@ -49,7 +49,9 @@ def worlds(order="own"):
 def estimates(agent, condition=False):
     """What the agent thinks of fixed observations: values of actions, or probabilities of them."""
     rng = np.random.default_rng(0)
-    seen = {name: rng.uniform(-1, 1, (20, width)).astype(np.float32) for name, width in WIDTHS.items()}
+    seen: dict[str, np.ndarray] = {
+        name: rng.uniform(-1, 1, (20, width)).astype(np.float32) for name, width in WIDTHS.items()
+    }
     if condition:
         seen["previous_action"] = np.eye(3, dtype=np.uint8)[rng.integers(3, size=20)]
         seen["previous_reward"] = rng.normal(size=(20, 1)).astype(np.float32)

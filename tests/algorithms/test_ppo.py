@@ -54,7 +54,7 @@ def window_of(agent):
 
 
 def gradient(agent, batch):
-    """Of the sum of all losses on a minibatch, as one vector."""
+    """Return the gradient of the sum of all losses on a minibatch, as one vector."""
     evaluated = agent.policy.evaluate_actions(batch.observations, batch.actions, batch.initial_state, batch.starts)
     losses, _ = RecurrentPPO._losses(agent, batch, evaluated, 0.2, None)
     agent.policy.zero_grad()
@@ -178,7 +178,8 @@ def test_the_losses_are_the_papers(clip_vf):
     tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
     batch = Minibatch(**{**dict.fromkeys(Minibatch._fields), **tensors})
     ponder = torch.from_numpy(rng.normal(size=shape))
-    evaluated = Evaluated(*(torch.from_numpy(a) for a in (predicted, new, entropy)), None, {"ponder": ponder})
+    seen = (torch.from_numpy(a) for a in (predicted, new, entropy))
+    evaluated = Evaluated(*seen, state=None, losses={"ponder": ponder})
     losses, figures = RecurrentPPO._losses(agent, batch, evaluated, clip, clip_vf)
     surrogates, divergences, clipped, entropies, errors = [], [], [], [], []
     for t in range(shape[0]):

@@ -27,7 +27,7 @@ def test_advantages_episode_by_episode(gamma, gae_lambda):
     bootstrap *= cut
     last_values = rng.normal(size=B)
     arrays = rewards, values, ends, bootstrap, last_values
-    ours = advantages(*(torch.from_numpy(a) for a in arrays), gamma, gae_lambda)
+    ours = advantages(*(torch.from_numpy(a) for a in arrays), gamma=gamma, gae_lambda=gae_lambda)
     np.testing.assert_allclose(ours.numpy(), slow_advantages(*arrays, gamma, gae_lambda), atol=1e-12)
 
 
@@ -179,7 +179,7 @@ def test_a_window_is_what_happened(core):
             with torch.no_grad():
                 last = policy.predict_values(torch.from_numpy(observation)[None], state, torch.tensor([begins])).item()
             columns = (window[name][:, [row]].numpy() for name in ("rewards", "values", "ends", "bootstrap"))
-            slow = slow_advantages(*columns, np.array([last]), 0.9, 0.8)[:, 0]
+            slow = slow_advantages(*columns, last_values=np.array([last]), gamma=0.9, gae_lambda=0.8)[:, 0]
             np.testing.assert_allclose(window["advantages"][:, row].numpy(), slow, atol=1e-12)
             np.testing.assert_allclose(window["returns"][:, row].numpy(), slow + window["values"][:, row].numpy())
     assert cuts > 3

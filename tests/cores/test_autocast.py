@@ -81,7 +81,7 @@ def test_dmn():
 
 @torch.no_grad()
 def test_universal():
-    """What says when to halt."""
+    """The halting probabilities are computed in full precision under autocast."""
     torch.manual_seed(0)
     core = make_core("universal", 2, threshold=1.0)
     core.halting.bias.zero_()

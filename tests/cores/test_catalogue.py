@@ -44,7 +44,7 @@ def test_defaults_make_a_core(name):
 
 @every_core
 def test_autocast_is_seen(name):
-    """Which makes the check of it one that can fail."""
+    """So that the check of it can fail."""
     case = case_of(name)
     core, inputs = case.make(torch.float32), case.inputs(dtype=torch.float32)
     exact = core.unroll(inputs, core.initial_state(3), case.no_starts()).outputs

@@ -180,7 +180,7 @@ def test_the_reconstruction_trains_the_compressor_alone(window):
 
 
 def test_projections_of_compressed_rows_stay_trained():
-    """What attends to compressed rows is trained by the task, as if these were constants."""
+    """The attention to compressed rows is trained by the task, as if these were constants."""
     core, steps = make(), 5
     with torch.no_grad():
         for name, parameter in core.named_parameters():

@@ -173,7 +173,7 @@ def test_three_writes_are_found_in_order_in_both_directions(core):
 
 
 def test_usage_is_of_the_step_before(core):
-    """What is written now counts as used one step later; what was read in the step *before* is what a gate frees."""
+    """A slot written now counts as used one step later; a gate frees the slots read in the step *before*."""
     first = write_next(core, core.initial_state(1), [1.0, 0, 0]).state
     assert (first.usage == 0).all(), "no epsilon stays in the usage, and this step's write does not count yet"
     second = write_next(core, first, [0, 1.0, 0]).state

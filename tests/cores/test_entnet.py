@@ -107,7 +107,7 @@ def test_slots_do_not_see_each_other():
 
 
 def test_the_gate_listens_to_content_and_to_key():
-    """With an encoding along an axis, a slot opens if its content or its key lies there, more so if both do."""
+    """A slot opens to an encoding along an axis if its content or its key lies there, more so if both do."""
     core = make(slots=4)
     with torch.no_grad():
         core.encoding.weight.zero_()
@@ -189,7 +189,7 @@ def test_slopes_begin_at_one_and_are_of_units():
 
 
 def test_the_read_is_after_the_write():
-    """What an input brings can be asked for at once: the output depends on the present W s."""
+    """An input can be asked for at once: the output depends on the present W s."""
     core = make()
     outputs = core(inputs_of()[0], core.initial_state(B)).outputs
     (grad,) = torch.autograd.grad(outputs.sum(), core.from_encoding.weight)

@@ -153,7 +153,7 @@ def test_gates_begin_nearly_shut_with_a_trained_bias():
 
 
 def test_sublayers_pass_a_relu_before_the_gate():
-    """Where a sublayer's output is negative the gate sees zero: its weights for the update do not matter."""
+    """The gate sees zero where a sublayer's output is negative: its weights for the update do not matter."""
     core = make(layers=1)
     with torch.no_grad():
         core.layers[0].feedforward[2].weight.zero_()

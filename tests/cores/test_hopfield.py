@@ -66,7 +66,7 @@ def test_some_steps_equal_loops(changes):
 
 
 def test_updates_sharpen():
-    """With a high beta, a state ends at one stored pattern, and stays there."""
+    """A state ends at one stored pattern and stays there, if beta is high."""
     few, many = make(beta=20.0), make(beta=20.0, updates=8)
     shown = [
         core.unroll(inputs_of(), core.initial_state(B), no_starts(), True).trace["retrieval_weights"][-1]

@@ -66,7 +66,7 @@ def test_the_second_step_reads_what_came_of_the_first():
 
 
 def test_conditions_are_not_in_the_key():
-    """Where the code of an action changes, the value changes and where it is found does not."""
+    """The code of an action changes the value, and not where it is found."""
     core, changed = make(hops=1), inputs_of()
     changed[4, :, 3:] += 1
     traces, outputs = [], []

@@ -127,7 +127,7 @@ def test_the_key_counts_steps_and_outlives_starts():
 
 
 def test_memories_are_embedded_anew():
-    """What was stored before the window is seen through today's embeddings, with a gradient."""
+    """Inputs stored before the window are seen through today's embeddings, with a gradient."""
     core = make()
     state = core.unroll(inputs_of(), core.initial_state(B), torch.zeros(T, B, dtype=torch.bool)).state
     assert torch.equal(state.rows, inputs_of()[-L:].transpose(0, 1))
@@ -137,7 +137,7 @@ def test_memories_are_embedded_anew():
 
 
 def test_embeddings_of_ages_are_trained_where_they_are_looked_for():
-    """Of the first hop's T_A, which is in the scores alone, too."""
+    """The first hop's T_A, which is in the scores alone, is trained too."""
     core = make()
     outputs = core.unroll(inputs_of(), core.initial_state(B), torch.zeros(T, B, dtype=torch.bool)).outputs
     (grad,) = torch.autograd.grad(outputs.square().sum(), core.ages)

@@ -1,6 +1,7 @@
 """Finding cores by name, and adding one's own."""
 
 import doctest
+from typing import Any
 
 import pytest
 
@@ -11,7 +12,9 @@ from memagents.cores import core, core_class
 
 @pytest.fixture
 def registry(monkeypatch):
-    """A catalogue that is put back afterwards."""
+    """A catalogue that is put back afterwards, with the built-in cores: their modules register themselves but once."""
+    for name in core_names():
+        core_class(name)
     monkeypatch.setattr(memagents.cores, "_registered", dict(memagents.cores._registered))
 
 
@@ -63,7 +66,7 @@ def test_a_core_from_a_module(tmp_path, monkeypatch):
 
 @pytest.mark.usefixtures("registry")
 def test_names_that_cannot_be_registered():
-    none = core_class("none")
+    none: Any = core_class("none")
 
     @register_core("taken")
     class First(none):
@@ -76,9 +79,9 @@ def test_names_that_cannot_be_registered():
             class Second(none):
                 pass
 
-    for name in ("", "a:b", 3):
+    for wrong in ("", "a:b", 3):
         with pytest.raises(ValueError, match="non-empty string without a colon"):
-            register_core(name)(First)
+            register_core(wrong)(First)
     for thing in (dict, lambda: None):
         with pytest.raises(ValueError, match="must be a subclass of MemoryCore"):
             register_core("thing")(thing)

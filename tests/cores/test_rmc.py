@@ -131,7 +131,7 @@ def test_what_blocks_and_layers_share():
 
 @pytest.mark.parametrize("style, size", [("unit", 4), ("memory", 1)])
 def test_the_gates_biases_are_constants(style, size):
-    """With weights of zero the gates are σ(0) and σ(1), and M' = σ(0) tanh(M̃) + σ(1) M; nothing scalar is trained."""
+    """Weights of zero make the gates σ(0) and σ(1), and M' = σ(0) tanh(M̃) + σ(1) M; nothing scalar is trained."""
     core = make(gate_style=style)
     with torch.no_grad():
         for parameter in (*core.input_gates.parameters(), *core.memory_gates.parameters()):
@@ -146,7 +146,7 @@ def test_the_gates_biases_are_constants(style, size):
 
 
 def test_the_last_layer_has_no_relu():
-    """Where its bias is far below zero, the perceptron's update still reaches the memory."""
+    """The perceptron's update reaches the memory even where its bias is far below zero."""
     core = make(gate_style=None)
     last = core.mlp[-1]
     with torch.no_grad():

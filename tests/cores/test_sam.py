@@ -275,7 +275,7 @@ def test_only_the_least_recently_accessed_slot_is_erased():
 
 
 def test_heads_do_not_meet():
-    """What one head asks for changes nothing of what another reads in this step: weights are not multiplied."""
+    """One head's query changes nothing of another's read in this step: weights are not multiplied."""
     core = make()
     state = core.unroll(inputs_of(9), core.initial_state(B), no_starts(9)).state
     changed = copy.deepcopy(core)
@@ -327,7 +327,7 @@ def core_losses(core, inputs, starts):
 
 
 def test_ready_to_record():
-    """Of the untrained core, a write goes to the least recently accessed slot, and a look-up is sharp."""
+    """The untrained core writes to the least recently accessed slot and looks up sharply."""
     core = make_core("sam", SIZE, **SMALL).double()
     trace = core.unroll(inputs_of(5), core.initial_state(B), no_starts(5), trace=True).trace
     assert (trace["write_weights"].max(2).values > 0.8).all()

@@ -261,7 +261,7 @@ def test_links_are_bounded():
 
 
 def test_links_equal_dense_ones_over_many_writes():
-    """With weights anywhere in [0, 1], slots named twice, and rows that overflow."""
+    """Weights may lie anywhere in [0, 1], slots may be named twice, and rows may overflow."""
     slots, size = 9, 4
     links = sparse_linkage.no_links(B, slots, size, torch.zeros((), dtype=torch.float64))
     expected = [[np.zeros((slots, slots)), np.zeros((slots, slots)), np.zeros(slots)] for _ in range(B)]
@@ -314,7 +314,7 @@ def test_a_penalty_on_writes():
 
 
 def test_ready_to_record():
-    """Of the untrained core, a write goes to the least recently accessed slot, and reads are by content."""
+    """The untrained core writes to the least recently accessed slot and reads by content."""
     core = make_core("sdnc", SIZE, **SMALL).double()
     trace = core.unroll(inputs_of(5), core.initial_state(B), no_starts(5), trace=True).trace
     assert (trace["write_weights"].max(2).values > 0.8).all()

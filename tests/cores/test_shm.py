@@ -77,7 +77,7 @@ def test_ten_steps_equal_loops(changes):
 
 
 def draws_of(core, steps, keys):
-    """Which θ each step of each row draws, (T, B): each θ_i is made i / L, and v_c 1, so that C tells it."""
+    """Return the θ that each step of each row draws, (T, B): each θ_i is made i / L, and v_c 1, so that C shows it."""
     with torch.no_grad():
         core.thetas.copy_((torch.arange(len(core.thetas)) / len(core.thetas)).unsqueeze(1).expand_as(core.thetas))
         core.norm.weight.zero_()
@@ -207,7 +207,7 @@ def test_the_penalty_is_what_the_update_gate_lets_in():
 
 
 def test_the_bare_equation_is_not_scanned_by_products(monkeypatch):
-    """As on an accelerator, where a scan without a bound multiplies the C: 2^200 is too much, and M is 0."""
+    """A scan without a bound multiplies the C, as on an accelerator: 2^200 is too much, and M is 0."""
 
     def scan(*arguments, doubling=True):
         return linear_scan(*arguments, doubling=doubling)

@@ -135,7 +135,7 @@ def test_some_steps_equal_loops(changes):
 
 
 def test_gradients_equal_those_of_the_loops():
-    """By finite differences of the NumPy loops, at a generic point: the depths are the same all around it."""
+    """Finite differences of the NumPy loops, at a generic point: the depths are the same all around it."""
     core = make(ponder_cost=0.1)
     inputs, starts = inputs_of(5).requires_grad_(), no_starts(5)
     starts[2, 0] = True

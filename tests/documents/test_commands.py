@@ -127,7 +127,7 @@ def check_settings(name, words):
 
 @functools.cache
 def names_in(script):
-    """What a script defines; it may import files beside it."""
+    """Return the names that a script defines; it may import files beside it."""
     name = f"documented_{Path(script).stem}"
     spec = importlib.util.spec_from_file_location(name, ROOT / script)
     module = sys.modules[name] = importlib.util.module_from_spec(spec)

@@ -15,6 +15,8 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
+from memenvs.testing import DebugError, debug
+
 ROOT = Path(__file__).parents[2]
 PARAMETERS = {"pairs": 4, "patience": 3}
 
@@ -78,13 +80,32 @@ class Game:
 
 
 def test_what_the_page_shows_runs(package, blocks, capsys):
-    usage, check = [block for block in blocks if not block.startswith("# pairs_game/")]
+    usage, check, run = [block for block in blocks if not block.startswith("# pairs_game/")]
     exec(compile(usage, "docs/new_environment.md", "exec"), {})
     printed = capsys.readouterr().out
     assert re.search(r"^\(180, 240, 3\)\n1\.0 of [1-9]\d{3} episodes$", printed, re.MULTILINE)
     exec(compile(check, "docs/new_environment.md", "exec"), {})
     results = ast.literal_eval(capsys.readouterr().out)
+    exec(compile(run, "docs/new_environment.md", "exec"), {})
+    shown = re.search(r"# (\{'steps': 200, 'episodes': \d+), 'return': ", run)[1]
+    assert capsys.readouterr().out.startswith(f"{shown}, ")
     assert len(results) == 11 and set(results.values()) == {"passed"}
+
+
+def test_the_mistakes_that_the_page_shows(package):
+    """As written there; the table's are those of tests/memenvs/engine/test_mistakes.py."""
+    page = (ROOT / "docs/new_environment.md").read_text()
+    shown = " ".join(re.search(r"^```text\nDebugError: (.*?)\n```", page, re.DOTALL | re.MULTILINE)[1].split())
+    module = package / "pairs.py"
+    text = module.read_text()
+    head, tail = text.split("def legal(", 1)
+    try:
+        module.write_text(f"{head}def legal({tail.replace('range(2 * level.pairs)', 'range(CARDS)', 1)}")
+        with pytest.raises(DebugError) as caught:
+            debug("pairs_game:Pairs-v0", pairs=6)
+    finally:
+        module.write_text(text)
+    assert str(caught.value).replace(f"{package.parent}{os.sep}", "") == shown
 
 
 def test_it_keeps_the_rules(package):

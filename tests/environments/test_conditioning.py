@@ -1,5 +1,7 @@
 """The previous action and reward as observations."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from gymnasium import spaces
@@ -23,7 +25,7 @@ def code(action, space):
 def test_what_was_done_and_what_came_of_it(observations, actions):
     env = ConditionOn(dummy(observations=observations, actions=actions), ["reward", "action"])
     env.seed(3)
-    observed = env.reset()
+    observed: Any = env.reset()
     space, ends = env.action_space, 0
     space.seed(0)
     for name in env.added:

@@ -77,7 +77,9 @@ def test_labels_count_from_zero_and_minus_one_is_where_nothing_matters(kind, nam
         assert labels.shape == (6, *space.shape)
         for row in range(6):
             lowest, highest = ends_of(space)
-            expected = (highest - lowest if seen[row] else 0 * lowest) if decisions[row] else np.full(space.shape, -1)
+            expected = (
+                (highest - lowest if seen[row] else 0 * lowest) if decisions[row] else np.full(space.shape or (), -1)
+            )
             np.testing.assert_array_equal(labels[row], expected)
             taught += decisions[row]
         action = np.stack([space.sample()] * 6)

@@ -1,5 +1,8 @@
 """Gymnasium's vector environments as SB3's: what is learned from is what happened."""
 
+import subprocess
+import sys
+
 import gymnasium as gym
 import numpy as np
 import pytest
@@ -175,3 +178,9 @@ def test_toys_cover_the_spaces():
     for name, space in OBSERVATIONS.items():
         env = Toy(observations=name)
         assert space.contains(env.reset(seed=0)[0])
+
+
+def test_what_other_processes_load_is_light():
+    """A spawned worker unpickles the function that makes its environment, and should not load torch for it."""
+    code = "import sys, memagents.environments.adapted; assert not {'torch', 'stable_baselines3'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)

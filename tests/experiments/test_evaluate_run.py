@@ -9,8 +9,8 @@ import torch
 
 from memagents import CheckpointError, load_agent
 from memagents.environments.make import make_env
-from memagents.experiments.evaluate_run import evaluate_run, scenes
-from memagents.experiments.evaluation import ORACLE, RANDOM, WALK, evaluate
+from memagents.experiments.evaluate_run import AGENT, SAMPLED, RunScores, evaluate_run, scenes
+from memagents.experiments.evaluation import ORACLE, RANDOM, WALK, Interval, Scores, evaluate
 from memagents.experiments.run import Run
 from memagents.experiments.settings import EVALUATION_SEED, EvaluationSettings
 
@@ -18,7 +18,7 @@ from memagents.experiments.settings import EVALUATION_SEED, EvaluationSettings
 def test_a_run_is_evaluated_where_its_agent_can_act(trained):
     run = Run.open(trained)
     evaluation = evaluate_run(run, EvaluationSettings(episodes=30, device="cpu"))
-    assert evaluation.env_kwargs == {"length": 1} and list(evaluation.scores) == ["agent", RANDOM, WALK, ORACLE]
+    assert evaluation.env_kwargs == {"length": 1} and list(evaluation.scores) == [AGENT, SAMPLED, RANDOM, WALK, ORACLE]
     assert evaluation == evaluate_run(run, EvaluationSettings(episodes=30, device="cpu"))
     assert evaluation.title == "memenvs/TMaze-v0 (length=1), 30 episodes"
     json.dumps(evaluation.to_json(), allow_nan=False)
@@ -55,3 +55,25 @@ def test_scenes_end_with_the_last_observation(trained):
         picture.dtype == np.uint8 and picture.shape == played[0][0].shape for scene in played for picture in scene
     )
     assert any((a != b).any() for a, b in pairwise(played[0]))
+
+
+def test_sampled_actions_stand_beside_the_most_likely_ones(trained):
+    """An agent that turns back and forth with the same probability never gets anywhere by its most likely action."""
+    agent = load_agent(trained, make_env("memenvs/TMaze-v0", 1, length=1))
+    with torch.no_grad():
+        agent.policy.action_net.weight.zero_()
+        agent.policy.action_net.bias[:] = torch.tensor([0.01, 0, 0, 0])  # stays, by a hair
+    agent.save(trained)
+    run = Run.open(trained)
+    evaluation = evaluate_run(run, EvaluationSettings(episodes=200, device="cpu"))
+    likely, sampled = evaluation.scores[AGENT].success, evaluation.scores[SAMPLED].success
+    assert likely.mean == 0 and sampled.mean > 0.05
+    assert evaluation.hint.startswith("hint: the sampled actions do better than the most likely ones (")
+    alone = evaluate_run(run, EvaluationSettings(episodes=20, device="cpu", stochastic=True))
+    assert AGENT not in alone.scores and SAMPLED in alone.scores and alone.hint is None
+
+
+def test_no_hint_where_the_scores_are_alike():
+    interval = Interval(0.5, 0.4, 0.6)
+    scores = Scores(10, interval, None, None, None, {})
+    assert RunScores("env", {}, 10, 0, {AGENT: scores, SAMPLED: scores}).hint is None

@@ -29,6 +29,7 @@ from memagents.experiments.evaluation import (
     evaluate,
     mean_interval,
     normalized_score,
+    over_seeds,
     scores_json,
     scores_table,
 )
@@ -188,6 +189,30 @@ def test_intervals_cover_the_truth_as_often_as_they_say():
     covered = [low <= 1 <= high for _, low, high in (mean_interval(rng.normal(1, 2, 6)) for _ in range(2000))]
     assert 0.935 < np.mean(covered) < 0.965
     assert mean_interval(np.array([3.0])) == (3, -math.inf, math.inf)
+
+
+@pytest.mark.parametrize(
+    ("values", "digits", "bounds", "text"),
+    [
+        ([0.97], 2, {}, "0.97"),
+        ([0.98, 0.98, 0.96], 2, {}, "0.97 (0.98, 0.98, 0.96)"),
+        ([4000, 1000], 0, {"low": 0}, "2,500 (4,000, 1,000)"),
+        # Standard deviation √2.5 and error √0.5; Student's t of 4 degrees of freedom is 2.776, the half-width 1.963.
+        ([1, 2, 3, 4, 5], 2, {}, "3.00 (1.04 to 4.96)"),
+        # Error 0.2, half-width 0.555: from -0.355 to 0.755, and mirrored from 0.245 to 1.355.
+        ([0, 0, 0, 0, 1], 2, {"low": 0, "high": 1}, "0.20 (0.00 to 0.76)"),
+        ([1, 1, 1, 1, 0], 2, {"low": 0, "high": 1}, "0.80 (0.24 to 1.00)"),
+        ([0, 0, 0, 0, 1], 2, {}, "0.20 (-0.36 to 0.76)"),
+    ],
+)
+def test_seeds_are_listed_until_there_are_enough_for_an_interval(values, digits, bounds, text):
+    assert over_seeds(values, digits, **bounds) == text
+    assert over_seeds(np.array(values), digits, **bounds) == text
+
+
+def test_no_seeds_have_no_mean():
+    with pytest.raises(ValueError, match="values must hold a number for each seed"):
+        over_seeds([], 2)
 
 
 def test_normalized_scores_cover_the_truth_too():

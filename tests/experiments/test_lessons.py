@@ -122,3 +122,13 @@ def test_a_checkpoint_without_a_lesson_is_damaged(trained):
         trees.write_tree(path, {**state, "counters": counters})
         with pytest.raises(CheckpointError, match="is damaged: it names no lesson of the run"):
             saved_lesson(trained, 1)
+
+
+def test_success_that_is_the_oracles_own_is_no_goal():
+    """Such lessons would pass at once, and the training end after a fraction of its steps."""
+    lessons = (Lesson({"length": 1}, accuracy=0.9), Lesson({"length": 2}, success=0.9))
+    settings = ImitationSettings(**SMALL, lessons=lessons)
+    with pytest.raises(ValueError, match=r"lessons: lesson 1 waits for success, .* use accuracy"):
+        make_curriculum(settings)
+    make_curriculum(replace(settings, oracle_share=0.5))
+    make_curriculum(replace(settings, lessons=(lessons[0], replace(lessons[1], accuracy=0.5))))

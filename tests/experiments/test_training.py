@@ -9,8 +9,8 @@ import torch
 
 from memagents import CheckpointError, load_agent
 from memagents.experiments.lessons import make_curriculum
-from memagents.experiments.settings import PPOSettings
-from memagents.experiments.training import make_agent, new_folder, prepare, take_weights
+from memagents.experiments.settings import ImitationSettings, Lesson, PPOSettings
+from memagents.experiments.training import learn, make_agent, new_folder, prepare, take_weights
 from tests.support.trainings import SMALL
 
 
@@ -85,3 +85,19 @@ def test_devices_and_threads_are_checked(monkeypatch):
         prepare(device="gpu")
     with pytest.raises(ValueError, match="threads must be a positive integer, not 0"):
         prepare(threads=0)
+
+
+def test_a_training_that_ends_early_says_why(tmp_path, capsys, monkeypatch):
+    lessons = (Lesson({"length": 1}, accuracy=1e-6),)
+    small = ImitationSettings(**SMALL | {"total_timesteps": 8 * 8 * 20}, run_dir=str(tmp_path / "run"), lessons=lessons)
+    curriculum = make_curriculum(small)
+    learn(make_agent(small, curriculum), small, curriculum)
+    assert "ended after 704 of 1,280 steps: the last lesson is learned" in capsys.readouterr().out
+    whole = replace(small, lessons=(), run_dir=str(tmp_path / "whole"))
+    curriculum = make_curriculum(whole)
+    learn(make_agent(whole, curriculum), whole, curriculum)
+    assert "ended after" not in capsys.readouterr().out
+    monkeypatch.setattr(curriculum, "_on_step", lambda: False)
+    stopped = replace(whole, run_dir=str(tmp_path / "stopped"))
+    learn(make_agent(stopped, curriculum), stopped, curriculum)
+    assert "of 1,280 steps: a callback stopped it" in capsys.readouterr().out

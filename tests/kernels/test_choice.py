@@ -1,4 +1,4 @@
-"""Which window a core's tensors go through, on the CPU."""
+"""The choice of the window that a core's tensors go through, on the CPU."""
 
 import subprocess
 import sys
@@ -93,7 +93,7 @@ def test_a_warning_points_at_the_line_that_called_into_the_library(monkeypatch):
     monkeypatch.setitem(sys.modules, "memagents.kernels.cuda.recurrent.window", None)
     choice._cuda_window.cache_clear()
     core = make_core("lstm", 3)
-    core.forward = core.unroll
+    core.forward = core.unroll  # type: ignore[assignment]
     with pytest.warns(UserWarning, match="pip install triton") as warned:
         for _ in range(2):
             core(torch.zeros(2, 1, 3), core.initial_state(1), torch.zeros(2, 1, dtype=torch.bool))

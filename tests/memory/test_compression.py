@@ -13,7 +13,7 @@ def random(*shape, seed=0):
 
 
 def squeeze(rows):
-    """What a group becomes here."""
+    """Return what a group becomes, by a loop."""
     return (rows * torch.arange(1, len(rows) + 1).unsqueeze(1)).sum(0)
 
 
@@ -64,7 +64,7 @@ def test_a_window_at_once_is_step_after_step(length, slots, rate, share, counts)
 
 
 def test_slots_at_their_positions_and_back():
-    """Of each step, the last slot is the step itself and those before it follow without a gap, seen or not."""
+    """The last slot is the step itself, and those before it follow without a gap, seen or not."""
     length, slots, rate, heads = 2, 3, 2, 2
     capacity = length + rate - 1
     starts = torch.rand(T, B, generator=torch.Generator().manual_seed(4)) < 0.15

@@ -77,7 +77,7 @@ def test_a_halted_position_ignores_what_follows():
 
 
 def test_gradients_of_weights_and_cost():
-    """By finite differences; and the cost's is −1 at each probability before the last step, since N has none."""
+    """Finite differences; the cost's gradient is −1 at each probability before the last step, since N has none."""
     probabilities = probabilities_of(5).requires_grad_()
 
     def outcome(h):

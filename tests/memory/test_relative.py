@@ -50,7 +50,7 @@ def test_relative_attention_is_loops(span):
 def test_its_gradients():
     arguments, seen = make_arguments(L + 1)
     arguments = [argument.requires_grad_() for argument in arguments]
-    assert torch.autograd.gradcheck(lambda *a: relative_attention(*a, seen), arguments, fast_mode=True)
+    assert torch.autograd.gradcheck(lambda *a: relative_attention(*a, seen=seen), arguments, fast_mode=True)
 
 
 @pytest.mark.parametrize("width", [1, 5, 6])

@@ -109,7 +109,7 @@ def test_sampled_is_always_one_slot_that_may_be_chosen():
 
 
 def test_sampled_is_always_one_slot_though_the_sum_rises_at_masked_ones(monkeypatch):
-    """As a parallel sum may, by its rounding."""
+    """The rounding of a parallel sum may make it rise there."""
     cumsum = torch.Tensor.cumsum
 
     def rising(tensor, dim):

@@ -67,7 +67,7 @@ def test_nearest_looks_at_what_was_written_alone():
 
 
 def test_write_equals_a_weighting_of_all_slots():
-    """With slots named twice, and the erased one among them."""
+    """Slots may be named twice, the erased one among them."""
     memory, vector = draw(B, N, W), draw(B, W, seed=2)
     indices, weights = torch.tensor([[3, 1, 3, 5], [0, 2, 2, 2]]), draw(B, 4, seed=3).abs()
     erased = torch.tensor([5, 6])
@@ -114,7 +114,8 @@ def test_hash_codes_depend_on_the_direction_alone():
 def filled(memory, planes, places, batch=5, put=sparse.put):
     """An index of a memory that was written some slots at a time."""
     rows, slots, _ = memory.shape
-    index = hashing.empty_index(rows, slots, *planes.shape[:2], places, memory.device)
+    tables, bits = planes.shape[:2]
+    index = hashing.empty_index(rows, slots, tables, bits, places, memory.device)
     for first in range(0, slots, batch):
         changed = torch.arange(first, min(first + batch, slots)).repeat(rows, 1)
         index = hashing.enter(index, changed, hashing.hash_codes(sparse.take(memory, changed), planes), put)
@@ -166,7 +167,7 @@ def test_a_full_bucket_keeps_what_came_last():
 
 
 def test_hashing_finds_what_the_exact_search_finds_in_clusters():
-    """Of 1,024 slots in 64 clusters, the four nearest of a query from one of them, by looking at 64 at most."""
+    """The four nearest of 1,024 slots in 64 clusters are found by looking at 64 at most."""
     rows, slots, width, heads, count = 2, 1024, 24, 16, 4
     centres = draw(rows, 64, width)
     memory = centres.repeat(1, slots // 64, 1) + 0.3 * draw(rows, slots, width, seed=1)

@@ -1,4 +1,4 @@
-"""What makes windows parallel: histories, linear scans; and random numbers from keys. Beside obvious loops."""
+"""Operations that make windows parallel, and random numbers from keys, beside obvious loops."""
 
 import doctest
 
@@ -112,7 +112,7 @@ def test_linear_scan(dtype):
 @pytest.mark.parametrize("dtype", [torch.float64, torch.complex128])
 @pytest.mark.parametrize("steps", [1, 2, 3, 8, 13])
 def test_doubling_is_step_after_step(dtype, steps):
-    """With episodes that begin, values and gradients."""
+    """Values and gradients, with episodes that begin."""
     starts = torch.rand(steps, B, generator=torch.Generator().manual_seed(steps)) < 0.2
     arguments = [random(steps, B, W, seed=n, dtype=dtype).requires_grad_() for n in range(2)]
     initial, weights = random(B, W, seed=2, dtype=dtype).requires_grad_(), random(steps, B, W, seed=3, dtype=dtype)
@@ -129,11 +129,11 @@ def test_a_linear_scan_within_bounds(bound):
     """Values and gradients of the obvious loop; the smaller bound is met, the larger is not."""
     shapes = [(T, B, W), (T, B, W), (B, W)]
     arguments = [random(*shape, seed=n).requires_grad_() for n, shape in enumerate(shapes)]
-    weights, state, expected = random(T, B, W, seed=9), arguments[2], []
+    weights, state, states = random(T, B, W, seed=9), arguments[2], []
     for a, b in zip(*arguments[:2], strict=True):
         state = (a * state + b).clamp(-bound, bound)
-        expected.append(state)
-    found, expected = linear_scan(*arguments, bound), torch.stack(expected)
+        states.append(state)
+    found, expected = linear_scan(*arguments, bound=bound), torch.stack(states)
     assert (expected.abs() == bound).any() == (bound == 0.7)
     torch.testing.assert_close(found, expected)
     grads = [torch.autograd.grad((weights * result).sum(), arguments) for result in (found, expected)]

@@ -52,7 +52,7 @@ def test_a_zero_slot_stays_zero_with_a_finite_gradient(dtype):
 
 
 def test_normalising_forgets():
-    """What is added again and again drives out what was there; without the norm it would all be there still."""
+    """A vector added again and again drives out the old content; without the norm it would all be there still."""
     memory, other = torch.eye(W)[:1].double(), torch.eye(W)[1:2].double()
     gates, kept = torch.full((1, 1), 0.5).double(), []
     for _ in range(10):

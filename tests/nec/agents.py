@@ -11,7 +11,7 @@ from tests.cores.support import SMALL
 
 
 def agent_for(env, cls=NEC, core="none", **kwargs):
-    """With small dictionaries, which soon are full."""
+    """Return an agent with small dictionaries, which soon are full."""
     policy_kwargs = {"capacity": 60, "neighbours": 5, "key_size": 6, **kwargs.pop("policy_kwargs", {})}
     if cls is NEC:
         policy_kwargs = {"core": core, "core_kwargs": SMALL[core], **policy_kwargs}
@@ -35,7 +35,7 @@ class Watcher:
 
 
 class Episode:
-    """What a row saw in an episode: observations, the others (T,), and what came of it."""
+    """An episode as a row saw it: observations, the others (T,), and what came of it."""
 
     def __init__(self):
         self.observations, self.actions, self.rewards, self.asked, self.best, self.keys = [], [], [], [], [], []
@@ -43,7 +43,7 @@ class Episode:
 
 
 def episodes_of(env, watcher):
-    """What happened, row by row, from what a Recorder and a Watcher kept."""
+    """Return the episodes, row by row, from the records of a Recorder and a Watcher."""
     acting, finals = {}, {}
     for t, told in watcher.estimates:
         (finals if t in acting else acting)[t] = told

@@ -35,7 +35,7 @@ def slow_returns(rewards, best, last, n_steps, gamma):
 
 
 def assert_drawn_as(drawn, probabilities):
-    """By a chi-square test at 1e-3, for a fixed seed; what has probability 0 is never drawn."""
+    """Hold draws against probabilities: a chi-square test at 1e-3, for a fixed seed; probability 0 is never drawn."""
     probabilities = np.asarray(probabilities, float)
     counts = np.bincount(drawn, minlength=len(probabilities))
     assert not counts[probabilities == 0].any()

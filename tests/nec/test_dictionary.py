@@ -17,7 +17,7 @@ class Entry:
 
 
 class SlowDictionary:
-    """Of one action, in float64. ``entries[row]`` is the entry of a row; ties of ``seen`` go to the lower row."""
+    """Dictionary of one action, in float64. ``entries[row]`` is a row's entry; ties of ``seen`` go to the lower row."""
 
     def __init__(self, capacity, kernel="inverse_distance", rule="blend", rate=0.1, delta=1e-3):
         self.capacity, self.kernel, self.rule, self.rate, self.delta = capacity, kernel, rule, rate, delta
@@ -57,7 +57,7 @@ class SlowDictionary:
             self.entries[row].seen = self.now
 
     def descend(self, queries, slopes, learning_rate):
-        """By the derivatives of Q = Σ k_i v_i / Σ k_i, k_i = 1 / (‖h − h_i‖² + δ), all from before the step."""
+        """Follow the derivatives of Q = Σ k_i v_i / Σ k_i, k_i = 1 / (‖h − h_i‖² + δ), all from before the step."""
         steps = []
         for query, slope in zip(queries, slopes, strict=True):
             rows = self.neighbours(query)
@@ -357,7 +357,7 @@ def test_a_write_of_nothing_and_a_look_up_of_nothing():
 
 
 def drive(dictionary, rng, turns):
-    """What the dictionary answers to random writes, look-ups and steps."""
+    """Return the dictionary's answers to random writes, look-ups and steps."""
     answers = []
     for _ in range(turns):
         keys, actions = torch.from_numpy(rng.normal(size=(8, W))), torch.from_numpy(rng.integers(0, A, 8))

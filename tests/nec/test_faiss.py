@@ -38,7 +38,7 @@ def written(dictionaries, rng, turns, size=50):
 
 
 def missed(approximate, exact, queries):
-    """How many of the nearest the approximate search did not find, of all."""
+    """Return the share of the nearest that the approximate search did not find."""
     count = total = 0
     for action in range(2):
         actions = torch.full((len(queries),), action)

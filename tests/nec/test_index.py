@@ -1,4 +1,4 @@
-"""Which row holds which situation, and which was seen least recently: against a dict and a list."""
+"""The index of situations (row of each, and the one least recently seen) against a dict and a list."""
 
 import numpy as np
 import pytest
@@ -8,7 +8,7 @@ from memagents.nec.index import Index, settle
 
 
 class SlowIndex:
-    """Of one action: rows by id, and when each row was seen; ties go to the lower row."""
+    """Index of one action: rows by id, and when each row was seen; ties go to the lower row."""
 
     def __init__(self, capacity):
         self.capacity, self.rows, self.seen, self.now = capacity, {}, {}, 0

@@ -163,7 +163,7 @@ def test_a_callback_stops_it():
 
 @pytest.mark.parametrize("core", ["none", "gru"])
 def test_learning_in_two_parts_is_learning_in_one(core):
-    """Where nothing follows the progress; what runs at the end of the first part is gone on with."""
+    """Two parts equal the whole where nothing follows the progress; episodes that run at the cut go on."""
     constant = {"exploration_initial_eps": 0.3, "exploration_final_eps": 0.3, "core": core}
     whole, parts = agent_for(dummy(3), **constant), agent_for(dummy(3), **constant)
     whole.learn(3 * 40)
@@ -175,7 +175,7 @@ def test_learning_in_two_parts_is_learning_in_one(core):
 
 @pytest.mark.parametrize("core", ["none", "gru"])
 def test_the_lessons_of_a_curriculum_do_not_mix(core, monkeypatch):
-    """With a lesson new environments begin, and what ran in the old ones is never written."""
+    """A lesson begins with new environments, and episodes that ran in the old ones are never written."""
 
     class Marked(gym.Wrapper):
         def __init__(self, lesson):

@@ -15,7 +15,7 @@ from tests.support.toys import OBSERVATIONS, Recorder, dummy
 
 
 def remembered(agent):
-    """By action and situation: its value."""
+    """Values by action and situation."""
     parts = agent.policy.dictionary.tree()["actions"]
     return {
         (action, number): value

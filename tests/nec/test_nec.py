@@ -137,7 +137,7 @@ def test_a_situation_met_again_moves_its_value_and_takes_its_new_key(monkeypatch
 
 @pytest.mark.parametrize("core", ["gru", "rmc", "gtrxl", "none"])
 def test_replay_recomputes_the_keys_that_acting_had(core, monkeypatch):
-    """With the weights that they were made with, at every step of whole episodes."""
+    """Replayed keys equal those of acting, with the same weights, at every step of whole episodes."""
     env = Recorder(dummy(3))
     agent = agent_for(env, core=core, learning_starts=10**6)
     watcher = Watcher(agent, monkeypatch)

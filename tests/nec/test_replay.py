@@ -16,7 +16,7 @@ NUMBERS = spaces.Box(-math.inf, math.inf, (2,), np.float32)
 
 
 def numbered(begin, count):
-    """Steps that tell by their observation, action and return which they are."""
+    """Return steps that can be known by their observation, action and return."""
     numbers = np.arange(begin, begin + count)
     return np.stack([numbers, -numbers], axis=1).astype(np.float32), numbers, numbers / 2
 
@@ -223,7 +223,7 @@ class SlowEpisodes:
 
 
 def episode(name, length, rng, share=0.5):
-    """Steps whose observations tell the episode and the time; at least one is asked for."""
+    """Return steps whose observations hold the episode and the time; at least one is asked for."""
     asked = rng.random(length) < share
     asked[rng.integers(length)] = True
     observations = np.stack([np.full(length, name), np.arange(length)], axis=1).astype(np.float32)

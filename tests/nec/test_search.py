@@ -55,7 +55,7 @@ def test_any_number_of_queries(queries):
 
 
 def test_long_keys_that_are_almost_the_same_are_never_at_a_negative_distance():
-    """The scores are wrong by 0.1 here, so that the nearest ten of twenty can only be told by their distances."""
+    """The scores are wrong by 0.1 here, so that only distances show the nearest ten of twenty."""
     torch.manual_seed(0)
     keys = 1000 * torch.nn.functional.normalize(torch.randn(5000, 64), dim=1)
     queries = keys[:20].clone()

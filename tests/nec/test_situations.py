@@ -47,7 +47,7 @@ def test_neither_the_order_of_entries_nor_their_type_matters():
 
 
 def test_fractions_where_the_space_has_bytes_stay_apart():
-    """As VecNormalize makes them, whose space does not say so."""
+    """VecNormalize makes such observations, and its space does not say so."""
     space = spaces.Box(0, 255, (2,), np.uint8)
     numbers = situation_numbers(np.array([[0.25, 0.5], [0.75, 0.5], [0.25, 0.5]], np.float32), space)
     assert numbers[0] == numbers[2] != numbers[1]

@@ -416,3 +416,14 @@ def test_a_core_that_wants_to_is_told_what_is_condition(monkeypatch):
         MemoryPolicy(space, spaces.Discrete(2), lambda _: 1e-3, core_kwargs={"condition_size": 1}).core.condition_size
         == 1
     )
+
+
+def test_the_critics_gradient_can_be_kept_out_of_the_memory():
+    for gradient in (True, False):
+        agent = RecurrentPPO("MlpPolicy", "CartPole-v1", device="cpu", policy_kwargs={"critic_gradient": gradient})
+        policy = agent.policy
+        outputs, _, _ = policy.unroll(torch.ones(3, 2, 4), policy.initial_state(2), torch.zeros(3, 2, dtype=torch.bool))
+        policy.values(outputs).sum().backward()
+        reached = [p.grad is not None and bool(p.grad.any()) for p in policy.core.parameters()]
+        assert any(reached) == gradient
+        assert all(p.grad.any() for p in policy.value_net.parameters())

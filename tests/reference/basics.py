@@ -1,4 +1,4 @@
-"""What many papers share.
+"""Functions that many papers share.
 
 ``EPSILON`` is the one thing that the papers leave open: what keeps a zero vector's cosine away from zero. With
 ``epsilon=0`` each function is the bare equation.

@@ -19,7 +19,7 @@ def relu(vector):
 
 
 def relative_attention(weights, query_row, rows, ages, heads):
-    """What one step, whose row is ``query_row``, finds in ``rows`` of these ``ages``: equation (d) of Dai et al."""
+    """Return what the step of ``query_row`` finds in ``rows`` of these ``ages``: equation (d) of Dai et al."""
     width = len(query_row)
     size = width // heads
     q = matvec(weights["W_q"], query_row)

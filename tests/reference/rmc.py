@@ -30,12 +30,12 @@ def rmc_attend(block, mlp, rows, heads, key_size):
     new = []
     for row, update in zip(rows, attended, strict=True):
         row = layer_norm(row + np.array(update), *block["attention_norm"])
-        update = row
+        result = row
         for number, (matrix, bias) in enumerate(mlp):
-            update = matvec(matrix, update) + bias
+            result = matvec(matrix, result) + bias
             if number < len(mlp) - 1:
-                update = np.array([max(0.0, u) for u in update])
-        new.append(layer_norm(row + update, *block["mlp_norm"]))
+                result = np.array([max(0.0, u) for u in result])
+        new.append(layer_norm(row + result, *block["mlp_norm"]))
     return np.array(new)
 
 

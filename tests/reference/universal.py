@@ -14,7 +14,7 @@ def code(number, width):
 
 
 def attend(block, rows, heads):
-    """What the last of the rows finds by looking at all of them, itself among them."""
+    """Return what the last of the rows finds by looking at all of them, itself among them."""
     width = len(rows[-1])
     size = width // heads
     query = matvec(block["Q"], rows[-1])

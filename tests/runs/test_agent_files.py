@@ -441,7 +441,7 @@ def spoiled(good, tmp_path):
 
 
 def assert_refused(folder, name, load=True, resume=True):
-    """By load and resume, with an error that names the file; nothing is changed by the attempt."""
+    """Assert that load and resume refuse a folder, with an error that names the file, and change nothing."""
     before, agent = contents(folder), make(policy_kwargs={"core_kwargs": {"hidden_size": 4}})
     ours = weights_of(agent)
     if load:

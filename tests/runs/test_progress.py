@@ -1,4 +1,4 @@
-"""What a person sees of a training, and that a resumed run tells one story."""
+"""The progress that a person sees of a training, which stays one story when a run is resumed."""
 
 import csv
 
@@ -6,7 +6,7 @@ import pytest
 from stable_baselines3.common.logger import Logger
 
 from memagents import RecurrentPPO
-from memagents.runs.progress import ContinuedCSV, read_progress
+from memagents.runs.progress import ProgressCSV, read_progress
 from tests.support.agents import Interrupted, interrupt_at, make
 from tests.support.toys import tmaze
 
@@ -14,7 +14,7 @@ CLOCKED = ("time/fps", "time/time_elapsed")  # no two runs take the same time
 
 
 def write_rows(path, rows):
-    log = Logger(None, [path if isinstance(path, ContinuedCSV) else ContinuedCSV(path, after=0)])
+    log = Logger(None, [path if isinstance(path, ProgressCSV) else ProgressCSV(path, after=0)])
     for row in rows:
         for name, value in row.items():
             log.record(name, value)
@@ -30,34 +30,35 @@ def test_rows_after_the_checkpoint_are_dropped_and_new_ones_appended(tmp_path):
     path = tmp_path / "progress.csv"
     write_rows(path, [row(10, note='a "quoted", word', loss=0.1), row(20), row(30, loss=1e-300), row(40)])
     before = path.read_text().splitlines()
-    write_rows(ContinuedCSV(path, after=30), [row(40, loss=0.5), row(50, new=7)])
+    write_rows(ProgressCSV(path, after=30), [row(40, loss=0.5), row(50, new=7)])
     rows = read_progress(path)
     assert [int(r["time/total_timesteps"]) for r in rows] == [10, 20, 30, 40, 50]
     assert rows[0]["note"] == 'a "quoted", word'
     assert [r["loss"] for r in rows] == ["0.1", "", "1e-300", "0.5", ""]
     assert [r["new"] for r in rows] == ["", "", "", "", "7"]
-    assert [line + "," for line in before[1:4]] == path.read_text().splitlines()[1:4]
+    assert before[0] == "time/total_timesteps,loss,note"
+    assert path.read_text().splitlines()[0] == "time/total_timesteps,loss,new,note"
 
 
 def test_a_new_run_begins_a_new_file(tmp_path):
     path = tmp_path / "progress.csv"
     write_rows(path, [row(10), row(20)])
-    write_rows(ContinuedCSV(path, after=0), [row(5)])
+    write_rows(ProgressCSV(path, after=0), [row(5)])
     assert [r["time/total_timesteps"] for r in read_progress(path)] == ["5"]
 
 
 def test_nothing_to_go_on_with(tmp_path):
-    write_rows(ContinuedCSV(tmp_path / "progress.csv", after=30), [row(40)])
+    write_rows(ProgressCSV(tmp_path / "progress.csv", after=30), [row(40)])
     assert len(read_progress(tmp_path / "progress.csv")) == 1
     (tmp_path / "empty.csv").write_text("")
-    write_rows(ContinuedCSV(tmp_path / "empty.csv", after=30), [row(40)])
+    write_rows(ProgressCSV(tmp_path / "empty.csv", after=30), [row(40)])
     assert len(read_progress(tmp_path / "empty.csv")) == 1
 
 
 def test_a_row_cut_by_a_crash(tmp_path):
     path = tmp_path / "progress.csv"
     path.write_text("time/total_timesteps,loss\n10,0.5\n2")
-    write_rows(ContinuedCSV(path, after=10), [row(20)])
+    write_rows(ProgressCSV(path, after=10), [row(20)])
     assert [r["time/total_timesteps"] for r in read_progress(path)] == ["10", "20"]
 
 
@@ -102,3 +103,24 @@ def test_the_progress_bar(capsys):
     assert "128/128" in shown
     assert "return=" in shown
     assert "success=" in shown
+
+
+def test_columns_stand_by_their_groups_with_the_steps_first(tmp_path):
+    path = tmp_path / "progress.csv"
+    write_rows(path, [row(10, **{"time/fps": 3, "train/loss": 1, "rollout/success_rate": 0.5, "mine/x": 2})])
+    names = ["time/total_timesteps", "rollout/success_rate", "train/loss", "time/fps", "mine/x"]
+    assert path.read_text().splitlines()[0].split(",") == names
+
+
+def test_a_full_disk_leaves_the_log_as_it_was(tmp_path, monkeypatch):
+    path = tmp_path / "progress.csv"
+    write_rows(path, [row(10, loss=1), row(20, loss=2)])
+    before = path.read_bytes()
+
+    def full(path, data):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("memagents.runs.progress.write_bytes", full)
+    with pytest.raises(OSError, match="No space left"):
+        ProgressCSV(path, after=10)
+    assert path.read_bytes() == before

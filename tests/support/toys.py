@@ -89,8 +89,8 @@ class Counter(gym.Env):
     :param steps: length of an episode, which is truncated then
     """
 
-    observation_space = spaces.Box(0, 1000, (1,), np.float32)
-    action_space = spaces.Discrete(2)
+    observation_space: spaces.Space = spaces.Box(0, 1000, (1,), np.float32)
+    action_space: spaces.Space = spaces.Discrete(2)
 
     def __init__(self, steps=3):
         self.steps = steps

@@ -165,7 +165,7 @@ class Healthy(MemoryCore):
 
 
 class OwnRecur(Healthy):
-    """With a ``recur`` of its own, as a faster core has; a fault in it, if any."""
+    """Core with a ``recur`` of its own, as a faster core has; with a fault in it, if any."""
 
     def recur(self, x, state, starts, trace=False):
         initial, steps = self.initial_state(x.shape[1]), []
@@ -235,7 +235,7 @@ class Joined(Healthy):
 
 
 class Positions(OwnRecur):
-    """Which counts the steps of a window outside the state."""
+    """Core that counts the steps of a window outside the state."""
 
     def recur(self, x, state, starts, trace=False):
         result = super().recur(x, state, starts, trace)
@@ -251,7 +251,7 @@ class LongWindows(Healthy):
 
 
 class Rough(Healthy):
-    """Which counts in bfloat16 under autocast."""
+    """Core that counts in bfloat16 under autocast."""
 
     def step(self, x, state):
         product = x.new_ones(1, 1) @ x.new_full((1, 1), 1.003)
@@ -267,7 +267,7 @@ class OtherSteps(Healthy):
 
 
 class Slots(Healthy):
-    """With weights for each slot that do not grow, though it says so."""
+    """Core with weights for each slot that do not grow, though it says so."""
 
     def __init__(self, input_size, slots=2):
         super().__init__(input_size)
@@ -281,7 +281,7 @@ class Slots(Healthy):
 
 
 class AnyShape(Healthy):
-    """Which takes what it should refuse."""
+    """Core that takes what it should refuse."""
 
     def check_window(self, inputs, starts):
         pass

@@ -59,7 +59,7 @@ CLOCKED = ("time/fps", "time/time_elapsed")  # no two runs take the same time
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """Where everything happens: a recipe and a package are there."""
+    """Return the folder of all runs, with a recipe and a package."""
     path = tmp_path_factory.mktemp("scripts")
     (path / "small.yaml").write_text(RECIPE)
     (path / "ctrl_c.py").write_text(CTRL_C)
@@ -89,7 +89,7 @@ def whole(script, folder):
 
 
 def learned(run):
-    """What a run has learned and how, but for the time it took."""
+    """Return what a run has learned and how, but for the time it took."""
     rows = [
         {k: float(v) for k, v in row.items() if v and k not in CLOCKED} for row in read_progress(run / "progress.csv")
     ]
@@ -138,7 +138,7 @@ def test_evaluation_as_json_and_as_a_film(script, folder, whole):
     words = ("whole", "--episodes", "20", "--json", "--video", "film.gif", "--video-episodes", "2")
     told = json.loads(script("evaluate.py", *words).stdout)
     assert told["env_kwargs"] == {"length": 3} and told["episodes"] == 20
-    assert set(told["scores"]) == {"agent", "random agent", "random walk", "oracle"}
+    assert set(told["scores"]) == {"agent", "agent, sampled", "random agent", "random walk", "oracle"}
     assert told["scores"]["oracle"]["success"]["mean"] == 1
     film = Image.open(folder / "film.gif")
     assert film.n_frames >= 2
@@ -172,8 +172,8 @@ def here(monkeypatch, capsys, tmp_path):
 
 
 def test_imitation_first_then_ppo(here):
-    small = ("--n-envs", "8", "--n-steps", "32", "--total-timesteps", "2048", "--core", "gru", "--eval-episodes", "20")
-    small += ("--env-kwargs", "length=2")
+    small = ["--n-envs", "8", "--n-steps", "32", "--total-timesteps", "2048", "--core", "gru", "--eval-episodes", "20"]
+    small += ["--env-kwargs", "length=2"]
     told, _, code = here("imitate.py", *small, "--learning-rate", "1e-2")
     assert code == 0 and "all of it is in runs/TMaze-v0-gru-0" in told and "random walk" in told
     first = json.loads(Path("runs/TMaze-v0-gru-0/evaluation.json").read_text())["scores"]
@@ -221,11 +221,11 @@ def test_mistakes_are_named(here, words, message):
 @pytest.mark.parametrize("script", ["nec.py", "mfec.py"])
 def test_episodic_control_from_training_to_evaluation_and_on(here, script):
     """A short run, its evaluation, and the same in two parts, stopped by the last of its checkpoints."""
-    small = ("--env", "memenvs/TMaze-v0", "--env-kwargs", "length=2", "--n-envs", "4", "--total-timesteps", "400")
-    small += ("--checkpoint-interval", "5", "--eval-episodes", "20", "--exploration-fraction", "0.5")
-    small += ("--policy-kwargs", "key_size=8", "capacity=50", "--device", "cpu")
+    small = ["--env", "memenvs/TMaze-v0", "--env-kwargs", "length=2", "--n-envs", "4", "--total-timesteps", "400"]
+    small += ["--checkpoint-interval", "5", "--eval-episodes", "20", "--exploration-fraction", "0.5"]
+    small += ["--policy-kwargs", "key_size=8", "capacity=50", "--device", "cpu"]
     if script == "nec.py":
-        small += ("--core", "gru", "--core-kwargs", "hidden_size=8", "--learning-starts", "50", "--schedule", "linear")
+        small += ["--core", "gru", "--core-kwargs", "hidden_size=8", "--learning-starts", "50", "--schedule", "linear"]
     told, errors, code = here(script, *small, "--run-dir", "whole")
     assert code == 0, errors
     assert "all of it is in whole" in told and "random walk" in told

@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 
 from memagents.experiments.documents import marks
-from memagents.experiments.evaluation import mean_interval
 from memagents.runs.files import read_json, write_json
 
 ROOT = Path(__file__).parent.parent.parent
@@ -17,10 +16,10 @@ SCRIPT = runpy.run_path(str(ROOT / "train/tables.py"))
 
 @pytest.fixture
 def run(tmp_path, monkeypatch):
-    """What the script does, on a hundredth of the steps, in a folder of its own."""
+    """Return the script as a function, on a hundredth of the steps, in a folder of its own."""
     monkeypatch.chdir(tmp_path)
     Path("docs").mkdir()
-    return lambda **told: SCRIPT["main"](SCRIPT["TablesSettings"](**{"share": 0.01, **told}))
+    return lambda **changes: SCRIPT["main"](SCRIPT["TablesSettings"](**{"share": 0.01, **changes}))
 
 
 def test_a_table_is_made_of_the_runs_there_are(run):
@@ -32,13 +31,16 @@ def test_a_table_is_made_of_the_runs_there_are(run):
     run(only=("small_tmaze",), rows=("gru",), seeds=(0, 1))
     assert first.stat().st_mtime_ns == before, "what is finished is not made again"
     results = [read_json(Path(f"runs/tables/small_tmaze/gru-{seed}/result.json")) for seed in (0, 1)]
-    mean, low, high = mean_interval([result["scores"]["success"] for result in results])
+    first_seed, second_seed = (result["scores"]["success"] for result in results)
+    shown = f"{(first_seed + second_seed) / 2:.2f} ({first_seed:.2f}, {second_seed:.2f})"
     text = document.read_text()
     assert text.startswith("before\n")
     assert text.endswith("after\n")
     assert "old" not in text
-    assert f"| `gru` | {mean:.2f} ({low:.2f} to {high:.2f}) | 2 | 0.002M | 0." in text
-    assert "| `lstm` | not run | not run | not run | not run | not run |" in text
+    rows = [[cell.strip() for cell in line.split("|")] for line in text.splitlines() if line.startswith("|")]
+    assert rows[0] == ["", "", "success", "seeds", "steps", "minutes", "steps/s", ""]
+    assert [row[1] for row in rows[2:]] == ["`gru`", "`none`"], "a row without runs is left out"
+    assert rows[2][2:5] == [shown, "2", "0.002M"]
     write_json(first, {**results[0], "minutes": 9.0})
     run(only=("",))
     assert text != document.read_text()
@@ -50,7 +52,7 @@ def test_a_table_without_runs_stays(run):
     assert Path("docs/cores.md").read_text() == TABLE
 
 
-def test_mistakes_are_told(run):
+def test_mistakes_are_named(run):
     with pytest.raises(ValueError, match="there is no 'nonsense'; there are: copy"):
         run(only=("nonsense",))
     result = {"scores": {"success": 1.0}, "steps": 9, "minutes": 1.0}
@@ -59,6 +61,19 @@ def test_mistakes_are_told(run):
     with pytest.raises(ValueError, match="lacks the lines"):
         run(only=("",))
     assert Path("docs/cores.md").read_text() == "nothing"
+
+
+@pytest.mark.parametrize(
+    ("values", "metric", "text"),
+    [
+        ([0.9, 0.7], "success", "0.80 (0.90, 0.70)"),
+        ([1, 1, 1, 1, 0], "success", "0.80 (0.24 to 1.00)"),  # half-width 2.776 × 0.2
+        ([0, 0, 0, 0, 5], "wrong_bits", "1.00 (0.00 to 3.78)"),  # half-width 2.776 × 1
+        ([20, 30], "wrong_bits", "25.0 (20.0, 30.0)"),
+    ],
+)
+def test_shares_and_counts_stay_in_their_bounds(values, metric, text):
+    assert SCRIPT["figure"](values, metric) == text
 
 
 def test_the_documents_have_their_marks():

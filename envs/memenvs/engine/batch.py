@@ -5,13 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
+from typing import Any
 
+import numba
 import numpy as np
 from numpy.typing import ArrayLike
 
+from memenvs.compilation import is_cached, is_disabled
 from memenvs.engine.actions import Bits, Digits, coding
-from memenvs.engine.definition import Definition, no_digest, no_oracle
-from memenvs.engine.loops import FEWEST_LEVELS, SPLITS, loops, row_dtype, seed_rows
+from memenvs.engine.defaults import no_digest, no_oracle
+from memenvs.engine.definition import Definition
+from memenvs.engine.functions import compile_functions
+from memenvs.engine.interpreted import interpreted
+from memenvs.engine.loops import FEWEST_LEVELS, SPLITS, loops, row_dtype
 from memenvs.engine.types import Observation, Snapped, Snapshot
 
 
@@ -27,6 +33,7 @@ class Batch:
     :param limit: truncate episodes after so many steps; 0 for never
     :param autoreset: begin the next episode in the step that ends one
     :param threads: number of threads that share a step
+    :param interpret: run the functions as plain Python, slowly; by default where Numba has been disabled
     """
 
     def __init__(
@@ -37,6 +44,7 @@ class Batch:
         limit: int = 0,
         autoreset: bool = True,
         threads: int = 1,
+        interpret: bool | None = None,
     ):
         self.definition = definition
         self.size = size
@@ -56,17 +64,20 @@ class Batch:
         self.observations, self.final_observations = fields(self.outs), fields(self.finals)
         self.seeded = False
         self._coding = coding(definition.action_space, definition.name)
-        self._loops = loops(definition)
+        interpret = is_disabled() if interpret is None else interpret
+        self._loops = interpreted(loops(definition)) if interpret else loops(definition)
         bounds = np.linspace(0, size, min(threads, size) + 1).astype(int).tolist()
         self._ranges = list(pairwise(bounds))
         self._pool = ThreadPoolExecutor(len(self._ranges)) if len(self._ranges) > 1 else None
+        if not interpret:
+            self._check_functions()
         # Refused here, or a compiled loop would look for a level for ever.
         if not self._loops.possible(self.params, np.zeros(1, self.rows.dtype)[0]):
             raise ValueError(f"no level of {definition.name} can be drawn: its parameters contradict each other")
 
     def seed(self, key: int | np.integer) -> None:
         """Give every row its stream of levels; row i's depends on the key and on i alone."""
-        seed_rows(self.rows, np.uint64(key))
+        self._loops.seed(self.rows, np.uint64(key))
         self.seeded = True
 
     def reset(self) -> None:
@@ -80,20 +91,7 @@ class Batch:
         :return: the number of episodes that ended
         :raises ValueError: for actions of a wrong shape, type or range; nothing has been stepped then
         """
-        return self._run(
-            self._loops.step,
-            self.params,
-            self.rows,
-            self.outs,
-            self.finals,
-            self._coding.numbers(actions, self.size),
-            self.values,
-            self.lengths,
-            self.flags,
-            self.limit,
-            self.split,
-            self.autoreset,
-        )
+        return self._run(self._loops.step, *self._step_arguments(self._coding.numbers(actions, self.size)))
 
     def oracle(self) -> np.ndarray:
         """Return the best actions, int64 (B,) or (B, n); -1 where the action does not matter."""
@@ -140,6 +138,18 @@ class Batch:
         """Stop the threads."""
         if self._pool is not None:
             self._pool.shutdown()
+
+    def _step_arguments(self, numbers: np.ndarray) -> tuple[Any, ...]:
+        """The arguments of the loop that steps, but for the range of rows."""
+        batch = (self.params, self.rows, self.outs, self.finals, numbers, self.values, self.lengths, self.flags)
+        return *batch, self.limit, self.split, self.autoreset
+
+    def _check_functions(self) -> None:
+        """Compile each function of the definition alone, unless the loop around it has been compiled before."""
+        arguments = (*self._step_arguments(self.lengths), 0, self.size)
+        signature = tuple(numba.typeof(argument) for argument in arguments)
+        stepped = is_cached(self._loops.step, signature)
+        compile_functions(self.definition, numba.typeof(self.rows).dtype, stepped)
 
     def _run(self, loop: Callable[..., int | None], *arguments: object) -> int:
         """Call a loop on all rows, shared between the threads, and return the sum of what it counts."""

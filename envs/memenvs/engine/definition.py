@@ -10,42 +10,8 @@ from typing import Any
 import gymnasium
 import numpy as np
 
-from memenvs.compilation import njit
-
-
-@njit
-def no_oracle(state, level):
-    """Default of ``oracle``: every step is a decision, and no action is known to be best."""
-    return 0
-
-
-@njit
-def always_decides(state, level):
-    """Value of ``decides`` for environments in which every action matters."""
-    return True
-
-
-@njit
-def all_legal(state, level, mask):
-    """Default of ``legal``: every action does something."""
-    mask[:] = True
-
-
-@njit
-def no_metrics(state, level, out):
-    """Default of ``measure``: no metrics."""
-
-
-@njit
-def no_digest(level):
-    """Default of ``digest``: no level differs from another."""
-    return np.uint64(0)
-
-
-@njit
-def always_sound(params, state, level):
-    """Default of ``sound``: no records could do harm."""
-    return True
+from memenvs.engine.defaults import all_legal, always_sound, no_digest, no_metrics, no_oracle
+from memenvs.engine.layout import check_layout
 
 
 @dataclass(frozen=True)
@@ -104,6 +70,9 @@ class Definition:
     :param frames_per_second: speed at which to show the pictures
     :param action_names: names of the actions of a ``Discrete`` space, one word or two each, for people
     :param goals: for navigation tasks, the goals that :class:`memenvs.goals.GoalView` shows
+    :raises ValueError: for records, spaces or metrics that contradict one another
+    :raises TypeError: for a function that is not compiled or takes other arguments. What the functions return is
+        checked when the environment is made
     """
 
     name: str
@@ -130,3 +99,6 @@ class Definition:
     frames_per_second: int = 4
     action_names: tuple[str, ...] = ()
     goals: Goals | None = None
+
+    def __post_init__(self) -> None:
+        check_layout(self)

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from memenvs.compilation import njit
+from memenvs.engine.defaults import DEFAULTS
 from memenvs.random import advance, fold, integer
 
 if TYPE_CHECKING:
@@ -45,16 +46,24 @@ class Loops(NamedTuple):
     walk: Callable[..., None]
     sound: Callable[..., bool]
     possible: Callable[..., bool]
+    seed: Callable[..., None]
 
 
 def loops(definition: Definition) -> Loops:
     """Return the loops of a definition, compiled at first use and shared by environments with the same functions."""
     d = definition
-    decides = d.decides or _decides(d.oracle)
-    return _loops(d.generate, d.reset, d.step, d.observe, d.oracle, decides, d.legal, d.measure, d.digest, d.sound)
+    return _loops(d.generate, d.reset, d.step, d.observe, d.oracle, d.decides, d.legal, d.measure, d.digest, d.sound)
 
 
-@functools.cache
+def _own(function: Callable) -> Any:
+    """Return a copy of a default, and anything else as it is.
+
+    Numba remembers the records that a function was called with, and takes a longer record that begins with the same
+    fields for one of these, with a warning. Definitions share the defaults, and nothing but them.
+    """
+    return njit(getattr(function, "py_func", function)) if function in DEFAULTS else function
+
+
 def _decides(oracle: Callable[..., int]) -> Callable[..., bool]:
     @njit
     def decides(state, level):
@@ -70,12 +79,15 @@ def _loops(
     step: Callable[..., tuple[float, bool, bool]],
     observe: Callable[..., None],
     oracle: Callable[..., int],
-    decides: Callable[..., bool],
+    decides: Callable[..., bool] | None,
     legal: Callable[..., None],
     measure: Callable[..., None],
     digest: Callable[..., int],
     sound: Callable[..., bool],
 ) -> Loops:
+    oracle, legal, measure, digest, sound = map(_own, (oracle, legal, measure, digest, sound))
+    decides = _decides(oracle) if decides is None else _own(decides)
+
     @njit
     def begin(params, row, split):
         key = row.key
@@ -83,7 +95,10 @@ def _loops(
             key = advance(key)
             if not generate(params, fold(key, 0), row.level):
                 continue
-            if split == ALL or (digest(row.level) % np.uint64(TEST_SHARE) == np.uint64(0)) == (split == TEST):
+            if split == ALL:
+                break
+            held_out = np.uint64(digest(row.level)) % np.uint64(TEST_SHARE) == np.uint64(0)
+            if held_out == (split == TEST):
                 break
         row.key = key
         row.episode_return = 0.0
@@ -166,7 +181,7 @@ def _loops(
             attempt += 1
         return attempt < ATTEMPTS
 
-    return Loops(reset_rows, step_rows, observe_rows, oracle_rows, walk_rows, sound_rows, possible)
+    return Loops(reset_rows, step_rows, observe_rows, oracle_rows, walk_rows, sound_rows, possible, seed_rows)
 
 
 @njit

@@ -36,6 +36,7 @@ def draw_journey(
     best: Sequence[int],
     size: tuple[int, int] = (960, 720),
     caption: str = "",
+    described: tuple[int, int] | None = None,
 ) -> NDArray[np.uint8]:
     """Draw a graph as a schematic map, and on it a journey.
 
@@ -52,6 +53,7 @@ def draw_journey(
     :param best: a shortest route, drawn as a glow
     :param size: width and height in pixels
     :param caption: a line above the map
+    :param described: ends (u, v) of an edge to point out, or None
     :return: (height, width, 3) bytes
     :raises ValueError: for stations that do not exist, lists of unequal lengths, or a size that is none
     """
@@ -60,14 +62,15 @@ def draw_journey(
         raise ValueError(f"points must be finite and (n, 2) with n >= 1, one for each name, not {points.shape}")
     if edge_colours is not None and len(edge_colours) != len(edges):
         raise ValueError(f"edge_colours must have one list of colours for each of the {len(edges)} edges")
-    _check_journey(edges, len(names), start, goal, position, route, best)
+    _check_journey(edges, len(names), start, goal, position, [*route, *(described or ())], best)
     canvas, axes = blank_canvas(size)
     labelled = tuple((int(u), int(v), str(label)) for u, v, label in edges)
     colours = None if edge_colours is None else tuple(tuple(strands) for strands in edge_colours)
     layout = arrange(points.tobytes(), labelled, tuple(names), colours, (int(size[0]), int(size[1])), bool(caption))
     _draw_best(axes, layout, best)
     _draw_lines(axes, layout)
-    _draw_route(axes, layout, route)
+    _draw_route(axes, layout, route, ROUTE)
+    _draw_route(axes, layout, described or (), AGENT)
     _draw_exits(axes, layout, route)
     _draw_stations(axes, layout, start, goal, position)
     _draw_names(axes, layout, start, goal, position)
@@ -143,7 +146,7 @@ def _draw_lines(axes: Axes, layout: Layout) -> None:
                 draw_head(axes, tip, along, 10 * layout.unit, strands[0], HEADS)
 
 
-def _draw_route(axes: Axes, layout: Layout, route: Sequence[int]) -> None:
+def _draw_route(axes: Axes, layout: Layout, route: Sequence[int], colour: str) -> None:
     """Draw arrows on the left of the lines, clear of the exits, so that a way back shows beside the way there."""
     unit = layout.unit
     for u, v in dict.fromkeys(pairwise(route)):
@@ -152,9 +155,9 @@ def _draw_route(axes: Axes, layout: Layout, route: Sequence[int]) -> None:
         strands = layout.lines.get((u, v), layout.lines.get((v, u), ()))
         ends = _beside(layout, u, v, max(LINE / 2 * len(strands) + 4, 10.5) * unit)
         along = _direction(ends)
-        for width, half, colour in ((8.5, 10.5, PAPER), (5.0, 8.0, ROUTE)):
-            draw_line(axes, ends, colour, width * unit, TAKEN)
-            draw_head(axes, ends.mean(axis=0) + half * unit * along, along, half * unit, colour, TAKEN)
+        for width, half, ink in ((8.5, 10.5, PAPER), (5.0, 8.0, colour)):
+            draw_line(axes, ends, ink, width * unit, TAKEN)
+            draw_head(axes, ends.mean(axis=0) + half * unit * along, along, half * unit, ink, TAKEN)
 
 
 def _draw_exits(axes: Axes, layout: Layout, route: Sequence[int]) -> None:
@@ -201,12 +204,12 @@ def _draw_names(axes: Axes, layout: Layout, start: int | None, goal: int | None,
 
 def draw_caption(axes: Axes, caption: str, size: tuple[int, int], unit: float) -> None:
     """A line of text in the upper left corner, cut where it does not fit."""
-    font_size, room = KEY * unit, size[0] - 32 * unit
+    font_size, room = 1.2 * KEY * unit, size[0] - 32 * unit
     if text_size(caption, font_size)[0] > room:
         while caption and text_size(caption + " …", font_size)[0] > room:
             caption = caption[:-1]
         caption += " …"
-    draw_text(axes, 16 * unit, size[1] - 16 * unit, caption, font_size, INK, NAMES, ha="left")
+    draw_text(axes, 16 * unit, size[1] - 16 * unit, caption, font_size, INK, NAMES, ha="left", weight="bold")
 
 
 def _draw_legend(axes: Axes, layout: Layout, width: float) -> None:

@@ -147,7 +147,7 @@ def digest_of_graph(level):
     for edge in range(level.edges):
         source, destination = level.codes[level.links[edge, SOURCE]], level.codes[level.links[edge, DESTINATION]]
         total += bits(
-            (np.uint64(source) * CODES + np.uint64(destination)) * np.uint64(MOST_LABELS)
+            (np.uint64(source) * np.uint64(CODES) + np.uint64(destination)) * np.uint64(MOST_LABELS)
             + np.uint64(level.links[edge, LABEL])
         )
     total = fold(total, level.codes[level.start] * CODES + level.codes[level.goal])

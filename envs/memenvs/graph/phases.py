@@ -10,7 +10,7 @@ from memenvs.graph.level import DESTINATION, LABEL, SOURCE, best_exit, mark_exit
 DESCRIPTION, QUERY, PLANNING, TRAVEL = range(4)
 BLANK = -1
 
-_TEN, _HUNDRED = np.uint32(10), np.uint32(100)
+_ONE, _TEN, _HUNDRED = np.uint32(1), np.uint32(10), np.uint32(100)
 
 
 @njit
@@ -72,6 +72,6 @@ def write_code(observation, place, code):
         observation[place + 2] = 0
         return
     code = np.uint32(code)
-    observation[place] = code // _HUNDRED + 1
-    observation[place + 1] = code // _TEN % _TEN + 1
-    observation[place + 2] = code % _TEN + 1
+    observation[place] = code // _HUNDRED + _ONE
+    observation[place + 1] = code // _TEN % _TEN + _ONE
+    observation[place + 2] = code % _TEN + _ONE

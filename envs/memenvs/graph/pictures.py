@@ -26,7 +26,8 @@ def draw(state: np.void, level: np.void) -> np.ndarray:
         return draw_network((960, 720), caption=journey["caption"], journey=shown)
     colours = [lines_between(nodes[u], nodes[v]) for u, v, _ in journey["edges"]] if nodes[0] >= 0 else None
     points = np.stack([level["x"], level["y"]], axis=1)[:n]  # (n, 2)
-    return draw_journey(points, edge_colours=colours, **journey)
+    edge = None if level["task"] == EXPLORE else described(state, level)
+    return draw_journey(points, edge_colours=colours, described=edge, **journey)
 
 
 def text(state: np.void, level: np.void) -> str:
@@ -73,7 +74,7 @@ def travelled(state: np.void, level: np.void) -> dict[str, Any]:
         "position": int(state["position"]),
         "route": state["route"][: state["taken"] + 1].tolist(),
         "best": best_route(level, start, goal),
-        "caption": f"{caption}: {code(level, start)} to {code(level, goal)}" if is_asked(state, level) else caption,
+        "caption": f"{caption}: {named(level, start)} to {named(level, goal)}" if is_asked(state, level) else caption,
     }
 
 
@@ -132,10 +133,24 @@ def told(state: np.void, level: np.void) -> str:
         edge = level["order"][time]
         u, v = int(level["links"][edge, SOURCE]), int(level["links"][edge, DESTINATION])
         label = int(level["links"][edge, LABEL])
-        return f"description {time + 1} of {int(level['told'])}: {code(level, u)}, exit {label} → {code(level, v)}"
+        return f"description {time + 1} of {int(level['told'])}: {named(level, u)}, exit {label} → {named(level, v)}"
     if asked < level["asked"]:
         return "query"
     return "planning" if asked < level["asked"] + level["planning"] else ""
+
+
+def described(state: np.void, level: np.void) -> tuple[int, int] | None:
+    """Return the ends of the edge that is described at present; None when the description is over."""
+    if is_asked(state, level):
+        return None
+    edge = level["order"][int(state["time"])]
+    return int(level["links"][edge, SOURCE]), int(level["links"][edge, DESTINATION])
+
+
+def named(level: np.void, station: int) -> str:
+    """Return a station's name with its code, or the code alone where it has no name."""
+    node = int(level["nodes"][station])
+    return f"{load_map().names[node]} ({code(level, station)})" if node >= 0 else code(level, station)
 
 
 def code(level: np.void, station: int) -> str:

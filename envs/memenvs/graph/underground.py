@@ -10,7 +10,7 @@ import numpy as np
 from gymnasium.spaces import Discrete, MultiDiscrete
 
 from memenvs.batched import BatchedEnv, Definition, SingleEnv
-from memenvs.engine.definition import all_legal, always_decides
+from memenvs.engine.defaults import all_legal, always_decides
 from memenvs.graph import explore, navigate, shortest_path, traversal
 from memenvs.graph.fixed import queries
 from memenvs.graph.level import digest_of_graph, digest_of_nodes, digest_of_query

@@ -51,7 +51,7 @@ def state_of(cell):
 @njit
 def content_of(cell):
     """The cell that a box leaves when it is opened."""
-    content = cell >> CONTENT_AT
+    content = np.int64(cell) >> CONTENT_AT
     return content if content else EMPTY
 
 

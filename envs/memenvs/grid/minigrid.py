@@ -10,7 +10,7 @@ from gymnasium.spaces import Box, Discrete
 
 from memenvs.batched import BatchedEnv, Definition, SingleEnv
 from memenvs.checks import odd, positive, within
-from memenvs.engine.definition import always_decides
+from memenvs.engine.defaults import always_decides
 from memenvs.grid.dynamics import ACTIONS, legal, measure, observe, observe_with_mission, reset, step
 from memenvs.grid.ids import NAMES
 from memenvs.grid.missions import observation_space

@@ -14,7 +14,7 @@ from collections.abc import Callable
 import numpy as np
 
 from memenvs.compilation import njit
-from memenvs.engine.definition import no_oracle
+from memenvs.engine.defaults import no_oracle
 from memenvs.grid.cells import (
     CLOSED,
     DOOR,

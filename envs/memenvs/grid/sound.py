@@ -85,7 +85,7 @@ def same(first, second, n):
 @njit
 def is_cell(cell):
     """Return whether a number is a cell that can be."""
-    kind, content = kind_of(cell), cell >> CONTENT_AT
+    kind, content = kind_of(cell), np.int64(cell) >> CONTENT_AT
     good = (kind >= EMPTY) & (kind <= LAVA) & (colour_of(cell) <= GREY)
     good &= (state_of(cell) == 0) | ((kind == DOOR) & (state_of(cell) <= LOCKED))
     return good & ((content == 0) | ((kind == BOX) & may_be_carried(content) & (colour_of(content) <= GREY)))

@@ -129,6 +129,9 @@ def flattened(context, array):
     return row(array), generate
 
 
+flattened.plain = lambda array: array.reshape(-1)  # for interpreted code
+
+
 @njit
 def write(flat, at, code):
     """Write a cell's type, colour and state into three places of a flat image."""

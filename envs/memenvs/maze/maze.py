@@ -11,7 +11,8 @@ from gymnasium.spaces import Box, Dict, Discrete, MultiDiscrete
 
 from memenvs.batched import BatchedEnv, Definition, SingleEnv
 from memenvs.checks import bounds, flag, number, odd, positive, within
-from memenvs.engine.definition import Goals, always_decides
+from memenvs.engine.defaults import always_decides
+from memenvs.engine.definition import Goals
 from memenvs.grid.cells import COLOURS
 from memenvs.grid.view import MOST_VIEW, look
 from memenvs.maze.dynamics import (

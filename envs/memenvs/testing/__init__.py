@@ -6,6 +6,8 @@
 
     def test_pairs():
         check_environment("pairs_game:Pairs-v0", pairs=6)
+
+:func:`debug` runs one as plain Python, where an index beyond the end of an array is an error.
 """
 
 from __future__ import annotations
@@ -15,9 +17,10 @@ from typing import Any
 from memenvs.engine.definition import Definition
 from memenvs.testing import interface, promises
 from memenvs.testing.comparison import ConformanceError
+from memenvs.testing.debugging import DebugError, debug
 from memenvs.testing.subject import Subject
 
-__all__ = ["ConformanceError", "check_environment"]
+__all__ = ["ConformanceError", "DebugError", "check_environment", "debug"]
 
 CHECKS = {
     "spaces": interface.check_spaces,

@@ -91,7 +91,7 @@ def window():
 
 
 def run(x, starts, weights, state):
-    features, leaves = dnc_window(x, starts, *weights, state_leaves(state))
+    features, leaves = dnc_window(x, starts, *weights, leaves=state_leaves(state))
     return [features.detach(), *(leaf.detach() for leaf in leaves)]
 
 
@@ -111,7 +111,7 @@ def test_steps_one_by_one_equal_the_window(window, grad):
     leaves, features = state_leaves(state), []
     with torch.no_grad():
         for t in range(len(x)):
-            step, leaves = dnc_window(x[t : t + 1], starts[t : t + 1], *weights, leaves)
+            step, leaves = dnc_window(x[t : t + 1], starts[t : t + 1], *weights, leaves=leaves)
             features.append(step)
     assert_same_bits([torch.cat(features), *leaves], expected)
 
@@ -124,7 +124,7 @@ def test_the_number_of_threads_changes_nothing(window):
         for threads in (1, 2, 3):
             torch.set_num_threads(threads)
             core_x = x.clone().requires_grad_()
-            features, _ = dnc_window(core_x, starts, *(w.detach() for w in weights), state_leaves(state))
+            features, _ = dnc_window(core_x, starts, *(w.detach() for w in weights), leaves=state_leaves(state))
             features.sum().backward()
             results.append([features.detach(), core_x.grad])
     finally:
@@ -175,7 +175,7 @@ def test_after_a_fork(window):
 def test_backward_twice_through_one_window(window):
     x, starts, weights, state = window
     x.requires_grad_()
-    features, _ = dnc_window(x, starts, *weights, state_leaves(state))
+    features, _ = dnc_window(x, starts, *weights, leaves=state_leaves(state))
     first, second = (torch.autograd.grad(features.square().sum(), x, retain_graph=True)[0] for _ in range(2))
     assert torch.equal(first, second)
 

@@ -88,7 +88,7 @@ def test_a_row_is_the_same_in_any_batch_and_any_cut():
 
     @torch.no_grad()
     def window(x, starts, leaves):
-        features, leaves = ntm_window(x, starts, *weights, core._beginning(), leaves, core.clip)
+        features, leaves = ntm_window(x, starts, *weights, initial=core._beginning(), leaves=leaves, clip=core.clip)
         return [features, *leaves]
 
     x, leaves, starts = torch.randn(6, 11, 24), state_leaves(used_state(core, 11)), torch.rand(6, 11) < 0.3
@@ -120,4 +120,5 @@ def test_wrong_shapes_are_refused(number):
     operands[number] = torch.cat([operands[number], operands[number]], dim=-1)
     with pytest.raises(ValueError, match=r"must be .* beside the others, not"):
         x, *weights = operands[:4]
-        ntm_window(x, torch.zeros(4, 3, dtype=torch.bool), *weights, operands[4:7], operands[7:], core.clip)
+        state = {"initial": operands[4:7], "leaves": operands[7:], "clip": core.clip}
+        ntm_window(x, torch.zeros(4, 3, dtype=torch.bool), *weights, **state)

@@ -104,8 +104,8 @@ def test_the_number_of_threads_does_not_matter(name, monkeypatch):
 def test_operands_need_not_be_contiguous(name):
     window, x, starts, weights, leaves = operands(name, 5, 6, 8)
 
-    def gradient(*given):
-        given = [tensor.detach().requires_grad_() for tensor in given]
+    def gradient(*tensors):
+        given = [tensor.detach().requires_grad_() for tensor in tensors]
         results = window(given[0], starts, *given[1:])
         sum(result.sum() for result in results).backward()  # the gradients of a sum are not contiguous either
         return [*(result.detach() for result in results), *(tensor.grad for tensor in given)]

@@ -158,7 +158,7 @@ def test_wrong_shapes_are_refused(name):
     *others, operands = operands_of(make(4, 8, 2))
     wrong = torch.cat([operands[name]] * 2, dim=-1)
     with pytest.raises(ValueError, match=r"must be .* not"):
-        kernel.rmc_window(*others, 2, **operands | {name: wrong})
+        kernel.rmc_window(*others, heads=2, **operands | {name: wrong})
 
 
 def test_a_perceptron_or_heads_of_a_wrong_shape_are_refused():

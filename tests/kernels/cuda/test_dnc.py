@@ -45,7 +45,7 @@ def test_values_and_gradients_equal_the_plain_loop(sizes):
 def test_starts_at_any_step():
     window = random_window((3, 2, 1, 2, 3, 3))
     starts = torch.tensor([[True, False, False], [False, True, False], [False, False, True]])
-    assert_equal_unrolls(*window[:3], starts)
+    assert_equal_unrolls(*window[:3], starts=starts)
 
 
 @pytest.mark.usefixtures("device")

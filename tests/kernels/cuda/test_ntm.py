@@ -65,7 +65,7 @@ def test_values_and_gradients_equal_the_plain_loop(sizes, options):
 def test_starts_at_any_step():
     window = random_window((3, 2, 1, 2, 3, 2), initial_memory="learned")
     starts = torch.tensor([[True, False], [False, True], [False, True]])
-    assert_equal_unrolls(*window[:3], starts)
+    assert_equal_unrolls(*window[:3], starts=starts)
 
 
 @pytest.mark.usefixtures("device")

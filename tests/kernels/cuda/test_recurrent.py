@@ -67,7 +67,7 @@ def in_three_windows(core, inputs, state, starts):
 @pytest.mark.parametrize("sizes", [(1, 1, 1), (5, 3, 4), (8, 2, 16), (3, 4, 1), (13, 2, 23)], ids=str)
 @pytest.mark.parametrize("chance_of_start", [0.0, 0.4])
 def test_values_and_gradients_equal_the_plain_loop(name, sizes, chance_of_start):
-    """Of one program and, of 13 units in 23 rows, of three, where a row begins in one and ends in the next."""
+    """One program and, for 13 units in 23 rows, three, where a row begins in one and ends in the next."""
     assert_equal_unrolls(*random_window(name, sizes, chance_of_start), tolerance=1e-10)
 
 

@@ -103,7 +103,7 @@ def fake_tensors(dtype=torch.float32, other_dtype=torch.float32):
 
 
 def assert_takes(core, window, monkeypatch, **sizes):
-    """Which tensors a core's kernel is chosen for."""
+    """Assert which tensors the kernel of a core is chosen for."""
 
     def chosen(tensors):
         return choice.window_for(core, tensors, **sizes)
@@ -154,7 +154,7 @@ class TapedGraph(FakeGraph):
     It repeats neither what Python decided nor what lies outside of the buffers: that would stay as it was.
     """
 
-    recording = None
+    recording: "Tape | None" = None
 
     def __init__(self):
         super().__init__()

@@ -178,6 +178,7 @@ def test_a_picture_of_a_long_description():
     links = np.zeros((32_000, 4), np.int16)
     links[:, 2] = 1
     level = counts | {"path": np.zeros(1, np.int16), "links": links, "codes": np.array([3, 7], np.int16)}
+    level["nodes"] = np.full(2, -1, np.int16)
     state = {"said": np.full(32, 7, np.int16)}
     level["order"] = np.arange(32_000, dtype=np.int16)
     for time, caption in ((5, "description 6 of 32000: 003, exit 0 → 007"), (33_002, "answers: from 003 by 0 → 007")):

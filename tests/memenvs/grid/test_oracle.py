@@ -6,7 +6,7 @@ import minigrid  # noqa: F401 — registers its environments
 import numpy as np
 import pytest
 
-from memenvs.engine.definition import no_oracle
+from memenvs.engine.defaults import no_oracle
 from memenvs.grid import dynamics
 from memenvs.grid.cells import BOX, CELL, CLOSED, DOOR, EMPTY, GOAL, GREY, KEY, LOCKED, PURPLE, RED, WALL, YELLOW, cell
 from memenvs.grid.ids import FAMILIES, NAMES

@@ -110,6 +110,22 @@ class CountsOneTooMany(BatchedDrifting):
         return *step, infos
 
 
+class HasAnotherType(BatchedDrifting):
+    """An entry of the observations has another dtype than its space."""
+
+    def _given(self, arrays):
+        given = super()._given(arrays)
+        return given | {"place": given["place"].astype(np.int32)} if isinstance(given, dict) else given
+
+
+class HasAnotherShape(BatchedDrifting):
+    """An entry of the observations has another shape than its space."""
+
+    def _given(self, arrays):
+        given = super()._given(arrays)
+        return given | {"scent": given["scent"][:, 0]} if isinstance(given, dict) else given
+
+
 class RewardsNothingKnown(BatchedDrifting):
     """A reward is no number."""
 
@@ -138,6 +154,8 @@ BATCHED = {
     MarksEveryRow: r"ends: infos\['_final_obs'\] of step .* must be",
     EndsTwice: "ends: the end of an episode in step .* must be terminated or truncated, not both",
     CountsOneTooMany: r"ends: infos\['episode'\]\['l'\] of step .* in the rows that ended must be",
+    HasAnotherType: r"spaces: the dtype of the observation of step 0\['place'\] must be int16, not int32",
+    HasAnotherShape: r"spaces: the shape of the observation of step 0\['scent'\] must be \(8, 2, 2\), not \(8, 2\)",
     RewardsNothingKnown: "rewards: the rewards of step .* must be finite",
 }
 SINGLE = {
