@@ -32,11 +32,12 @@ def tidy_steps(env: gym.Env) -> None:
 
     Many an environment writes every observation into the same array, and its reset over the final one, of which a value
     is bootstrapped where a time limit cuts an episode; some return a reward of shape (1,). Its own method is replaced,
-    instead of a wrapper put around it, so that its attributes stay where its owner looks for them.
+    instead of a wrapper put around it, so that its attributes stay where its owner looks for them. Below wrappers it is
+    done as well: some of them, as ``Monitor``, take numbers alone.
     """
-    if isinstance(env.step, TidyStep):
-        return
-    env.step = TidyStep(env.step)  # type: ignore[method-assign]
+    for layer in (env.unwrapped, env):
+        if not isinstance(layer.step, TidyStep):
+            layer.step = TidyStep(layer.step)  # type: ignore[method-assign]
 
 
 class TidyEnv:

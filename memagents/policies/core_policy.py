@@ -185,8 +185,8 @@ class CorePolicy(SavedPolicy):
         :param episode_start: (B,) booleans, true where the observation begins an episode (its memory is cleared)
         :param deterministic: the most likely action instead of a sampled one
         :return: actions as the action space wants them, and the state to pass to the next call
-        :raises ValueError: if the state belongs to another number of environments, or for what ``reset()`` of a
-            gymnasium environment returns (observation and info)
+        :raises ValueError: if the state or ``episode_start`` is of another number of environments, or the observation
+            does not fit its space, as what ``reset()`` of a gymnasium environment returns (observation and info)
         """
         if isinstance(observation, tuple):
             raise ValueError("observation must be an array or a dict of arrays, not a tuple: obs, info = env.reset()")
@@ -200,7 +200,10 @@ class CorePolicy(SavedPolicy):
             raise ValueError(f"state is of {len(leaves[0])} environments, but observation of {rows}")
         starts = torch.zeros(rows, dtype=torch.bool, device=self.device)
         if episode_start is not None:
-            starts |= torch.as_tensor(np.asarray(episode_start), dtype=torch.bool, device=self.device)
+            given = np.asarray(episode_start, dtype=bool)
+            if given.shape not in ((), (1,), (rows,)):
+                raise ValueError(f"episode_start must be of {rows} environments, not of shape {given.shape}")
+            starts |= torch.as_tensor(given, device=self.device)
         with torch.no_grad():
             acted = self(observations, state, starts, deterministic)
         actions = self.to_env_actions(acted.actions)
@@ -222,6 +225,9 @@ class CorePolicy(SavedPolicy):
         if len({batch for _, batch in parts.values()}) > 1:
             single = next(name for name, (_, batch) in parts.items() if not batch)
             raise ValueError(f"observation[{single!r}] is of one environment, other entries of several")
+        sizes = sorted({len(array) for array, _ in parts.values()})
+        if len(sizes) > 1:
+            raise ValueError(f"observation: the entries are of {' and '.join(map(str, sizes))} environments")
         tensors = {name: tensor_of(array, self.device) for name, (array, _) in parts.items()}
         return tensors, all(batch for _, batch in parts.values())
 
@@ -256,13 +262,14 @@ def layer_sizes(net_arch: Any, allowed: str = "a list of sizes") -> list[int]:
 def _batch_of(values: Any, space: spaces.Space, name: str) -> tuple[np.ndarray, bool]:
     """Return values as a batch (B, ...), with the channels where the space has them, and whether they were a batch."""
     array, shape = np.asarray(values), space.shape or ()
-    if array.shape not in (shape, (*array.shape[:1], *shape)) and is_image_space(space):
+    if array.ndim in (3, 4) and is_image_space(space):
         array = maybe_transpose(array, space)
     if array.shape == shape:
         return array[None], False
     if array.ndim == len(shape) + 1 and array.shape[1:] == shape:
         return array, True
-    raise ValueError(f"{name} must have the shape {shape}, or (B, {', '.join(map(str, shape))}), not {array.shape}")
+    several = ", ".join(["B", *map(str, shape)])
+    raise ValueError(f"{name} must have the shape {shape}, or ({several}), not {array.shape}")
 
 
 def _check_entries(observation: Any, space: spaces.Dict) -> None:

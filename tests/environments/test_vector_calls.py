@@ -51,11 +51,11 @@ def sync_same_step(count):
 
 
 def in_processes(count):
-    return AsyncVectorEnv([Slope] * count, context="spawn")
+    return AsyncVectorEnv([Slope] * count)
 
 
 def in_processes_same_step(count):
-    return AsyncVectorEnv([Slope] * count, autoreset_mode=AutoresetMode.SAME_STEP, context="spawn")
+    return AsyncVectorEnv([Slope] * count, autoreset_mode=AutoresetMode.SAME_STEP)
 
 
 def wrapped_within(count):
