@@ -33,7 +33,8 @@ def tidy_steps(env: gym.Env) -> None:
     Many an environment writes every observation into the same array, and its reset over the final one, of which a value
     is bootstrapped where a time limit cuts an episode; some return a reward of shape (1,). Its own method is replaced,
     instead of a wrapper put around it, so that its attributes stay where its owner looks for them. Below wrappers it is
-    done as well: some of them, as ``Monitor``, take numbers alone.
+    done as well: some of them, as ``Monitor``, take numbers alone. What steps in the processes of Stable-Baselines3's
+    SubprocVecEnv is out of reach: there such an environment must return copies.
     """
     for layer in (env.unwrapped, env):
         if not isinstance(layer.step, TidyStep):

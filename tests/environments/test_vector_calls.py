@@ -154,3 +154,7 @@ def test_a_batch_that_is_a_whole():
     with pytest.raises(ValueError, match=re.escape("indices: set_attr('label') reaches all rows of a")):
         env.set_attr("label", "yours", indices=[1])
     assert inner.label == "mine"
+    for options in ({"height": 1}, [{}, {"height": 1}, {}]):  # memenvs knows none, and says so
+        env.set_options(options)
+        with pytest.raises(ValueError, match=r"options of reset must be None or empty: none are known, not .'height'"):
+            env.reset()
