@@ -10,6 +10,7 @@ import pytest
 from memagents import __version__
 from memagents.__main__ import DOORS, main
 from memagents.command_line.help import descriptions, short_help
+from memagents.cores import core_class
 from memagents.experiments.catalogue import ALGORITHMS
 from memagents.experiments.configuration import RECIPES, recipe_names
 from memagents.runs import layout
@@ -91,7 +92,8 @@ def test_lists_name_what_there_is_and_say_what_it_is(said, kind, name):
     out, _, code = said("list", kind)
     rows = [line.split(maxsplit=1) for line in out.splitlines()]
     assert code == 0 and name in [row[0] for row in rows]
-    assert all(len(row) == 2 for row in rows), "a name without a word about it"
+    ours = [row for row in rows if kind != "cores" or core_class(row[0]).__module__.startswith("memagents.")]
+    assert all(len(row) == 2 for row in ours), "a name without a word about it"  # other tests register cores, too
 
 
 def test_runs_are_listed(said, tmp_path):
