@@ -10,7 +10,7 @@ from pathlib import Path
 from memagents.command_line.errors import plain_errors
 from memagents.experiments.configuration import RECIPES, recipe_names, recipe_path
 from memagents.runs import layout
-from memagents.runs.files import write_bytes
+from memagents.runs.files import CheckpointError, write_bytes
 
 RECIPE_USAGE = """usage: memagents recipe NAME [--copy]
 
@@ -45,7 +45,11 @@ def runs() -> Iterator[tuple[str, str]]:
     from memagents.runs.agent_files import read_description
 
     for folder in layout.runs_in(layout.RUNS):
-        description = read_description(folder)
+        try:
+            description = read_description(folder)
+        except CheckpointError as error:
+            yield str(folder), f"cannot be read: {error}"
+            continue
         words = [description["algorithm"], description["policy_kwargs"].get("core")]
         yield str(folder), ", ".join([*filter(None, words), f"{description['num_timesteps']:,} steps"])
 

@@ -104,6 +104,17 @@ def test_runs_are_listed(said, tmp_path):
     assert said("list", "runs")[0].split(maxsplit=1) == ["runs/TMaze-v0-mfec-0", "MFEC, 40 steps\n"]
 
 
+def test_a_damaged_run_does_not_hide_the_others(said, tmp_path):
+    for name, text in (("a", "no JSON"), ("b", "{}")):
+        (tmp_path / "runs" / name).mkdir(parents=True)
+        (tmp_path / "runs" / name / layout.POLICY_FILE).write_text(text)
+    out, _, code = said("list", "runs")
+    assert code == 0 and [line.split()[:4] for line in out.splitlines()] == [
+        ["runs/a", "cannot", "be", "read:"],
+        ["runs/b", "cannot", "be", "read:"],
+    ]
+
+
 def test_a_recipe_is_printed_and_copied_once(said, tmp_path):
     text = (RECIPES / "tmaze.yaml").read_text()
     assert said("recipe", "tmaze") == (text, "", 0)
