@@ -13,8 +13,8 @@ ARGUMENTS = {
     "buffer_size": "NEC's buffer_size; agents that learn from windows keep none",
     "lstm_hidden_size": "policy_kwargs={'core': 'lstm', 'core_kwargs': {'hidden_size': 256}}",
     "n_lstm_layers": "one layer; another core may have several, such as 'gtrxl'",
-    "shared_lstm": "one memory for actor and critic, which is the default",
-    "enable_critic_lstm": "one memory for both; policy_kwargs={'critic_gradient': False} trains it by the actor alone",
+    "shared_lstm": "policy_kwargs={'critic_gradient': False}: one memory, which the critic does not train",
+    "enable_critic_lstm": "one memory for actor and critic, which is the default, trained by both",
     "lstm_kwargs": "policy_kwargs={'core_kwargs': {...}}",
 }
 POLICIES = {

@@ -34,23 +34,25 @@ def command_line(cls: type[S], argv: Sequence[str]) -> S:
     early = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     for option in ("--recipe", "--resume", "--device"):
         early.add_argument(option)
+    early.add_argument("--imports", nargs="*")
     given, others = early.parse_known_args(argv)
     if given.resume is not None and not {"-h", "--help"} & set(others):
         if others or given.recipe is not None:
             raise ValueError(
-                f"--resume goes on with the settings in {Path(given.resume) / CONFIG_FILE}; beside it only --device is "
-                f"allowed, not {(['--recipe'] if given.recipe else others)[0]}"
+                f"--resume goes on with the settings in {Path(given.resume) / CONFIG_FILE}; beside it only --device "
+                f"and --imports are allowed, not {(['--recipe'] if given.recipe else others)[0]}"
             )
-        return _resumed(cls, Path(given.resume), given.device)
+        return _resumed(cls, Path(given.resume), given.device, tuple(given.imports or ()))
     begun = of_recipe(cls, given.recipe) if given.recipe is not None else cls()
     return _merged(begun, tyro.cli(cls, default=begun, args=argv))
 
 
-def _resumed(cls: type[S], folder: Path, device: str | None) -> S:
+def _resumed(cls: type[S], folder: Path, device: str | None, imports: tuple[str, ...]) -> S:
     """Read the settings of an interrupted run, if it is one of this kind."""
     settings = of_run(folder, resume=str(folder))
     if not isinstance(settings, cls):
         raise CheckpointError(f"{folder} is a run of {settings.algorithm}, and this script trains {cls.algorithm}")
+    settings = dataclasses.replace(settings, imports=tuple(dict.fromkeys((*settings.imports, *imports))))
     return settings if device is None else dataclasses.replace(settings, device=device)
 
 

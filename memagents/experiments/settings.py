@@ -87,7 +87,7 @@ class TrainSettings:
     :param recipe: settings to start from: a name (memagents list recipes) or the path of a YAML file; the command line
         overrides it
     :param init_from: run folder whose weights the agent starts with
-    :param resume: interrupted run to go on with, exactly; beside it only --device may be given
+    :param resume: interrupted run to go on with, exactly; beside it only --device and --imports may be given
     :param total_timesteps: environment steps to learn from
     :param gamma: discount factor
     :param seed: seed of everything random

@@ -78,7 +78,10 @@ def check_imported(core: Any, source: str) -> None:
     """
     module = core.rpartition(":")[0] if isinstance(core, str) else ""
     if module and module not in sys.modules:
-        raise CheckpointError(f"{source}: the core is {core!r}; import {module} first")
+        raise CheckpointError(
+            f"{source}: the core is {core!r}, and a file imports nothing: "
+            f"add --imports {module} (in Python: import {module})"
+        )
 
 
 def public_name(cls: type) -> str:

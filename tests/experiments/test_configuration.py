@@ -97,7 +97,7 @@ def test_what_is_wrong_with_a_resumed_run_is_named(tmp_path):
     assert command_line(PPOSettings, resume).resume == str(tmp_path)
     assert command_line(PPOSettings, [*resume, "--device", "cpu"]).device == "cpu"
     for extra in (["--seed", "3"], ["--recipe", "tmaze"], ["--overwrite"]):
-        with pytest.raises(ValueError, match=f"beside it only --device is allowed, not {extra[0]}"):
+        with pytest.raises(ValueError, match=f"beside it only --device and --imports are allowed, not {extra[0]}"):
             command_line(PPOSettings, [*resume, *extra])
     with pytest.raises(CheckpointError, match="is a run of RecurrentPPO, and this script trains Imitation"):
         command_line(ImitationSettings, resume)

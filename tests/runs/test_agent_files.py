@@ -536,7 +536,10 @@ DESCRIPTIONS = {
     ),
     "unknown core": ({"policy_kwargs": {"core": "brain"}}, "there is no core 'brain'; there are: "),
     "core no name": ({"policy_kwargs": {"core": 3}}, "core must be a name"),
-    "core to import": ({"policy_kwargs": {"core": "antigravity:core"}}, "'antigravity:core'; import antigravity first"),
+    "core to import": (
+        {"policy_kwargs": {"core": "antigravity:core"}},
+        "'antigravity:core', .* add --imports antigravity",
+    ),
     "unknown parameter": ({"policy_kwargs": {"core_kwargs": {"size": 3}}}, "has no parameter 'size'"),
     "strange argument": ({"policy_kwargs": {"colour": "red"}}, "colour"),
     "policy_kwargs a list": ({"policy_kwargs": [1]}, "lacks 'policy_kwargs'"),
