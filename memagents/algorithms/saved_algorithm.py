@@ -185,7 +185,7 @@ class SavedAlgorithm(ResumableAlgorithm):
         # An agent of another kind (PPO from imitation's weights) takes the arguments that both have.
         allowed = {*cls.hyperparameters, "policy_kwargs"} - changes.keys()
         arguments: dict[str, Any] = {k: decode(v, k, source) for k, v in saved.items() if k in allowed}
-        check_imported(arguments.get("policy_kwargs", {}).get("core"), source)
+        check_imported(arguments.get("policy_kwargs", {}), source)
         policy: type[BasePolicy] = decode(description["policy_class"], "policy", source)
         kinds = tuple(dict.fromkeys(cls.policy_aliases.values()))
         if isinstance(policy, type) and not issubclass(policy, kinds):
@@ -231,7 +231,7 @@ class SavedAlgorithm(ResumableAlgorithm):
 def _with_slots(policy_kwargs: dict[str, Any], slots: int, path: str | Path) -> dict[str, Any]:
     """Ask for another number of slots in the parameters of a policy."""
     core = policy_kwargs.get("core", "lstm")
-    check_imported(core, str(folder_of(path) / POLICY_FILE))
+    check_imported(policy_kwargs, str(folder_of(path) / POLICY_FILE))
     if "slots" not in inspect.signature(core_class(core)).parameters:
         raise ValueError(f"slots: the core {core!r} of {folder_of(path)} has none")
     core_kwargs = {**(policy_kwargs.get("core_kwargs") or {}), "slots": positive_int("slots", slots)}

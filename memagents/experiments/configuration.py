@@ -56,14 +56,23 @@ def _resumed(cls: type[S], folder: Path, device: str | None, imports: tuple[str,
     return settings if device is None else dataclasses.replace(settings, device=device)
 
 
+_OWNERS = (("env", "env_kwargs"), ("core", "core_kwargs"), ("critic_core", "critic_core_kwargs"))
+"""Settings, and those that hold parameters of what they name."""
+
+
+def _likeness(settings: TrainSettings, owner: str) -> tuple[str, ...]:
+    """Return the setting on which it depends what another one names: a critic's core may be the ``"same"``."""
+    return ("core",) if owner == "critic_core" and getattr(settings, owner) == "same" else ()
+
+
 def _merged(begun: S, given: S) -> S:
     """Put the parameters given on top of the recipe's; those of another environment or core do not apply."""
     changes: dict[str, Any] = {}
-    for owner, name in (("env", "env_kwargs"), ("core", "core_kwargs")):
+    for owner, name in _OWNERS:
         if not hasattr(begun, owner):
             continue
         before, after = getattr(begun, name), getattr(given, name)
-        if getattr(begun, owner) == getattr(given, owner):
+        if all(getattr(begun, word) == getattr(given, word) for word in (owner, *_likeness(begun, owner))):
             changes[name] = {**before, **after}
         elif before == after:
             changes[name] = {}

@@ -207,6 +207,8 @@ class GradientSettings(TrainSettings):
 class WindowSettings(GradientSettings):
     """Settings of agents that learn from windows of experience.
 
+    :param critic_core: memory of the critic's own; "same" for one like the actor's. By default it shares the actor's
+    :param critic_core_kwargs: its parameters, written like --env-kwargs; those that "same" leaves out are the actor's
     :param n_steps: length of a window in steps; it should hold two episodes or more where the task allows
     :param n_minibatches: minibatches into which the environments of a window are dealt; by default 4
     :param n_epochs: passes over each window
@@ -221,6 +223,8 @@ class WindowSettings(GradientSettings):
         *("n_steps", "n_minibatches", "n_epochs", "gae_lambda", "ent_coef", "vf_coef"),
     )
 
+    critic_core: str | None = None
+    critic_core_kwargs: Pairs = field(default_factory=dict)
     n_steps: int = 128
     n_minibatches: int | None = None
     n_epochs: int = 4
@@ -233,6 +237,9 @@ class WindowSettings(GradientSettings):
         arguments = super().hyperparameters()
         if self.final_ent_coef is not None:
             arguments["ent_coef"] = linear(self.ent_coef, self.final_ent_coef)
+        if self.critic_core is not None or self.critic_core_kwargs:
+            own = {"critic_core": self.critic_core, "critic_core_kwargs": self.critic_core_kwargs}
+            arguments["policy_kwargs"] |= own
         return arguments
 
 

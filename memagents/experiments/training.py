@@ -88,9 +88,10 @@ def take_weights(agent: MemoryAlgorithm, folder: Path) -> None:
         theirs, ours = space_from_json(saved[name]), getattr(agent, name)
         if theirs != ours:
             raise CheckpointError(f"init_from {folder}: its {name} is {theirs}, this run's is {ours}")
-    core, own = (kwargs.get("core") for kwargs in (saved["policy_kwargs"], agent.policy_kwargs))
-    if core != own:
-        raise CheckpointError(f"init_from {folder}: its core is {core}, this run's is {own}")
+    for name in ("core", "critic_core"):
+        core, own = (kwargs.get(name) for kwargs in (saved["policy_kwargs"], agent.policy_kwargs))
+        if core != own:
+            raise CheckpointError(f"init_from {folder}: its {name} is {core}, this run's is {own}")
     agent.set_parameters(folder)
 
 

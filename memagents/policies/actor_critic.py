@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from memagents.checks import in_range, positive_int, warn_user
 from memagents.cores.core import State
+from memagents.cores.pair import Pair
 from memagents.cores.recompute import unroll_in_chunks
 from memagents.policies.core_policy import Acted, CorePolicy, layer_sizes
 from memagents.policies.distributions import distribution_for
@@ -50,8 +51,11 @@ class MemoryPolicy(CorePolicy):
     :param lr_schedule: learning rate as a function of the remaining progress
     :param core: name of the memory system, see :func:`memagents.core_names`
     :param core_kwargs: its parameters
-    :param critic_gradient: whether the critic's loss also trains the encoder and the memory. sb3-contrib's agents have
-        an LSTM for the actor and one for the critic; with ``shared_lstm``, the critic does not train it
+    :param critic_core: name of a memory of the critic's own, ``"same"`` for one like the actor's, or None to share the
+        actor's. sb3-contrib's agents have an LSTM each by default
+    :param critic_core_kwargs: parameters of ``critic_core``; those that ``"same"`` leaves out are the actor's
+    :param critic_gradient: whether the critic's loss also trains what it shares with the actor: the encoder, and the
+        memory where there is one for both. With sb3-contrib's ``shared_lstm``, it does not train the memory
     :param recall_lag: a linear layer predicts, from what the memory gives, the encoded observation of so many steps
         before, so that a memory which the task does not yet reward is used; None for no such loss
     :param recall_weight: of that squared error among the losses
@@ -81,6 +85,8 @@ class MemoryPolicy(CorePolicy):
         lr_schedule: Schedule,
         core: str = "lstm",
         core_kwargs: dict[str, Any] | None = None,
+        critic_core: str | None = None,
+        critic_core_kwargs: dict[str, Any] | None = None,
         critic_gradient: bool = True,
         recall_lag: int | None = None,
         recall_weight: float = 1.0,
@@ -110,24 +116,30 @@ class MemoryPolicy(CorePolicy):
             encoder,
         )
         self.critic_gradient = bool(critic_gradient)
+        critic_memory = critics_own(core, core_kwargs, critic_core, critic_core_kwargs)
+        if critic_memory is not None:
+            self.core = Pair(self.core, self._make_core(*critic_memory), self.critic_gradient)
         self.recall_lag = recall_lag if recall_lag is None else positive_int("recall_lag", recall_lag)
         self.recall_weight = in_range("recall_weight", recall_weight, 0)
         self.recompute_steps = None if recompute_steps is None else positive_int("recompute_steps", recompute_steps)
         self.mixed_precision = bool(mixed_precision)
-        self.recall_net = None if recall_lag is None else nn.Linear(self.core.output_size, self.core.input_size)
+        actor_width, critic_width = (self.core.output_size,) * 2
+        if isinstance(self.core, Pair):
+            actor_width, critic_width = self.core.actor.output_size, self.core.critic.output_size
+        self.recall_net = None if recall_lag is None else nn.Linear(actor_width, self.core.input_size)
         hidden = hidden_layers(net_arch)
         distribution: Any = distribution_for(action_space)
         self.action_dist = distribution
-        actor = create_mlp(self.core.output_size, -1, hidden["pi"], activation_fn)
-        critic = create_mlp(self.core.output_size, -1, hidden["vf"], activation_fn)
+        actor = create_mlp(actor_width, -1, hidden["pi"], activation_fn)
+        critic = create_mlp(critic_width, -1, hidden["vf"], activation_fn)
         self.actor, self.critic = nn.Sequential(*actor), nn.Sequential(*critic)
-        width = ([self.core.output_size, *hidden["pi"]])[-1]
+        width = [actor_width, *hidden["pi"]][-1]
         self.log_std: nn.Parameter | None = None  # of Gaussian actions
         if isinstance(action_space, spaces.Box):
             self.action_net, self.log_std = distribution.proba_distribution_net(width, log_std_init)
         else:
             self.action_net = distribution.proba_distribution_net(width)
-        self.value_net = nn.Linear(([self.core.output_size, *hidden["vf"]])[-1], 1)
+        self.value_net = nn.Linear([critic_width, *hidden["vf"]][-1], 1)
         if ortho_init:
             gains = {self.actor: 2**0.5, self.critic: 2**0.5, self.action_net: 0.01, self.value_net: 1}
             for module, gain in gains.items():
@@ -171,6 +183,7 @@ class MemoryPolicy(CorePolicy):
         assert self.recall_net is not None
         assert self.recall_lag is not None
         lag, episodes = min(self.recall_lag, len(starts)), starts.cumsum(0)
+        outputs = self._actors(outputs)
         recalled, truth = self.recall_net(outputs[lag:]), encoded[: len(encoded) - lag].detach()
         same_episode = episodes[lag:] == episodes[: len(episodes) - lag]
         errors = torch.where(same_episode, (recalled - truth).square().mean(-1), 0)
@@ -179,14 +192,20 @@ class MemoryPolicy(CorePolicy):
     def distribution(self, outputs: Tensor) -> Distribution:
         """The distribution of actions for (N, O) outputs of the core."""
         with self._precision():
-            mean = self.action_net(self.actor(outputs)).to(self.dtype)
+            mean = self.action_net(self.actor(self._actors(outputs))).to(self.dtype)
         if isinstance(self.action_space, spaces.Box):
             return self.action_dist.proba_distribution(mean, self.log_std)
         return self.action_dist.proba_distribution(mean)
 
+    def _actors(self, outputs: Tensor) -> Tensor:
+        """The share of the core's outputs that is the actor's, (..., O) to (..., O of its memory)."""
+        return self.core.split(outputs)[0] if isinstance(self.core, Pair) else outputs
+
     def values(self, outputs: Tensor) -> Tensor:
         """The critic's estimate for outputs of the core, (..., O) to (...)."""
-        if not self.critic_gradient:
+        if isinstance(self.core, Pair):
+            outputs = self.core.split(outputs)[1]
+        elif not self.critic_gradient:
             outputs = outputs.detach()
         with self._precision():
             return self.value_net(self.critic(outputs)).squeeze(-1).to(self.dtype)
@@ -229,6 +248,21 @@ class MemoryPolicy(CorePolicy):
         """Values (B,) of one step of observations (B, ...), with the memory as it stands in ``state``."""
         window = map_observations(lambda values: values[None], observations)
         return self.values(self.unroll(window, state, starts[None])[0][0])
+
+
+def critics_own(
+    core: str, core_kwargs: dict[str, Any] | None, critic_core: str | None, critic_core_kwargs: dict[str, Any] | None
+) -> tuple[str, dict[str, Any]] | None:
+    """Return the name and the parameters of the critic's own memory, None where it shares the actor's.
+
+    :raises ValueError: for parameters of a memory that there is not
+    """
+    own = dict(critic_core_kwargs or {})
+    if critic_core is None:
+        if own:
+            raise ValueError(f"critic_core_kwargs: {own!r} is for critic_core, which is None")
+        return None
+    return (core, {**(core_kwargs or {}), **own}) if critic_core == "same" else (critic_core, own)
 
 
 def hidden_layers(net_arch: Any) -> dict[str, list[int]]:

@@ -18,7 +18,7 @@ from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from torch import Tensor
 
 from memagents.cores import core_class, make_core
-from memagents.cores.core import State, state_leaves
+from memagents.cores.core import MemoryCore, State, state_leaves
 from memagents.environments.conditioning import CONDITION_ENTRIES
 from memagents.policies.encoding import (
     DictEncoder,
@@ -94,14 +94,20 @@ class CorePolicy(SavedPolicy):
         if isinstance(self.features_extractor, DictEncoder):
             codes = self.features_extractor.entries_of_codes()
         self._preprocess = Preprocessor(observation_space, normalize_images, codes)
-        core_kwargs = dict(core_kwargs or {})
-        if "condition_size" in inspect.signature(core_class(core)).parameters and features_extractor_class is None:
-            core_kwargs.setdefault("condition_size", condition_size(observation_space))
-        self.core = make_core(core, int(self.features_extractor.features_dim), **core_kwargs)
+        # A core may ask how many of its inputs are the last action and reward; an extractor may have moved them.
+        self._condition_size = None if features_extractor_class else condition_size(observation_space)
+        self.core = self._make_core(core, core_kwargs)
         # An encoder of somebody else's may look at a batch as a whole.
         repeats = features_extractor_class is None and may_repeat(observation_space)
         self._encoding = Repetition(self._encode_each, self.parameters, repeats)
         self._projection = Repetition(self._project_each, self.parameters, repeats)
+
+    def _make_core(self, name: str, kwargs: dict[str, Any] | None) -> MemoryCore:
+        """Make a memory over the encoder."""
+        kwargs = dict(kwargs or {})
+        if self._condition_size is not None and "condition_size" in inspect.signature(core_class(name)).parameters:
+            kwargs.setdefault("condition_size", self._condition_size)
+        return make_core(name, int(self.features_extractor.features_dim), **kwargs)
 
     def _make_optimizer(self, learning_rate: float) -> torch.optim.Optimizer:
         """Two groups of parameters, the memory's and all others, so that the memory can learn at its own rate."""

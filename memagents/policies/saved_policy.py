@@ -70,7 +70,7 @@ class SavedPolicy(BasePolicy):
             if not issubclass(kind, cls):
                 raise CheckpointError(f"{path} holds a {kind.__name__}, not a {cls.__name__}")
             arguments = {name: decode(value, name, str(path)) for name, value in tree["arguments"].items()}
-            check_imported(arguments.get("core"), str(path))
+            check_imported(arguments, str(path))
             spaces = {name: space_from_json(tree[name]) for name in _SPACES}
             policy = kind(**spaces, **arguments, lr_schedule=lambda _: 0.0)
             policy.load_state_dict(tree["weights"])

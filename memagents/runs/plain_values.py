@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -69,19 +70,22 @@ def decode(value: Any, name: str, source: str) -> Any:
     return {k: decode(v, f"{name}[{k!r}]", source) for k, v in value.items()}
 
 
-def check_imported(core: Any, source: str) -> None:
+def check_imported(policy_kwargs: Mapping[str, Any], source: str) -> None:
     """Refuse to import anything for a file: the module of a core must be imported already.
 
-    :param core: name of a core, ``"module:name"`` where it is not one of the library's
+    :param policy_kwargs: parameters of a policy, whose ``core`` and ``critic_core`` are names of cores,
+        ``"module:name"`` where they are not the library's
     :param source: the file it is from, for messages
     :raises CheckpointError: if its module is not imported
     """
-    module = core.rpartition(":")[0] if isinstance(core, str) else ""
-    if module and module not in sys.modules:
-        raise CheckpointError(
-            f"{source}: the core is {core!r}, and a file imports nothing: "
-            f"add --imports {module} (in Python: import {module})"
-        )
+    for name in ("core", "critic_core"):
+        core = policy_kwargs.get(name)
+        module = core.rpartition(":")[0] if isinstance(core, str) else ""
+        if module and module not in sys.modules:
+            raise CheckpointError(
+                f"{source}: the {name} is {core!r}, and a file imports nothing: "
+                f"add --imports {module} (in Python: import {module})"
+            )
 
 
 def public_name(cls: type) -> str:

@@ -1,0 +1,164 @@
+"""A memory of the critic's own: what it trains, what it carries, and how it is saved."""
+
+import pytest
+import torch
+
+from memagents import Imitation, MemoryPolicy, RecurrentPPO, core_names
+from memagents.algorithms.cuda_graphs import look
+from memagents.cores.pair import Pair
+from memagents.experiments.configuration import of_recipe
+from memagents.experiments.settings import PPOSettings
+from memagents.testing import check_recurrent_policy
+from tests.cores.support import SMALL
+from tests.support.agents import Interrupted, assert_same_weights, interrupt_at, make, weights_of
+from tests.support.toys import OBSERVATIONS, tmaze
+
+OWN = {"critic_core": "same"}
+
+
+def moved(agent, loss):
+    """Parameters of an agent's policy that a loss has a gradient for."""
+    outputs, _, _ = agent.policy.unroll(
+        torch.ones(3, 2, *agent.observation_space.shape), agent.policy.initial_state(2), torch.zeros(3, 2).bool()
+    )
+    loss(agent.policy, outputs).sum().backward()
+    return {name for name, p in agent.policy.named_parameters() if p.grad is not None and p.grad.any()}
+
+
+@pytest.mark.parametrize("critic_gradient", [True, False])
+def test_each_loss_trains_its_own_memory(critic_gradient):
+    encoder = {"features_extractor_class": SomeExtractor, "critic_gradient": critic_gradient}
+    names = [
+        moved(RecurrentPPO("MlpPolicy", "CartPole-v1", device="cpu", policy_kwargs=OWN | encoder), loss)
+        for loss in (lambda policy, o: policy.values(o), lambda policy, o: policy.distribution(o[-1]).log_prob(ONES))
+    ]
+    of_critic, of_actor = names
+    assert {name.split(".")[0] for name in of_critic} - {"features_extractor"} == {"core", "value_net"}
+    assert not any(name.startswith("core.actor") for name in of_critic)
+    assert not any(name.startswith(("core.critic", "value_net")) for name in of_actor)
+    assert any(name.startswith("features_extractor") for name in of_critic) is critic_gradient
+    assert any(name.startswith("features_extractor") for name in of_actor)
+
+
+def test_by_default_there_is_one():
+    assert not isinstance(make().policy.core, Pair)
+    torch.manual_seed(0)
+    assert make(policy_kwargs=OWN).policy.core.critic.hidden_size == SMALL["lstm"]["hidden_size"]
+
+
+def test_which_memory_the_critic_gets():
+    own = {"critic_core": "same", "critic_core_kwargs": {"hidden_size": 7}}
+    policy = make(policy_kwargs=own | {"net_arch": {"pi": [3], "vf": []}}).policy
+    assert (policy.core.actor.hidden_size, policy.core.critic.hidden_size) == (5, 7)
+    assert (policy.action_net.in_features, policy.value_net.in_features) == (3, 7)
+    policy = make(policy_kwargs={"critic_core": "dnc", "critic_core_kwargs": SMALL["dnc"]}).policy
+    assert type(policy.core.critic).__name__ == "DNC"
+    assert make(policy_kwargs={"critic_core": "lstm"}).policy.core.critic.hidden_size == 64  # its own default
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"critic_core_kwargs": {"hidden_size": 3}}, "critic_core_kwargs: .* is for critic_core, which is None"),
+        ({"critic_core": "lsmt"}, "there is no core 'lsmt'; there are: "),
+        ({"critic_core": "same", "critic_core_kwargs": {"slots": 3}}, "core 'lstm' has no parameter 'slots'"),
+    ],
+)
+def test_what_is_refused(wrong, message):
+    with pytest.raises(ValueError, match=message):
+        make(policy_kwargs=wrong)
+
+
+@pytest.mark.parametrize("critic", core_names())
+def test_the_policy_keeps_its_contract(critic):
+    torch.manual_seed(0)
+    kwargs = {"core": "gru", "core_kwargs": SMALL["gru"], "critic_core": critic, "critic_core_kwargs": SMALL[critic]}
+    policy = MemoryPolicy(OBSERVATIONS["box"], tmaze().action_space, lambda _: 1e-3, **kwargs)
+    for parameter in policy.action_net.parameters():
+        torch.nn.init.normal_(parameter)
+    check_recurrent_policy(policy.double())
+
+
+@pytest.mark.parametrize("algorithm", [RecurrentPPO, Imitation])
+def test_an_interrupted_run_goes_on_exactly(algorithm, tmp_path):
+    """Weights, optimiser and both memories, in the middle of episodes."""
+    whole = make(cls=algorithm, policy_kwargs=OWN)
+    whole.learn(6 * 32)
+    agent = make(cls=algorithm, policy_kwargs=OWN, run_dir=tmp_path, checkpoint_interval=1)
+    with pytest.raises(Interrupted):
+        agent.learn(6 * 32, callback=interrupt_at(100))
+    again = algorithm.resume(tmp_path, tmaze(), device="cpu")
+    again.learn(again.remaining_timesteps, reset_num_timesteps=False)
+    assert_same_weights(weights_of(again), weights_of(whole))
+
+
+def test_saved_loaded_and_given_more_slots(tmp_path):
+    small = {"slots": 8, "width": 6, "read_heads": 1, "controller_size": 8}
+    agent = make(core="dnc", policy_kwargs={**OWN, "core_kwargs": small})
+    agent.save(tmp_path / "dnc")
+    again = RecurrentPPO.load(tmp_path / "dnc", device="cpu")
+    assert_same_weights(weights_of(again), weights_of(agent))
+    more = RecurrentPPO.load(tmp_path / "dnc", device="cpu", slots=20)
+    assert (more.policy.core.actor.slots, more.policy.core.critic.slots) == (20, 20)
+    agent.policy.save(tmp_path / "policy.pt")
+    policy = MemoryPolicy.load(tmp_path / "policy.pt", device="cpu")
+    assert_same_weights(policy.state_dict(), weights_of(agent))
+    named = agent.trace(agent.env.reset()[None])
+    assert {"read_weights", "critic_read_weights"} <= named.keys()
+
+
+def test_a_step_of_learning_is_that_of_two_agents():
+    """The policy's loss moves the actor as it would alone, the value loss the critic."""
+    agent = make(policy_kwargs=OWN, n_minibatches=1, n_epochs=1, max_grad_norm=1e9)
+    agent.learn(1)
+    batch = next(agent._window.minibatches(1))
+    evaluated = agent.policy.evaluate_actions(batch.observations, batch.actions, batch.initial_state, batch.starts)
+    losses, _ = agent._losses(batch, evaluated, torch.tensor(0.2), None)
+    both, _ = agent.gradients(losses, agent.loss_weights())
+    both = [g.clone() if g is not None else None for g in both]
+    sums = {}
+    for part in ("policy_gradient_loss", "value_loss"):
+        evaluated = agent.policy.evaluate_actions(batch.observations, batch.actions, batch.initial_state, batch.starts)
+        losses, _ = agent._losses(batch, evaluated, torch.tensor(0.2), None)
+        alone, _ = agent.gradients({part: losses[part]}, agent.loss_weights())
+        for (name, _), gradient in zip(agent.policy.named_parameters(), alone, strict=True):
+            if gradient is not None and gradient.any():
+                assert name not in sums or name.startswith("features_extractor"), name
+                sums[name] = gradient.clone()
+    for (name, _), gradient in zip(agent.policy.named_parameters(), both, strict=True):
+        if name in sums:
+            torch.testing.assert_close(gradient, sums[name])
+    assert look(losses)
+
+
+def test_recall_asks_the_actors_memory():
+    agent = make(policy_kwargs=OWN | {"recall_lag": 2})
+    starts = torch.zeros(5, 3, dtype=torch.bool)
+    seen = torch.stack([torch.as_tensor(agent.env.reset()[:3]) for _ in range(5)])
+    _, _, losses = agent.policy.unroll(seen, agent.policy.initial_state(3), starts)
+    losses["recall"].sum().backward()
+    reached = {name for name, p in agent.policy.core.named_parameters() if p.grad is not None and p.grad.any()}
+    assert reached
+    assert all(name.startswith("actor.") for name in reached)
+
+
+def test_settings_of_a_run():
+    settings = of_recipe(PPOSettings, "tmaze", critic_core="same", critic_core_kwargs={"hidden_size": 8})
+    own = settings.hyperparameters()["policy_kwargs"]
+    assert (own["critic_core"], own["critic_core_kwargs"]) == ("same", {"hidden_size": 8})
+    assert "critic_core" not in of_recipe(PPOSettings, "tmaze").hyperparameters()["policy_kwargs"]
+
+
+ONES = torch.ones(2)
+
+
+class SomeExtractor(torch.nn.Module):
+    """One linear layer."""
+
+    def __init__(self, observation_space):
+        super().__init__()
+        self.features_dim = 6
+        self.layer = torch.nn.Linear(observation_space.shape[0], 6)
+
+    def forward(self, observations):
+        return self.layer(observations)
