@@ -6,6 +6,10 @@ import math
 import numbers
 import sys
 import warnings
+from collections.abc import Sequence
+from typing import TypeVar
+
+T = TypeVar("T")
 
 
 def positive_int(name: str, value: int) -> int:
@@ -26,6 +30,16 @@ def in_range(name: str, value: float, low: float, high: float = math.inf) -> flo
     if isinstance(value, bool) or not isinstance(value, numbers.Real) or not low <= value <= high:
         raise ValueError(f"{name} must be a number in [{low}, {high}], not {value!r}")
     return float(value)
+
+
+def one_of(name: str, value: T, allowed: Sequence[T]) -> T:
+    """``value`` if it is among those allowed.
+
+    :raises ValueError: otherwise
+    """
+    if not any(type(value) is type(choice) and value == choice for choice in allowed):
+        raise ValueError(f"{name} must be one of {', '.join(map(repr, allowed))}, not {value!r}")
+    return value
 
 
 def warn_user(message: str) -> None:

@@ -14,8 +14,11 @@ from stable_baselines3.common.utils import FloatSchedule, explained_variance
 from torch import Tensor
 
 from memagents.algorithms.cuda_graphs import GraphedFunction, look
-from memagents.algorithms.rollout import Minibatch
+from memagents.algorithms.exploration import Exploration, bonus_value_loss
+from memagents.algorithms.rollout import Beyond, Minibatch, Window, observation_tensors
 from memagents.algorithms.window_algorithm import WindowAlgorithm
+from memagents.bonuses import check_bonus
+from memagents.bonuses.reward import IntrinsicReward
 from memagents.checks import in_range
 from memagents.cores.core import State
 from memagents.environments.vector import Env
@@ -49,12 +52,16 @@ class RecurrentPPO(WindowAlgorithm):
     :param cuda_graphs: on a CUDA device, capture acting and a minibatch's update once in each call of ``learn`` and
         replay them from then on (see :class:`memagents.algorithms.cuda_graphs.GraphedFunction`); without effect on
         other devices. The state that acting returns is then written over in the next step
+    :param bonus: intrinsic reward by its name, see :func:`memagents.bonuses.make_bonus`, or None. Returns and successes
+        that are logged are those of the environment's rewards alone
+    :param bonus_kwargs: its parameters, and those of :class:`memagents.bonuses.reward.IntrinsicReward`
     :param kwargs: see :class:`memagents.algorithms.window_algorithm.WindowAlgorithm`
     """
 
     hyperparameters: ClassVar[tuple[str, ...]] = (
         *WindowAlgorithm.hyperparameters,
         *("clip_range", "clip_range_vf", "normalize_advantage", "target_kl", "cuda_graphs"),
+        *("bonus", "bonus_kwargs"),
     )
 
     def __init__(
@@ -68,6 +75,8 @@ class RecurrentPPO(WindowAlgorithm):
         normalize_advantage: bool = True,
         target_kl: float | None = None,
         cuda_graphs: bool = False,
+        bonus: str | None = None,
+        bonus_kwargs: dict[str, Any] | None = None,
         **kwargs: Any,
     ):
         self.clip_range = clip_range if callable(clip_range) else in_range("clip_range", clip_range, 0)
@@ -77,7 +86,22 @@ class RecurrentPPO(WindowAlgorithm):
         self.normalize_advantage = bool(normalize_advantage)
         self.target_kl = target_kl if target_kl is None else in_range("target_kl", target_kl, 0)
         self.cuda_graphs = bool(cuda_graphs)
+        self.bonus, self.bonus_kwargs = bonus, dict(bonus_kwargs or {})
+        if bonus is not None:
+            check_bonus(bonus)
+        elif self.bonus_kwargs:
+            raise ValueError(f"bonus_kwargs: {self.bonus_kwargs!r} is for bonus, which is None")
+        self._exploration: Exploration | None = None  # there is none without an environment to explore
         super().__init__(policy, env, learning_rate, **kwargs)
+
+    def _setup_model(self) -> None:
+        if self.bonus is not None and self.bonus_kwargs.get("heads") == 2:
+            self.policy_kwargs = {**self.policy_kwargs, "bonus_head": True}
+        super()._setup_model()
+        if self.bonus is not None and self.env is not None:
+            spaces = self.observation_space, self.action_space
+            reward = IntrinsicReward(self.bonus, *spaces, self.n_envs, self.gamma, **self.bonus_kwargs)
+            self._exploration = Exploration(reward.to(self.device), self.gae_lambda)
 
     def _setup_learn(self, *args: Any, **kwargs: Any) -> tuple[int, BaseCallback]:
         result = super()._setup_learn(*args, **kwargs)
@@ -89,6 +113,24 @@ class RecurrentPPO(WindowAlgorithm):
 
     def choose(self, observations: Observations, state: State, t: int) -> Acted:
         return self._acting(observations, state, self._window.starts[t])
+
+    def credit(self, window: Window, beyond: Beyond) -> None:
+        if self._exploration is None:
+            super().credit(window, beyond)
+            return
+        last = observation_tensors(self._last_obs, self.device)
+        starts = torch.as_tensor(self._last_episode_starts, device=self.device)
+        self._exploration.begin(window, last, starts, self._current_progress_remaining)
+        super().credit(window, beyond)
+        self._exploration.credit(window, beyond, self.policy)
+        self.logger.record("rollout/bonus_mean", self._exploration.mean_reward)
+
+    def own_state(self) -> dict[str, Any] | None:
+        return None if self._exploration is None else self._exploration.reward.state()
+
+    def restore_own_state(self, tree: Any) -> None:
+        if self._exploration is not None:
+            self._exploration.reward.restore(tree)
 
     def train(self) -> None:
         """Epochs of minibatch updates on the window."""
@@ -103,7 +145,7 @@ class RecurrentPPO(WindowAlgorithm):
         if self.normalize_advantage:
             normalize(window.advantages, window.decisions)
         log: dict[str, list[float]] = defaultdict(list)
-        for _ in range(self.n_epochs):
+        for epoch in range(self.n_epochs):
             divergences = []
             for batch in window.minibatches(self.minibatch_count()):
                 update = self._updating(batch, clip, clip_vf, weights)
@@ -116,6 +158,8 @@ class RecurrentPPO(WindowAlgorithm):
                     break
                 self.descend(update.gradients, {name: figures[name] for name in update.losses}, norm)
                 log["gradient_norm"].append(norm)
+                if epoch == 0 and self._exploration is not None:
+                    self._exploration.learn(batch.rows, log)
             self._n_updates += 1
             if self._too_far(divergences[-1]):
                 break
@@ -155,6 +199,7 @@ class RecurrentPPO(WindowAlgorithm):
         losses = {
             "policy_gradient_loss": -masked_mean(surrogate, batch.decisions),
             "value_loss": (batch.returns - values).square().mean(),
+            **({} if evaluated.bonus_values is None else bonus_value_loss(batch, evaluated.bonus_values)),
             "entropy_loss": -masked_mean(evaluated.entropy, batch.decisions),
             **{f"{name}_loss": loss.mean() for name, loss in evaluated.losses.items()},
         }

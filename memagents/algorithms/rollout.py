@@ -72,6 +72,7 @@ class Window:
         # The oracle's actions, −1 where none matters; filled by imitation alone.
         self.labels = torch.full(shape, -1, dtype=torch.int64, device=device)
         self.advantages, self.returns = zeros(dtype), zeros(dtype)
+        self.bonus_values, self.bonus_returns = zeros(dtype), zeros(dtype)  # where bonuses have a head of their own
 
     def observation(self, t: int) -> Observations:
         """The observations of step t, (B, ...)."""
@@ -156,9 +157,19 @@ class Minibatch(NamedTuple):
     bootstrap: Tensor
     advantages: Tensor
     returns: Tensor
+    bonus_returns: Tensor
 
 
 # --- episodes that a time limit cut ---------------------------------------------------------------------------------
+
+
+class Beyond(NamedTuple):
+    """Outputs of the memory beyond the window's edges: after its last step, and where time limits cut episodes."""
+
+    last: Tensor  # (B, O)
+    steps: Tensor  # (K,) of the window, whose observation after it was an episode's final one
+    rows: Tensor  # (K,)
+    cut: Tensor  # (K, O)
 
 
 class CutEpisodes(NamedTuple):

@@ -16,7 +16,7 @@ from stable_baselines3.common.type_aliases import Schedule
 from stable_baselines3.common.utils import FloatSchedule
 
 from memagents.algorithms.algorithm import MemoryAlgorithm
-from memagents.algorithms.rollout import CutEpisodes, Window, cut_episodes, observation_tensors
+from memagents.algorithms.rollout import Beyond, CutEpisodes, Window, cut_episodes, observation_tensors
 from memagents.checks import in_range, positive_int
 from memagents.cores.core import State, map_state
 from memagents.environments.adapted import numbers
@@ -139,7 +139,10 @@ class WindowAlgorithm(MemoryAlgorithm):
     @torch.no_grad()
     def appraise(self, window: Window) -> None:
         """Fill in values and log-probabilities of the window's steps, now that it is full."""
-        window.values, window.log_probs, _ = self.policy.appraise(window.outputs, window.actions)
+        appraised = self.policy.appraise(window.outputs, window.actions)
+        window.values, window.log_probs = appraised.values, appraised.log_probs
+        if appraised.bonus_values is not None:
+            window.bonus_values = appraised.bonus_values
 
     def train(self) -> None:
         """Learn from ``self._window``."""
@@ -147,17 +150,24 @@ class WindowAlgorithm(MemoryAlgorithm):
 
     @torch.no_grad()
     def _bootstrap(self, window: Window, cut: list[CutEpisodes]) -> None:
-        """Values beyond the window's edges: after its last step, and where time limits cut episodes (in one pass)."""
+        """Look beyond the window's edges, where time limits cut episodes in one pass, and credit what was done."""
+        starts = torch.as_tensor(self._last_episode_starts, device=self.device)
+        last = self.policy.look(observation_tensors(self._last_obs, self.device), self._state, starts)
+        nowhere = torch.zeros(0, dtype=torch.int64, device=self.device)
+        beyond = Beyond(last, nowhere, nowhere, last[:0])
         if cut:
             observations = observation_tensors([o for episodes in cut for o in episodes.observations], self.device)
             state = map_state(lambda *leaves: torch.cat(leaves), *(episodes.state for episodes in cut))
             rows = torch.from_numpy(np.concatenate([episodes.rows for episodes in cut])).to(self.device)
             steps = torch.tensor([e.t for e in cut for _ in e.rows], device=self.device)
             going_on = torch.zeros(len(rows), dtype=torch.bool, device=self.device)
-            window.bootstrap[steps, rows] = self.policy.predict_values(observations, state, going_on)
-        starts = torch.as_tensor(self._last_episode_starts, device=self.device)
-        last_values = self.policy.predict_values(observation_tensors(self._last_obs, self.device), self._state, starts)
-        window.compute_returns(last_values, self.gamma, self.gae_lambda)
+            beyond = Beyond(last, steps, rows, self.policy.look(observations, state, going_on))
+        self.credit(window, beyond)
+
+    def credit(self, window: Window, beyond: Beyond) -> None:
+        """Fill in the window's advantages and returns."""
+        window.bootstrap[beyond.steps, beyond.rows] = self.policy.values(beyond.cut)
+        window.compute_returns(self.policy.values(beyond.last), self.gamma, self.gae_lambda)
 
     def minibatch_count(self) -> int:
         """Into how many sets the environments are dealt."""
@@ -166,5 +176,6 @@ class WindowAlgorithm(MemoryAlgorithm):
     def loss_weights(self) -> dict[str, float]:
         return {
             "value_loss": self.vf_coef,
+            "bonus_value_loss": self.vf_coef,
             "entropy_loss": FloatSchedule(self.ent_coef)(self._current_progress_remaining),
         }

@@ -56,7 +56,10 @@ def _resumed(cls: type[S], folder: Path, device: str | None, imports: tuple[str,
     return settings if device is None else dataclasses.replace(settings, device=device)
 
 
-_OWNERS = (("env", "env_kwargs"), ("core", "core_kwargs"), ("critic_core", "critic_core_kwargs"))
+_OWNERS = (
+    *(("env", "env_kwargs"), ("core", "core_kwargs")),
+    *(("critic_core", "critic_core_kwargs"), ("bonus", "bonus_kwargs")),
+)
 """Settings, and those that hold parameters of what they name."""
 
 

@@ -252,12 +252,15 @@ class PPOSettings(WindowSettings):
     :param normalize_advantage: normalise the advantages of a window to mean 0 and standard deviation 1
     :param target_kl: approximate divergence; beyond 1.5 times it the epochs of a window end. By default they never do
     :param cuda_graphs: on a CUDA device, capture acting and updates as CUDA graphs and replay them
+    :param bonus: intrinsic reward: count, rnd, noveld, e3b, or a product such as "e3b*rnd"; by default none
+    :param bonus_kwargs: its parameters, such as coef=0.03 final_coef=0
     """
 
     algorithm: ClassVar[str] = "RecurrentPPO"
     arguments: ClassVar[tuple[str, ...]] = (
         *WindowSettings.arguments,
         *("clip_range", "clip_range_vf", "normalize_advantage", "target_kl", "cuda_graphs"),
+        *("bonus", "bonus_kwargs"),
     )
 
     clip_range: float = 0.2
@@ -265,6 +268,8 @@ class PPOSettings(WindowSettings):
     normalize_advantage: bool = True
     target_kl: float | None = None
     cuda_graphs: bool = False
+    bonus: str | None = None
+    bonus_kwargs: Pairs = field(default_factory=dict)
 
 
 @dataclass(kw_only=True)

@@ -26,11 +26,15 @@ from memagents.policies.encoding import Observations, map_observations
 
 
 class Appraised(NamedTuple):
-    """Estimates of actor and critic for a window, all (T, B): values, and of the actions in it; entropies in nats."""
+    """Estimates of actor and critic for a window, all (T, B): values, and of the actions in it; entropies in nats.
+
+    ``bonus_values`` are of intrinsic rewards, where the policy has a head for them.
+    """
 
     values: Tensor
     log_probs: Tensor
     entropy: Tensor
+    bonus_values: Tensor | None = None
 
 
 class Evaluated(NamedTuple):
@@ -41,6 +45,7 @@ class Evaluated(NamedTuple):
     entropy: Tensor
     state: State
     losses: dict[str, Tensor]
+    bonus_values: Tensor | None = None
 
 
 class MemoryPolicy(CorePolicy):
@@ -56,6 +61,7 @@ class MemoryPolicy(CorePolicy):
     :param critic_core_kwargs: parameters of ``critic_core``; those that ``"same"`` leaves out are the actor's
     :param critic_gradient: whether the critic's loss also trains what it shares with the actor: the encoder, and the
         memory where there is one for both. With sb3-contrib's ``shared_lstm``, it does not train the memory
+    :param bonus_head: whether the critic also estimates, by a second head, the return of intrinsic rewards alone
     :param recall_lag: a linear layer predicts, from what the memory gives, the encoded observation of so many steps
         before, so that a memory which the task does not yet reward is used; None for no such loss
     :param recall_weight: of that squared error among the losses
@@ -88,6 +94,7 @@ class MemoryPolicy(CorePolicy):
         critic_core: str | None = None,
         critic_core_kwargs: dict[str, Any] | None = None,
         critic_gradient: bool = True,
+        bonus_head: bool = False,
         recall_lag: int | None = None,
         recall_weight: float = 1.0,
         recompute_steps: int | None = None,
@@ -140,8 +147,11 @@ class MemoryPolicy(CorePolicy):
         else:
             self.action_net = distribution.proba_distribution_net(width)
         self.value_net = nn.Linear([critic_width, *hidden["vf"]][-1], 1)
+        self.bonus_value_net = nn.Linear(self.value_net.in_features, 1) if bonus_head else None
         if ortho_init:
             gains = {self.actor: 2**0.5, self.critic: 2**0.5, self.action_net: 0.01, self.value_net: 1}
+            if self.bonus_value_net is not None:
+                gains[self.bonus_value_net] = 1
             for module, gain in gains.items():
                 module.apply(partial(self.init_weights, gain=gain))
         self.optimizer = self._make_optimizer(lr_schedule(1))
@@ -203,12 +213,19 @@ class MemoryPolicy(CorePolicy):
 
     def values(self, outputs: Tensor) -> Tensor:
         """The critic's estimate for outputs of the core, (..., O) to (...)."""
+        return self._estimate(self.value_net, outputs)
+
+    def bonus_values(self, outputs: Tensor) -> Tensor | None:
+        """The critic's estimate of the return of intrinsic rewards, (..., O) to (...); None without ``bonus_head``."""
+        return None if self.bonus_value_net is None else self._estimate(self.bonus_value_net, outputs)
+
+    def _estimate(self, head: nn.Module, outputs: Tensor) -> Tensor:
         if isinstance(self.core, Pair):
             outputs = self.core.split(outputs)[1]
         elif not self.critic_gradient:
             outputs = outputs.detach()
         with self._precision():
-            return self.value_net(self.critic(outputs)).squeeze(-1).to(self.dtype)
+            return head(self.critic(outputs)).squeeze(-1).to(self.dtype)
 
     def forward(self, observations: Observations, state: State, starts: Tensor, deterministic: bool = False) -> Acted:
         """Act on one step of observations (B, ...), through the same code as learning, with T = 1.
@@ -231,7 +248,9 @@ class MemoryPolicy(CorePolicy):
         entropy = distribution.entropy()
         if entropy is None:  # no closed form: the sampled actions estimate it
             entropy = -log_probs
-        return Appraised(self.values(outputs), log_probs.view(shape), entropy.view(shape))
+        return Appraised(
+            *(self.values(outputs), log_probs.view(shape), entropy.view(shape), self.bonus_values(outputs))
+        )
 
     def evaluate_actions(self, observations: Observations, actions: Tensor, state: State, starts: Tensor) -> Evaluated:
         """Log-probabilities, values and entropies of a whole window under the present weights.
@@ -242,12 +261,17 @@ class MemoryPolicy(CorePolicy):
         :param starts: (T, B) booleans
         """
         outputs, state, losses = self.unroll(observations, state, starts)
-        return Evaluated(*self.appraise(outputs, actions), state, losses)
+        values, log_probs, entropy, bonus_values = self.appraise(outputs, actions)
+        return Evaluated(values, log_probs, entropy, state, losses, bonus_values)
 
     def predict_values(self, observations: Observations, state: State, starts: Tensor) -> Tensor:
         """Values (B,) of one step of observations (B, ...), with the memory as it stands in ``state``."""
+        return self.values(self.look(observations, state, starts))
+
+    def look(self, observations: Observations, state: State, starts: Tensor) -> Tensor:
+        """The core's outputs (B, O) for one step of observations (B, ...)."""
         window = map_observations(lambda values: values[None], observations)
-        return self.values(self.unroll(window, state, starts[None])[0][0])
+        return self.unroll(window, state, starts[None])[0][0]
 
 
 def critics_own(

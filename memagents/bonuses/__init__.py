@@ -1,0 +1,60 @@
+"""Intrinsic rewards: what an agent pays itself for meeting something new, by the names they are known by."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+from gymnasium import spaces
+
+from memagents.bonuses.bonus import Bonus, Experience, Product
+from memagents.bonuses.count import CountBonus
+from memagents.bonuses.e3b import E3BBonus
+from memagents.bonuses.rnd import NovelDBonus, RNDBonus
+
+BONUSES: dict[str, type[Bonus]] = {"count": CountBonus, "rnd": RNDBonus, "noveld": NovelDBonus, "e3b": E3BBonus}
+
+
+def make_bonus(name: str, space: spaces.Space, action_space: spaces.Space, rows: int, **kwargs: Any) -> Bonus:
+    """Make a bonus by its name.
+
+    :param name: one of :data:`BONUSES`, or several with ``*`` between them for their product, such as ``"e3b*rnd"``
+    :param space: of one observation
+    :param action_space: of one environment
+    :param rows: environments B
+    :param kwargs: parameters; in a product each factor takes those that it has
+    :raises ValueError: for a name or a parameter that there is not, a value that is not allowed, or observations that
+        the bonus cannot take
+    """
+    names = check_bonus(name)
+    allowed = {own: _parameters(BONUSES[own]) for own in names}
+    known = list(dict.fromkeys(parameter for parameters in allowed.values() for parameter in parameters))
+    unknown = sorted(kwargs.keys() - set(known))
+    if unknown:
+        raise ValueError(f"bonus {name!r} has no parameter {unknown[0]!r}; it has: {', '.join(known)}")
+    factors = []
+    for own in names:
+        given = {key: value for key, value in kwargs.items() if key in allowed[own]}
+        if "action_space" in inspect.signature(BONUSES[own]).parameters:
+            given["action_space"] = action_space
+        factors.append(BONUSES[own](space=space, rows=rows, **given))  # type: ignore[call-arg]
+    return factors[0] if len(factors) == 1 else Product(factors)
+
+
+def check_bonus(name: str) -> list[str]:
+    """Return the names of the factors of a bonus.
+
+    :raises ValueError: for a name that there is not
+    """
+    names = [own.strip() for own in name.split("*")] if isinstance(name, str) else [name]
+    for own in names:
+        if own not in BONUSES:
+            raise ValueError(f"bonus must be one of {', '.join(BONUSES)}, or a product such as 'e3b*rnd', not {name!r}")
+    return names
+
+
+def _parameters(kind: type[Bonus]) -> list[str]:
+    return [name for name in inspect.signature(kind).parameters if name not in ("space", "rows", "action_space")]
+
+
+__all__ = ["BONUSES", "Bonus", "Experience", "Product", "check_bonus", "make_bonus"]
