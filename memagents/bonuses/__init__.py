@@ -14,6 +14,9 @@ from memagents.bonuses.rnd import NovelDBonus, RNDBonus
 
 BONUSES: dict[str, type[Bonus]] = {"count": CountBonus, "rnd": RNDBonus, "noveld": NovelDBonus, "e3b": E3BBonus}
 
+OF_ALL = ("coef", "final_coef", "normalize", "heads", "bonus_gamma", "episodic", "learning_rate")
+"""Parameters of :class:`memagents.bonuses.reward.IntrinsicReward`, for messages."""
+
 
 def make_bonus(name: str, space: spaces.Space, action_space: spaces.Space, rows: int, **kwargs: Any) -> Bonus:
     """Make a bonus by its name.
@@ -31,7 +34,7 @@ def make_bonus(name: str, space: spaces.Space, action_space: spaces.Space, rows:
     known = list(dict.fromkeys(parameter for parameters in allowed.values() for parameter in parameters))
     unknown = sorted(kwargs.keys() - set(known))
     if unknown:
-        raise ValueError(f"bonus {name!r} has no parameter {unknown[0]!r}; it has: {', '.join(known)}")
+        raise ValueError(f"bonus {name!r} has no parameter {unknown[0]!r}; it has: {', '.join([*known, *OF_ALL])}")
     factors = []
     for own in names:
         given = {key: value for key, value in kwargs.items() if key in allowed[own]}

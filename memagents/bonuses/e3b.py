@@ -76,6 +76,6 @@ class E3BBonus(Bonus):
         pairs = torch.cat([features[:-1], features[1:]], dim=-1)[within]
         mean = self.actions(self.hidden(pairs))
         given = (mean,) if self.log_std is None else (mean, self.log_std)
-        actions = experience.actions[within].reshape(len(pairs), -1)
+        actions = experience.actions.unsqueeze(-1).flatten(2)[within]  # (N, numbers of an action)
         log_probs = self.distribution.proba_distribution(*given).log_prob(actions)
         return -log_probs.sum() / max(1, len(pairs))
