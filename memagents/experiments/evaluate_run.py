@@ -11,6 +11,8 @@ from tqdm import tqdm
 
 from memagents.environments.make import make_env, make_single_env
 from memagents.experiments.evaluation import (
+    AGENT,
+    SAMPLED,
     Agent,
     SampledActions,
     Scores,
@@ -26,7 +28,6 @@ from memagents.runs import files
 from memagents.runs.layout import EVALUATION_FILE
 
 EVALUATION_ENVS = 64
-AGENT, SAMPLED = "agent", "agent, sampled"
 
 
 class RunScores(NamedTuple):

@@ -20,6 +20,7 @@ from memagents.environments.guidance import oracle_actions
 from memagents.runs.random_states import preserved_random_states
 
 RANDOM, WALK, ORACLE = "random agent", "random walk", "oracle"
+AGENT, SAMPLED = "agent", "agent, sampled"  # a run's own, by most likely and by sampled actions
 FEW_SEEDS = 5  # below so many, tables list the seeds instead of an interval
 _BOOTSTRAP_SAMPLES = 2000
 

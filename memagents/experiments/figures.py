@@ -48,7 +48,7 @@ def learning_curve(run_dirs: Sequence[Path], path: Path, over: str = "steps") ->
         for colour, logged in zip(_cycle(len(runs)), curves.values(), strict=True):
             if column in logged:
                 _draw_curve(ax, logged[column], colour)
-        _dress(ax, _LABELS[column])
+        dress(ax, _LABELS[column])
         if column != _RETURN:
             ax.set_ylim(-0.02, 1.02)
             ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
@@ -60,7 +60,7 @@ def learning_curve(run_dirs: Sequence[Path], path: Path, over: str = "steps") ->
     axes[-1].set_xlabel({"steps": "environment steps", "minutes": "minutes"}[over], color=INK)
     axes[-1].set_xlim(left=0)
     axes[-1].xaxis.set_major_formatter(FuncFormatter(lambda steps, _: short_number(steps)))
-    _write(figure, path)
+    write(figure, path)
 
 
 def curves_over_seeds(
@@ -83,10 +83,10 @@ def curves_over_seeds(
         ax.set_xscale("log")
         ax.xaxis.set_major_formatter(FuncFormatter(lambda steps, _: short_number(steps)))
         ax.set_title(task, loc="left", color=INK, weight="bold")
-        _dress(ax, "return")
+        dress(ax, "return")
         ax.set_xlabel("environment steps", color=INK)
     _legend(figure, agents)
-    _write(figure, path)
+    write(figure, path)
 
 
 def comparison(scores: Mapping[str, Mapping[str, Interval]], path: Path, measure: str = "success") -> None:
@@ -109,12 +109,12 @@ def comparison(scores: Mapping[str, Mapping[str, Interval]], path: Path, measure
         ax.bar(places, means, 0.9 * width, color=colour, zorder=2)
         ax.errorbar(places, means, reach, fmt="none", ecolor=INK, elinewidth=1, capsize=3, zorder=3)
     ax.set_xticks(range(len(scores)), list(scores))
-    _dress(ax, measure)
+    dress(ax, measure)
     if measure == "success":
         ax.set_ylim(0, 1.04)
         ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     _legend(figure, agents)
-    _write(figure, path)
+    write(figure, path)
 
 
 def write_png(picture: np.ndarray, path: Path) -> None:
@@ -196,7 +196,7 @@ def _legend(figure: Figure, names: Iterable[str]) -> None:
     figure.legend(patches, names, loc="outside upper left", ncols=min(5, len(names)), frameon=False, labelcolor=INK)
 
 
-def _dress(ax: Axes, label: str) -> None:
+def dress(ax: Axes, label: str) -> None:
     """The look that all figures share."""
     ax.set_facecolor(PAPER)
     ax.set_ylabel(label, color=INK)
@@ -213,7 +213,8 @@ def _cycle(count: int) -> list[str]:
     return [COLOURS[i % len(COLOURS)] for i in range(count)]
 
 
-def _write(figure: Figure, path: Path) -> None:
+def write(figure: Figure, path: Path) -> None:
+    """Write a figure as PNG, whole or not at all."""
     buffer = BytesIO()
     FigureCanvasAgg(figure).print_png(buffer)
     write_bytes(path, buffer.getvalue())

@@ -1,0 +1,246 @@
+"""Comparison of memories: cores × learning rates × seeds on one environment, trained side by side, with statistics."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from memagents.checks import in_range, positive_int
+from memagents.experiments.evaluation import AGENT, SAMPLED, Interval
+from memagents.experiments.jobs import DONE, FAILED, Job
+from memagents.experiments.statistics import bootstrap, interquartile_mean, mean, probability_of_improvement
+from memagents.runs import files
+from memagents.runs.agent_files import read_weights
+from memagents.runs.layout import EVALUATION_FILE, PROGRESS_FILE, RUNS
+from memagents.runs.progress import read_progress
+
+SETTINGS_FILE = "comparison.json"
+RESULTS_FILE = "results.json"
+TABLE_FILE = "table.md"
+FIGURE_FILE = "comparison.png"
+_LAST = 0.1  # share of a training by whose success the learning rate is chosen
+
+
+@dataclass(kw_only=True)
+class ComparisonSettings:
+    """Compare memories on one environment: every core with every learning rate, several seeds each.
+
+    Each training is a process of its own with one thread. What is done is kept: the same command goes on after Ctrl-C
+    or a crash. Words after ``--`` are settings of ``memagents train ppo`` that all trainings share.
+
+    :param env: id of an environment, or "package:Id"
+    :param env_kwargs: its parameters, as key=value with values in YAML
+    :param cores: memories to compare; the first is the one the others are held against
+    :param seeds: trainings of every core and learning rate; five or more have intervals
+    :param learning_rates: tried for each core; that which does best at the end of its trainings stands for the core
+    :param total_timesteps: environment steps of each training
+    :param parameters: size every memory so that the agent has about so many weights; by default as the settings say
+    :param episodes: of each evaluation
+    :param processes: trainings at a time; by default one for each processor
+    :param folder: where everything goes; by default runs/compare-ENV
+    :param imports: packages to import first, for the cores and environments they register
+    :param words: settings of ``memagents train ppo``, such as --gamma 0.99, after ``--``
+    """
+
+    env: str
+    env_kwargs: dict[str, Any] = field(default_factory=dict)
+    cores: tuple[str, ...] = ("lstm", "gru", "dnc", "gtrxl")
+    seeds: int = 5
+    learning_rates: tuple[float, ...] = (3e-4, 1e-3)
+    total_timesteps: int = 1_000_000
+    parameters: int | None = None
+    episodes: int = 1000
+    processes: int | None = None
+    folder: Path | None = None
+    imports: tuple[str, ...] = ()
+    words: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for name in ("seeds", "total_timesteps", "episodes"):
+            positive_int(name, getattr(self, name))
+        for name in ("parameters", "processes"):
+            if getattr(self, name) is not None:
+                positive_int(name, getattr(self, name))
+        for rate in self.learning_rates:
+            in_range("learning_rates", rate, 0)
+        for name in ("cores", "learning_rates"):
+            given = getattr(self, name)
+            if not given or len(set(given)) < len(given):
+                raise ValueError(f"{name} must be one or more, each once, not {' '.join(map(str, given)) or 'none'}")
+
+    @property
+    def place(self) -> Path:
+        """Folder of the comparison."""
+        env = re.split("[:/]", self.env)[-1]
+        return RUNS / re.sub(r"[^\w.-]+", "-", f"compare-{env}") if self.folder is None else self.folder
+
+    def plain(self) -> dict[str, Any]:
+        """Return what decides the results, as plain values."""
+        settings = dataclasses.asdict(self)
+        return {name: settings[name] for name in settings if name not in ("processes", "folder")}
+
+
+class Trial(NamedTuple):
+    """Core with a learning rate, and a job for each seed."""
+
+    core: str
+    learning_rate: float
+    jobs: list[Job]
+
+
+def claim(settings: ComparisonSettings) -> None:
+    """Make the folder of a comparison, or find it as it was left.
+
+    :raises ValueError: if it holds a comparison of other settings, or something else
+    """
+    folder, file = settings.place, settings.place / SETTINGS_FILE
+    wanted = json.loads(json.dumps(settings.plain()))
+    if file.is_file():
+        there = json.loads(file.read_text())
+        other = sorted(name for name in wanted if there.get(name) != wanted[name])
+        if other:
+            raise ValueError(
+                f"folder {folder} holds a comparison with another {other[0]} ({there.get(other[0])}, not "
+                f"{wanted[other[0]]}); choose another --folder"
+            )
+        return
+    if folder.exists() and any(folder.iterdir()):
+        raise ValueError(f"folder {folder} is not empty and holds no comparison; choose another --folder")
+    folder.mkdir(parents=True, exist_ok=True)
+    files.write_json(file, wanted)
+
+
+def trials(settings: ComparisonSettings, core_kwargs: dict[str, dict[str, Any]]) -> list[Trial]:
+    """Return every core with every learning rate, and its jobs.
+
+    :param core_kwargs: parameters of each core
+    """
+    found = []
+    for core in settings.cores:
+        for rate in settings.learning_rates:
+            name = re.sub(r"[^\w.-]+", "-", core)
+            folder = settings.place / (name if len(settings.learning_rates) == 1 else f"{name}-{rate:g}")
+            jobs = [
+                Job(folder / f"seed-{seed}", _words(settings, core, rate, seed, core_kwargs[core]), settings.imports)
+                for seed in range(settings.seeds)
+            ]
+            found.append(Trial(core, rate, jobs))
+    return found
+
+
+def _words(settings: ComparisonSettings, core: str, rate: float, seed: int, core_kwargs: dict[str, Any]) -> list[str]:
+    """Return the words of one training after ``memagents train``."""
+    words = ["ppo", *settings.words, "--env", settings.env, "--core", core, "--learning-rate", repr(rate)]
+    for name, pairs in (("--env-kwargs", settings.env_kwargs), ("--core-kwargs", core_kwargs)):
+        if pairs:
+            words += [name, *(f"{key}={json.dumps(value)}" for key, value in pairs.items())]
+    if settings.imports:
+        words += ["--imports", *settings.imports]
+    others = {"seed": seed, "total-timesteps": settings.total_timesteps, "eval-episodes": settings.episodes}
+    return [*words, *(f"--{name}={value}" for name, value in others.items()), "--threads=1"]
+
+
+# --- results --------------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Row:
+    """What a core with a learning rate came to, over its seeds.
+
+    ``likely`` and ``sampled`` are scores of the finished seeds by most likely and by sampled actions.
+    """
+
+    core: str
+    learning_rate: float
+    parameters: int | None
+    steps_per_second: float | None
+    seconds: float | None
+    seeds: list[int]
+    likely: list[float]
+    sampled: list[float]
+    at_the_end: list[float]  # of training, by which the learning rate is chosen
+    failed: dict[int, str]
+    chosen: bool = False  # whether its learning rate is the core's best
+    mean: Interval | None = None
+    interquartile: Interval | None = None
+    improvement: Interval | None = None  # probability that a run of it beats one of the first core
+
+
+class Comparison(NamedTuple):
+    """Results: the measure, success or return, and a row for each core and learning rate."""
+
+    measure: str
+    rows: list[Row]
+
+    def chosen(self) -> list[Row]:
+        """Return the row of each core's best learning rate, of those with a finished seed."""
+        return [row for row in self.rows if row.chosen]
+
+    def to_json(self, settings: ComparisonSettings) -> dict[str, Any]:
+        """Return everything as plain values."""
+        rows = [dataclasses.asdict(row) for row in self.rows]
+        return {"settings": settings.plain(), "measure": self.measure, "rows": rows}
+
+
+def results(given: Sequence[Trial]) -> Comparison:
+    """Gather what the finished jobs came to, with statistics over the seeds."""
+    scores = {id(job): _scores(job) for trial in given for job in trial.jobs if job.status == DONE}
+    measure = "success" if scores and all(own["measure"] == "success" for own in scores.values()) else "return"
+    rows = [_row(trial, scores, measure) for trial in given]
+    for core in dict.fromkeys(row.core for row in rows):
+        own = [row for row in rows if row.core == core and row.likely]
+        if own:
+            max(own, key=lambda row: float(np.mean(row.at_the_end))).chosen = True
+    first = next((row for row in rows if row.chosen and row.core == rows[0].core), None)
+    for row in rows:
+        if row.likely:
+            row.mean, row.interquartile = bootstrap(mean, row.likely), bootstrap(interquartile_mean, row.likely)
+        if row.chosen and first is not None and row is not first:
+            row.improvement = bootstrap(probability_of_improvement, row.likely, first.likely)
+    return Comparison(measure, rows)
+
+
+def _scores(job: Job) -> dict[str, Any]:
+    """Read what a finished job came to."""
+    evaluated = json.loads((job.folder / EVALUATION_FILE).read_text())["scores"]
+    progress = read_progress(job.folder / PROGRESS_FILE)
+    measure = "returns" if evaluated[AGENT]["success"] is None else "success"
+    column = "rollout/success_rate" if measure == "success" else "rollout/ep_rew_mean"
+    logged = [float(row[column]) for row in progress if row.get(column)]
+    last = progress[-1]
+    return {
+        "measure": "success" if measure == "success" else "return",
+        **{name: evaluated[name][measure]["mean"] for name in (AGENT, SAMPLED)},
+        "end": float(np.mean(logged[-max(1, round(_LAST * len(logged))) :])) if logged else -np.inf,
+        "parameters": sum(weights.numel() for weights in read_weights(job.folder).values()),
+        "steps_per_second": float(last["time/fps"]),
+        "seconds": float(last["time/time_elapsed"]),
+    }
+
+
+def _row(trial: Trial, scores: dict[int, dict[str, Any]], measure: str) -> Row:
+    done = {seed: scores[id(job)] for seed, job in enumerate(trial.jobs) if job.status == DONE}
+    failed = {seed: job.reason for seed, job in enumerate(trial.jobs) if job.status == FAILED}
+
+    def middle(name: str) -> float | None:
+        return float(np.median([own[name] for own in done.values()])) if done else None
+
+    return Row(
+        trial.core,
+        trial.learning_rate,
+        next((own["parameters"] for own in done.values()), None),
+        middle("steps_per_second"),
+        middle("seconds"),
+        list(done),
+        [own[AGENT] for own in done.values()],
+        [own[SAMPLED] for own in done.values()],
+        [own["end"] for own in done.values()],
+        failed,
+    )

@@ -1,0 +1,44 @@
+"""Memories of equal size: the parameter of a core that makes an agent have about so many weights."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+from memagents.cores import core_class
+
+KNOBS = ("hidden_size", "controller_size", "width", "output_size")
+"""Parameters by which a core grows, the first that it has."""
+_LARGEST = 1 << 14
+
+
+def sized(core: str, core_kwargs: dict[str, Any], parameters: int, count: Callable[[dict[str, Any]], int]) -> dict:
+    """Return a core's parameters with which an agent has as nearly as can be so many weights.
+
+    :param core: name of the core
+    :param core_kwargs: parameters that are kept, but for the one that is chosen
+    :param parameters: number of weights asked for
+    :param count: weights of an agent whose core has these parameters; a ``ValueError`` says that they do not fit
+    :raises ValueError: if the core has no parameter that sizes it, or the rest of the agent alone is too large
+    """
+    allowed = inspect.signature(core_class(core)).parameters
+    knob = next((name for name in KNOBS if name in allowed), None)
+    if knob is None:
+        raise ValueError(f"parameters: the core {core!r} has none of {', '.join(KNOBS)} to be sized by")
+    heads = core_kwargs.get("heads", getattr(allowed.get("heads"), "default", 1))  # which must divide a width
+    step = heads if knob in ("width", "hidden_size") and isinstance(heads, int) else 1
+
+    def weights(units: int) -> int:
+        return count({**core_kwargs, knob: units * step})
+
+    if weights(1) > parameters:
+        raise ValueError(f"parameters: with the core {core!r} an agent has {weights(1):,} weights at least")
+    low, high = 1, 2
+    while high * step < _LARGEST and weights(high) < parameters:
+        low, high = high, 2 * high
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if weights(middle) <= parameters else (low, middle)
+    best = min((low, high), key=lambda units: abs(weights(units) - parameters))
+    return {**core_kwargs, knob: best * step}
