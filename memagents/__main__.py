@@ -7,6 +7,8 @@ import os
 import sys
 from collections.abc import Sequence
 
+from memagents.command_line.errors import plain_ends
+
 DOORS = {
     "train": ("memagents.command_line.train:main", "train an agent: ppo, imitate, nec or mfec"),
     "evaluate": ("memagents.command_line.evaluate:main", "score a run's agent beside random play and the oracle"),
@@ -20,8 +22,13 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     :param argv: the words after ``memagents``; by default those of this process
     """
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch loads: spinning threads starve environments
-    words = list(sys.argv[1:] if argv is None else argv)
+    with plain_ends():
+        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch loads: spinning threads starve environments
+        open_door(list(sys.argv[1:] if argv is None else argv))
+
+
+def open_door(words: list[str]) -> None:
+    """Do what the words after ``memagents`` ask for."""
     name = words[0] if words else "--help"
     if name == "--version":
         from memagents import __version__

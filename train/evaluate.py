@@ -4,11 +4,9 @@ python train/evaluate.py runs/Underground-v0-dnc-0
 python train/evaluate.py runs/Underground-v0-dnc-0 --env-kwargs map=underground distance=2 --video journey.gif
 """
 
-import os
+import sys
 
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch loads: spinning threads starve the environments
-
-from memagents.command_line.evaluate import main
+from memagents.__main__ import main
 
 if __name__ == "__main__":
-    main()
+    main(["evaluate", *sys.argv[1:]])

@@ -7,11 +7,9 @@
 ``--help`` shows the settings. A run is a folder; ``train/evaluate.py`` evaluates it anywhere else.
 """
 
-import os
+import sys
 
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch loads: spinning threads starve the environments
-
-from memagents.command_line.train import train
+from memagents.__main__ import main
 
 if __name__ == "__main__":
-    train("nec")
+    main(["train", "nec", *sys.argv[1:]])

@@ -77,11 +77,20 @@ def unknown(env_id: str, name: str) -> str:
     for known in gymnasium.registry:
         bare.setdefault(known.rpartition("/")[2], []).append(known)
     close_by = difflib.get_close_matches(name.rpartition("/")[2], bare)
-    alike = ", ".join(known for one in close_by for known in sorted(bare[one], key=len))
+    package = env_id.rpartition(":")[0]
+    alike = ", ".join(_with_package(known, package) for one in close_by for known in sorted(bare[one], key=len))
     return (
         f"there is no environment {env_id!r}; {NAMESPACE} has: {shown}; {f'spelled alike: {alike}; ' if alike else ''}"
         "an id that a package of yours registers is found as 'package:Id'"
     )
+
+
+def _with_package(name: str, package: str) -> str:
+    """Return a registered id as it can be given again: behind the package that had to be imported, if it is its."""
+    creator = gymnasium.registry[name].entry_point
+    module = creator if isinstance(creator, str) else getattr(creator, "__module__", "")
+    own = package and module.partition(":")[0].partition(".")[0] == package.partition(".")[0]
+    return f"{package}:{name}" if own else name
 
 
 def environment_class(spec: EnvSpec) -> type[SingleEnv]:

@@ -2,20 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+from collections.abc import Collection, Iterable
+from typing import NamedTuple
+
+
+class Equivalent(NamedTuple):
+    """What stands for an argument of theirs: in Python, and on the command line where that is written otherwise."""
+
+    python: str
+    options: str | None = None
+
+
+_NO_SDE = Equivalent("no equivalent: exploration by state-dependent noise is not implemented")
+_NO_BUFFER = Equivalent("no equivalent: windows of experience stay on the device")
+_SETS = "a minibatch is a set of environments with their whole window"
 
 ARGUMENTS = {
-    "batch_size": "n_minibatches: a minibatch is a set of environments with their whole window",
-    "use_sde": "no equivalent: exploration by state-dependent noise is not implemented",
-    "sde_sample_freq": "no equivalent: exploration by state-dependent noise is not implemented",
-    "rollout_buffer_class": "no equivalent: windows of experience stay on the device",
-    "rollout_buffer_kwargs": "no equivalent: windows of experience stay on the device",
-    "buffer_size": "NEC's buffer_size; agents that learn from windows keep none",
-    "lstm_hidden_size": "policy_kwargs={'core': 'lstm', 'core_kwargs': {'hidden_size': 256}}",
-    "n_lstm_layers": "one layer; another core may have several, such as 'gtrxl'",
-    "shared_lstm": "policy_kwargs={'critic_gradient': False}: one memory, which the critic does not train",
-    "enable_critic_lstm": "one memory for actor and critic, which is the default, trained by both",
-    "lstm_kwargs": "policy_kwargs={'core_kwargs': {...}}",
+    "batch_size": Equivalent(f"n_minibatches: {_SETS}", f"--n-minibatches: {_SETS}"),
+    "use_sde": _NO_SDE,
+    "sde_sample_freq": _NO_SDE,
+    "rollout_buffer_class": _NO_BUFFER,
+    "rollout_buffer_kwargs": _NO_BUFFER,
+    "buffer_size": Equivalent("NEC's buffer_size; agents that learn from windows keep none"),
+    "lstm_hidden_size": Equivalent(
+        "policy_kwargs={'core': 'lstm', 'core_kwargs': {'hidden_size': 256}}",
+        "--core lstm --core-kwargs hidden_size=256",
+    ),
+    "n_lstm_layers": Equivalent("one layer; another core may have several, such as 'gtrxl'"),
+    "shared_lstm": Equivalent(
+        "policy_kwargs={'critic_gradient': False}: one memory, which the critic does not train",
+        "--policy-kwargs critic_gradient=false: one memory, which the critic does not train",
+    ),
+    "enable_critic_lstm": Equivalent("one memory for actor and critic, which is the default, trained by both"),
+    "lstm_kwargs": Equivalent("policy_kwargs={'core_kwargs': {...}}", "--core-kwargs KEY=VALUE"),
+    "net_arch": Equivalent("policy_kwargs={'net_arch': [64]}", "--policy-kwargs net_arch=[64]"),
+    "tensorboard_log": Equivalent("nothing: every run folder has its events, which tensorboard --logdir runs shows"),
 }
 POLICIES = {
     "MlpLstmPolicy": "'MlpPolicy', whose core is an LSTM by default",
@@ -26,7 +48,21 @@ POLICIES = {
 
 def hint(name: str) -> str:
     """Return what stands for an argument, as the end of a message; nothing for a name that is not known."""
-    return f"; instead of {name}: {ARGUMENTS[name]}" if name in ARGUMENTS else ""
+    return f"; instead of {name}: {ARGUMENTS[name].python}" if name in ARGUMENTS else ""
+
+
+def option_hint(name: str, settings: Collection[str]) -> str:
+    """Return the same as :func:`hint` in the words of the command line.
+
+    :param name: of the argument
+    :param settings: names of those that the command has; nothing else is recommended
+    """
+    if name not in ARGUMENTS:
+        return ""
+    python, options = ARGUMENTS[name]
+    named = re.findall(r"--([a-z-]+)", options or "")
+    fits = all(option.replace("-", "_") in settings for option in named)
+    return f"; instead of {name}: {options or python}" if fits else ""
 
 
 def check_arguments(algorithm: str, names: Iterable[str]) -> None:

@@ -1,8 +1,9 @@
-"""Errors as a person at a terminal wants them: one line instead of a traceback."""
+"""Ends of a process as a person at a terminal wants them: one line instead of a traceback."""
 
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 from collections.abc import Iterator
 
@@ -13,5 +14,24 @@ def plain_errors(*kinds: type[BaseException]) -> Iterator[None]:
     try:
         yield
     except kinds as error:
-        print(f"{error}" if isinstance(error, KeyboardInterrupt) else f"error: {error}", file=sys.stderr)
-        raise SystemExit(130 if isinstance(error, KeyboardInterrupt) else 2) from None
+        interrupted = isinstance(error, KeyboardInterrupt)
+        print(str(error) or "interrupted" if interrupted else f"error: {error}", file=sys.stderr)
+        raise SystemExit(130 if interrupted else 2) from None
+
+
+@contextlib.contextmanager
+def plain_ends() -> Iterator[None]:
+    """End the process in silence when nobody reads what it prints (exit code 141), and in one line at Ctrl-C (130)."""
+    try:
+        with plain_errors(KeyboardInterrupt):
+            try:
+                yield
+            finally:
+                sys.stdout.flush()
+    except BrokenPipeError:
+        try:
+            sys.stdout.flush()
+        except BrokenPipeError:  # what is left would fail once more when the interpreter ends
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise SystemExit(141) from None
+        raise  # a pipe of something else

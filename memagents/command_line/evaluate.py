@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
 from memagents.checks import positive_int
 from memagents.command_line.errors import plain_errors
+from memagents.experiments.options import parse_options
 from memagents.experiments.settings import EvaluationSettings
+
+if TYPE_CHECKING:
+    from memagents.experiments.run import Run
 
 
 @dataclass(kw_only=True)
@@ -23,9 +28,9 @@ class EvaluateCommand(EvaluationSettings):
     :param run: folder of the run
     :param imports: packages to import first, beside those that the run imported
     :param json: print JSON and nothing else on the standard output
-    :param video: write a GIF of the first episodes to this path
-    :param video_episodes: episodes in the GIF
-    :param video_fps: pictures a second in the GIF
+    :param video: write a film of the first episodes to this path, which ends in .gif
+    :param video_episodes: episodes in the film
+    :param video_fps: pictures a second in the film
     """
 
     run: tyro.conf.Positional[Path]
@@ -38,27 +43,40 @@ class EvaluateCommand(EvaluationSettings):
     def __post_init__(self) -> None:
         super().__post_init__()
         positive_int("video_episodes", self.video_episodes)
+        if self.video is not None and self.video.suffix.lower() != ".gif":
+            raise ValueError(f"video must be a path that ends in .gif, not {self.video}")
+        if not self.video_fps > 0:
+            raise ValueError(f"video_fps must be above 0, not {self.video_fps}")
 
 
-def main(argv: Sequence[str] | None = None) -> None:
+def main(argv: Sequence[str]) -> None:
     """Evaluate a run.
 
-    :param argv: the words after ``evaluate``; by default those of this process
+    :param argv: the words after ``evaluate``
     """
     with plain_errors(ValueError):
-        settings = tyro.cli(EvaluateCommand, prog="memagents evaluate", args=sys.argv[1:] if argv is None else argv)
-        from memagents.experiments.evaluate_run import evaluate_run, scenes, show_scores
-        from memagents.experiments.figures import write_gif
+        settings = parse_options(EvaluateCommand, argv, "memagents evaluate")
+        from memagents.experiments.evaluate_run import evaluate_run, show_scores
         from memagents.experiments.run import Run
         from memagents.experiments.training import prepare
 
         run = Run.open(settings.run)
         prepare([*run.imports, *settings.imports], device=settings.device)
+        run.say_what_does_not_apply(settings.env)
         evaluation = evaluate_run(run, settings)
         if settings.json:
             print(json.dumps({"run": str(settings.run), **evaluation.to_json()}, indent=2))
         else:
             show_scores(evaluation)
         if settings.video is not None:
-            played = scenes(run, replace(settings, episodes=settings.video_episodes))
-            write_gif(played, settings.video, settings.video_fps)
+            film(run, settings, settings.video)
+
+
+def film(run: Run, settings: EvaluateCommand, path: Path) -> None:
+    """Write the film of a run's episodes, and say where it is."""
+    from memagents.experiments.evaluate_run import scenes
+    from memagents.experiments.figures import write_gif
+
+    os.environ.setdefault("SDL_VIDEODRIVER", "dummy")  # no window opens; pygame complains where it finds no screen
+    write_gif(scenes(run, replace(settings, episodes=settings.video_episodes)), path, settings.video_fps)
+    print(f"the film is in {path}", file=sys.stderr if settings.json else sys.stdout)

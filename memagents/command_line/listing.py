@@ -12,9 +12,9 @@ from memagents.experiments.configuration import RECIPES, recipe_names, recipe_pa
 from memagents.runs import layout
 from memagents.runs.files import CheckpointError, write_bytes
 
-RECIPE_USAGE = """usage: memagents recipe NAME [--copy]
+RECIPE_USAGE = """usage: memagents recipe NAME [--copy [FILE.yaml]]
 
-Print a recipe, or copy it to NAME.yaml in the current folder to change it there:
+Print a recipe, or copy it to FILE.yaml (by default NAME.yaml in the current folder) to change it there:
 memagents train ppo --recipe NAME.yaml"""
 
 
@@ -28,10 +28,10 @@ def cores() -> Iterator[tuple[str, str]]:
 
 def envs() -> Iterator[tuple[str, str]]:
     """Yield the environments of memenvs and what they are about."""
-    from memenvs.catalogue import describe, environment_class, environments
+    from memenvs.catalogue import environments, summary
 
     for name, spec in environments().items():
-        yield name, _first_sentence(describe(environment_class(spec)).summary)
+        yield name, _first_sentence(summary(spec))
 
 
 def recipes() -> Iterator[tuple[str, str]]:
@@ -62,12 +62,12 @@ KINDS: dict[str, Callable[[], Iterator[tuple[str, str]]]] = {
 }
 
 
-def main(argv: Sequence[str] | None = None) -> None:
+def main(argv: Sequence[str]) -> None:
     """Print a list of cores, environments, recipes or runs.
 
-    :param argv: the words after ``list``; by default those of this process
+    :param argv: the words after ``list``
     """
-    words = list(sys.argv[1:] if argv is None else argv)
+    words = list(argv)
     if words in ([], ["-h"], ["--help"]):
         print(f"usage: memagents list {{{','.join(KINDS)}}}")
         raise SystemExit(0 if words else 2)
@@ -82,28 +82,41 @@ def main(argv: Sequence[str] | None = None) -> None:
             print(f"there are no {words[0]} in {layout.RUNS.absolute()}", file=sys.stderr)
 
 
-def recipe(argv: Sequence[str] | None = None) -> None:
+def recipe(argv: Sequence[str]) -> None:
     """Print or copy a recipe.
 
-    :param argv: the words after ``recipe``; by default those of this process
+    :param argv: the words after ``recipe``
     """
-    words = list(sys.argv[1:] if argv is None else argv)
+    words = [part for word in argv for part in (word.split("=", 1) if word.startswith("--copy=") else [word])]
     copy, names = "--copy" in words, [word for word in words if word != "--copy"]
-    if len(names) != 1 or names[0] in ("-h", "--help"):
+    if {"-h", "--help"} & set(names) or not 1 <= len(names) <= 1 + copy:
         print(RECIPE_USAGE)
-        raise SystemExit(0 if names and names[0] in ("-h", "--help") else 2)
+        raise SystemExit(0 if {"-h", "--help"} & set(names) else 2)
     with plain_errors(ValueError):
         path = recipe_path(names[0])
-        if not copy:
+        if copy:
+            copy_recipe(path, Path(names[1]) if len(names) == 2 else None)
+        else:
             print(path.read_text(), end="")
-            return
-        target = Path(path.name)
-        if path.parent != RECIPES:
-            raise ValueError(f"recipe {names[0]} is a file of yours already; --copy is for those of memagents")
-        if target.exists():
-            raise ValueError(f"{target} exists already, so nothing is copied")
-        write_bytes(target, path.read_bytes())
-        print(f"copied to {target}")
+
+
+def copy_recipe(path: Path, target: Path | None) -> None:
+    """Copy a recipe, and say where it is.
+
+    :param path: of the recipe
+    :param target: of the copy, a file or a folder; by default a file of the same name in the current folder
+    :raises ValueError: if there is something already, or the copy could not be used as a recipe
+    """
+    if target is None and path.parent != RECIPES:
+        raise ValueError(f"recipe {path} is a file of yours already; --copy FILE.yaml copies it")
+    if target is None or target.is_dir():
+        target = (target or Path()) / path.name
+    if target.suffix not in (".yaml", ".yml"):
+        raise ValueError(f"--copy must be followed by a path that ends in .yaml, not {target}")
+    if target.exists():
+        raise ValueError(f"{target} exists already, so nothing is copied")
+    write_bytes(target, path.read_bytes())
+    print(f"copied to {target}")
 
 
 def _first_sentence(docstring: str | None) -> str:

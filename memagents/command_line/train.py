@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from memagents.command_line.errors import plain_errors
 from memagents.command_line.help import short_help
 from memagents.experiments.catalogue import ALGORITHMS
 from memagents.experiments.configuration import command_line
+from memagents.experiments.settings import TrainSettings
+from memagents.runs.layout import EVALUATION_FILE
 
 USAGE = f"""usage: memagents train {{{",".join(ALGORITHMS)}}} [--setting value â€¦]
 
@@ -20,45 +22,47 @@ USAGE = f"""usage: memagents train {{{",".join(ALGORITHMS)}}} [--setting value â
 memagents train ppo --help shows the settings."""
 
 
-def main(argv: Sequence[str] | None = None) -> None:
-    """Train by the algorithm that the first word names.
+def main(argv: Sequence[str]) -> None:
+    """Train by the algorithm that the first word names, then evaluate.
 
-    :param argv: the words after ``train``; by default those of this process
+    :param argv: the words after ``train``
     """
-    words = list(sys.argv[1:] if argv is None else argv)
-    name = words[0] if words else ""
+    name, words = argv[0] if argv else "", argv[1:]
     if name in ("", "-h", "--help"):
         print(USAGE)
         raise SystemExit(0 if name else 2)
     with plain_errors(ValueError):
         if name not in ALGORITHMS:
             raise ValueError(f"train must be followed by one of {', '.join(ALGORITHMS)}, not {name!r}")
-    train(name, words[1:])
-
-
-def train(name: str, argv: Sequence[str] | None = None) -> None:
-    """Train by one algorithm, then evaluate.
-
-    :param name: one of :data:`memagents.experiments.catalogue.ALGORITHMS`
-    :param argv: its settings; by default the words of this process
-    """
-    words = list(sys.argv[1:] if argv is None else argv)
     kind = ALGORITHMS[name].settings
     if {"-h", "--help"} & set(words):
         print(short_help(kind, f"memagents train {name}"))
         return
     with plain_errors(ValueError):
-        settings = command_line(kind, ["--help" if word == "--help-all" else word for word in words])
-        # Loaded late, so that help and mistakes in the settings are shown at once.
-        from memagents.experiments.evaluate_run import show_evaluation
-        from memagents.experiments.lessons import make_curriculum
-        from memagents.experiments.run import Run
-        from memagents.experiments.training import learn, make_agent, prepare
+        train(command_line(kind, ["--help" if word == "--help-all" else word for word in words]))
 
-        prepare(settings.imports, settings.threads, settings.device)
+
+def train(settings: TrainSettings) -> None:
+    """Train an agent, or go on with a run, then evaluate.
+
+    :raises ValueError: for what is wrong with the settings, before there is a run folder
+    """
+    # Loaded late, so that help and mistakes in the settings are shown at once.
+    from memagents.experiments.evaluate_run import show_evaluation
+    from memagents.experiments.lessons import make_curriculum
+    from memagents.experiments.run import Run
+    from memagents.experiments.training import finished, learn, make_agent, prepare
+
+    prepare(settings.imports, settings.threads, settings.device)
+    folder = None if settings.resume is None else Path(settings.resume)
+    if folder is not None and finished(folder, settings):
+        if (folder / EVALUATION_FILE).is_file() or not settings.eval_episodes:
+            return
+    else:
         curriculum = make_curriculum(settings)  # makes the environments, lesson after lesson
         agent = make_agent(settings, curriculum)
-    with plain_errors(FloatingPointError, KeyboardInterrupt):
-        learn(agent, settings, curriculum)  # with a progress bar; Ctrl-C saves
-    assert agent.run_dir is not None
-    show_evaluation(Run.open(agent.run_dir), settings.eval_episodes, settings.device)
+        with plain_errors(FloatingPointError):
+            learn(agent, settings, curriculum)  # with a progress bar; Ctrl-C saves
+        folder = agent.run_dir
+    assert folder is not None
+    show_evaluation(Run.open(folder), settings.eval_episodes, settings.device)

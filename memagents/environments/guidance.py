@@ -26,6 +26,19 @@ def decision_mask(env: VecEnv, infos: Sequence[dict] | None, dones: np.ndarray |
     return np.array([bool(row.get("decision", True)) for row in rows])
 
 
+def has_oracle(env: VecEnv) -> bool:
+    """Return whether an environment knows its best actions; none of its rows need have been reset."""
+    if not env.has_attr("oracle"):
+        return False
+    if not env.has_attr("definition"):
+        return True
+    from memenvs import catalogue  # whose environments all have the method, and some nothing behind it
+    from memenvs.batched import Definition
+
+    own = env.get_attr("definition", [0])[0]
+    return not isinstance(own, Definition) or catalogue.has_oracle(own)
+
+
 def oracle_actions(env: VecEnv) -> np.ndarray:
     """Return the best action of every environment, (num_envs, ...) integers; −1 (all of it) where it does not matter.
 

@@ -4,27 +4,32 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import sys
 import types
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
-import tyro
 import yaml
 
-from memagents.experiments.catalogue import of_class
-from memagents.experiments.settings import Lesson, Loader, TrainSettings
+from memagents.algorithms.sb3_names import option_hint
+from memagents.experiments.catalogue import ALGORITHMS, of_class
+from memagents.experiments.options import Loader, in_words, parse_options
+from memagents.experiments.settings import Lesson, TrainSettings
 from memagents.runs import layout
 from memagents.runs.files import CheckpointError, write_bytes
-from memagents.runs.layout import CONFIG_FILE
+from memagents.runs.layout import CONFIG_FILE, POLICY_FILE
 
 RECIPES = Path(__file__).parent / "recipes"
+_SHOWN = 12  # runs that a message names
 
 S = TypeVar("S", bound=TrainSettings)
 
 
 def command_line(cls: type[S], argv: Sequence[str]) -> S:
     """Read settings: a recipe's, overridden by those of the command line; or those of the run that is resumed.
+
+    Parameters of the recipe that do not apply any more are left out, which is said on the standard error.
 
     :param cls: a class of :mod:`memagents.experiments.settings`
     :param argv: the command line without the script's name
@@ -36,22 +41,43 @@ def command_line(cls: type[S], argv: Sequence[str]) -> S:
         early.add_argument(option)
     early.add_argument("--imports", nargs="*")
     given, others = early.parse_known_args(argv)
-    if given.resume is not None and not {"-h", "--help"} & set(others):
+    wants_help = bool({"-h", "--help"} & set(others))
+    if given.resume is not None and not wants_help:
         if others or given.recipe is not None:
             raise ValueError(
                 f"--resume goes on with the settings in {Path(given.resume) / CONFIG_FILE}; beside it only --device "
                 f"and --imports are allowed, not {(['--recipe'] if given.recipe else others)[0]}"
             )
         return _resumed(cls, Path(given.resume), given.device, tuple(given.imports or ()))
+    _check_options(cls, argv)
     begun = of_recipe(cls, given.recipe) if given.recipe is not None else cls()
-    return _merged(begun, tyro.cli(cls, default=begun, args=argv))
+    names = [*(name for _, name in _OWNERS), "policy_kwargs"]
+    own: dict[str, Any] = {name: {} for name in names if hasattr(begun, name)}
+    typed = parse_options(
+        cls,
+        argv,
+        f"memagents train {of_class(cls.algorithm).name}",
+        begun if wants_help else dataclasses.replace(begun, **own),
+    )
+    return _merged(begun, typed)
+
+
+def _check_options(cls: type[TrainSettings], argv: Sequence[str]) -> None:
+    """Refuse options that are named as in Stable-Baselines3, with what stands for them here."""
+    known = {f.name for f in dataclasses.fields(cls)}
+    for option in (word.partition("=")[0] for word in argv if word.startswith("--")):
+        name = option.removeprefix("--").replace("-", "_")
+        hint = "" if name in known else option_hint(name, known)
+        if hint:
+            raise ValueError(f"there is no setting {option}{hint}")
 
 
 def _resumed(cls: type[S], folder: Path, device: str | None, imports: tuple[str, ...]) -> S:
     """Read the settings of an interrupted run, if it is one of this kind."""
     settings = of_run(folder, resume=str(folder))
     if not isinstance(settings, cls):
-        raise CheckpointError(f"{folder} is a run of {settings.algorithm}, and this script trains {cls.algorithm}")
+        command = f"memagents train {of_class(settings.algorithm).name} --resume {folder}"
+        raise CheckpointError(f"{folder} is a run of {settings.algorithm}, which goes on with: {command}")
     settings = dataclasses.replace(settings, imports=tuple(dict.fromkeys((*settings.imports, *imports))))
     return settings if device is None else dataclasses.replace(settings, device=device)
 
@@ -60,7 +86,7 @@ _OWNERS = (
     *(("env", "env_kwargs"), ("core", "core_kwargs")),
     *(("critic_core", "critic_core_kwargs"), ("bonus", "bonus_kwargs")),
 )
-"""Settings, and those that hold parameters of what they name."""
+"""Settings by which something is named, and those that hold its parameters."""
 
 
 def _likeness(settings: TrainSettings, owner: str) -> tuple[str, ...]:
@@ -68,21 +94,37 @@ def _likeness(settings: TrainSettings, owner: str) -> tuple[str, ...]:
     return ("core",) if owner == "critic_core" and getattr(settings, owner) == "same" else ()
 
 
-def _merged(begun: S, given: S) -> S:
-    """Put the parameters given on top of the recipe's; those of another environment or core do not apply."""
+def _merged(begun: S, typed: S) -> S:
+    """Put the parameters typed on top of the recipe's; those of another environment or core do not apply."""
     changes: dict[str, Any] = {}
     for owner, name in _OWNERS:
         if not hasattr(begun, owner):
             continue
-        before, after = getattr(begun, name), getattr(given, name)
-        if all(getattr(begun, word) == getattr(given, word) for word in (owner, *_likeness(begun, owner))):
+        before, after = getattr(begun, name), getattr(typed, name)
+        if all(getattr(begun, word) == getattr(typed, word) for word in (owner, *_likeness(begun, owner))):
             changes[name] = {**before, **after}
-        elif before == after:
-            changes[name] = {}
-    if begun.env != given.env:
+        elif before:
+            say_left_out("the recipe's", name, before, owner, str(getattr(typed, owner)))
+    if begun.env != typed.env:
         changes["lessons"] = ()
-    changes["policy_kwargs"] = {**begun.policy_kwargs, **given.policy_kwargs}
-    return dataclasses.replace(given, **changes)
+        if begun.lessons:
+            print(f"note: the recipe's lessons are left out: they are not of --env {typed.env}", file=sys.stderr)
+    changes["policy_kwargs"] = {**begun.policy_kwargs, **typed.policy_kwargs}
+    return dataclasses.replace(typed, **changes)
+
+
+def say_left_out(whose: str, name: str, left_out: dict[str, Any], owner: str, value: str) -> None:
+    """Say in one line that parameters do not apply.
+
+    :param whose: ``"the recipe's"`` or ``"the run's"``
+    :param name: of the parameters, ``"env_kwargs"`` or ``"core_kwargs"``
+    :param left_out: the parameters
+    :param owner: what they belong to, ``"env"`` or ``"core"``
+    :param value: the one that was given
+    """
+    print(
+        f"note: {whose} {name} ({in_words(left_out)}) are left out: they are not of --{owner} {value}", file=sys.stderr
+    )
 
 
 # --- files ----------------------------------------------------------------------------------------------------------
@@ -102,6 +144,8 @@ def recipe_path(name: str) -> Path:
     path = Path(name) if name.endswith((".yaml", ".yml")) else RECIPES / f"{name}.yaml"
     if not path.is_file():
         there = ", ".join(recipe_names())
+        if path.parent != RECIPES:
+            raise ValueError(f"recipe {name} does not exist; those of memagents go by their names alone: {there}")
         raise ValueError(f"there is no recipe {name!r}; there are: {there}; or give the path of a YAML file")
     return path
 
@@ -111,10 +155,19 @@ def of_recipe(cls: type[S], name: str, **changes: Any) -> S:
 
     :param name: of a recipe that comes with the library, or the path of a YAML file
     :param changes: settings that differ from it
-    :raises ValueError: if there is no such recipe (the message lists those there are), or it says something wrong
+    :raises ValueError: if there is no such recipe (the message lists those there are), it is one for another command,
+        or it says something wrong
     """
     path = recipe_path(name)
-    return from_mapping(cls, {**_read(path), "recipe": name}, str(path), **changes)
+    values = _read(path)
+    wanted, ours = values.pop("command", None), of_class(cls.algorithm).name
+    if wanted is not None and wanted not in ALGORITHMS:
+        raise ValueError(f"{path}: command must be one of {', '.join(ALGORITHMS)}, not {wanted!r}")
+    if wanted not in (None, ours):
+        raise ValueError(
+            f"recipe {name} is not one for {ours}; it is used by: memagents train {wanted} --recipe {name}"
+        )
+    return from_mapping(cls, {**values, "recipe": name}, str(path), **changes)
 
 
 def of_run(folder: Path, **changes: Any) -> TrainSettings:
@@ -127,6 +180,7 @@ def of_run(folder: Path, **changes: Any) -> TrainSettings:
     path = folder / CONFIG_FILE
     if not folder.is_dir():
         raise CheckpointError(layout.unknown(folder))
+    check_folder(folder)
     if not path.is_file():
         raise CheckpointError(f"{folder} is no run of the training scripts: it has no {CONFIG_FILE}")
     values = _read(path)
@@ -135,6 +189,18 @@ def of_run(folder: Path, **changes: Any) -> TrainSettings:
         return from_mapping(of_class(algorithm).settings, values, str(path), **changes)
     except ValueError as error:
         raise CheckpointError(f"{error}" if str(path) in str(error) else f"{path}: {error}") from error
+
+
+def check_folder(folder: Path) -> None:
+    """Refuse a folder that is no run, but holds some.
+
+    :raises CheckpointError: naming them
+    """
+    if folder.is_dir() and not any((folder / name).is_file() for name in (POLICY_FILE, CONFIG_FILE)):
+        inside = layout.runs_in(folder)
+        if inside:
+            names = ", ".join(map(str, inside[:_SHOWN])) + (", …" if len(inside) > _SHOWN else "")
+            raise CheckpointError(f"{folder} is no run, but a folder of runs; give one of them: {names}")
 
 
 def write_config(settings: TrainSettings, folder: Path) -> None:
@@ -159,8 +225,10 @@ def from_mapping(cls: type[S], values: Mapping[str, Any], source: str, **changes
         values["lessons"] = _lessons(values["lessons"], source)
     unknown = [name for name in values if name not in hints]
     if unknown:
-        raise ValueError(f"{source}: there is no setting {unknown[0]!r}; there are: {', '.join(sorted(hints))}")
+        known = f"{option_hint(unknown[0], hints)}; there are: {', '.join(sorted(hints))}"
+        raise ValueError(f"{source}: there is no setting {unknown[0]!r}{known}")
     for name, value in values.items():
+        value = values[name] = _whole(value, hints[name])
         if not _fits(value, hints[name]):
             raise ValueError(f"{source}: {name} must be {_in_words(hints[name])}, not {value!r}")
         if isinstance(value, list):
@@ -193,6 +261,13 @@ def _read(path: Path) -> dict[str, Any]:
     if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
         raise CheckpointError(f"{path} must hold a mapping of settings")
     return values
+
+
+def _whole(value: Any, hint: Any) -> Any:
+    """Return a number that YAML reads as 1e6 as an integer, where an annotation wants one; anything else as it is."""
+    kinds = {hint, *get_args(hint)}
+    whole = isinstance(value, float) and value.is_integer() and int in kinds and float not in kinds
+    return int(value) if whole else value
 
 
 def _fits(value: Any, hint: Any) -> bool:

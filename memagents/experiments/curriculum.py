@@ -23,13 +23,17 @@ class Curriculum(BaseCallback):
 
     :param lessons: one or more
     :param make_env: makes the environments of the lesson with a number; all lessons have the same spaces
-    :raises ValueError: while learning, if a lesson waits for something that is never reported
+    :raises ValueError: if a lesson waits for something that is never reported: as learning begins, or when the first
+        episodes end
     """
 
     def __init__(self, lessons: Sequence[Lesson], make_env: Callable[[int], VecEnv]):
         super().__init__()
         self.lessons, self.make_env = lessons, make_env
         self.learned = False  # all of it
+
+    def _on_training_start(self) -> None:
+        check_accuracy(self.lessons, self.model)  # type: ignore[arg-type]
 
     def _on_step(self) -> bool:
         return True
@@ -44,8 +48,6 @@ class Curriculum(BaseCallback):
         waiting = any(one.success is not None for one in self.lessons)
         if waiting and agent.lesson == 0 and agent.ep_info_buffer and not recent:  # later on they may be of before
             raise ValueError("lessons wait for success, but the infos of the environment have no entry 'success'")
-        if lesson.accuracy is not None and not agent.reports_accuracy:
-            raise ValueError("lessons wait for accuracy, which is known in imitation only; let them wait for success")
         if lesson == Lesson(lesson.env_kwargs):
             return
         if not (
@@ -66,6 +68,12 @@ class Curriculum(BaseCallback):
         carry_over(agent.env, env)
         agent.set_env(env)
         agent.begin_episodes()
+
+
+def check_accuracy(lessons: Sequence[Lesson], agent: MemoryAlgorithm | type[MemoryAlgorithm]) -> None:
+    """Refuse lessons that wait for accuracy where the agent, or its class, does not report it."""
+    if any(lesson.accuracy is not None for lesson in lessons) and not agent.reports_accuracy:
+        raise ValueError("lessons wait for accuracy, which is known in imitation only; let them wait for success")
 
 
 def reached(wanted: float | None, recent: deque[float], count: int | None) -> bool:

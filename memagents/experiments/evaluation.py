@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -331,14 +331,10 @@ def _resampled_means(sample: np.ndarray, rng: np.random.Generator) -> np.ndarray
 
 def scores_table(title: str, scores: Mapping[str, Scores]) -> Table:
     """A row an agent, a column a measure, each with its 95% interval."""
-    caption = (
-        "agents act by their most likely actions, unless they are sampled; in brackets: 95% confidence intervals; "
-        "normalised: 0 the random agent's return, 1 the oracle's"
-    )
-    table = Table(title=title, caption=caption, box=box.SIMPLE, leading=1)
-    table.add_column("agent", no_wrap=True)
     columns = {"return": "returns", "success": "success", "SPL": "spl", "normalised": "normalized"}
     shown = {head: field for head, field in columns.items() if any(getattr(s, field) for s in scores.values())}
+    table = Table(title=title, caption=_caption(shown), box=box.SIMPLE, leading=1)
+    table.add_column("agent", no_wrap=True)
     metrics = list(dict.fromkeys(name for score in scores.values() for name in score.metrics))
     for head in (*shown, *(name.replace("_", " ") for name in metrics)):
         table.add_column(head, justify="center")  # intervals break in a narrow terminal, rather than being cut
@@ -346,6 +342,19 @@ def scores_table(title: str, scores: Mapping[str, Scores]) -> Table:
         cells = [getattr(score, field) for field in shown.values()] + [score.metrics.get(metric) for metric in metrics]
         table.add_row(name, *map(interval_text, cells))
     return table
+
+
+def _caption(shown: Collection[str]) -> str:
+    """Return what a table of scores means, as far as its columns ask for it."""
+    others = {"success": "Wilson's for success", "normalised": "a bootstrap for normalised"}
+    kinds = ", ".join(["Student's t over the episodes", *(others[head] for head in others if head in shown)])
+    parts = [
+        "agents act by their most likely actions, unless they are sampled",
+        f"in brackets: 95% confidence intervals ({kinds})",
+    ]
+    if "normalised" in shown:
+        parts.append("normalised: 0 the random agent's return, 1 the oracle's")
+    return "; ".join(parts)
 
 
 def interval_text(interval: Interval | None) -> str:

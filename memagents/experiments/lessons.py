@@ -11,7 +11,8 @@ from stable_baselines3.common.vec_env import VecEnv
 from memagents.environments.joined import JoinedVecEnv, part_seed
 from memagents.environments.make import has_split, make_env, make_single_env
 from memagents.environments.normalization import normalized
-from memagents.experiments.curriculum import Curriculum
+from memagents.experiments.catalogue import of_settings
+from memagents.experiments.curriculum import Curriculum, check_accuracy
 from memagents.experiments.settings import ImitationSettings, Lesson, TrainSettings
 from memagents.runs import agent_files
 from memagents.runs.files import CheckpointError
@@ -21,9 +22,11 @@ from memagents.runs.layout import STATE_FILE
 def make_curriculum(settings: TrainSettings) -> Curriculum:
     """Make the curriculum of a training; without lessons it is a single one that asks for nothing.
 
-    :raises ValueError: if the lessons are not all of the same spaces, or wait for a success that is the oracle's own
+    :raises ValueError: if the lessons are not all of the same spaces, wait for a success that is the oracle's own, or
+        for an accuracy that only imitation knows
     """
     lessons = lessons_of(settings)
+    check_accuracy(lessons, of_settings(settings).load())
     if isinstance(settings, ImitationSettings) and settings.oracle_share == 1:
         for number, lesson in enumerate(lessons):
             if lesson.success is not None and lesson.accuracy is None:

@@ -10,7 +10,7 @@ from memagents.environments.make import has_split
 from memagents.environments.normalization import find, frozen
 from memagents.environments.vector import Env, as_vec_env
 from memagents.experiments.catalogue import of_class
-from memagents.experiments.configuration import of_run
+from memagents.experiments.configuration import check_folder, of_run, say_left_out
 from memagents.experiments.settings import TrainSettings
 from memagents.runs import agent_files
 from memagents.runs.files import CheckpointError
@@ -38,6 +38,7 @@ class Run(NamedTuple):
         :raises CheckpointError: if it is missing, damaged, foreign or of a newer version
         """
         folder = folder_of(folder)
+        check_folder(folder)
         settings = of_run(folder) if (folder / CONFIG_FILE).is_file() else None
         description = agent_files.read_description(folder)
         try:
@@ -86,17 +87,32 @@ class Run(NamedTuple):
         """
         own: dict[str, Any] = {}
         if env is None and self.settings is None:
-            raise CheckpointError(f"{self.folder} is no run of the training scripts, so env must be given: an id")
+            raise CheckpointError(
+                f"{self.folder} names no environment, since no training made it: give one by --env ID"
+            )
         if self.settings is not None and env in (None, self.settings.env):
-            last = self.settings.lessons[-1].env_kwargs if self.settings.lessons else {}
-            own = {**self.settings.env_kwargs, **last}
-            own.pop("split", None)
-            env = self.settings.env
+            own, env = self._last_env_kwargs(), self.settings.env
         assert env is not None
         kwargs = {**own, **(env_kwargs or {})}
         if split is None and "split" not in kwargs and has_split(env, **kwargs):
             split = "test"
         return env, kwargs if split is None else {**kwargs, "split": split}
+
+    def _last_env_kwargs(self) -> dict[str, Any]:
+        """Return the parameters of the run's environment, as in its last lesson, apart from the split."""
+        if self.settings is None:
+            return {}
+        last = self.settings.lessons[-1].env_kwargs if self.settings.lessons else {}
+        return {name: value for name, value in {**self.settings.env_kwargs, **last}.items() if name != "split"}
+
+    def say_what_does_not_apply(self, env: str | None) -> None:
+        """Say that the parameters of the run's environment are left out where it is evaluated in another one.
+
+        :param env: as for :meth:`evaluation_env`
+        """
+        own = self._last_env_kwargs()
+        if self.settings is not None and env not in (None, self.settings.env) and own:
+            say_left_out("the run's", "env_kwargs", own, "env", str(env))
 
 
 def load_agent(

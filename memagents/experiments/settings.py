@@ -2,58 +2,16 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import tyro
-import yaml
-from tyro.constructors import PrimitiveConstructorSpec
 
 from memagents.checks import positive_int
+from memagents.experiments.options import Pairs
 
 if TYPE_CHECKING:
     from stable_baselines3.common.type_aliases import Schedule
-
-
-class Loader(yaml.SafeLoader):
-    """Loader of YAML that reads 3e-4 as a number, as version 1.2 does."""
-
-
-Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"), list("-+.0123456789")
-)
-
-
-def parse_pairs(words: Sequence[str]) -> dict[str, Any]:
-    """Parse parameters from the command line: words ``key=value``, or a YAML mapping; values are YAML.
-
-    :raises ValueError: for anything else
-    """
-    pairs: dict[str, Any] = {}
-    for word in words:
-        try:
-            key, equals, value = word.partition("=")
-            mapping = {key: yaml.load(value, Loader)} if key.isidentifier() and equals else yaml.load(word, Loader)
-        except yaml.YAMLError as error:
-            raise ValueError(f"{word!r} is no YAML: {error}") from error
-        if not isinstance(mapping, dict):
-            raise ValueError(f"{word!r} must be key=value, or a YAML mapping such as '{{key: value}}'")
-        pairs |= mapping
-    return pairs
-
-
-Pairs = Annotated[
-    dict[str, Any],
-    PrimitiveConstructorSpec(
-        nargs="*",
-        metavar="KEY=VALUE",
-        instance_from_str=parse_pairs,
-        is_instance=lambda value: isinstance(value, dict),
-        str_from_instance=lambda pairs: [f"{k}={yaml.safe_dump(v, default_flow_style=True)}" for k, v in pairs.items()],
-    ),
-]
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import inspect
 import re
 import signal
 import sys
@@ -15,14 +16,17 @@ from types import FrameType
 import torch
 
 from memagents.algorithms.algorithm import MemoryAlgorithm
+from memagents.algorithms.sb3_names import option_hint
 from memagents.checks import positive_int
+from memagents.cores import core_class
+from memagents.environments.guidance import has_oracle
 from memagents.environments.spaces import space_from_json
 from memagents.experiments.catalogue import of_settings
 from memagents.experiments.configuration import write_config
 from memagents.experiments.curriculum import Curriculum
 from memagents.experiments.figures import learning_curve
 from memagents.experiments.lessons import saved_lesson
-from memagents.experiments.settings import TrainSettings
+from memagents.experiments.settings import GradientSettings, ImitationSettings, TrainSettings, WindowSettings
 from memagents.runs import agent_files, layout
 from memagents.runs.files import CheckpointError
 from memagents.runs.layout import LEARNING_CURVE
@@ -70,12 +74,31 @@ def make_agent(settings: TrainSettings, curriculum: Curriculum) -> MemoryAlgorit
         folder = Path(settings.resume)
         lesson = saved_lesson(folder, len(curriculum.lessons))
         return algorithm.resume(folder, curriculum.make_env(lesson), settings.device)
-    agent = algorithm("MlpPolicy", curriculum.make_env(0), **settings.hyperparameters())
+    check_parameters(settings, algorithm)
+    env = curriculum.make_env(0)
+    if isinstance(settings, ImitationSettings) and not has_oracle(env):
+        raise ValueError(f"env {settings.env} has no oracle to imitate; train by another algorithm, such as ppo")
+    agent = algorithm("MlpPolicy", env, **settings.hyperparameters())
     if settings.init_from is not None:
         take_weights(agent, Path(settings.init_from))
     agent.run_dir = new_folder(settings)
     write_config(settings, agent.run_dir)
     return agent
+
+
+def check_parameters(settings: TrainSettings, algorithm: type[MemoryAlgorithm]) -> None:
+    """Refuse parameters of the policy and the core that are named as in Stable-Baselines3, with what stands for them.
+
+    :raises ValueError: naming the first; other unknown names are refused where the policy and the core are made
+    """
+    takers: list[tuple[str, type]] = [("policy_kwargs", algorithm.policy_aliases["MlpPolicy"])]
+    if isinstance(settings, GradientSettings):
+        takers.append(("core_kwargs", core_class(settings.core)))
+    for name, taker in takers:
+        for word in sorted(getattr(settings, name).keys() - set(inspect.signature(taker).parameters)):
+            hint = option_hint(word, vars(settings))
+            if hint:
+                raise ValueError(f"{name}: there is no parameter {word!r}{hint}")
 
 
 def take_weights(agent: MemoryAlgorithm, folder: Path) -> None:
@@ -106,6 +129,21 @@ def new_folder(settings: TrainSettings) -> Path:
     return layout.new(re.sub(r"[^\w.-]+", "-", f"{env}-{settings.agent}-{settings.seed}"))
 
 
+def finished(folder: Path, settings: TrainSettings) -> bool:
+    """Return whether a run has made all its steps, and say so.
+
+    :raises CheckpointError: if there is no such run, or it cannot be read
+    """
+    made, wanted = agent_files.read_description(folder)["num_timesteps"], settings.total_timesteps
+    if made < wanted:
+        return False
+    print(
+        f"{folder} is finished: {made:,} of {wanted:,} steps are made; a new run of the same environment and core goes "
+        f"on from its weights by: memagents train {of_settings(settings).name} … --init-from {folder}"
+    )
+    return True
+
+
 # --- learning -------------------------------------------------------------------------------------------------------
 
 
@@ -123,6 +161,11 @@ def learn(agent: MemoryAlgorithm, settings: TrainSettings, curriculum: Curriculu
         f"{agent.n_envs} environments, {agent.device}"
     )
     steps = agent.remaining_timesteps if resumed else settings.total_timesteps
+    if isinstance(settings, WindowSettings) and not resumed and steps < settings.n_steps * agent.n_envs:
+        print(
+            f"total_timesteps {steps:,} is less than one window (n_steps {settings.n_steps} × n_envs {agent.n_envs}), "
+            f"which is always finished: {settings.n_steps * agent.n_envs:,} steps will be made"
+        )
     with stop_on_interrupt(agent) as interrupted:
         agent.learn(steps, curriculum, reset_num_timesteps=not resumed, progress_bar=True)
     agent.save(folder)

@@ -40,7 +40,7 @@ def unknown(folder: Path) -> str:
     """Return the message that there is no such run folder, with those that are spelled alike."""
     there = [str(path) for path in runs_in(RUNS)]
     alike = difflib.get_close_matches(str(folder), there, n=3) or [p for p in there if Path(p).name == folder.name]
-    return f"there is no run folder {folder}" + (f"; there are: {', '.join(alike)}" if alike else "")
+    return f"there is no run folder {folder}" + (f"; spelled alike: {', '.join(alike)}" if alike else "")
 
 
 def new(name: str) -> Path:

@@ -36,7 +36,7 @@ class ProgressBar(BaseCallback):
             unit_scale=True,
             dynamic_ncols=True,
             mininterval=0.1 if sys.stderr.isatty() else 10,  # a line every ten seconds is enough for a file
-            desc="first window, which compiles what is not yet",
+            desc="first window: compiling what is not compiled yet",
         )
         self.compiling = True
 

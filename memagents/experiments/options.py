@@ -1,0 +1,105 @@
+"""Words of the command line and of recipes as values: integers, pairs, YAML."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from typing import Annotated, Any, TypeVar
+
+import tyro
+import yaml
+from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
+
+K = TypeVar("K")
+
+
+class Loader(yaml.SafeLoader):
+    """Loader of YAML that reads 3e-4 as a number, as version 1.2 does."""
+
+
+Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"), list("-+.0123456789")
+)
+
+
+def parse_pairs(words: Sequence[str]) -> dict[str, Any]:
+    """Parse parameters from the command line: words ``key=value``, or a YAML mapping; values are YAML.
+
+    :raises ValueError: for anything else
+    """
+    pairs: dict[str, Any] = {}
+    for word in words:
+        try:
+            key, equals, value = word.partition("=")
+            mapping = {key: yaml.load(value, Loader)} if key.isidentifier() and equals else yaml.load(word, Loader)
+        except yaml.YAMLError as error:
+            raise ValueError(f"{word!r} is no YAML: {error}") from error
+        if not isinstance(mapping, dict):
+            raise ValueError(f"{word!r} must be key=value, or a YAML mapping such as '{{key: value}}'")
+        pairs |= mapping
+    return pairs
+
+
+Pairs = Annotated[
+    dict[str, Any],
+    PrimitiveConstructorSpec(
+        nargs="*",
+        metavar="KEY=VALUE",
+        instance_from_str=parse_pairs,
+        is_instance=lambda value: isinstance(value, dict),
+        str_from_instance=lambda pairs: [f"{k}={yaml.safe_dump(v, default_flow_style=True)}" for k, v in pairs.items()],
+    ),
+]
+
+
+def in_words(pairs: dict[str, Any]) -> str:
+    """Return parameters as a person reads them: ``length=5, stations=[4, 6]``."""
+    return ", ".join(f"{name}={value}" for name, value in pairs.items())
+
+
+def parse_integer(text: str) -> int:
+    """Parse an integer that is written as 1000000, 1_000_000 or 1e6.
+
+    :raises ValueError: for anything else, 1.5 among it
+    """
+    try:
+        return int(text)
+    except ValueError:
+        pass
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not number.is_integer():
+        raise ValueError(f"it must be an integer, such as 1000000, 1_000_000 or 1e6, not {text!r}")
+    return int(number)
+
+
+_INTEGERS = ConstructorRegistry()
+
+
+@_INTEGERS.primitive_rule
+def _integers(kind: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[int] | None:
+    """Read every setting that is an integer by :func:`parse_integer`."""
+    if kind.type is not int:
+        return None
+    return PrimitiveConstructorSpec(
+        nargs=1,
+        metavar="INT",
+        instance_from_str=lambda words: parse_integer(words[0]),
+        is_instance=lambda value: isinstance(value, int) and not isinstance(value, bool),
+        str_from_instance=lambda value: [str(value)],
+    )
+
+
+def parse_options(kind: type[K], argv: Sequence[str], prog: str, default: K | None = None) -> K:
+    """Parse a command line into a dataclass; tyro itself answers ``--help`` and what is no option at all, and exits.
+
+    :param kind: the dataclass
+    :param argv: the words behind the command
+    :param prog: the command, as a person types it
+    :param default: settings where the command line says nothing; by default those of the class
+    """
+    begun: dict[str, Any] = {} if default is None else {"default": default}
+    return tyro.cli(kind, args=argv, prog=prog, registry=_INTEGERS, **begun)
