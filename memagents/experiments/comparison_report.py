@@ -10,7 +10,8 @@ from matplotlib.figure import Figure
 from rich import box
 from rich.table import Table
 
-from memagents.experiments.comparison import Comparison, Row, Trial
+from memagents.experiments.comparison import Trial
+from memagents.experiments.comparison_results import Comparison, Row
 from memagents.experiments.documents import markdown_table
 from memagents.experiments.evaluation import FEW_SEEDS, Interval
 from memagents.experiments.figures import COLOURS, INK, PAPER, dress, write
@@ -44,8 +45,9 @@ def results_table(comparison: Comparison) -> Table:
 def results_markdown(comparison: Comparison) -> str:
     """Return the table of results as Markdown, with what failed below it."""
     heads, rows = _cells(comparison)
+    table = "\n".join(markdown_table(heads, rows))
     notes = "".join(f"\n- {note}" for note in failures(comparison))
-    return f"{_title(comparison)}\n\n{markdown_table(heads, rows)}\n{notes}"
+    return f"{_title(comparison)}\n\n{table}\n{notes}"
 
 
 def failures(comparison: Comparison) -> list[str]:

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import IO
 
 from memagents.runs.layout import EVALUATION_FILE, PROGRESS_FILE, STATE_FILE
-from memagents.runs.progress import STEPS, read_progress
 
 LOCK_FILE = "lock"
 WAITING, RUNNING, DONE, FAILED = "waiting", "running", "done", "failed"
@@ -48,6 +47,8 @@ class Job:
 
     def steps(self) -> int:
         """Return how many steps have been made, by the log of the run."""
+        from memagents.runs.progress import STEPS, read_progress  # which loads Stable-Baselines3
+
         try:
             return int(float(read_progress(self.folder / PROGRESS_FILE)[-1][STEPS]))
         except (OSError, IndexError):

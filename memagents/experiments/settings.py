@@ -229,6 +229,9 @@ class PPOSettings(WindowSettings):
     bonus: str | None = None
     bonus_kwargs: Pairs = field(default_factory=dict)
 
+    def hyperparameters(self) -> dict[str, Any]:
+        return {**super().hyperparameters(), "bonus_kwargs": self.bonus_kwargs or None}
+
 
 @dataclass(kw_only=True)
 class ImitationSettings(WindowSettings):

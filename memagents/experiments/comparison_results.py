@@ -1,0 +1,117 @@
+"""Results of a comparison of memories: what every training came to, with statistics over the seeds."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from memagents.experiments.comparison import ComparisonSettings, Trial
+from memagents.experiments.evaluation import AGENT, SAMPLED, Interval
+from memagents.experiments.jobs import DONE, FAILED, Job
+from memagents.experiments.statistics import bootstrap, interquartile_mean, mean, probability_of_improvement
+from memagents.runs.agent_files import read_weights
+from memagents.runs.layout import EVALUATION_FILE, PROGRESS_FILE
+from memagents.runs.progress import read_progress
+
+_LAST = 0.1  # share of a training by whose success the learning rate is chosen
+
+
+@dataclass
+class Row:
+    """What a core with a learning rate came to, over its seeds.
+
+    ``likely`` and ``sampled`` are scores of the finished seeds by most likely and by sampled actions.
+    """
+
+    core: str
+    learning_rate: float
+    parameters: int | None
+    steps_per_second: float | None
+    seconds: float | None
+    seeds: list[int]
+    likely: list[float]
+    sampled: list[float]
+    at_the_end: list[float]  # of training, by which the learning rate is chosen
+    failed: dict[int, str]
+    chosen: bool = False  # whether its learning rate is the core's best
+    mean: Interval | None = None
+    interquartile: Interval | None = None
+    improvement: Interval | None = None  # probability that a run of it beats one of the first core
+
+
+class Comparison(NamedTuple):
+    """Results: the measure, success or return, and a row for each core and learning rate."""
+
+    measure: str
+    rows: list[Row]
+
+    def chosen(self) -> list[Row]:
+        """Return the row of each core's best learning rate, of those with a finished seed."""
+        return [row for row in self.rows if row.chosen]
+
+    def to_json(self, settings: ComparisonSettings) -> dict[str, Any]:
+        """Return everything as plain values."""
+        rows = [dataclasses.asdict(row) for row in self.rows]
+        return {"settings": settings.plain(), "measure": self.measure, "rows": rows}
+
+
+def results(given: Sequence[Trial]) -> Comparison:
+    """Gather what the finished jobs came to, with statistics over the seeds."""
+    scores = {id(job): _scores(job) for trial in given for job in trial.jobs if job.status == DONE}
+    measure = "success" if scores and all(own["measure"] == "success" for own in scores.values()) else "return"
+    rows = [_row(trial, scores, measure) for trial in given]
+    for core in dict.fromkeys(row.core for row in rows):
+        own = [row for row in rows if row.core == core and row.likely]
+        if own:
+            max(own, key=lambda row: float(np.mean(row.at_the_end))).chosen = True
+    first = next((row for row in rows if row.chosen and row.core == rows[0].core), None)
+    for row in rows:
+        if row.likely:
+            row.mean, row.interquartile = bootstrap(mean, row.likely), bootstrap(interquartile_mean, row.likely)
+        if row.chosen and first is not None and row is not first:
+            row.improvement = bootstrap(probability_of_improvement, row.likely, first.likely)
+    return Comparison(measure, rows)
+
+
+def _scores(job: Job) -> dict[str, Any]:
+    """Read what a finished job came to."""
+    evaluated = json.loads((job.folder / EVALUATION_FILE).read_text())["scores"]
+    progress = read_progress(job.folder / PROGRESS_FILE)
+    measure = "returns" if evaluated[AGENT]["success"] is None else "success"
+    column = "rollout/success_rate" if measure == "success" else "rollout/ep_rew_mean"
+    logged = [float(row[column]) for row in progress if row.get(column)]
+    last = progress[-1]
+    return {
+        "measure": "success" if measure == "success" else "return",
+        **{name: evaluated[name][measure]["mean"] for name in (AGENT, SAMPLED)},
+        "end": float(np.mean(logged[-max(1, round(_LAST * len(logged))) :])) if logged else -np.inf,
+        "parameters": sum(weights.numel() for weights in read_weights(job.folder).values()),
+        "steps_per_second": float(last["time/fps"]),
+        "seconds": float(last["time/time_elapsed"]),
+    }
+
+
+def _row(trial: Trial, scores: dict[int, dict[str, Any]], measure: str) -> Row:
+    done = {seed: scores[id(job)] for seed, job in enumerate(trial.jobs) if job.status == DONE}
+    failed = {seed: job.reason for seed, job in enumerate(trial.jobs) if job.status == FAILED}
+
+    def middle(name: str) -> float | None:
+        return float(np.median([own[name] for own in done.values()])) if done else None
+
+    return Row(
+        trial.core,
+        trial.learning_rate,
+        next((own["parameters"] for own in done.values()), None),
+        middle("steps_per_second"),
+        middle("seconds"),
+        list(done),
+        [own[AGENT] for own in done.values()],
+        [own[SAMPLED] for own in done.values()],
+        [own["end"] for own in done.values()],
+        failed,
+    )
