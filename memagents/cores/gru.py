@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from memagents.checks import positive_int
 from memagents.cores import register_core
 from memagents.cores.core import MemoryCore, Step, Unrolled
-from memagents.cores.lstm import as_torch_begins
+from memagents.cores.lstm import as_torch_begins, remember_for
 from memagents.kernels import choice
 
 
@@ -28,14 +28,20 @@ class GRU(MemoryCore):
 
     :param input_size: width I of one input
     :param hidden_size: units H, also the width of one output
+    :param horizon: longest time scale in steps with which the units begin, see
+        :func:`memagents.cores.lstm.remember_for`; by default all begin with about 2 steps, as torch's do
     """
 
-    def __init__(self, input_size: int, hidden_size: int = 64):
+    def __init__(self, input_size: int, hidden_size: int = 64, horizon: int | None = None):
         super().__init__(input_size, positive_int("hidden_size", hidden_size))
         self.hidden_size = hidden_size
         self.input_gates = nn.Linear(input_size, 3 * hidden_size)
         self.recurrent_gates = nn.Linear(hidden_size, 3 * hidden_size)
         as_torch_begins(self, hidden_size)
+        if horizon is not None:
+            update = slice(hidden_size, 2 * hidden_size)
+            remember_for(self.input_gates.bias.data[update], positive_int("horizon", horizon))
+            nn.init.zeros_(self.recurrent_gates.bias[update])
 
     def initial_state(self, batch_size: int) -> GRUState:
         return GRUState(self.recurrent_gates.weight.new_zeros(batch_size, self.hidden_size))

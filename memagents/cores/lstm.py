@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import torch
 from torch import Tensor, nn
 
 from memagents.checks import positive_int
@@ -39,20 +40,41 @@ def as_torch_begins(module: nn.Module, hidden_size: int) -> None:
         nn.init.uniform_(parameter, -(hidden_size**-0.5), hidden_size**-0.5)
 
 
+@torch.no_grad()
+def remember_for(keep: Tensor, horizon: int) -> None:
+    """Draw the biases of gates that keep, so that units begin with time scales from 2 steps to the horizon.
+
+    b = log(u), u uniform in [1, horizon − 1]: such a gate, open by σ(b), forgets over 1 + u steps (chrono
+    initialisation; Tallec & Ollivier 2018, arXiv:1804.11188, section 2).
+
+    :param keep: biases of the gates (H,), changed in place
+    :param horizon: longest time scale in steps, 3 or more
+    """
+    if horizon < 3:
+        raise ValueError(f"horizon must be 3 steps or more, not {horizon}")
+    keep.uniform_(1, horizon - 1).log_()
+
+
 @register_core("lstm")
 class LSTM(MemoryCore):
     """One LSTM layer; the outputs are its hidden states.
 
     :param input_size: width I of one input
     :param hidden_size: units H, also the width of one output
+    :param horizon: longest time scale in steps with which the units begin, see :func:`remember_for`; by default all
+        begin with about 2 steps, as torch's do
     """
 
-    def __init__(self, input_size: int, hidden_size: int = 64):
+    def __init__(self, input_size: int, hidden_size: int = 64, horizon: int | None = None):
         super().__init__(input_size, positive_int("hidden_size", hidden_size))
         self.hidden_size = hidden_size
         self.input_gates = nn.Linear(input_size, 4 * hidden_size)
         self.recurrent_gates = nn.Linear(hidden_size, 4 * hidden_size, bias=False)
         as_torch_begins(self, hidden_size)
+        if horizon is not None:
+            into, keep, _, _ = self.input_gates.bias.data.chunk(4)
+            remember_for(keep, positive_int("horizon", horizon))
+            into.copy_(-keep)
 
     def initial_state(self, batch_size: int) -> LSTMState:
         weight = self.recurrent_gates.weight

@@ -51,3 +51,32 @@ def test_parameters_begin_as_torchs(name):
     for parameter in core.parameters():
         assert parameter.abs().max() <= 64**-0.5
         assert parameter.abs().max() > 0.9 * 64**-0.5
+
+
+@pytest.mark.parametrize("name", ["gru", "lstm"])
+def test_units_begin_with_time_scales_up_to_the_horizon(name):
+    """Without inputs, a unit of time scale τ loses the share 1/τ of what it holds in a step."""
+    torch.manual_seed(0)
+    core = make_core(name, 2, hidden_size=400, horizon=50).double()
+    for weight in (core.input_gates.weight, core.recurrent_gates.weight):
+        torch.nn.init.zeros_(weight)
+    held = type(core.initial_state(1))(*(1e-6 * torch.ones_like(leaf) for leaf in core.initial_state(1)))
+    x = core.project(torch.zeros(1, 2, dtype=torch.float64))
+    candidate = slice(2 * 400, 3 * 400)
+    x[:, candidate] = 0  # only what is kept, nothing new
+    if name == "gru":
+        torch.nn.init.zeros_(core.recurrent_gates.bias[candidate])
+    kept = core.step(x, held).state[-1] / 1e-6
+    scales = 1 / (1 - kept)
+    assert scales.min() >= 2 - 1e-6
+    assert scales.max() <= 50 + 1e-6
+    assert abs(scales.mean() - 26) < 2
+    if name == "lstm":  # what keeps much takes in little
+        into, keep, _, _ = core.input_gates.bias.chunk(4)
+        assert torch.equal(into, -keep)
+
+
+@pytest.mark.parametrize("horizon", [0, 2, 2.5])
+def test_horizons_that_are_none(horizon):
+    with pytest.raises(ValueError, match="horizon must be"):
+        make_core("lstm", 2, horizon=horizon)
