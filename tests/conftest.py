@@ -1,9 +1,11 @@
-"""Distribution of the tests over processes."""
+"""Distribution of the tests over processes; the environments that they all may name."""
 
 import re
 from pathlib import Path
 
 import pytest
+
+import memenvs  # noqa: F401  # registers its environments, also where one file is run alone
 
 WORLDS = Path(__file__).parent / "memenvs"
 KERNEL = re.compile(r"(?<![a-z])(dnc|ntm|rmc)(?![a-z])")  # cores whose kernels take a minute to compile

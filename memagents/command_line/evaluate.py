@@ -63,6 +63,9 @@ def main(argv: Sequence[str]) -> None:
         run = Run.open(settings.run)
         prepare([*run.imports, *settings.imports], device=settings.device)
         run.say_what_does_not_apply(settings.env)
+        if settings.over:
+            over(run, settings)
+            return
         evaluation = evaluate_run(run, settings)
         if settings.json:
             print(json.dumps({"run": str(settings.run), **evaluation.to_json()}, indent=2))
@@ -70,6 +73,22 @@ def main(argv: Sequence[str]) -> None:
             show_scores(evaluation)
         if settings.video is not None:
             film(run, settings, settings.video)
+
+
+def over(run: Run, settings: EvaluateCommand) -> None:
+    """Print and draw a run's scores over the values of a parameter, and leave them in its folder."""
+    from memagents.experiments.evaluate_run import evaluate_over, show_over
+    from memagents.runs.files import write_json
+
+    evaluations = evaluate_over(run, settings)
+    found = {"run": str(settings.run), "over": settings.over, "evaluations": [e.to_json() for e in evaluations]}
+    if settings.json:
+        print(json.dumps(found, indent=2))
+        return
+    stem = f"over_{next(iter(settings.over))}"
+    show_over(evaluations, settings.over, run.folder / f"{stem}.png")
+    write_json(run.folder / f"{stem}.json", found)
+    print(f"{stem}.png and {stem}.json are in {run.folder}")
 
 
 def film(run: Run, settings: EvaluateCommand, path: Path) -> None:

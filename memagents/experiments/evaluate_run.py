@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from gymnasium.wrappers import RenderCollection
 from rich.console import Console
+from rich.table import Table
 from tqdm import tqdm
 
 from memagents.environments.make import make_env, make_single_env
@@ -14,6 +17,7 @@ from memagents.experiments.evaluation import (
     AGENT,
     SAMPLED,
     Agent,
+    Interval,
     SampledActions,
     Scores,
     baselines,
@@ -22,12 +26,14 @@ from memagents.experiments.evaluation import (
     scores_json,
     scores_table,
 )
+from memagents.experiments.figures import score_over
 from memagents.experiments.run import Run
 from memagents.experiments.settings import EvaluationSettings
 from memagents.runs import files
 from memagents.runs.layout import EVALUATION_FILE
 
 EVALUATION_ENVS = 64
+MOST_AT_ONCE = 1024  # environments, where episodes may be long
 
 
 class RunScores(NamedTuple):
@@ -80,6 +86,53 @@ def evaluate_run(run: Run, settings: EvaluationSettings) -> RunScores:
         scores = compare(rivals, agent.env, settings.episodes, settings.seed, bar.update)
     agent.env.close()
     return RunScores(env, kwargs, settings.episodes, settings.seed, scores)
+
+
+def evaluate_over(run: Run, settings: EvaluationSettings) -> list[RunScores]:
+    """Score a run's agent for every value of ``settings.over``, alone: random play may take forever.
+
+    Nothing is kept of a step but the memory's state, so that episodes of 10⁵ steps need no more room than short ones.
+
+    :raises CheckpointError: as :func:`evaluate_run`
+    """
+    ((name, values),) = settings.over.items()
+    found = []
+    for value in values:
+        env, kwargs = run.evaluation_env(settings.env, {**settings.env_kwargs, name: value}, settings.split)
+        agent = run.load_agent(
+            make_env(env, min(settings.episodes, MOST_AT_ONCE), **kwargs), settings.device, settings.slots
+        )
+        assert agent.env is not None
+        rivals: dict[str, Agent] = {} if settings.stochastic else {AGENT: agent}
+        rivals |= {SAMPLED: SampledActions(agent)}
+        title, total = f"{name}={value}", len(rivals) * settings.episodes
+        with tqdm(total=total, desc=title, unit=" episodes", leave=False, disable=None) as bar:
+            scores = compare(rivals, agent.env, settings.episodes, settings.seed, bar.update)
+        agent.env.close()
+        found.append(RunScores(env, kwargs, settings.episodes, settings.seed, scores))
+    return found
+
+
+def show_over(evaluations: Sequence[RunScores], over: dict[str, list[Any]], path: Path) -> None:
+    """Print the scores over the values of a parameter, and draw them.
+
+    :param over: the parameter and its values
+    :param path: of the PNG
+    """
+    ((name, values),) = over.items()
+    agents = list(evaluations[0].scores)
+    measure = "success" if evaluations[0].scores[agents[0]].success is not None else "return"
+    table = Table(title=f"{measure} over {name}, {evaluations[0].episodes} episodes each, with 95% intervals")
+    for head in (name, *agents):
+        table.add_column(head)
+    curves: dict[str, list[Interval]] = {agent: [] for agent in agents}
+    for value, evaluation in zip(values, evaluations, strict=True):
+        for agent, scores in evaluation.scores.items():
+            curves[agent].append(scores.success if scores.success is not None else scores.returns)
+        shown = (curves[agent][-1] for agent in agents)
+        table.add_row(str(value), *(f"{i.mean:.3f} ({i.low:.3f} to {i.high:.3f})" for i in shown))
+    Console().print(table)
+    score_over(name, values, curves, path, measure)
 
 
 def show_evaluation(run: Run, episodes: int, device: str = "auto") -> None:

@@ -89,6 +89,38 @@ def curves_over_seeds(
     write(figure, path)
 
 
+def score_over(
+    name: str, values: Sequence[Any], curves: Mapping[str, Sequence[Interval]], path: Path, measure: str = "success"
+) -> None:
+    """Scores over the values of a parameter, each with its 95% interval; numbers by their logarithms where they grow.
+
+    :param name: of the parameter
+    :param values: in the order in which they are drawn
+    :param curves: ``{agent: a score for each value}``
+    :param path: of the PNG
+    :param measure: what the scores are, the axis' label
+    """
+    figure = Figure((7, 4), dpi=130, layout="constrained", facecolor=PAPER)
+    ax = figure.subplots()
+    numbers = all(isinstance(value, int | float) and value > 0 for value in values)
+    places = list(values) if numbers else list(range(len(values)))
+    for colour, (agent, scores) in zip(_cycle(len(curves)), curves.items(), strict=True):
+        means = np.array([score.mean for score in scores])
+        reach = np.abs(np.array([[score.low, score.high] for score in scores]).T - means)
+        ax.errorbar(places, means, reach, color=colour, marker="o", markersize=4, capsize=3, linewidth=1.5, label=agent)
+    if numbers and max(places) >= 20 * min(places):
+        ax.set_xscale("log")
+        ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: short_number(value)))
+    elif not numbers:
+        ax.set_xticks(places, [str(value) for value in values])
+    dress(ax, measure)
+    if measure == "success":
+        ax.set_ylim(-0.02, 1.02)
+    ax.set_xlabel(name, color=INK)
+    _legend(figure, list(curves))
+    write(figure, path)
+
+
 def comparison(scores: Mapping[str, Mapping[str, Interval]], path: Path, measure: str = "success") -> None:
     """Bars with 95% intervals: groups side by side, in each a bar an agent.
 

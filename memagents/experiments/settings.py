@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 import tyro
 
 from memagents.checks import positive_int
-from memagents.experiments.options import Pairs
+from memagents.experiments.options import Pairs, in_words
 
 if TYPE_CHECKING:
     from stable_baselines3.common.type_aliases import Schedule
@@ -351,6 +351,8 @@ class EvaluationSettings:
     :param slots: slots of the memory; by default as many as it was trained with
     :param stochastic: act by sampled actions only, as in training; by default the scores of the most likely actions and
         of sampled ones are shown
+    :param over: a parameter of the environment and several values of it, such as length=[10,100,1000]: the scores over
+        these, without random play and the oracle
     """
 
     env: str | None = None
@@ -361,6 +363,12 @@ class EvaluationSettings:
     device: str = "auto"
     slots: int | None = None
     stochastic: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    over: Pairs = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         positive_int("episodes", self.episodes)
+        values = list(self.over.values())
+        if self.over and (len(values) != 1 or not isinstance(values[0], list) or not values[0]):
+            raise ValueError(
+                f"over must be one parameter with a list of values, key=[1,2,3], not {in_words(self.over)}"
+            )

@@ -6,13 +6,13 @@ import numpy as np
 from gymnasium.spaces import Discrete, MultiDiscrete
 
 from memenvs.batched import BatchedEnv, Definition, SingleEnv
-from memenvs.checks import positive
+from memenvs.checks import MOST, bounds
 from memenvs.compilation import njit
-from memenvs.random import integer
+from memenvs.random import advance, between, integer
 
 UP, RIGHT, DOWN, LEFT = range(4)
 
-PARAMS = np.dtype([("length", np.int64)])
+PARAMS = np.dtype([("length", np.int64, (2,))])
 LEVEL = np.dtype([("length", np.int32), ("cue", np.int32)])
 STATE = np.dtype([("key", np.uint64), ("position", np.int32), ("turn", np.int32), ("steps", np.int32)])
 OUT = np.dtype([("observation", np.uint8, (2,))])
@@ -20,8 +20,8 @@ OUT = np.dtype([("observation", np.uint8, (2,))])
 
 @njit
 def generate(params, key, level):
-    level.length = params.length
     level.cue = DOWN if integer(key, 2) else UP
+    level.length = between(advance(key), params.length)
     return True
 
 
@@ -75,15 +75,15 @@ def measure(state, level, out):
 
 @njit
 def sound(params, state, level):
-    return level.length == params.length and 0 <= state.position <= level.length
+    return params.length[0] <= level.length <= params.length[1] and 0 <= state.position <= level.length
 
 
-def define(length: int = 10) -> Definition:
-    """The definition of a T-maze with a corridor of ``length`` steps."""
-    length = positive("length", length)
+def define(length: int | tuple[int, int] = 10) -> Definition:
+    """The definition of a T-maze with a corridor of ``length`` steps, or of so many at least and at most."""
+    low, high = bounds("length", length, 1, MOST)
     return Definition(
-        name=f"TMaze(length={length})",
-        params=np.array([(length,)], PARAMS),
+        name=f"TMaze(length={low if low == high else (low, high)})",
+        params=np.array([((low, high),)], PARAMS),
         level=LEVEL,
         state=STATE,
         out=OUT,
@@ -97,7 +97,7 @@ def define(length: int = 10) -> Definition:
         legal=legal,
         metrics=("success",),
         measure=measure,
-        distinct_levels=2,
+        distinct_levels=2 * (high - low + 1),
         sound=sound,
         draw=draw,
         text=text,
@@ -141,9 +141,9 @@ class TMaze(SingleEnv):
     - End: terminated by a turn at the junction, truncated after ``2 * (length + 1)`` steps.
     - ``info``: ``success``, 1 for the right turn.
 
-    There are two levels, so there is no split.
+    There are two levels of each length, so there is no split.
 
-    :param length: steps from the start to the junction
+    :param length: steps from the start to the junction; as ``(least, most)`` it is drawn anew in every episode
     :param split: must be ``None``
     :param render_mode: ``"rgb_array"``, ``"human"`` or ``"ansi"``
     """

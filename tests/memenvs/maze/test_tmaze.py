@@ -66,7 +66,21 @@ def test_a_random_walk_takes_open_ways_and_is_right_half_the_time():
     assert 0.45 < np.mean(success) < 0.55
 
 
-@pytest.mark.parametrize("length", [0, -1, 2.5, "long", True])
+def test_corridors_of_drawn_lengths():
+    envs = gym.make_vec("memenvs/TMaze-v0", num_envs=400, length=(2, 5))
+    observations, _ = envs.reset(seed=0)
+    junction, cues = np.zeros(400, dtype=int), observations[:, 0]
+    for step in range(1, 6):
+        observations, *_ = envs.step(np.full(400, RIGHT))
+        junction[(observations[:, 1] == 1) & (junction == 0)] = step
+    counts = [np.bincount(junction[cues == cue], minlength=6)[2:] for cue in (1, 2)]
+    assert np.sum(counts) == 400
+    assert np.min(counts) > 30  # of fifty: every length with either cue
+    with pytest.raises(ValueError, match="split"):
+        gym.make("memenvs/TMaze-v0", length=(2, 5), split="test")
+
+
+@pytest.mark.parametrize("length", [(3, 2), (0, 4), [1, 2, 3], 0, -1, 2.5, "long", True])
 def test_a_wrong_length_is_named(length):
     with pytest.raises(ValueError, match="length"):
         gym.make("memenvs/TMaze-v0", length=length)
