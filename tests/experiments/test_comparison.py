@@ -211,7 +211,7 @@ def test_a_core_that_fails_leaves_the_others_alone(tmp_path, monkeypatch, capsys
 def test_what_was_interrupted_goes_on(tmp_path):
     """The training is stopped in its middle, and the same jobs go on from its checkpoint to the end."""
     settings = ComparisonSettings(
-        **TMAZE, cores=("gru",), seeds=1, learning_rates=(1e-3,), total_timesteps=40_000, episodes=8, words=FEW,
+        **TMAZE, cores=("gru",), seeds=1, learning_rates=(1e-3,), total_timesteps=6_400, episodes=8, words=FEW,
         folder=tmp_path,
     )  # fmt: skip
     (trial,) = trials(settings, {"gru": {}})
@@ -224,13 +224,13 @@ def test_what_was_interrupted_goes_on(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         run_jobs(trial.jobs, 1, interrupt)
     stopped = job.steps()
-    assert 64 <= stopped < 40_000
+    assert 64 <= stopped < 6_400
     assert job.status == WAITING
     assert "--resume" in job.command()
     run_jobs(trial.jobs, 1)
-    assert (job.status, job.steps()) == (DONE, 40_000)
+    assert (job.status, job.steps()) == (DONE, 6_400)
     steps = [line.split(",")[0] for line in (job.folder / "progress.csv").read_text().splitlines()[1:]]
-    assert len(set(steps)) == len(steps) == 40_000 // 32
+    assert len(set(steps)) == len(steps) == 6_400 // 32
     again = trials(settings, {"gru": {}})[0].jobs[0]
     assert again.status == DONE
     run_jobs([again], 1, lambda: pytest.fail("there was nothing to do"))
