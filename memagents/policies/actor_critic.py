@@ -5,6 +5,7 @@ Letters in shapes: T steps, B batch rows, O the core's output size.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import Any, NamedTuple
@@ -63,8 +64,9 @@ class MemoryPolicy(CorePolicy):
         memory where there is one for both. With sb3-contrib's ``shared_lstm``, it does not train the memory
     :param bonus_head: whether the critic also estimates, by a second head, the return of intrinsic rewards alone
     :param recall_lag: a linear layer predicts, from what the memory gives, the encoded observation of so many steps
-        before, so that a memory which the task does not yet reward is used; None for no such loss
-    :param recall_weight: of that squared error among the losses
+        before, or several such for a list of lags, so that a memory which the task does not yet reward is used; None
+        for no such loss
+    :param recall_weight: of that squared error (its mean over the lags) among the losses
     :param recompute_steps: learn from a window in chunks of so many steps, of which backward computes the inside once
         more, so that a long window or a large memory needs less of the machine's memory; see
         :func:`memagents.cores.recompute.unroll_in_chunks`. None: the window at once
@@ -95,7 +97,7 @@ class MemoryPolicy(CorePolicy):
         critic_core_kwargs: dict[str, Any] | None = None,
         critic_gradient: bool = True,
         bonus_head: bool = False,
-        recall_lag: int | None = None,
+        recall_lag: int | Sequence[int] | None = None,
         recall_weight: float = 1.0,
         recompute_steps: int | None = None,
         mixed_precision: bool = False,
@@ -126,14 +128,15 @@ class MemoryPolicy(CorePolicy):
         critic_memory = critics_own(core, core_kwargs, critic_core, critic_core_kwargs)
         if critic_memory is not None:
             self.core = Pair(self.core, self._make_core(*critic_memory), self.critic_gradient)
-        self.recall_lag = recall_lag if recall_lag is None else positive_int("recall_lag", recall_lag)
+        self.recall_lags = lags_of(recall_lag)
         self.recall_weight = in_range("recall_weight", recall_weight, 0)
         self.recompute_steps = None if recompute_steps is None else positive_int("recompute_steps", recompute_steps)
         self.mixed_precision = bool(mixed_precision)
         actor_width, critic_width = (self.core.output_size,) * 2
         if isinstance(self.core, Pair):
             actor_width, critic_width = self.core.actor.output_size, self.core.critic.output_size
-        self.recall_net = None if recall_lag is None else nn.Linear(actor_width, self.core.input_size)
+        recalled = len(self.recall_lags) * self.core.input_size
+        self.recall_net = nn.Linear(actor_width, recalled) if recalled else None
         hidden = hidden_layers(net_arch)
         distribution: Any = distribution_for(action_space)
         self.action_dist = distribution
@@ -182,22 +185,24 @@ class MemoryPolicy(CorePolicy):
         return torch.autocast(self.device.type, torch.bfloat16) if self.mixed_precision else nullcontext()
 
     def recall_error(self, encoded: Tensor, outputs: Tensor, starts: Tensor) -> Tensor:
-        """Return how wrongly the observation of ``recall_lag`` steps before is recalled: mean squared errors (T, B).
+        """Return how wrongly the observations of ``recall_lag`` steps before are recalled: mean squared errors (T, B).
 
-        Zero where that step was before the window or in an earlier episode.
+        An observation from before the window or of an earlier episode counts as recalled without an error.
 
         :param encoded: what the core took, (T, B, I)
         :param outputs: what it gave, (T, B, O)
         :param starts: (T, B) booleans
         """
         assert self.recall_net is not None
-        assert self.recall_lag is not None
-        lag, episodes = min(self.recall_lag, len(starts)), starts.cumsum(0)
-        outputs = self._actors(outputs)
-        recalled, truth = self.recall_net(outputs[lag:]), encoded[: len(encoded) - lag].detach()
-        same_episode = episodes[lag:] == episodes[: len(episodes) - lag]
-        errors = torch.where(same_episode, (recalled - truth).square().mean(-1), 0)
-        return torch.cat([errors.new_zeros(lag, starts.shape[1]), errors])
+        episodes, truth = starts.cumsum(0), encoded.detach()
+        recalled = self.recall_net(self._actors(outputs)).unflatten(-1, (len(self.recall_lags), -1))  # (T, B, lags, I)
+        total = encoded.new_zeros(starts.shape)
+        for number, lag in enumerate(min(lag, len(starts)) for lag in self.recall_lags):
+            earlier = len(starts) - lag
+            errors = (recalled[lag:, :, number] - truth[:earlier]).square().mean(-1)
+            known = torch.where(episodes[lag:] == episodes[:earlier], errors, 0)
+            total = total + torch.cat([known.new_zeros(lag, starts.shape[1]), known])
+        return total / len(self.recall_lags)
 
     def distribution(self, outputs: Tensor) -> Distribution:
         """The distribution of actions for (N, O) outputs of the core."""
@@ -272,6 +277,22 @@ class MemoryPolicy(CorePolicy):
         """The core's outputs (B, O) for one step of observations (B, ...)."""
         window = map_observations(lambda values: values[None], observations)
         return self.unroll(window, state, starts[None])[0][0]
+
+
+def lags_of(recall_lag: int | Sequence[int] | None) -> list[int]:
+    """Return the lags at which the past is recalled; none for None.
+
+    :raises ValueError: for anything but positive integers, each once
+    """
+    if recall_lag is None:
+        return []
+    lags = [
+        positive_int("recall_lag", lag)
+        for lag in (recall_lag if isinstance(recall_lag, list | tuple) else [recall_lag])
+    ]
+    if not lags or len(set(lags)) < len(lags):
+        raise ValueError(f"recall_lag must be a positive integer, or several different ones, not {recall_lag!r}")
+    return lags
 
 
 def critics_own(
