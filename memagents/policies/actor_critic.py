@@ -286,10 +286,8 @@ def lags_of(recall_lag: int | Sequence[int] | None) -> list[int]:
     """
     if recall_lag is None:
         return []
-    lags = [
-        positive_int("recall_lag", lag)
-        for lag in (recall_lag if isinstance(recall_lag, list | tuple) else [recall_lag])
-    ]
+    given: Sequence[Any] = recall_lag if isinstance(recall_lag, list | tuple) else [recall_lag]
+    lags = [positive_int("recall_lag", lag) for lag in given]
     if not lags or len(set(lags)) < len(lags):
         raise ValueError(f"recall_lag must be a positive integer, or several different ones, not {recall_lag!r}")
     return lags
