@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import warnings
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -19,7 +18,7 @@ from memagents.environments.make import make_env
 from memagents.environments.normalization import as_trained, statistics_of
 from memagents.environments.spaces import space_from_json, space_to_json
 from memagents.environments.vector import Env
-from memagents.policies.encoding import EncoderWarning
+from memagents.policies.encoding import guesses_known
 from memagents.runs import agent_files, trees
 from memagents.runs.agent_files import BROKEN
 from memagents.runs.files import CheckpointError
@@ -202,8 +201,7 @@ class SavedAlgorithm(ResumableAlgorithm):
                 setattr(agent, name, space)  # its own, since equal Dicts may have their entries in another order
             if env is None:
                 agent.n_envs = description["n_envs"]
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", EncoderWarning)  # it was heard when the agent was made
+            with guesses_known():
                 agent._setup_model()
             if agent.verbose and env is not given:
                 print(f"Normalising observations by the statistics in {folder}")

@@ -100,7 +100,7 @@ def evaluate_over(run: Run, settings: EvaluationSettings) -> list[RunScores]:
     for value in values:
         env, kwargs = run.evaluation_env(settings.env, {**settings.env_kwargs, name: value}, settings.split)
         agent = run.load_agent(
-            make_env(env, min(settings.episodes, MOST_AT_ONCE), **kwargs), settings.device, settings.slots
+            make_env(env, min(settings.episodes, MOST_AT_ONCE), **kwargs), settings.device, settings.slots, verbose=0
         )
         assert agent.env is not None
         rivals: dict[str, Agent] = {} if settings.stochastic else {AGENT: agent}

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import math
-from collections.abc import Callable, Collection, Mapping, Sequence
+import warnings
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from itertools import accumulate
 from typing import Any, NamedTuple, TypeGuard
 
@@ -158,6 +160,14 @@ ENCODERS = ("auto", "grid", "cnn", "flat")
 
 class EncoderWarning(UserWarning):
     """Warning that an encoder was guessed, or that a guess would have been another."""
+
+
+@contextlib.contextmanager
+def guesses_known() -> Iterator[None]:
+    """Let no :class:`EncoderWarning` be heard where what is made again was made before, or beside the policy."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", EncoderWarning)
+        yield
 
 
 class _Choice(NamedTuple):

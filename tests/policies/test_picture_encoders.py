@@ -124,7 +124,7 @@ def test_an_agent_says_it_once_and_without_a_line_of_source(tmp_path, monkeypatc
     with warnings.catch_warnings():
         warnings.simplefilter("always")
         monkeypatch.setattr(warnings, "showwarning", lambda *shown: lines.append(warnings.formatwarning(*shown[:4])))
-        agent = RecurrentPPO("MultiInputPolicy", World(space), n_steps=4, device="cpu")
+        agent = RecurrentPPO("MultiInputPolicy", World(space), n_steps=4, bonus="rnd", device="cpu")
         agent.learn(4)
         agent.save(tmp_path / "run")
         agent.policy.save(tmp_path / "policy")

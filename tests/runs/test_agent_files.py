@@ -381,6 +381,8 @@ def test_nothing_is_pickled_or_unpickled(tmp_path, monkeypatch):
         raise AssertionError("a pickle")
 
     env, other = underground(), underground()
+    import torch._dynamo  # which an optimiser imports late, and whose classes are of pickle's
+
     for module, names in (
         (pickle, ["load", "loads", "dump", "dumps", "Unpickler", "Pickler"]),
         (torch, ["load", "save"]),
