@@ -42,12 +42,22 @@ def one_of(name: str, value: T, allowed: Sequence[T]) -> T:
     return value
 
 
-def warn_user(message: str) -> None:
-    """Warn at the line outside of this library, and of those that it is called through, that led here."""
+def warn_user(message: str, kind: type[Warning] = UserWarning) -> None:
+    """Warn at the line outside of this library, and of those that it is called through, that led here.
+
+    What is shown is the message alone, without that line.
+
+    :param kind: category of the warning
+    """
     frame, level = sys._getframe(1), 2
     while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] in _THROUGH:
         frame, level = frame.f_back, level + 1
-    warnings.warn(message, stacklevel=level)
+    before = warnings.formatwarning
+    warnings.formatwarning = lambda message, *_: f"warning: {message}\n"
+    try:
+        warnings.warn(message, kind, stacklevel=level)
+    finally:
+        warnings.formatwarning = before
 
 
 _THROUGH = ("memagents", "stable_baselines3", "gymnasium")

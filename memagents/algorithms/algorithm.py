@@ -52,7 +52,7 @@ class MemoryAlgorithm(SavedAlgorithm):
     :param max_grad_norm: the gradient's norm is clipped to it
     :param condition_on: ``"action"`` and/or ``"reward"``: what of the previous step the agent also sees
     :param run_dir: folder for logs and checkpoints, or None
-    :param checkpoint_interval: iterations between two checkpoints in ``run_dir``
+    :param checkpoint_interval: iterations between two checkpoints in ``run_dir``; ``learn`` ends with one
     :param policy_kwargs: parameters of the policy, among them ``core`` and ``core_kwargs``
     :param stats_window_size: episodes over which the logged means are taken
     :param tensorboard_log: folder for TensorBoard where there is no ``run_dir``
@@ -65,7 +65,7 @@ class MemoryAlgorithm(SavedAlgorithm):
     # The constructor's arguments that are saved with a policy.
     hyperparameters: ClassVar[tuple[str, ...]] = (
         *("learning_rate", "memory_learning_rate", "gamma", "max_grad_norm", "condition_on"),
-        *("checkpoint_interval", "stats_window_size", "seed"),
+        *("checkpoint_interval", "stats_window_size", "tensorboard_log", "verbose", "seed"),
     )
     reports_accuracy: ClassVar[bool] = False  # whether ``recent_accuracies`` is filled
     policy: CorePolicy
@@ -85,7 +85,7 @@ class MemoryAlgorithm(SavedAlgorithm):
         checkpoint_interval: int = 50,
         policy_kwargs: dict[str, Any] | None = None,
         stats_window_size: int = 100,
-        tensorboard_log: str | None = None,
+        tensorboard_log: str | Path | None = None,
         verbose: int = 0,
         seed: int | None = None,
         device: torch.device | str = "auto",
@@ -119,7 +119,7 @@ class MemoryAlgorithm(SavedAlgorithm):
             learning_rate,
             policy_kwargs=policy_kwargs,
             stats_window_size=stats_window_size,
-            tensorboard_log=tensorboard_log,
+            tensorboard_log=None if tensorboard_log is None else str(tensorboard_log),
             verbose=verbose,
             device=device,
             support_multi_env=True,
@@ -181,7 +181,7 @@ class MemoryAlgorithm(SavedAlgorithm):
         reset_num_timesteps: bool = True,
         progress_bar: bool = False,
     ) -> Self:
-        """Collect and train until ``total_timesteps`` environment steps have been made.
+        """Collect and train until ``total_timesteps`` environment steps have been made; leave a checkpoint.
 
         :param total_timesteps: a lower bound: the last window is finished
         :param callback: SB3 callbacks, called at every step of the environments
@@ -198,6 +198,7 @@ class MemoryAlgorithm(SavedAlgorithm):
             total_timesteps, callback, reset_num_timesteps, tb_log_name, progress_bar
         )
         self._stopping = False
+        saved = -1  # at this step
         callback.on_training_start(locals(), globals())
         try:
             while self.num_timesteps < total_timesteps and not self._stopping:
@@ -212,8 +213,11 @@ class MemoryAlgorithm(SavedAlgorithm):
                     self.dump_logs()
                 if self.run_dir is not None and self.iteration % self.checkpoint_interval == 0:
                     self.save(self.run_dir)
+                    saved = self.num_timesteps
         finally:
             callback.on_training_end()
+        if self.run_dir is not None and saved != self.num_timesteps:
+            self.save(self.run_dir)
         return self
 
     def collect(self, callback: BaseCallback) -> bool:

@@ -12,16 +12,18 @@ from stable_baselines3.common.policies import BasePolicy
 from torch import Tensor
 
 from memagents.algorithms.training_state import ResumableAlgorithm
-from memagents.checks import positive_int
+from memagents.checks import positive_int, warn_user
 from memagents.cores import core_class
-from memagents.environments.normalization import statistics_of
+from memagents.environments.make import make_env
+from memagents.environments.normalization import as_trained, statistics_of
 from memagents.environments.spaces import space_from_json, space_to_json
 from memagents.environments.vector import Env
+from memagents.policies.encoding import guesses_known
 from memagents.runs import agent_files, trees
 from memagents.runs.agent_files import BROKEN
 from memagents.runs.files import CheckpointError
 from memagents.runs.layout import MEMORY_FILE, POLICY_FILE, STATE_FILE, WEIGHTS_FILE, folder_of
-from memagents.runs.plain_values import check_imported, decode, encode
+from memagents.runs.plain_values import INSTEAD, check_imported, decode, encode, not_saved
 
 _SPACES = ("observation_space", "action_space")
 
@@ -31,6 +33,7 @@ class SavedAlgorithm(ResumableAlgorithm):
 
     # The constructor's arguments that are saved with a policy.
     hyperparameters: ClassVar[tuple[str, ...]] = ()
+    _warned_of_functions = False
 
     # --- files ------------------------------------------------------------------------------------------------------
 
@@ -57,7 +60,9 @@ class SavedAlgorithm(ResumableAlgorithm):
         """Load an agent from a run folder, to act, or to begin a new ``learn`` from its weights.
 
         :param path: the folder
-        :param env: an environment of the saved spaces, or None
+        :param env: an environment of the saved spaces, or None. Where the training normalised observations by a
+            VecNormalize and ``env`` has none, it gets one with the saved statistics, which stay as they are; rewards
+            are not normalised
         :param slots: give the memory so many slots, where no weight depends on their number (NTM, DNC, SAM, SDNC)
         :param kwargs: arguments of the constructor to change
         :raises CheckpointError: if the folder is missing, truncated, of a newer version or of other spaces; or the
@@ -97,7 +102,7 @@ class SavedAlgorithm(ResumableAlgorithm):
         anew.
 
         :param path: the run folder; logs and checkpoints go on in it
-        :param env: an environment like the one it was trained in
+        :param env: an environment like the one it was trained in; a VecNormalize may be left out
         :param kwargs: arguments of the constructor that no file can hold, such as a schedule that is a function
         :raises CheckpointError: as :meth:`load`
         """
@@ -108,7 +113,7 @@ class SavedAlgorithm(ResumableAlgorithm):
         if description["algorithm"] != cls.__name__:
             raise CheckpointError(f"{folder} is a run of {description['algorithm']}, not of {cls.__name__}")
         state = agent_files.read_training_state(folder)
-        agent = cls._build(folder, description, env, device, {"run_dir": folder, **kwargs})
+        agent = cls._build(folder, description, env, device, {"run_dir": folder, **kwargs}, going_on=True)
         file = folder / STATE_FILE
         try:
             agent_files.check_weights(state["weights"], agent.policy.state_dict(), file)
@@ -141,26 +146,53 @@ class SavedAlgorithm(ResumableAlgorithm):
 
         :raises TypeError: for a hyperparameter that cannot be saved
         """
+        policy_kwargs = encode(self.policy_kwargs, "policy_kwargs")
+        hyperparameters = {name: encode(getattr(self, name), name) for name in self.hyperparameters}
+        self._warn_of_functions(policy_kwargs, hyperparameters)
         return {
             "algorithm": type(self).__name__,
             "num_timesteps": self.num_timesteps,
             "progress_remaining": self._current_progress_remaining,
             "n_envs": self.n_envs,
             "policy_class": encode(self.policy_class, "policy"),
-            "policy_kwargs": encode(self.policy_kwargs, "policy_kwargs"),
-            "hyperparameters": {name: encode(getattr(self, name), name) for name in self.hyperparameters},
+            "policy_kwargs": policy_kwargs,
+            "hyperparameters": hyperparameters,
             **{name: space_to_json(getattr(self, name)) for name in _SPACES},
         }
+
+    def _warn_of_functions(self, policy_kwargs: Any, hyperparameters: dict[str, Any]) -> None:
+        """Warn once of what will have to be given again when the agent is loaded."""
+        lost = not_saved(policy_kwargs, "policy_kwargs")
+        lost += [found for name, encoded in hyperparameters.items() for found in not_saved(encoded, name)]
+        if lost and not self._warned_of_functions:
+            self._warned_of_functions = True
+            are, them = ("are functions", "them") if len(lost) > 1 else ("is a function", "it")
+            warn_user(
+                f"{', '.join(lost)} {are}, which no file can hold: pass {them} again to load or resume ({INSTEAD})"
+            )
 
     # --- building ---------------------------------------------------------------------------------------------------
 
     @classmethod
     def _build(
-        cls, folder: Path, description: dict[str, Any], env: Env | None, device: Any, changes: dict[str, Any]
+        cls,
+        folder: Path,
+        description: dict[str, Any],
+        env: Env | None,
+        device: Any,
+        changes: dict[str, Any],
+        going_on: bool = False,
     ) -> Self:
-        """Make an agent of the described shape, with fresh weights."""
+        """Make an agent of the described shape, with fresh weights, in an environment normalised as in the training.
+
+        :param going_on: whether statistics of the normalisation go on, see
+            :func:`memagents.environments.normalization.as_trained`
+        """
         path = folder / POLICY_FILE
         try:
+            given = make_env(env) if isinstance(env, str) else env
+            if given is not None:
+                env = as_trained(given, agent_files.read_normalization(folder), going_on)
             agent = cls._unset(description, str(path), env, device, changes)
             for name in _SPACES:
                 space, theirs = space_from_json(description[name]), getattr(agent, name, None)
@@ -169,11 +201,16 @@ class SavedAlgorithm(ResumableAlgorithm):
                 setattr(agent, name, space)  # its own, since equal Dicts may have their entries in another order
             if env is None:
                 agent.n_envs = description["n_envs"]
-            agent._setup_model()
+            with guesses_known():
+                agent._setup_model()
+            if agent.verbose and env is not given:
+                print(f"Normalising observations by the statistics in {folder}")
         except CheckpointError:
             raise
         except BROKEN as error:
-            raise CheckpointError(f"{path}: no agent can be made of it: {error}") from error
+            name = str(error).partition(" ")[0]
+            change = f"; {name}=… changes it" if name in cls.hyperparameters else ""
+            raise CheckpointError(f"{path}: no agent can be made of it: {error}{change}") from error
         return agent
 
     @classmethod

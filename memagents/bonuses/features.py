@@ -13,6 +13,7 @@ from memagents.policies.encoding import (
     DictEncoder,
     Observations,
     Preprocessor,
+    guesses_known,
     make_encoder,
 )
 from memagents.policies.repetition import Repetition, may_repeat
@@ -31,7 +32,8 @@ class Features(nn.Module):
         super().__init__()
         seen, self.width = seen_space(space), sizes[-1]
         self.names = list(seen) if isinstance(seen, spaces.Dict) else None
-        self.encoder = make_encoder(seen)
+        with guesses_known():
+            self.encoder = make_encoder(seen)
         codes = getattr(self.encoder, "takes_codes", False)
         if isinstance(self.encoder, DictEncoder):
             codes = self.encoder.entries_of_codes()

@@ -143,7 +143,7 @@ class MemoryCore(nn.Module, Generic[S]):
         for now, start, reset in zip(x.unbind(0), starts.unbind(0), resets, strict=True):
             if reset:
                 state = restart_state(start, initial, state)
-            step = self.step(now, state)
+            step = checked_step(self, self.step(now, state))
             state = step.state
             steps.append(step if trace else step._replace(trace={}))
         outputs = self.readout(torch.stack([step.features for step in steps]))
@@ -158,7 +158,7 @@ class MemoryCore(nn.Module, Generic[S]):
         """
         if inputs.dim() != 2 or inputs.shape[1] != self.input_size:
             raise ValueError(f"inputs must be (B, {self.input_size}), not {tuple(inputs.shape)}")
-        features, state, losses, trace = self.step(self.project(inputs), state)
+        features, state, losses, trace = checked_step(self, self.step(self.project(inputs), state))
         return Unrolled(self.readout(features), state, losses, trace)
 
     def with_more_slots(self, weights: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -178,6 +178,19 @@ class MemoryCore(nn.Module, Generic[S]):
             raise ValueError(
                 f"starts must be booleans of shape {tuple(inputs.shape[:2])}, not {starts.dtype} {tuple(starts.shape)}"
             )
+
+
+def checked_step(core: MemoryCore[S], step: Step[S]) -> Step[S]:
+    """Return what ``step`` of a core returned.
+
+    :raises TypeError: if it is no :class:`Step`
+    """
+    if not isinstance(step, Step):
+        raise TypeError(
+            f"step of {type(core).__name__} must return a memagents.cores.core.Step(features, state, losses, trace), "
+            f"not a {type(step).__name__}"
+        )
+    return step
 
 
 def unroll_by_steps(core: MemoryCore[S], inputs: Tensor, state: S, starts: Tensor, trace: bool = False) -> Unrolled[S]:

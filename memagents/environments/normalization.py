@@ -6,10 +6,12 @@ from typing import Any
 
 import numpy as np
 from gymnasium import spaces
+from gymnasium.wrappers import NormalizeObservation, NormalizeReward
 from stable_baselines3.common.preprocessing import is_image_space
 from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper, VecNormalize
 
 from memagents.environments.snapshot import normalization_statistics, set_normalization_statistics
+from memagents.environments.vector import Env, as_vec_env
 
 
 def normalized(env: VecEnv, observations: bool, rewards: bool, gamma: float = 0.99) -> VecEnv:
@@ -18,10 +20,12 @@ def normalized(env: VecEnv, observations: bool, rewards: bool, gamma: float = 0.
     :param observations: scale numbers in observations to mean 0 and variance 1; codes, bits and pictures stay
     :param rewards: divide rewards by the running standard deviation of the discounted return
     :param gamma: of that return
-    :raises ValueError: if observations are to be normalised, and there are no numbers in them
+    :raises ValueError: if observations are to be normalised, and there are no numbers in them; if the environment
+        normalises already
     """
     if not (observations or rewards):
         return env
+    _check_not_normalized(env, observations, rewards)
     space, keys = env.observation_space, None
     if observations:
         if isinstance(space, spaces.Dict):
@@ -43,9 +47,25 @@ def statistics_of(env: VecEnv | None) -> dict[str, Any] | None:
         "rewards": found.norm_reward,
         "keys": found.norm_obs_keys,
         "clip": [found.clip_obs, found.clip_reward],
+        "gamma": found.gamma,
+        "training": found.training,
         "epsilon": found.epsilon,
         "statistics": normalization_statistics(found),
     }
+
+
+def as_trained(env: Env, tree: dict[str, Any] | None, going_on: bool = False) -> Env:
+    """Normalise as a training did, unless the environment does so itself.
+
+    :param env: an environment, or a VecNormalize, which is left alone
+    :param tree: what :func:`statistics_of` returned of the training
+    :param going_on: let the statistics go on and normalise rewards, too, where the training did; by default
+        observations are normalised by :func:`frozen` statistics
+    """
+    if tree is None or not (tree["observations"] or going_on):
+        return env
+    vec_env = as_vec_env(env)
+    return env if find(vec_env) is not None else _wrapped(vec_env, tree, going_on)
 
 
 def frozen(env: VecEnv, tree: dict[str, Any]) -> VecEnv:
@@ -54,12 +74,18 @@ def frozen(env: VecEnv, tree: dict[str, Any]) -> VecEnv:
     :param env: without a VecNormalize of its own
     :param tree: what :func:`statistics_of` returned
     """
+    return _wrapped(env, tree, going_on=False)
+
+
+def _wrapped(env: VecEnv, tree: dict[str, Any], going_on: bool) -> VecEnv:
     wrapped = VecNormalize(
         env,
-        training=False,
+        training=going_on and tree.get("training", True),
         norm_obs=tree["observations"],
-        norm_reward=False,
+        norm_reward=going_on and tree["rewards"],
         clip_obs=tree["clip"][0],
+        clip_reward=tree["clip"][1],
+        gamma=tree.get("gamma", 0.99),
         epsilon=tree["epsilon"],
         norm_obs_keys=tree["keys"],
     )
@@ -79,6 +105,20 @@ def find(env: VecEnv | None) -> VecNormalize | None:
     while isinstance(env, VecEnvWrapper) and not isinstance(env, VecNormalize):
         env = env.venv
     return env if isinstance(env, VecNormalize) else None
+
+
+def _check_not_normalized(env: VecEnv, observations: bool, rewards: bool) -> None:
+    """Refuse to normalise twice."""
+    asked = " and ".join(
+        name for name, on in (("normalize_observations", observations), ("normalize_reward", rewards)) if on
+    )
+    if find(env) is not None:
+        raise ValueError(f"{asked}: the environment is a VecNormalize already; leave one of the two out")
+    for kind, on in ((NormalizeObservation, observations), (NormalizeReward, rewards)):
+        if on and any(env.env_is_wrapped(kind)):
+            raise ValueError(
+                f"{asked}: the environment has Gymnasium's {kind.__name__} already; leave one of the two out"
+            )
 
 
 def _numbers(space: spaces.Space) -> bool:

@@ -78,7 +78,7 @@ def evaluate_run(run: Run, settings: EvaluationSettings) -> RunScores:
     """
     env, kwargs = run.evaluation_env(settings.env, settings.env_kwargs, settings.split)
     made = make_env(env, min(settings.episodes, EVALUATION_ENVS), **kwargs)
-    agent = run.load_agent(made, settings.device, settings.slots)
+    agent = run.load_agent(made, settings.device, settings.slots, verbose=0)
     assert agent.env is not None
     rivals: dict[str, Agent] = {} if settings.stochastic else {AGENT: agent}
     rivals |= {SAMPLED: SampledActions(agent), **baselines(agent.env, settings.seed)}
@@ -100,7 +100,7 @@ def evaluate_over(run: Run, settings: EvaluationSettings) -> list[RunScores]:
     for value in values:
         env, kwargs = run.evaluation_env(settings.env, {**settings.env_kwargs, name: value}, settings.split)
         agent = run.load_agent(
-            make_env(env, min(settings.episodes, MOST_AT_ONCE), **kwargs), settings.device, settings.slots
+            make_env(env, min(settings.episodes, MOST_AT_ONCE), **kwargs), settings.device, settings.slots, verbose=0
         )
         assert agent.env is not None
         rivals: dict[str, Agent] = {} if settings.stochastic else {AGENT: agent}
@@ -163,7 +163,7 @@ def scenes(run: Run, settings: EvaluationSettings) -> list[list[np.ndarray]]:
     single = make_single_env(env, **{**kwargs, "render_mode": "rgb_array"})
     # The camera is inside the VecEnv, which resets within the step and so never shows how an episode ended.
     camera = RenderCollection(single, pop_frames=False, reset_clean=False)
-    agent = run.load_agent(camera, settings.device, settings.slots)
+    agent = run.load_agent(camera, settings.device, settings.slots, verbose=0)
     assert agent.env is not None
     played = evaluate(agent, agent.env, settings.episodes, not settings.stochastic, settings.seed)
     ends = np.cumsum(1 + played.lengths)

@@ -7,8 +7,7 @@ from typing import Any, NamedTuple, Self
 
 from memagents.algorithms.algorithm import MemoryAlgorithm
 from memagents.environments.make import has_split
-from memagents.environments.normalization import find, frozen
-from memagents.environments.vector import Env, as_vec_env
+from memagents.environments.vector import Env
 from memagents.experiments.catalogue import of_class
 from memagents.experiments.configuration import check_folder, of_run, say_left_out
 from memagents.experiments.settings import TrainSettings
@@ -52,27 +51,21 @@ class Run(NamedTuple):
         """Packages that the training imported, without which the core or the environment may be unknown."""
         return () if self.settings is None else self.settings.imports
 
-    def load_agent(self, env: Env | None = None, device: str = "auto", slots: int | None = None) -> MemoryAlgorithm:
+    def load_agent(
+        self, env: Env | None = None, device: str = "auto", slots: int | None = None, **kwargs: Any
+    ) -> MemoryAlgorithm:
         """Load the agent, whatever it learned by.
 
         :param env: wrapped as the agent needs it; ``agent.env`` is the result. None: an agent that only predicts
         :param device: of the policy
         :param slots: of its memory; by default as many as it was trained with
+        :param kwargs: arguments of the constructor to change
         :raises CheckpointError: if the run cannot be loaded, or its spaces are not the environment's
         """
         # Minibatches are learned from, and there may be more of them than environments here.
         changes = {"n_minibatches": None} if "n_minibatches" in self.algorithm.hyperparameters else {}
-        if env is not None:
-            env = self._normalized(env)
+        changes |= kwargs
         return self.algorithm.load_described(self.description, self.folder, env, device, slots, **changes)
-
-    def _normalized(self, env: Env) -> Env:
-        """Normalise observations by the training's statistics, if it did and the environment does not itself."""
-        tree = agent_files.read_normalization(self.folder)
-        if tree is None or not tree["observations"]:
-            return env
-        vec_env = as_vec_env(env)
-        return vec_env if find(vec_env) is not None else frozen(vec_env, tree)
 
     def evaluation_env(
         self, env: str | None = None, env_kwargs: dict[str, Any] | None = None, split: str | None = None
@@ -121,7 +114,7 @@ def load_agent(
     """Load the agent of a run folder, whatever it learned by.
 
     :param folder: of the run
-    :param env: an environment of the run's spaces; None: an agent that only predicts
+    :param env: an environment of the run's spaces, normalised as in its training; None: an agent that only predicts
     :param device: of the policy
     :param slots: of its memory; by default as many as it was trained with
     :raises CheckpointError: if the run cannot be loaded, or its spaces are not the environment's

@@ -148,7 +148,7 @@ def finished(folder: Path, settings: TrainSettings) -> bool:
 
 
 def learn(agent: MemoryAlgorithm, settings: TrainSettings, curriculum: Curriculum) -> None:
-    """Learn until the steps are made or the curriculum is, then leave a checkpoint and the learning curve.
+    """Learn until the steps are made or the curriculum is, then draw the learning curve.
 
     :raises KeyboardInterrupt: after Ctrl-C, when all is saved; its message says how to go on
     :raises FloatingPointError: if a loss is not finite; the last checkpoint is kept
@@ -168,7 +168,6 @@ def learn(agent: MemoryAlgorithm, settings: TrainSettings, curriculum: Curriculu
         )
     with stop_on_interrupt(agent) as interrupted:
         agent.learn(steps, curriculum, reset_num_timesteps=not resumed, progress_bar=True)
-    agent.save(folder)
     planned = agent.num_timesteps + agent.remaining_timesteps
     if agent.remaining_timesteps and not interrupted:
         why = "the last lesson is learned" if curriculum.learned else "a callback stopped it"

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import math
-from collections.abc import Callable, Collection, Mapping, Sequence
+import warnings
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from itertools import accumulate
-from typing import Any
+from typing import Any, NamedTuple, TypeGuard
 
 import numpy as np
 import torch
@@ -127,12 +129,10 @@ class DictEncoder(BaseFeaturesExtractor):
 
     def __init__(self, observation_space: spaces.Dict, encoder: str | Mapping[str, str] = "auto"):
         entries = sorted(observation_space.spaces.items(), key=lambda entry: entry[0] in CONDITION_ENTRIES)
-        words = dict.fromkeys(observation_space.spaces, encoder) if isinstance(encoder, str) else dict(encoder)
-        unknown = sorted(words.keys() - observation_space.keys())
-        if unknown:
-            raise ValueError(f"encoder: there is no entry {unknown[0]!r}; there are {', '.join(observation_space)}")
+        choices = _choices(observation_space, encoder)
+        _warn(choices, observation_space)
         encoders = {
-            name: make_encoder(space, words.get(name, "auto"), name) for name, space in entries if encoded_size(space)
+            name: choices[name].kind(space, **choices[name].kwargs) for name, space in entries if name in choices
         }
         super().__init__(observation_space, max(1, sum(encoder.features_dim for encoder in encoders.values())))
         self.encoders = nn.ModuleDict(encoders)
@@ -158,23 +158,48 @@ ENCODERS = ("auto", "grid", "cnn", "flat")
 """How observations of three dimensions are encoded: by a guess, as MiniGrid's codes, as pictures, or flattened."""
 
 
-def make_encoder(
-    space: spaces.Space, encoder: str | Mapping[str, str] = "auto", name: str = ""
-) -> BaseFeaturesExtractor:
+class EncoderWarning(UserWarning):
+    """Warning that an encoder was guessed, or that a guess would have been another."""
+
+
+@contextlib.contextmanager
+def guesses_known() -> Iterator[None]:
+    """Let no :class:`EncoderWarning` be heard where what is made again was made before, or beside the policy."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", EncoderWarning)
+        yield
+
+
+class _Choice(NamedTuple):
+    """Encoder of one space: its class, its arguments beside the space, and what a warning has to say of it."""
+
+    kind: type[BaseFeaturesExtractor]
+    kwargs: dict[str, Any] = {}
+    doubt: str = ""
+
+
+# Encoders that do not take every observation, each with what it takes, as the beginning of a message.
+_PARTICULAR = {
+    "grid": f"encoder='grid' takes bytes (n, m, 3), n and m from 3 to {SMALLEST_PICTURE - 1}",
+    "cnn": "encoder='cnn', as CnnPolicy asks, takes pictures (Box of three dimensions)",
+}
+_GUESSED, _ASKED = "guessed to be a grid", "asked to be a picture"
+
+
+def make_encoder(space: spaces.Space, encoder: str | Mapping[str, str] = "auto") -> BaseFeaturesExtractor:
     """Make an encoder that suits a space."""
-    kind, kwargs = encoder_for(space, encoder, name)
+    kind, kwargs = encoder_for(space, encoder)
     return kind(space, **kwargs)
 
 
 def encoder_for(
-    space: spaces.Space, encoder: str | Mapping[str, str] = "auto", name: str = ""
+    space: spaces.Space, encoder: str | Mapping[str, str] = "auto"
 ) -> tuple[type[BaseFeaturesExtractor], dict[str, Any]]:
     """Choose an encoder: entry by entry for a Dict, for pictures, grids and words one of their own, else flattening.
 
     :param space: of the observations
     :param encoder: one of :data:`ENCODERS`, for a Dict also such words by the names of its entries; where a grid is
         guessed that might be a picture, a warning says so
-    :param name: of the entry, for messages
     :return: its class, and its arguments beside the space
     :raises ValueError: for another word, or a space that the encoder does not take
     """
@@ -184,41 +209,110 @@ def encoder_for(
         raise ValueError(f"encoder must be one of {', '.join(ENCODERS)}, not {encoder!r}")
     if isinstance(space, spaces.Dict):
         return DictEncoder, {} if encoder == "auto" else {"encoder": encoder}
-    if isinstance(space, spaces.Box) and len(space.shape) == 3 and encoder != "flat":
-        return _for_three_dimensions(space, encoder, name)
-    return (WordsEncoder if is_words(space) and encoder != "flat" else FlatEncoder), {}
+    choice = _choice(space, encoder)
+    _warn({"": choice}, space)
+    return choice.kind, choice.kwargs
 
 
-def _for_three_dimensions(space: spaces.Box, encoder: str, name: str) -> tuple[type[BaseFeaturesExtractor], dict]:
-    grid = is_grid(space)
-    entry, said = (f"the entry {name!r}", "{%r: '%s'}") if name else ("the observation", "'%s'")
+def _choices(space: spaces.Dict, encoder: str | Mapping[str, str]) -> dict[str, _Choice]:
+    """Choose for each entry of a Dict that is not empty."""
+    if isinstance(encoder, str):
+        named: Mapping[str, str] = {}
+        words = dict.fromkeys((name for name, entry in space.items() if _has_three_dimensions(entry)), encoder)
+        if encoder in _PARTICULAR and not words:
+            raise ValueError(f"{_PARTICULAR[encoder]}, but no entry of the observation is of that kind: {space}")
+    else:
+        named = words = dict(encoder)
+    for name, word in named.items():
+        if name not in space.spaces:
+            raise ValueError(f"encoder: there is no entry {name!r}; there are {', '.join(space)}")
+        if word not in ENCODERS:
+            raise ValueError(f"encoder must be one of {', '.join(ENCODERS)}, not {word!r}")
+    choices = {
+        name: _choice(entry, words.get(name, "auto"), name) for name, entry in space.items() if encoded_size(entry)
+    }
+    # Of an entry that was named there is no doubt.
+    certain = {name for name, word in named.items() if word != "auto"}
+    return {name: choice._replace(doubt="") if name in certain else choice for name, choice in choices.items()}
 
-    def asked(word: str) -> str:
-        """The way to ask for it."""
-        return f"policy_kwargs={{'encoder': {said % ((name, word) if name else word)}}}"
 
-    if encoder == "grid" and not grid:
-        raise ValueError(
-            f"encoder='grid' takes bytes (n, m, 3), n and m from 3 to {SMALLEST_PICTURE - 1}, but {entry} is {space}"
-        )
-    if encoder == "grid" or (encoder == "auto" and grid):
-        if encoder == "auto" and max(space.shape) > LARGEST_VIEW:
-            warn_user(
-                f"{entry} of shape {space.shape} is taken for the codes of a grid world, as MiniGrid's are; if it is "
-                f"a picture, say {asked('cnn')}, and {asked('grid')} to have this sentence no more"
-            )
-        return GridEncoder, {}
-    if encoder == "cnn" and grid and max(space.shape) <= LARGEST_VIEW:
-        warn_user(
-            f"{entry} of shape {space.shape} is taken for a picture, as CnnPolicy asks; if it holds the codes of a "
-            f"grid world, as MiniGrid's are, say {asked('grid')}"
-        )
-    if encoder == "cnn" or is_picture(space):
+def _choice(space: spaces.Space, word: str, name: str = "") -> _Choice:
+    """Choose for a space that is no Dict.
+
+    :param name: of the entry, for messages
+    """
+    if _has_three_dimensions(space) and word != "flat":
+        return _for_three_dimensions(space, word, name)
+    if word in _PARTICULAR:
+        raise ValueError(f"{_PARTICULAR[word]}, but {_called(name)} is {space}")
+    return _Choice(WordsEncoder if is_words(space) and word != "flat" else FlatEncoder)
+
+
+def _for_three_dimensions(space: spaces.Box, word: str, name: str) -> _Choice:
+    grid, small = is_grid(space), max(space.shape) <= LARGEST_VIEW
+    if word == "grid" and not grid:
+        raise ValueError(f"{_PARTICULAR[word]}, but {_called(name)} is {space}")
+    if word == "grid" or (word == "auto" and grid):
+        return _Choice(GridEncoder, doubt="" if word == "grid" or small else _GUESSED)
+    if word == "cnn" or is_picture(space):
+        doubt = _ASKED if word == "cnn" and grid and small else ""
         plain = is_image_space_channels_first(space) and min(space.shape[1:]) >= SMALLEST_PICTURE
         if not plain:
-            return PictureEncoder, {}
-        return NatureCNN, {} if is_image_space(space) else {"normalized_image": True}
-    return FlatEncoder, {}
+            return _Choice(PictureEncoder, doubt=doubt)
+        return _Choice(NatureCNN, {} if is_image_space(space) else {"normalized_image": True}, doubt)
+    return _Choice(FlatEncoder)
+
+
+def _has_three_dimensions(space: spaces.Space) -> TypeGuard[spaces.Box]:
+    return isinstance(space, spaces.Box) and len(space.shape) == 3
+
+
+def _called(name: str) -> str:
+    """Return what an observation, or an entry of this name, is called in messages."""
+    return f"the entry {name!r}" if name else "the observation"
+
+
+def _warn(choices: Mapping[str, _Choice], space: spaces.Space) -> None:
+    """Warn once of all that is in doubt.
+
+    :param choices: by names of entries; ``""`` names an observation without entries
+    :param space: of the observations
+    """
+    sentences = []
+    for doubt in (_GUESSED, _ASKED):
+        names = [name for name, choice in choices.items() if choice.doubt == doubt]
+        if names:
+            sentences.append(_sentence(doubt, names, space))
+    if sentences:
+        warn_user("; ".join(sentences), EncoderWarning)
+
+
+def _sentence(doubt: str, names: Sequence[str], space: spaces.Space) -> str:
+    several = len(names) > 1
+    are, they_are, pictures = ("are", "they are", "pictures") if several else ("is", "it is", "a picture")
+    if isinstance(space, spaces.Dict):
+        *first, last = (f"{name} {space[name].shape}" for name in names)
+        subject = f"the entries {', '.join(first)} and {last}" if several else f"the entry {last}"
+    else:
+        subject = f"the observation {space.shape}"
+    if doubt == _GUESSED:
+        return (
+            f"{subject} {are} taken for the codes of a grid world, as MiniGrid's are; if {they_are} {pictures}, pass "
+            f"{_asking('cnn', names)}; 'grid' instead of 'cnn' silences this warning"
+        )
+    return (
+        f"{subject} {are} taken for {pictures}, as CnnPolicy asks; if {they_are} the codes of a grid world, as "
+        f"MiniGrid's are, pass {_asking('grid', names)}"
+    )
+
+
+def _asking(word: str, names: Sequence[str]) -> str:
+    """Return how to ask for an encoder, in Python and on the command line."""
+    python, shell = repr(word), f"encoder={word}"
+    if names != [""]:
+        python = repr(dict.fromkeys(names, word))
+        shell = f'"encoder={{{", ".join(f"{name}: {word}" for name in names)}}}"'
+    return f"policy_kwargs={{'encoder': {python}}} (on the command line: --policy-kwargs {shell})"
 
 
 LARGEST_VIEW = 9  # cells a side: MiniGrid's agents see 7 by 7, and few ask for more

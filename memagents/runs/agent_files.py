@@ -20,6 +20,7 @@ from torch import Tensor
 
 from memagents.runs import files, layout, trees
 from memagents.runs.files import CheckpointError
+from memagents.runs.foreign import OTHERS, origin
 from memagents.runs.layout import MEMORY_FILE, NORMALIZATION_FILE, POLICY_FILE, STATE_FILE, WEIGHTS_FILE, folder_of
 
 # What can go wrong in using a file that ``write`` has not written.
@@ -81,6 +82,10 @@ def read_description(path: str | Path) -> dict[str, Any]:
     """
     folder = folder_of(path)
     if not folder.is_dir():
+        for file in (Path(path), Path(f"{path}.zip")):
+            foreign = origin(file)
+            if foreign is not None:
+                raise CheckpointError(f"{file} is {foreign}; {OTHERS}")
         raise CheckpointError(layout.unknown(folder))
     file = folder / POLICY_FILE
     description = files.read_json(file)
@@ -103,6 +108,9 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
     except FileNotFoundError as error:
         raise CheckpointError(f"{file} does not exist") from error
     except (OSError, SafetensorError, *BROKEN) as error:
+        foreign = origin(file)
+        if foreign is not None:
+            raise CheckpointError(f"{file} is {foreign}; {OTHERS}") from error
         raise CheckpointError(f"{file} is truncated, or no safetensors file: {error}") from error
 
 

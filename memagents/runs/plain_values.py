@@ -15,9 +15,11 @@ from torch import nn
 from memagents.moved import new_name
 from memagents.runs.files import CheckpointError
 
+INSTEAD = "a LinearSchedule of stable_baselines3.common.utils is saved"  # of a function
+
 
 def encode(value: Any, name: str) -> Any:
-    """Return a hyperparameter as JSON.
+    """Return a hyperparameter as JSON; of a function only its name is kept.
 
     :param name: of the hyperparameter, for messages
     :raises TypeError: if it is no plain value, schedule or class
@@ -60,7 +62,10 @@ def decode(value: Any, name: str, source: str) -> Any:
     if not isinstance(value, dict):
         return value
     if "not_saved" in value:
-        raise CheckpointError(f"{source}: {name} was {value['not_saved']}, which no file can hold; pass {name}= anew")
+        raise CheckpointError(
+            f"{source}: {name} was {value['not_saved']}, which no file can hold; pass {name}= anew to "
+            f"load or resume of its class ({INSTEAD})"
+        )
     if "float" in value:
         return float(value["float"])
     if "linear_schedule" in value:
@@ -68,6 +73,20 @@ def decode(value: Any, name: str, source: str) -> Any:
     if "class" in value:
         return _class_named(value["class"], name, source)
     return {k: decode(v, f"{name}[{k!r}]", source) for k, v in value.items()}
+
+
+def not_saved(encoded: Any, name: str) -> list[str]:
+    """Return what :func:`encode` could keep nothing but the name of.
+
+    :param name: of the hyperparameter that ``encoded`` was made of
+    """
+    if isinstance(encoded, list):
+        return [found for one in encoded for found in not_saved(one, name)]
+    if not isinstance(encoded, dict):
+        return []
+    if "not_saved" in encoded:
+        return [name]
+    return [found for key, one in encoded.items() for found in not_saved(one, f"{name}[{key!r}]")]
 
 
 def check_imported(policy_kwargs: Mapping[str, Any], source: str) -> None:

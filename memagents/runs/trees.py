@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from safetensors.torch import save as safetensors_bytes
 
 from memagents.runs.arrays import native
 from memagents.runs.files import FORMAT_VERSION, CheckpointError, check_version, write_bytes
+from memagents.runs.foreign import OTHERS, origin
 
 
 def write_tree(path: Path, tree: Any) -> None:
@@ -42,21 +42,10 @@ def read_tree(path: Path) -> Any:
     except CheckpointError:
         raise
     except (SafetensorError, LookupError, TypeError, AttributeError, ValueError, RuntimeError, OSError) as error:
-        pickled = _pickled(path)
-        if pickled:
-            raise CheckpointError(f"{path} is {pickled}, which memagents does not open") from error
+        foreign = origin(path)
+        if foreign is not None:
+            raise CheckpointError(f"{path} is {foreign}; {OTHERS}") from error
         raise CheckpointError(f"{path} is truncated, or not a file of memagents: {error!r}") from error
-
-
-def _pickled(path: Path) -> str | None:
-    """Say what a file of Python's own format is, by how it begins; None for any other."""
-    with contextlib.suppress(OSError), path.open("rb") as file:
-        begin = file.read(4)
-        if begin == b"PK\x03\x04":
-            return "a zip archive, as torch.save and Stable-Baselines3 write them around pickles"
-        if begin[:1] == b"\x80" and begin[1:2] in (b"\x02", b"\x03", b"\x04", b"\x05"):
-            return "a pickle, which could run anything"
-    return None
 
 
 def _flatten(node: Any, name: str, arrays: dict[str, torch.Tensor]) -> Any:

@@ -138,6 +138,15 @@ def agree_states(what: str, actual: Any, expected: Any, rtol: float, atol: float
 # --- values and gradients ---------------------------------------------------------------------------------------------
 
 
+def as_the_parameters(core: MemoryCore) -> str:
+    """Advise on the device and dtype of a new leaf of the state."""
+    name = next((name for name, parameter in core.named_parameters() if parameter.is_floating_point()), "weight")
+    return (
+        f"Make it by new_zeros of a parameter, self.{name}.new_zeros(batch_size, ...), which has the device and dtype "
+        "of the parameters; torch.zeros has torch's defaults."
+    )
+
+
 def is_float(leaf: Tensor) -> bool:
     return leaf.is_floating_point() or leaf.is_complex()
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from memagents.cores import MemoryCore
 from memagents.cores.core import (
+    Step,
     Unrolled,
     map_state,
     restart_state,
@@ -23,6 +24,7 @@ from memagents.testing.conformance import agree, are_close, check, require
 from memagents.testing.core_case import (
     CoreCase,
     agree_states,
+    as_the_parameters,
     float_leaves,
     gradients,
     is_float,
@@ -89,9 +91,20 @@ def states(case: CoreCase) -> None:
             _require_shape(what, leaf, (case.batch_size, *single.shape[1:]), exactly=True)
             require(torch.equal(leaf, single.expand_as(leaf)), f"{what} does not begin alike in all rows")
             right = not leaf.is_floating_point() or leaf.dtype == dtype
-            require(right, f"{what} is {leaf.dtype} in a core of {dtype}")
+            require(right, f"{what} is {leaf.dtype} in a core of {dtype}", as_the_parameters(core))
+        _require_step(core, core.project(case.inputs(dtype=dtype)[0]), initial)
         _require_same_leaves(leaves, core(case.inputs(dtype=dtype)[0], initial).state, "a step")
         _require_same_leaves(leaves, case.used_state(core), "a window")
+
+
+def _require_step(core: MemoryCore, x: Tensor, state: Any) -> None:
+    step = core.step(x, state)
+    require(
+        isinstance(step, Step),
+        f"step must return a memagents.cores.core.Step(features, state, losses, trace), not a {type(step).__name__}",
+        "Write from memagents.cores.core import Step, and return Step(features, state, {}, {}) where there are no "
+        "losses and no trace.",
+    )
 
 
 def _require_same_leaves(initial: list[Tensor], state: Any, when: str) -> None:

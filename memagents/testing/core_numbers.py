@@ -17,6 +17,7 @@ from memagents.testing.conformance import Difference, agree, check, require
 from memagents.testing.core_case import (
     CoreCase,
     all_gradients,
+    as_the_parameters,
     float_leaves,
     gradients,
     is_float,
@@ -217,7 +218,8 @@ def moves(case: CoreCase) -> None:
         require(not wrong, f"after .to(torch.float64) {what} is {tensor.dtype}")
     agree("outputs of a core moved to float64 and made so", outputs, expected, rtol=1e-4, atol=1e-5)
     meta = core.to("meta").initial_state(case.batch_size)
-    require(all(leaf.device.type == "meta" for leaf in state_leaves(meta)), "initial_state ignores the core's device")
+    there = all(leaf.device.type == "meta" for leaf in state_leaves(meta))
+    require(there, "initial_state ignores the core's device", as_the_parameters(core))
 
 
 @check("Make every tensor on the device of the parameters, and let nothing depend on the order of a device's sums.")

@@ -4,6 +4,7 @@
 are equal.
 """
 
+import shutil
 from functools import partial
 
 import gymnasium as gym
@@ -99,11 +100,12 @@ def test_a_saved_agent_keeps_its_order(name, condition_on, tmp_path):
 def test_what_an_agent_does_goes_by_names(name, tmp_path):
     """The same environment, with its entries in another order, is the same to a loaded agent."""
     kind, kwargs = AGENTS[name]
-    trained(kind, tmp_path, **kwargs)
+    trained(kind, tmp_path / "run", **kwargs)
     after = []
     for order in NAMES:
         env = DummyVecEnv([partial(Mirrored, order)] * 2)
-        agent = kind.resume(tmp_path, env, device="cpu")
+        folder = shutil.copytree(tmp_path / "run", tmp_path / order)  # a run that goes on saves itself
+        agent = kind.resume(folder, env, device="cpu")
         agent.learn(24, reset_num_timesteps=False)
         after.append(agent.policy.state_dict())
     for one, other in zip(*(weights.values() for weights in after), strict=True):
@@ -187,10 +189,11 @@ def test_below_wrappers(tmp_path):
 
     agent = RecurrentPPO("MultiInputPolicy", normalized("own"), n_steps=4, seed=0, device="cpu")
     agent.learn(24)
-    agent.save(tmp_path)
+    agent.save(tmp_path / "run")
     for order in NAMES:
         env = normalized(order)
-        again = RecurrentPPO.resume(tmp_path, env, device="cpu")
+        folder = shutil.copytree(tmp_path / "run", tmp_path / order)  # a run that goes on saves itself
+        again = RecurrentPPO.resume(folder, env, device="cpu")
         assert list(again.observation_space) == NAMES["own"]
         torch.testing.assert_close(estimates(again), estimates(agent), rtol=0, atol=0)
         for name in WIDTHS:

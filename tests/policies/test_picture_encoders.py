@@ -68,13 +68,14 @@ CHOICES = [
 def test_what_is_chosen_and_when_a_sentence_says_so(encoder, space, expected, told, name):
     with warnings.catch_warnings(record=True) as heard:
         warnings.simplefilter("always")
-        kind, kwargs = encoder_for(space, encoder, name)
+        whole = make_encoder(spaces.Dict({name: space}) if name else space, encoder)
+    made = whole.encoders[name] if name else whole
+    kind = type(made)
     assert kind is expected
     assert [told in str(warning.message) for warning in heard] == ([] if told is None else [True])
     if told is not None:
-        assert ("'view'" in str(heard[0].message)) == bool(name)
+        assert ("the entry view (" in str(heard[0].message)) == bool(name)
         assert heard[0].filename == __file__
-    made = kind(space, **kwargs)
     numbers = torch.zeros(2, *space.shape, dtype=torch.uint8 if kind is GridEncoder else torch.float32)
     assert made(numbers).shape == (2, made.features_dim)
 
@@ -83,6 +84,73 @@ def test_what_is_chosen_and_when_a_sentence_says_so(encoder, space, expected, to
 def test_what_cannot_be_a_grid(space):
     with pytest.raises(ValueError, match=r"encoder='grid' takes bytes \(n, m, 3\), n and m from 3 to 35, but the obs"):
         encoder_for(space, "grid")
+
+
+def heard_from(space, encoder="auto"):
+    """The warnings of an encoder in the making."""
+    with warnings.catch_warnings(record=True) as heard:
+        warnings.simplefilter("always")
+        make_encoder(space, encoder)
+    return [str(warning.message) for warning in heard]
+
+
+def test_the_sentence():
+    """One warning for all entries, with the words for Python and for the command line."""
+    assert heard_from(image(12, 12, 3)) == [
+        "the observation (12, 12, 3) is taken for the codes of a grid world, as MiniGrid's are; if it is a picture, "
+        "pass policy_kwargs={'encoder': 'cnn'} (on the command line: --policy-kwargs encoder=cnn); 'grid' instead of "
+        "'cnn' silences this warning"
+    ]
+    two = spaces.Dict(cam=image(12, 12, 3), grid=image(20, 10, 3), place=spaces.Discrete(3))
+    assert heard_from(two) == [
+        "the entries cam (12, 12, 3) and grid (20, 10, 3) are taken for the codes of a grid world, as MiniGrid's are; "
+        "if they are pictures, pass policy_kwargs={'encoder': {'cam': 'cnn', 'grid': 'cnn'}} (on the command line: "
+        "--policy-kwargs \"encoder={cam: cnn, grid: cnn}\"); 'grid' instead of 'cnn' silences this warning"
+    ]
+    (three,) = heard_from(spaces.Dict(a=image(12, 12, 3), b=image(12, 12, 3), c=image(12, 12, 3)))
+    assert three.startswith("the entries a (12, 12, 3), b (12, 12, 3) and c (12, 12, 3) are taken")
+    (one,) = heard_from(two, {"cam": "cnn"})
+    assert one.startswith("the entry grid (20, 10, 3) is taken") and "{'encoder': {'grid': 'cnn'}}" in one
+    assert heard_from(two, {"cam": "cnn", "grid": "grid"}) == []
+    views = spaces.Dict(left=image(7, 7, 3), right=image(7, 7, 3))
+    (asked,) = heard_from(views, "cnn")
+    assert asked.startswith("the entries left (7, 7, 3) and right (7, 7, 3) are taken for pictures, as CnnPolicy asks;")
+    assert asked.endswith('(on the command line: --policy-kwargs "encoder={left: grid, right: grid}")')
+    assert heard_from(views, {"left": "cnn", "right": "cnn"}) == []  # whoever names an entry knows what it is
+
+
+def test_an_agent_says_it_once_and_without_a_line_of_source(tmp_path, monkeypatch):
+    space, lines = spaces.Dict(cam=image(12, 12, 3), grid=image(12, 12, 3)), []
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        monkeypatch.setattr(warnings, "showwarning", lambda *shown: lines.append(warnings.formatwarning(*shown[:4])))
+        agent = RecurrentPPO("MultiInputPolicy", World(space), n_steps=4, bonus="rnd", device="cpu")
+        agent.learn(4)
+        agent.save(tmp_path / "run")
+        agent.policy.save(tmp_path / "policy")
+        load_agent(tmp_path / "run", World(space), device="cpu")
+        RecurrentPPO.resume(tmp_path / "run", World(space), device="cpu")
+        type(agent.policy).load(tmp_path / "policy", "cpu")
+    assert len(lines) == 1
+    assert lines[0].startswith("warning: the entries cam (12, 12, 3) and grid (12, 12, 3) are")
+    assert lines[0].endswith("silences this warning\n") and lines[0].count("\n") == 1
+
+
+@pytest.mark.parametrize("word", ["cnn", "grid"])
+def test_words_that_the_observations_do_not_fit(word):
+    vector = floats(4)
+    with pytest.raises(ValueError, match=rf"encoder='{word}'.* takes .*, but the observation is Box\(0.0, 1.0, \(4,\)"):
+        make_encoder(vector, word)
+    both = spaces.Dict(place=vector, code=spaces.Discrete(3))
+    with pytest.raises(ValueError, match=f"encoder='{word}'.*, but no entry of the observation is of that kind"):
+        make_encoder(both, word)
+    with pytest.raises(ValueError, match=f"encoder='{word}'.*, but the entry 'place' is Box"):
+        make_encoder(both, {"place": word})
+
+
+def test_cnn_policy_of_numbers():
+    with pytest.raises(ValueError, match=r"CnnPolicy asks, takes pictures .*, but the observation is Box\(.*\(4,\)"):
+        RecurrentPPO("CnnPolicy", "CartPole-v1", device="cpu")
 
 
 def test_other_words_and_names():

@@ -4,6 +4,7 @@ import json
 import pickle
 import sys
 import types
+import zipfile
 
 import numpy as np
 import pytest
@@ -162,16 +163,15 @@ def test_a_truncated_file(saved):
 def test_a_pickle_is_refused_by_name_and_not_opened(write, saved, tmp_path):
     path = tmp_path / "theirs.pt"
     if write == "zip":  # as Stable-Baselines3 saves an agent
-        import zipfile
-
         with zipfile.ZipFile(path, "w") as file:
-            file.writestr("data.pkl", pickle.dumps(Bomb()))
+            file.writestr("policy.pth", pickle.dumps(Bomb()))
+            file.writestr("_stable_baselines3_version", "2.9.0")
     elif write == "pickle":
         path.write_bytes(pickle.dumps(Bomb()))
     else:
         torch.save({"policy": Bomb()}, path, _use_new_zipfile_serialization=write == "torch")
-    kind = {"zip": "a zip archive", "torch": "a zip archive"}.get(write, "a pickle")
-    refused(path, f"theirs.pt is {kind}.*which memagents does not open")
+    kinds = {"zip": "an agent that Stable-Baselines3 or sb3-contrib saved", "torch": "a file of torch.save"}
+    refused(path, f"theirs.pt is {kinds.get(write, 'a pickle')}.*unpickles nothing: see docs/from_sb3_contrib.md")
 
 
 def test_missing_and_foreign_files(tmp_path):

@@ -10,6 +10,7 @@ import sys
 import gymnasium as gym
 import numpy as np
 import pytest
+import stable_baselines3 as sb3
 import torch
 from gymnasium import spaces
 from safetensors.torch import load_file, save_file
@@ -17,7 +18,7 @@ from stable_baselines3.common.torch_layers import CombinedExtractor
 from stable_baselines3.common.utils import ConstantSchedule, FloatSchedule, LinearSchedule
 from stable_baselines3.common.vec_env import VecMonitor, VecNormalize
 
-from memagents import CheckpointError, Imitation, MemoryPolicy, RecurrentPPO, as_vec_env, register_core
+from memagents import CheckpointError, Imitation, MemoryPolicy, RecurrentPPO, as_vec_env, load_agent, register_core
 from memagents.cores.gru import GRU
 from memagents.environments.spaces import space_to_json
 from tests.cores.support import SMALL
@@ -104,6 +105,24 @@ def test_a_run_goes_on_exactly(name, tmp_path):
         assert_equal(getattr(resumed._window, part), getattr(straight._window, part))
 
 
+@pytest.mark.parametrize("stop", ["end", "callback"])
+def test_learn_leaves_a_checkpoint(stop, tmp_path, monkeypatch):
+    """Wherever it ends, the run goes on from there, and what is saved already is not saved again."""
+    saved = []
+    save = RecurrentPPO.save
+    monkeypatch.setattr(RecurrentPPO, "save", lambda self, path: saved.append(self.num_timesteps) or save(self, path))
+    ending = 5 * 32 if stop == "end" else 5 * 32 - 8
+    agent = make(learning_rate=LINEAR, checkpoint_interval=2, run_dir=tmp_path)
+    agent.learn(5 * 32, callback=lambda now, _: now["self"].num_timesteps < ending or stop == "end")
+    assert saved == [64, 128, ending]
+    resumed = RecurrentPPO.resume(tmp_path, tmaze(), device="cpu")
+    assert_equal(resumed.training_state(), agent.training_state())
+    assert_same_weights(weights_of(resumed), weights_of(agent))
+    saved.clear()
+    resumed.learn(2 * 32, reset_num_timesteps=False)
+    assert saved == ([192, 224] if stop == "end" else [ending + 64])
+
+
 def test_a_run_may_be_interrupted_again_and_again(tmp_path):
     straight = make(learning_rate=LINEAR)
     straight.learn(6 * 32)
@@ -148,14 +167,22 @@ def test_a_schedule_that_no_file_holds_is_given_again(tmp_path):
     def halving(left):
         return 1e-3 * 0.5 ** (5 * (1 - left))
 
-    agent = make(learning_rate=halving, run_dir=tmp_path)
-    agent.learn(64)
-    agent.save(tmp_path)
+    agent = make(learning_rate=halving, ent_coef=lambda left: 0.0, run_dir=tmp_path)
+    with pytest.warns(UserWarning) as heard:
+        agent.learn(64)
+        agent.save(tmp_path)
+    (warning,) = heard  # however many checkpoints there were
+    message = (
+        "learning_rate, ent_coef are functions, which no file can hold: pass them again to load or resume (a Linear"
+    )
+    assert str(warning.message).startswith(message)
     with pytest.raises(CheckpointError, match=r"policy\.json: learning_rate was .*halving.* pass learning_rate= anew"):
         RecurrentPPO.resume(tmp_path, tmaze(), device="cpu")
     with pytest.raises(CheckpointError, match="learning_rate"):
         RecurrentPPO.load(tmp_path, device="cpu")
-    agent = RecurrentPPO.resume(tmp_path, tmaze(), device="cpu", learning_rate=halving)
+    with pytest.raises(CheckpointError, match=r"ent_coef= anew to load or resume of its class \(a LinearSchedule of"):
+        RecurrentPPO.load(tmp_path, device="cpu", learning_rate=halving)
+    agent = RecurrentPPO.resume(tmp_path, tmaze(), device="cpu", learning_rate=halving, ent_coef=0.0)
     agent.learn(64, reset_num_timesteps=False)
     assert agent.policy.optimizer.param_groups[0]["lr"] == pytest.approx(halving(0))
 
@@ -292,6 +319,27 @@ def test_an_agent_without_environment_can_be_given_one(tmp_path):
     assert agent.num_timesteps == 64
 
 
+def test_what_is_shown_and_logged_comes_back(tmp_path, capsys):
+    agent = make(verbose=1, tensorboard_log=tmp_path / "tb")
+    agent.save(tmp_path / "run")
+    again = RecurrentPPO.load(tmp_path / "run", tmaze(), device="cpu")
+    assert (again.verbose, again.tensorboard_log) == (1, str(tmp_path / "tb"))
+    again.learn(32)
+    assert (tmp_path / "tb" / "run_1").is_dir()
+    assert "Using cpu device" in capsys.readouterr().out
+    relative = make(tensorboard_log="logs")
+    relative.save(tmp_path / "relative")
+    assert RecurrentPPO.load(tmp_path / "relative", device="cpu").tensorboard_log == "logs"
+    assert RecurrentPPO.load(tmp_path / "run", device="cpu", verbose=0, tensorboard_log=None).tensorboard_log is None
+
+
+def test_more_minibatches_than_environments(tmp_path):
+    make(n_minibatches=4).save(tmp_path)
+    with pytest.raises(CheckpointError, match=r"number of environments \(2\).*; n_minibatches=… changes it"):
+        RecurrentPPO.load(tmp_path, tmaze(2), device="cpu")
+    assert RecurrentPPO.load(tmp_path, tmaze(2), device="cpu", n_minibatches=2).n_minibatches == 2
+
+
 def test_slots_may_differ_where_no_weight_depends_on_them(tmp_path):
     make(core="dnc").save(tmp_path)
     more = {"core": "dnc", "core_kwargs": {**SMALL["dnc"], "slots": 9}}
@@ -333,6 +381,8 @@ def test_nothing_is_pickled_or_unpickled(tmp_path, monkeypatch):
         raise AssertionError("a pickle")
 
     env, other = underground(), underground()
+    import torch._dynamo  # which an optimiser imports late, and whose classes are of pickle's
+
     for module, names in (
         (pickle, ["load", "loads", "dump", "dumps", "Unpickler", "Pickler"]),
         (torch, ["load", "save"]),
@@ -490,9 +540,23 @@ def test_missing_folders(tmp_path):
     for attempt in (RecurrentPPO.load, lambda path: RecurrentPPO.resume(path, tmaze())):
         with pytest.raises(CheckpointError, match=f"no run folder {tmp_path / 'nowhere'}"):
             attempt(tmp_path / "nowhere")
+    sb3.PPO("MlpPolicy", "CartPole-v1", n_steps=8, device="cpu").save(tmp_path / "theirs")
+    for path in (tmp_path / "theirs", tmp_path / "theirs.zip", str(tmp_path / "theirs.zip")):
+        with pytest.raises(CheckpointError, match=r"theirs\.zip is an agent that Stable-Baselines3 .*from_sb3_contrib"):
+            RecurrentPPO.load(path)
+        with pytest.raises(CheckpointError, match="is an agent that Stable-Baselines3 or sb3-contrib saved"):
+            load_agent(path)
+    torch.save({"policy": Bomb()}, tmp_path / "theirs.pt")
+    with pytest.raises(CheckpointError, match=r"theirs\.pt is a file of torch\.save.* unpickles nothing"):
+        RecurrentPPO.load(tmp_path / "theirs.pt")
     (tmp_path / "model.zip").write_bytes(b"PK")
     with pytest.raises(CheckpointError, match="no run folder"):
         RecurrentPPO.load(tmp_path / "model.zip")
+
+
+def test_weights_of_torch_save(spoiled):
+    torch.save({"policy": Bomb()}, spoiled / WEIGHTS)
+    assert_refused(spoiled, f"{WEIGHTS} is a file of torch.save, .*memagents reads only its own", resume=False)
 
 
 def spoil(change):

@@ -49,8 +49,18 @@ FAULTS = {
     "exponential": ("finite", "not finite with huge inputs"),
     "weights below zero": ("trace", "gate_weights falls to -"),
     "not saved": ("saving", "outputs of a core and of one with its state_dict differ"),
-    "float32 initial state": ("states", r"leaf 0 of initial_state is torch\.float32 in a core of torch\.float64"),
-    "device forgotten": ("moves", "initial_state ignores the core's device"),
+    "float32 initial state": (
+        "states",
+        r"leaf 0 of initial_state is torch\.float32 in a core of torch\.float64.*self\.\S+\.new_zeros\(batch_size,",
+    ),
+    "device forgotten": (
+        "moves",
+        r"initial_state ignores the core's device.*self\.\S+\.new_zeros\(batch_size, \.\.\.\)",
+    ),
+    "step as a tuple": (
+        "states",
+        r"step must return a memagents\.cores\.core\.Step\(features, state, losses, trace\), not a tuple",
+    ),
 }
 
 
@@ -135,7 +145,8 @@ class Healthy(MemoryCore):
             trace["gate"] = hidden[0]
         if fault == "weights below zero":
             trace["gate_weights"] = hidden / 10
-        return Step(hidden, self.after(hidden, state), losses, trace)
+        step = Step(hidden, self.after(hidden, state), losses, trace)
+        return tuple(step) if fault == "step as a tuple" else step
 
     def random(self, hidden):
         if self.fault == "torch's generator":
