@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from memagents.command_line.errors import plain_errors
@@ -18,10 +19,8 @@ from memagents.experiments.comparison import (
     claim,
     trials,
 )
-from memagents.experiments.configuration import command_line
 from memagents.experiments.jobs import only_one, run_jobs
 from memagents.experiments.options import parse_options
-from memagents.experiments.settings import PPOSettings
 from memagents.runs.files import write_bytes, write_json
 
 PROG = "memagents compare"
@@ -57,30 +56,17 @@ def checked(settings: ComparisonSettings) -> dict[str, dict[str, Any]]:
 
     :raises ValueError: for what cannot be trained
     """
-    from memagents.algorithms.ppo import RecurrentPPO
-    from memagents.cores import core_class
-    from memagents.environments.make import make_env
+    from memagents.experiments.rehearsal import Rehearsal
     from memagents.experiments.sizing import sized
-    from memagents.experiments.training import prepare
 
-    prepare(settings.imports, 1)
-    env = make_env(settings.env, 1, **settings.env_kwargs)
-    found = {}
+    rehearsal, found = Rehearsal(settings.env, settings.env_kwargs, settings.imports), {}
     for core in settings.cores:
-        core_class(core)
-        shared = command_line(PPOSettings, [*settings.words, "--env", settings.env, "--core", core])
-        arguments = {**shared.hyperparameters(), "n_minibatches": None, "device": "cpu"}
-
-        def weights(kwargs: dict[str, Any], arguments: dict[str, Any] = arguments) -> int:
-            policy_kwargs = {**arguments["policy_kwargs"], "core_kwargs": kwargs}
-            agent = RecurrentPPO("MlpPolicy", env, **{**arguments, "policy_kwargs": policy_kwargs})
-            return sum(parameter.numel() for parameter in agent.policy.parameters())
-
-        weights(shared.core_kwargs)
+        shared = rehearsal.settings([*settings.words, "--core", core])
+        rehearsal.weights(shared)
         found[core] = shared.core_kwargs
         if settings.parameters is not None:
+            weights = partial(rehearsal.weights, shared)
             found[core] = sized(core, shared.core_kwargs, settings.parameters, weights)
-    env.close()
     return found
 
 

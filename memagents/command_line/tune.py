@@ -8,10 +8,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from memagents.command_line.errors import plain_errors
-from memagents.experiments.configuration import command_line
 from memagents.experiments.jobs import Job, only_one
 from memagents.experiments.options import parse_options
-from memagents.experiments.settings import PPOSettings
 from memagents.experiments.tuning import STUDY_FILE, TuningSettings, best, search
 
 if TYPE_CHECKING:
@@ -54,17 +52,11 @@ def check(settings: TuningSettings) -> None:
 
     :raises ValueError: for what cannot be trained
     """
-    from memagents.algorithms.ppo import RecurrentPPO
-    from memagents.environments.make import make_env
-    from memagents.experiments.training import prepare
+    from memagents.experiments.rehearsal import Rehearsal
 
-    prepare(settings.imports, 1)
-    env = make_env(settings.env, 1, **settings.env_kwargs)
+    rehearsal = Rehearsal(settings.env, settings.env_kwargs, settings.imports)
     first = [f"--{name.replace('_', '-')}={values[0]}" for name, values in settings.searched.items()]
-    shared = command_line(PPOSettings, [*settings.words, "--env", settings.env, "--core", settings.core, *first])
-    arguments = {**shared.hyperparameters(), "n_minibatches": None, "device": "cpu"}
-    RecurrentPPO("MlpPolicy", env, **arguments)
-    env.close()
+    rehearsal.weights(rehearsal.settings([*settings.words, "--core", settings.core, *first]))
 
 
 def _watched(settings: TuningSettings) -> optuna.Study:

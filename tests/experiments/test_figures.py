@@ -17,7 +17,7 @@ STEPS, SUCCESS, RETURN = "time/total_timesteps", "rollout/success_rate", "rollou
 @pytest.fixture
 def drawn(monkeypatch):
     """Every figure that is drawn."""
-    written, write = [], figures._write
+    written, write = [], figures.write
     monkeypatch.setattr(figures, "_write", lambda figure, path: (written.append(figure), write(figure, path)))
     return written
 
