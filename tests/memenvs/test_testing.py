@@ -107,7 +107,7 @@ def begin_where_it_was(state, level):
 @njit
 def generate_by_chance(params, key, level):
     level.width, level.patience = params.width, params.patience
-    level.scent = np.random.randint(1000)
+    level.scent = np.random.randint(1000)  # noqa: NPY002 — the mistake
     return True
 
 
@@ -121,7 +121,7 @@ def generate_by_chance(params, key, level):
         ),
         (
             {"generate": generate_by_chance},
-            r"row 0 of .*: observation\['scent'\] must be .* differ in `level.scent`: .* draw from np.random, not memenvs",
+            r"row 0 of .*: observation\['scent'\] must be .* differ in `level.scent`: .* draw from np.random, not ",
         ),
     ],
 )

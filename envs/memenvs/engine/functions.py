@@ -105,9 +105,7 @@ def _missing_field(name: str, field: object, arguments: dict[str, types.Type]) -
     if not owners:
         return f"no record has a field {field!r} among {fields}"
     order = ", ".join(ARGUMENTS[name])
-    return (
-        f"it asks another record for the field {field!r} of `{owners[0]}`; its arguments must be ({order}), in this order"
-    )
+    return f"it asks another record for the field {field!r} of `{owners[0]}`; it must take ({order}), in this order"
 
 
 def _is_flag(kind: types.Type) -> bool:
@@ -158,12 +156,15 @@ def _reason(text: str, code: CodeType) -> str:
 
 
 def _cause(text: str) -> str:
-    unknown = re.search(r"Untyped global name '(\w+)':.{0,40}Cannot determine Numba type of <class '(.+?)'>", text, re.S)
+    unknown = re.search(
+        r"Untyped global name '(\w+)':.{0,40}Cannot determine Numba type of <class '(.+?)'>", text, re.S
+    )
     if unknown and unknown[2] == "function":
         return f"it calls `{unknown[1]}`, which must be decorated with memenvs.compilation.njit"
     container = re.search(r"The use of a (?:reflected )?(\w+)\(.*?assigned to variable '(\w+)'", text, re.S)
-    if unknown or container:
-        name, kind = (unknown[1], unknown[2]) if unknown else (container[2], container[1])
+    found = (unknown[1], unknown[2]) if unknown else (container[2], container[1]) if container else None
+    if found:
+        name, kind = found
         return f"the global `{name}` must be a number, a tuple or a NumPy array, not a {kind}"
     undefined = re.search(r"NameError: name '(\w+)' is not defined", text)
     if undefined:

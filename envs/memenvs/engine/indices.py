@@ -66,9 +66,8 @@ def _shape(code: ir.FunctionIR, array: ir.Var, shapes: Mapping[int, tuple[int, .
         return None
     if isinstance(definition, ir.Arg):
         return shapes.get(definition.index)
-    value = getattr(definition, "value", None)
-    known = isinstance(definition, ir.Global | ir.FreeVar) and isinstance(value, np.ndarray)
-    return value.shape if known else None
+    value: Any = definition.value if isinstance(definition, ir.Global | ir.FreeVar) else None
+    return value.shape if isinstance(value, np.ndarray) else None
 
 
 def _constant(code: ir.FunctionIR, index: ir.Var) -> object:

@@ -142,5 +142,7 @@ def _check_function(definition: Definition, name: str) -> None:
         raise DefinitionError(f"{subject}: {error}") from None
     own = tuple(signature.parameters)
     # Other names may be given to them, but not one's name to another.
-    if any(argument in arguments and argument != arguments[place] for place, argument in enumerate(own[: len(arguments)])):
+    if any(
+        argument in arguments and argument != arguments[place] for place, argument in enumerate(own[: len(arguments)])
+    ):
         raise DefinitionError(f"{subject}, in this order, not ({', '.join(own)})")

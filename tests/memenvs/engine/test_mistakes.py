@@ -263,7 +263,7 @@ ORDER = r"\(state, level, action\), in this order"
         ),
         (
             {"step": step_swapped_in_silence},
-            f"`step` of NAME cannot be compiled: it asks another record for the field 'place' of `state`; .* be {ORDER}",
+            f"`step` of NAME cannot be compiled: it asks another record for the field 'place' of `state`; .*{ORDER}",
         ),
         (
             {"measure": measure_beyond_the_end, "metrics": ("success",)},
