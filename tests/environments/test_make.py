@@ -172,7 +172,10 @@ REWARDS = [0.0, 1.0, 2.0]
 @pytest.mark.parametrize("make", [make_env, make_single_env])
 def test_mistakes_of_a_definition_are_value_errors(make, step, message):
     define = {"define": staticmethod(lambda: replace(drifting(), step=step))}
-    kinds = {"entry_point": type("One", (SingleEnv,), define), "vector_entry_point": type("Many", (BatchedEnv,), define)}
+    kinds = {
+        "entry_point": type("One", (SingleEnv,), define),
+        "vector_entry_point": type("Many", (BatchedEnv,), define),
+    }
     gym.register("tests/Mistaken-v0", **kinds)
     try:
         with pytest.raises(ValueError, match=f"^{message}") as caught:

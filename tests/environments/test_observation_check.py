@@ -15,7 +15,10 @@ SPACE = spaces.Dict({"place": spaces.Discrete(3), "sight": spaces.Box(-1, 1, (3,
 RIGHT = {"place": 1, "sight": np.zeros(3, np.float32)}
 WRONG = {
     "code": ({"place": 7}, r"observation\['place'\] must be in Discrete\(3\), not 7"),
-    "shape": ({"sight": np.zeros(4)}, r"observation\['sight'\] must have the shape \((2, )?3,?\) of Box.*, not \((2, )?4,?\)"),
+    "shape": (
+        {"sight": np.zeros(4)},
+        r"observation\['sight'\] must have the shape \((2, )?3,?\) of Box.*, not \((2, )?4,?\)",
+    ),
 }
 
 
