@@ -118,7 +118,7 @@ class Fixed(gym.Env):
 
     def reset(self, *, seed=None, options=None):
         super().reset(seed=seed)
-        return np.zeros(self.observation_space.shape, self.observation_space.dtype), {}
+        return np.zeros(self.observation_space.shape or (), self.observation_space.dtype), {}
 
     def step(self, action):
         return self.reset()[0], 0.0, False, False, {}
