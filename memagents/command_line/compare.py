@@ -69,13 +69,14 @@ def checked(settings: ComparisonSettings) -> dict[str, dict[str, Any]]:
     for core in settings.cores:
         core_class(core)
         shared = command_line(PPOSettings, [*settings.words, "--env", settings.env, "--core", core])
-        arguments = {**replace(shared, core_kwargs={}).hyperparameters(), "n_minibatches": None, "device": "cpu"}
+        arguments = {**shared.hyperparameters(), "n_minibatches": None, "device": "cpu"}
 
         def weights(kwargs: dict[str, Any], arguments: dict[str, Any] = arguments) -> int:
             policy_kwargs = {**arguments["policy_kwargs"], "core_kwargs": kwargs}
             agent = RecurrentPPO("MlpPolicy", env, **{**arguments, "policy_kwargs": policy_kwargs})
             return sum(parameter.numel() for parameter in agent.policy.parameters())
 
+        weights(shared.core_kwargs)
         found[core] = shared.core_kwargs
         if settings.parameters is not None:
             found[core] = sized(core, shared.core_kwargs, settings.parameters, weights)
@@ -104,7 +105,7 @@ def show(settings: ComparisonSettings, given: Sequence[Trial]) -> None:
     """Print the table of results, and leave it with the figure and the numbers in the folder."""
     from rich.console import Console
 
-    from memagents.experiments.comparison_report import draw_comparison, failures, results_markdown, results_table
+    from memagents.experiments.comparison_report import draw_comparison, results_markdown, results_table, seeds
     from memagents.experiments.comparison_results import results
 
     comparison, folder = results(given), settings.place
@@ -112,8 +113,6 @@ def show(settings: ComparisonSettings, given: Sequence[Trial]) -> None:
     write_bytes(folder / TABLE_FILE, results_markdown(comparison).encode())
     if comparison.chosen():
         draw_comparison(comparison, folder / FIGURE_FILE)
-    console = Console()
-    console.print(results_table(comparison))
-    for failure in failures(comparison):
-        console.print(failure, style="red", highlight=False)
+    Console().print(results_table(comparison))
+    print("\n".join(seeds(comparison)))
     print(f"{TABLE_FILE}, {RESULTS_FILE}, {FIGURE_FILE} and all runs are in {folder}")

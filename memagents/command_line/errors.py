@@ -30,8 +30,9 @@ def plain_ends() -> Iterator[None]:
                 sys.stdout.flush()
     except BrokenPipeError:
         try:
-            sys.stdout.flush()
-        except BrokenPipeError:  # what is left would fail once more when the interpreter ends
+            print(flush=True)
+        except BrokenPipeError:
+            # It is the standard output, and what is left for it would fail once more when the interpreter ends.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise SystemExit(141) from None
-        raise  # a pipe of something else
+        raise

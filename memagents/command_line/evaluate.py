@@ -43,10 +43,6 @@ class EvaluateCommand(EvaluationSettings):
     def __post_init__(self) -> None:
         super().__post_init__()
         positive_int("video_episodes", self.video_episodes)
-        if self.video is not None and self.video.suffix.lower() != ".gif":
-            raise ValueError(f"video must be a path that ends in .gif, not {self.video}")
-        if not self.video_fps > 0:
-            raise ValueError(f"video_fps must be above 0, not {self.video_fps}")
 
 
 def main(argv: Sequence[str]) -> None:
@@ -56,6 +52,8 @@ def main(argv: Sequence[str]) -> None:
     """
     with plain_errors(ValueError):
         settings = parse_options(EvaluateCommand, argv, "memagents evaluate")
+        if settings.video is not None and settings.video.suffix.lower() != ".gif":  # here: tyro would draw a box
+            raise ValueError(f"--video must be a path that ends in .gif, not {settings.video}")
         from memagents.experiments.evaluate_run import evaluate_run, show_scores
         from memagents.experiments.run import Run
         from memagents.experiments.training import prepare

@@ -48,6 +48,7 @@ def train(settings: TrainSettings) -> None:
     :raises ValueError: for what is wrong with the settings, before there is a run folder
     """
     # Loaded late, so that help and mistakes in the settings are shown at once.
+    from memagents.experiments.curriculum import CurriculumError
     from memagents.experiments.evaluate_run import show_evaluation
     from memagents.experiments.lessons import make_curriculum
     from memagents.experiments.run import Run
@@ -61,7 +62,7 @@ def train(settings: TrainSettings) -> None:
     else:
         curriculum = make_curriculum(settings)  # makes the environments, lesson after lesson
         agent = make_agent(settings, curriculum)
-        with plain_errors(FloatingPointError):
+        with plain_errors(FloatingPointError, CurriculumError):
             learn(agent, settings, curriculum)  # with a progress bar; Ctrl-C saves
         folder = agent.run_dir
     assert folder is not None

@@ -34,12 +34,19 @@ def progress_table(trials: Sequence[Trial], total_timesteps: int) -> Table:
 def results_table(comparison: Comparison) -> Table:
     """Return the table of results for a terminal."""
     heads, rows = _cells(comparison)
-    table = Table(title=_title(comparison), box=box.SIMPLE, title_justify="left")
-    for head in heads:
-        table.add_column(head, overflow="fold")
+    table = Table(title=_title(comparison), box=box.SIMPLE, title_justify="left", pad_edge=False, padding=(0, 1))
+    for head in heads[:-1]:
+        table.add_column(head.replace(" ", "\n"), no_wrap=True)
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*(cell.replace(" (", "\n(") for cell in row[:-1]))  # two lines rather than a wide screen
     return table
+
+
+def seeds(comparison: Comparison) -> list[str]:
+    """Return a line for each core and learning rate with the scores of its seeds, and one for each that failed."""
+    rows = [row for row in comparison.rows if row.likely]
+    lines = [f"{row.core}, learning rate {row.learning_rate:g}: {_seeds(row)}" for row in rows]
+    return [*lines, *failures(comparison)]
 
 
 def results_markdown(comparison: Comparison) -> str:
@@ -77,7 +84,9 @@ def draw_comparison(comparison: Comparison, path: Path) -> None:
     dress(ax, comparison.measure)
     if comparison.measure == "success":
         ax.set_ylim(-0.02, 1.02)
-    ax.set_title("every seed, and the mean with its 95% interval", loc="left", color=INK, fontsize=9)
+    ax.set_xlim(-0.6, len(rows) - 0.4)
+    beside = ", and the mean with its 95% interval" if any(row.mean is not None for row in rows) else ""
+    ax.set_title(f"every seed{beside}", loc="left", color=INK, fontsize=9)
     write(figure, path)
 
 
@@ -89,16 +98,19 @@ def _cells(comparison: Comparison) -> tuple[list[str], list[list[str]]]:
     first = comparison.rows[0].core
     many = len({row.learning_rate for row in comparison.rows}) > 1
     heads = ["core", "learning rate", "weights", "mean", "interquartile mean", "sampled actions"]
-    heads += [f"better than {first}", "steps/s", "minutes", "seeds"]
+    heads += [f"better than {first}", "steps/s", "minutes", "every seed"]
     rows = []
     for row in comparison.rows:
         rate = f"{row.learning_rate:g}" + (" (best)" if many and row.chosen else "")
         sampled = f"{np.mean(row.sampled):.3f}" if row.sampled else ""
-        seeds = ", ".join(f"{score:.3f}" for score in row.likely) or "none finished"
         cells = [row.core, rate, _number(row.parameters), _mean(row), _interval(row.interquartile), sampled]
         minutes = "" if row.seconds is None else f"{row.seconds / 60:.1f}"
-        rows.append([*cells, _interval(row.improvement), _number(row.steps_per_second), minutes, seeds])
+        rows.append([*cells, _interval(row.improvement), _number(row.steps_per_second), minutes, _seeds(row)])
     return heads, rows
+
+
+def _seeds(row: Row) -> str:
+    return ", ".join(f"{score:.3f}" for score in row.likely) or "none finished"
 
 
 def _mean(row: Row) -> str:

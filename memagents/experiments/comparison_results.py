@@ -6,6 +6,7 @@ import dataclasses
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -90,10 +91,15 @@ def _scores(job: Job) -> dict[str, Any]:
         "measure": "success" if measure == "success" else "return",
         **{name: evaluated[name][measure]["mean"] for name in (AGENT, SAMPLED)},
         "end": float(np.mean(logged[-max(1, round(_LAST * len(logged))) :])) if logged else -np.inf,
-        "parameters": sum(weights.numel() for weights in read_weights(job.folder).values()),
+        "parameters": _size(job.folder),
         "steps_per_second": float(last["time/fps"]),
         "seconds": float(last["time/time_elapsed"]),
     }
+
+
+def _size(folder: Path) -> int:
+    """Return the number of an agent's weights."""
+    return sum(weights.numel() for weights in read_weights(folder).values())
 
 
 def _row(trial: Trial, scores: dict[int, dict[str, Any]], measure: str) -> Row:

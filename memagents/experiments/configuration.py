@@ -108,7 +108,7 @@ def _merged(begun: S, typed: S) -> S:
     if begun.env != typed.env:
         changes["lessons"] = ()
         if begun.lessons:
-            print(f"note: the recipe's lessons are left out: they are not of --env {typed.env}", file=sys.stderr)
+            print(f"note: the recipe's lessons are left out, since --env {typed.env} is another env", file=sys.stderr)
     changes["policy_kwargs"] = {**begun.policy_kwargs, **typed.policy_kwargs}
     return dataclasses.replace(typed, **changes)
 
@@ -122,9 +122,8 @@ def say_left_out(whose: str, name: str, left_out: dict[str, Any], owner: str, va
     :param owner: what they belong to, ``"env"`` or ``"core"``
     :param value: the one that was given
     """
-    print(
-        f"note: {whose} {name} ({in_words(left_out)}) are left out: they are not of --{owner} {value}", file=sys.stderr
-    )
+    what = f"{whose} {name} ({in_words(left_out)})"
+    print(f"note: {what} are left out, since --{owner} {value} is another {owner}", file=sys.stderr)
 
 
 # --- files ----------------------------------------------------------------------------------------------------------

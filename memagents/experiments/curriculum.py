@@ -14,6 +14,10 @@ from memagents.environments.normalization import carry_over
 from memagents.experiments.settings import Lesson
 
 
+class CurriculumError(ValueError):
+    """Lessons that wait for something that is never reported."""
+
+
 class Curriculum(BaseCallback):
     """Callback that moves the agent to the next lesson between two windows, and stops it after the last.
 
@@ -23,8 +27,8 @@ class Curriculum(BaseCallback):
 
     :param lessons: one or more
     :param make_env: makes the environments of the lesson with a number; all lessons have the same spaces
-    :raises ValueError: if a lesson waits for something that is never reported: as learning begins, or when the first
-        episodes end
+    :raises CurriculumError: if a lesson waits for something that is never reported: as learning begins, or when the
+        first episodes end
     """
 
     def __init__(self, lessons: Sequence[Lesson], make_env: Callable[[int], VecEnv]):
@@ -47,7 +51,7 @@ class Curriculum(BaseCallback):
         assert recent is not None
         waiting = any(one.success is not None for one in self.lessons)
         if waiting and agent.lesson == 0 and agent.ep_info_buffer and not recent:  # later on they may be of before
-            raise ValueError("lessons wait for success, but the infos of the environment have no entry 'success'")
+            raise CurriculumError("lessons wait for success, but the infos of the environment have no 'success'")
         if lesson == Lesson(lesson.env_kwargs):
             return
         if not (
@@ -73,7 +77,7 @@ class Curriculum(BaseCallback):
 def check_accuracy(lessons: Sequence[Lesson], agent: MemoryAlgorithm | type[MemoryAlgorithm]) -> None:
     """Refuse lessons that wait for accuracy where the agent, or its class, does not report it."""
     if any(lesson.accuracy is not None for lesson in lessons) and not agent.reports_accuracy:
-        raise ValueError("lessons wait for accuracy, which is known in imitation only; let them wait for success")
+        raise CurriculumError("lessons wait for accuracy, which is known in imitation only; let them wait for success")
 
 
 def reached(wanted: float | None, recent: deque[float], count: int | None) -> bool:

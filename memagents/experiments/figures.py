@@ -110,6 +110,7 @@ def score_over(
         ax.errorbar(places, means, reach, color=colour, marker="o", markersize=4, capsize=3, linewidth=1.5, label=agent)
     if numbers and max(places) >= 20 * min(places):
         ax.set_xscale("log")
+        ax.minorticks_off()
         ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: short_number(value)))
     elif not numbers:
         ax.set_xticks(places, [str(value) for value in values])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -19,7 +20,7 @@ WAITING, RUNNING, DONE, FAILED = "waiting", "running", "done", "failed"
 _LOOK_EVERY = 0.5  # seconds
 
 
-@dataclass
+@dataclass(eq=False)
 class Job:
     """One training with its evaluation: ``memagents train …`` into a run folder.
 
@@ -63,6 +64,51 @@ class Job:
         return [*start, *self.words, "--run-dir", str(self.folder), "--overwrite"]
 
 
+class Pool:
+    """Jobs that run at the same time.
+
+    :param processes: at a time
+    """
+
+    def __init__(self, processes: int):
+        self.processes = processes
+        self._running: list[tuple[Job, subprocess.Popen]] = []
+
+    @property
+    def running(self) -> list[Job]:
+        """The jobs that run now."""
+        return [job for job, _ in self._running]
+
+    @property
+    def has_room(self) -> bool:
+        """Whether one more may be started."""
+        return len(self._running) < self.processes
+
+    def start(self, job: Job) -> None:
+        """Start a job, or go on with it."""
+        self._running.append((job, _start(job)))
+
+    def wait(self) -> list[Job]:
+        """Wait for half a second, and return the jobs that have ended meanwhile, done or failed."""
+        time.sleep(_LOOK_EVERY)
+        ended = [(job, process) for job, process in self._running if process.poll() is not None]
+        for job, process in ended:
+            self._running.remove((job, process))
+            _finish(job, process.returncode)
+        return [job for job, _ in ended]
+
+    def stop(self, *jobs: Job) -> None:
+        """Let jobs save and end, as by Ctrl-C; by default all of them."""
+        stopped = [(job, process) for job, process in self._running if not jobs or job in jobs]
+        for _, process in stopped:
+            with contextlib.suppress(OSError):
+                process.send_signal(signal.SIGINT)
+        for job, process in stopped:
+            process.wait()
+            job.status = WAITING
+            self._running.remove((job, process))
+
+
 def run_jobs(jobs: Sequence[Job], processes: int, watch: Callable[[], None] | None = None) -> None:
     """Run all jobs that are not done, so many at a time; one that fails leaves the others alone.
 
@@ -71,27 +117,16 @@ def run_jobs(jobs: Sequence[Job], processes: int, watch: Callable[[], None] | No
     :param watch: called about twice a second
     :raises KeyboardInterrupt: after Ctrl-C, when the running ones have saved and ended
     """
-    waiting = [job for job in jobs if job.status != DONE]
-    running: list[tuple[Job, subprocess.Popen]] = []
+    waiting, pool = [job for job in jobs if job.status != DONE], Pool(processes)
     try:
-        while waiting or running:
-            while waiting and len(running) < processes:
-                job = waiting.pop(0)
-                running.append((job, _start(job)))
-            time.sleep(_LOOK_EVERY)
-            for job, process in list(running):
-                if process.poll() is not None:
-                    running.remove((job, process))
-                    _finish(job, process.returncode)
+        while waiting or pool.running:
+            while waiting and pool.has_room:
+                pool.start(waiting.pop(0))
+            pool.wait()
             if watch is not None:
                 watch()
     except BaseException:
-        for _, process in running:
-            with contextlib.suppress(OSError):
-                process.send_signal(2)  # as Ctrl-C, on which a training saves
-        for job, process in running:
-            process.wait()
-            job.status = WAITING
+        pool.stop()
         raise
 
 

@@ -88,7 +88,7 @@ class Run(NamedTuple):
         own: dict[str, Any] = {}
         if env is None and self.settings is None:
             raise CheckpointError(
-                f"{self.folder} names no environment, since no training made it: give one by --env ID"
+                f"{self.folder} is no run of a training, so it names no environment: give one by --env ID"
             )
         if self.settings is not None and env in (None, self.settings.env):
             own, env = self._last_env_kwargs(), self.settings.env

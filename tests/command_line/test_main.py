@@ -1,5 +1,6 @@
 """The command memagents: its doors, their help, what they list."""
 
+import json
 import os
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from memagents.cores import core_class
 from memagents.experiments.catalogue import ALGORITHMS
 from memagents.experiments.configuration import RECIPES, recipe_names
 from memagents.runs import layout
+from memenvs.grid.ids import FAMILIES
 
 
 @pytest.fixture
@@ -77,11 +79,166 @@ def test_help_and_mistakes_need_no_torch():
         (["list", "trees"], "list must be followed by one of cores, envs, recipes, runs, not 'trees'"),
         (["recipe", "no"], "there is no recipe 'no'; there are: "),
         (["evaluate", "nowhere"], "there is no run folder nowhere"),
+        (["evaluate", "nowhere", "--video", "out.mp4"], "--video must be a path that ends in .gif, not out.mp4"),
+        (["train", "ppo", "--recipe", "nope.yaml"], "recipe nope.yaml does not exist; those of memagents go by their "),
+        (
+            ["train", "ppo", "--recipe", "copy"],
+            "recipe copy is not one for ppo; it is used by: memagents train imitate --recipe copy",
+        ),
+        (
+            ["train", "ppo", "--batch-size", "64"],
+            "there is no setting --batch-size; instead of batch_size: --n-minibatches: a minibatch is a set of ",
+        ),
+        (
+            ["train", "imitate", "--lstm-hidden-size=64"],
+            "there is no setting --lstm-hidden-size; instead of lstm_hidden_size: --core lstm --core-kwargs hidden_",
+        ),
+        (
+            ["train", "ppo", "--core-kwargs", "lstm_hidden_size=64"],
+            "core_kwargs: there is no parameter 'lstm_hidden_size'; instead of lstm_hidden_size: --core lstm --core-k",
+        ),
+        (
+            ["train", "ppo", "--policy-kwargs", "shared_lstm=true"],
+            "policy_kwargs: there is no parameter 'shared_lstm'; instead of shared_lstm: --policy-kwargs critic_grad",
+        ),
+        (["train", "imitate", "--env", "CartPole-v1"], "env CartPole-v1 has no oracle to imitate; train by another "),
+        (["train", "imitate", "--env", "memenvs/MiniGrid-Playground-v0"], "env memenvs/MiniGrid-Playground-v0 has no "),
+        (["train", "nec", "--env", "Pendulum-v1"], "episodic control needs Discrete actions, not Box"),
+        (["train", "mfec", "--env", "Pendulum-v1"], "episodic control needs Discrete actions, not Box"),
     ],
 )
 def test_mistakes_are_one_line(said, words, message):
     out, errors, code = said(*words)
     assert code == 2 and out == "" and errors.startswith(f"error: {message}") and errors.count("\n") == 1
+    assert not list(Path().iterdir()), "a run folder of a training that cannot be"
+
+
+def test_an_equivalent_is_named_only_where_the_command_has_it(said):
+    """MFEC has neither minibatches nor a core."""
+    errors = said("train", "mfec", "--batch-size", "64")[1]
+    assert "--batch-size" in errors and "n-minibatches" not in errors
+
+
+def test_what_is_no_option_is_answered_with_the_command(said):
+    for words in (("ppo", "--no-such-option"), ("ppo", "--total-timesteps", "1.5"), ("imitate", "--seed", "many")):
+        _, errors, code = said("train", *words)
+        assert code == 2 and f"memagents train {words[0]} --help" in errors and "__main__" not in errors
+    assert "must be an integer" in said("train", "ppo", "--total-timesteps", "1.5")[1]
+
+
+# --- ends -------------------------------------------------------------------------------------------------------------
+
+
+def started(code, **kwargs):
+    """Python that is running in a process of its own."""
+    return subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE, text=True, **kwargs)
+
+
+@pytest.mark.parametrize("words", [["list", "recipes"], ["--help"], ["evaluate", "--help"], ["recipe", "tmaze"]])
+def test_nobody_need_read_to_the_end(words):
+    """As ``memagents list envs | head`` does not."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    process = started(f"from memagents.__main__ import main; main({words})", stdout=writer)
+    os.close(writer)
+    errors = process.communicate()[1]
+    assert (process.returncode, errors) == (141, "")
+
+
+def test_the_broken_pipe_of_something_else_is_seen():
+    code = "from memagents.command_line.errors import plain_ends\nwith plain_ends(): raise BrokenPipeError('worker')"
+    assert "BrokenPipeError: worker" in started(code).communicate()[1]
+
+
+def test_ctrl_c_before_the_training_is_one_line(tmp_path):
+    """A package that presses it while it is imported."""
+    (tmp_path / "pressing.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGINT)\n")
+    words = ["train", "ppo", "--imports", "pressing"]
+    process = started(f"from memagents.__main__ import main; main({words})", cwd=tmp_path)
+    errors = process.communicate()[1]
+    assert (process.returncode, errors) == (130, "interrupted\n")
+    assert [path.name for path in tmp_path.iterdir() if path.name != "__pycache__"] == ["pressing.py"]
+
+
+# --- runs -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def made(said):
+    """A finished run of 48 steps in ``runs/TMaze-v0-gru-0``, from a recipe of one's own, and what was said of it."""
+    Path("mine.yaml").write_text(
+        "command: ppo\nenv_kwargs: {length: 2}\ncore: gru\ncore_kwargs: {hidden_size: 4}\nn_envs: 2\nn_steps: 16\n"
+    )
+    _, errors, code = said("train", "ppo", "--recipe", "mine.yaml", "--total-timesteps", "4e1", "--eval-episodes=0")
+    assert code == 0 and "first window: compiling what is not compiled yet" in errors
+    return Path("runs/TMaze-v0-gru-0")
+
+
+def test_a_finished_run_is_not_gone_on_with(said, made):
+    before = {path: path.stat().st_mtime_ns for path in made.rglob("*")}
+    out, _, code = said("train", "ppo", "--resume", str(made))
+    assert code == 0 and out.count("\n") == 1
+    assert out.startswith(f"{made} is finished: 64 of 40 steps are made; a new run") and f"--init-from {made}\n" in out
+    assert before == {path: path.stat().st_mtime_ns for path in made.rglob("*")}
+
+
+def test_a_finished_run_that_lacks_its_evaluation_gets_it(said, made):
+    config = made / "config.yaml"
+    config.write_text(config.read_text().replace("eval_episodes: 0", "eval_episodes: 4"))
+    for _ in range(2):
+        assert f"{made} is finished" in said("train", "ppo", "--resume", str(made))[0]
+    assert (made / layout.EVALUATION_FILE).is_file()
+
+
+def test_a_run_is_resumed_by_its_own_command(said, made):
+    errors = said("train", "imitate", "--resume", str(made))[1]
+    assert errors == (
+        f"error: {made} is a run of RecurrentPPO, which goes on with: memagents train ppo --resume {made}\n"
+    )
+
+
+def test_a_folder_of_runs_names_them(said, made):
+    for words in (("evaluate", "runs"), ("train", "ppo", "--resume", "runs")):
+        assert said(*words)[1] == f"error: runs is no run, but a folder of runs; give one of them: {made}\n"
+    assert said("evaluate", "runs/TMaze-v0-gro-0")[1].endswith(f"; spelled alike: {made}\n")
+
+
+def test_a_film_is_where_it_is_said_to_be(said, made, monkeypatch):
+    monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")  # taken back afterwards; the command sets it as well
+    out, errors, code = said("evaluate", str(made), "--episodes", "2", "--video", "sub/film.GIF")
+    assert code == 0 and out.endswith("the film is in sub/film.GIF\n") and Path("sub/film.GIF").is_file()
+    out, errors, _ = said("evaluate", str(made), "--episodes", "2", "--video", "film.gif", "--json")
+    assert "the film is in film.gif\n" in errors and json.loads(out)["episodes"] == 2
+
+
+def test_pygame_is_silent_where_there_is_no_screen(said):
+    """It draws CartPole, and complains of what only a window would need."""
+    small = ("--env", "CartPole-v1", "--n-envs", "2", "--n-steps", "8", "--total-timesteps", "16", "--run-dir", "pole")
+    assert said("train", "ppo", *small, "--eval-episodes", "0")[2] == 0
+    without = ("XDG_RUNTIME_DIR", "DISPLAY", "WAYLAND_DISPLAY", "SDL_VIDEODRIVER", "PYGAME_HIDE_SUPPORT_PROMPT")
+    env = {name: value for name, value in os.environ.items() if name not in without}
+    words = ["evaluate", "pole", "--episodes", "1", "--video-episodes", "1", "--video", "film.gif"]
+    process = started(f"from memagents.__main__ import main; main({words})", env=env, stdout=subprocess.PIPE)
+    out, errors = process.communicate()
+    assert Path("film.gif").is_file() and "XDG_RUNTIME_DIR" not in errors + out and "pygame" not in errors + out
+
+
+def test_parameters_of_another_environment_are_said_to_be_left_out(said, made):
+    words = ("--env", "CartPole-v1", "--core", "lstm")
+    _, errors, code = said("train", "ppo", "--recipe", "mine.yaml", *words, "--n-steps", "0")
+    assert code == 2 and errors.splitlines()[:2] == [
+        "note: the recipe's env_kwargs (length=2) are left out, since --env CartPole-v1 is another env",
+        "note: the recipe's core_kwargs (hidden_size=4) are left out, since --core lstm is another core",
+    ]
+    errors = said("evaluate", str(made), "--env", "CartPole-v1")[1]
+    assert errors.startswith("note: the run's env_kwargs (length=2) are left out, since --env CartPole-v1 is another")
+    assert "note:" not in said("evaluate", str(made), "--env", "memenvs/TMaze-v0", "--episodes", "2")[1]
+
+
+def test_where_no_training_made_the_run_an_environment_is_asked_for(said, made):
+    (made / "config.yaml").unlink()
+    assert said("evaluate", str(made))[1].endswith("names no environment: give one by --env ID\n")
+    assert said("evaluate", str(made), "--env", "memenvs/TMaze-v0", "--episodes", "2")[2] == 0
 
 
 # --- lists ------------------------------------------------------------------------------------------------------------
@@ -94,6 +251,11 @@ def test_lists_name_what_there_is_and_say_what_it_is(said, kind, name):
     assert code == 0 and name in [row[0] for row in rows]
     ours = [row for row in rows if kind != "cores" or core_class(row[0]).__module__.startswith("memagents.")]
     assert all(len(row) == 2 for row in ours), "a name without a word about it"  # other tests register cores, too
+
+
+def test_families_of_minigrid_have_sentences_of_their_own(said):
+    abouts = dict(line.split(maxsplit=1) for line in said("list", "envs")[0].splitlines() if "MiniGrid-" in line)
+    assert len(abouts) > 70 and len(set(abouts.values())) == len(FAMILIES)
 
 
 def test_runs_are_listed(said, tmp_path):
@@ -123,6 +285,23 @@ def test_a_recipe_is_printed_and_copied_once(said, tmp_path):
     assert "tmaze.yaml exists already" in said("recipe", "tmaze", "--copy")[1]
     assert said("recipe", "tmaze.yaml")[0] == text
     assert "is a file of yours already" in said("recipe", "tmaze.yaml", "--copy")[1]
+
+
+def test_a_recipe_is_copied_to_where_it_is_wanted(said, tmp_path):
+    text = (RECIPES / "tmaze.yaml").read_text()
+    (tmp_path / "sub").mkdir()
+    for words, path in (
+        (["--copy", "mine.yaml"], "mine.yaml"),
+        (["--copy=other.yml"], "other.yml"),
+        (["--copy", "sub"], "sub/tmaze.yaml"),
+    ):
+        assert said("recipe", "tmaze", *words) == (f"copied to {path}\n", "", 0)
+        assert (tmp_path / path).read_text() == text
+        assert said("recipe", "copy", *words[:1], *(["mine.yaml"] if len(words) == 2 else []))[2] == 2
+        assert (tmp_path / path).read_text() == text
+    errors = said("recipe", "tmaze", "--copy", "mine.txt")[1]
+    assert errors == "error: --copy must be followed by a path that ends in .yaml, not mine.txt\n"
+    assert said("recipe", "tmaze", "mine.yaml")[2] == 2  # not a copy, and not silently a print
 
 
 def test_every_recipe_begins_with_a_sentence_about_it_and_how_it_is_run():

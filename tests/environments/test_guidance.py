@@ -7,7 +7,9 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from stable_baselines3.common.vec_env import DummyVecEnv
 
 from memagents import NEC, Imitation, RecurrentPPO, as_vec_env
-from memagents.environments.guidance import decision_mask, measure, oracle_labels
+from memagents.environments.guidance import decision_mask, has_oracle, measure, oracle_labels
+from memagents.environments.joined import JoinedVecEnv
+from memagents.environments.make import make_env
 from memagents.experiments.evaluation import evaluate
 from tests.support.worlds import World
 
@@ -279,3 +281,15 @@ class Saying(World):
 
     def reset(self, *, seed=None, options=None):
         return super().reset(seed=seed)[0], {"decision": self.decision}
+
+
+@pytest.mark.parametrize("world", ["guided", "memenvs", "no oracle of memenvs", "none", "joined"])
+def test_whether_there_is_an_oracle_is_known_before_the_first_reset(world):
+    envs = {
+        "guided": lambda: as_vec_env(Guided(ACTIONS["plain"])),
+        "memenvs": lambda: make_env("memenvs/TMaze-v0", 2),
+        "no oracle of memenvs": lambda: make_env("memenvs/MiniGrid-Playground-v0", 2),
+        "none": lambda: make_env("CartPole-v1", 2),
+        "joined": lambda: JoinedVecEnv([make_env("memenvs/TMaze-v0", 2) for _ in range(2)]),
+    }
+    assert has_oracle(envs[world]()) == (world in ("guided", "memenvs", "joined"))

@@ -57,6 +57,11 @@ def test_the_command_line_overrides_the_recipe(recipe):
         ("lessons: [{env_kwargs: {}, sucess: 1}]", "lessons must be a list of mappings with env_kwargs and success"),
         ("lessons: [{env_kwargs: {}}, {env_kwargs: {}}]", "lesson 0 needs env_kwargs, a mapping, and success"),
         ("lessons: [{env_kwargs: {}, success: 90}]", "lesson 0 needs .* up to 1"),
+        ("total_timesteps: 1.5", "total_timesteps must be an integer, not 1.5"),
+        ("threads: 1.5e0", "threads must be an integer or null, not 1.5"),
+        ("command: fly", "command must be one of ppo, imitate, nec, mfec, not 'fly'"),
+        ("command: nec", "is not one for ppo; it is used by: memagents train nec --recipe .*mine.yaml"),
+        ("batch_size: 64", "there is no setting 'batch_size'; instead of batch_size: --n-minibatches: .*; there are: "),
         ("- 3", "must hold a mapping of settings"),
         ("env: [", "is no readable YAML file"),
     ],
@@ -64,6 +69,26 @@ def test_the_command_line_overrides_the_recipe(recipe):
 def test_what_is_wrong_in_a_recipe_is_named(recipe, text, message):
     with pytest.raises(ValueError, match=message):
         command_line(PPOSettings, ["--recipe", recipe(text)])
+
+
+def test_integers_are_written_in_three_ways(recipe):
+    for text, number in (("2_000_000", 2_000_000), ("2e6", 2_000_000), ("20e6", 20_000_000), ("2.5e3", 2500)):
+        typed = command_line(PPOSettings, ["--total-timesteps", text, "--threads", text]).total_timesteps
+        read = command_line(PPOSettings, ["--recipe", recipe(f"total_timesteps: {text}\nthreads: {text}")])
+        assert [typed, read.total_timesteps, read.threads] == 3 * [number]
+        assert {type(typed), type(read.total_timesteps), type(read.threads)} == {int}
+    rates = command_line(PPOSettings, ["--recipe", recipe("target_kl: 1e0"), "--learning-rate", "1e-3"])
+    assert (rates.target_kl, rates.learning_rate) == (1.0, 1e-3) and type(rates.target_kl) is float
+    for text in ("1.5", "1e-3", "1e999", "many", "nan"):
+        with pytest.raises(SystemExit):
+            command_line(PPOSettings, ["--total-timesteps", text])
+
+
+def test_parameters_typed_with_another_environment_are_its_own(recipe):
+    """Also where they are those of the recipe."""
+    mine = recipe("env: memenvs/TMaze-v0\nenv_kwargs: {length: 3}")
+    typed = command_line(PPOSettings, ["--recipe", mine, "--env", "memenvs/Copy-v0", "--env-kwargs", "length=3"])
+    assert typed.env_kwargs == {"length": 3}
 
 
 def test_an_unknown_recipe_lists_those_there_are():
@@ -76,7 +101,7 @@ def test_the_recipes_that_come_along_can_begin(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for path in RECIPES.glob("*.yaml"):
         name, recipe = re.findall(r"memagents train (\w+) --recipe (\w+)", path.read_text())[0]
-        assert recipe == path.stem
+        assert recipe == path.stem and yaml.safe_load(path.read_text())["command"] == name
         settings = of_recipe(ALGORITHMS[name].settings, recipe)
         agent = make_agent(settings, make_curriculum(settings))
         assert agent.n_envs == settings.n_envs and agent.run_dir.is_dir()
@@ -99,7 +124,7 @@ def test_what_is_wrong_with_a_resumed_run_is_named(tmp_path):
     for extra in (["--seed", "3"], ["--recipe", "tmaze"], ["--overwrite"]):
         with pytest.raises(ValueError, match=f"beside it only --device and --imports are allowed, not {extra[0]}"):
             command_line(PPOSettings, [*resume, *extra])
-    with pytest.raises(CheckpointError, match="is a run of RecurrentPPO, and this script trains Imitation"):
+    with pytest.raises(CheckpointError, match="is a run of RecurrentPPO, which goes on with: memagents train ppo"):
         command_line(ImitationSettings, resume)
     with pytest.raises(CheckpointError, match="there is no run folder"):
         command_line(PPOSettings, ["--resume", str(tmp_path / "no")])

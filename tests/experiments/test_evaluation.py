@@ -247,6 +247,15 @@ def test_tables_and_json_hold_what_there_is(tmaze):
     assert scores_json({"odd": odd})["odd"]["normalized"] == {"mean": None, "low": None, "high": 1}
 
 
+def test_the_caption_explains_what_is_shown_and_nothing_else():
+    interval = Interval(0.5, 0.4, 0.6)
+    full = scores_table("", {RANDOM: Scores(4, interval, interval, None, interval, {})}).caption
+    assert "(Student's t over the episodes, Wilson's for success, a bootstrap for normalised)" in full
+    assert "normalised: 0 the random agent's return" in full
+    bare = scores_table("", {RANDOM: Scores(4, interval, None, None, None, {})}).caption
+    assert "(Student's t over the episodes)" in bare and "normalised" not in bare and "Wilson" not in bare
+
+
 def test_nothing_is_cut_from_a_table_in_a_narrow_terminal():
     share, bits = Interval(-0.004, -0.013, 0.021), Interval(478.25, 462.747, 493.753)
     scores = Scores(4, share, share, None, share, {"wrong_bits": bits, "bits": bits})

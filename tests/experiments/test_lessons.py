@@ -93,8 +93,16 @@ def test_lessons_need_success_and_equal_spaces(tmp_path):
         env="CartPole-v1", n_envs=2, n_steps=64, run_dir=str(tmp_path / "r"), lessons=(Lesson({}, 1.0),)
     )
     curriculum = make_curriculum(settings)
-    with pytest.raises(ValueError, match="lessons wait for success, but the infos of the environment have no entry"):
+    with pytest.raises(ValueError, match=r"lessons wait for success, but the infos .* have no 'success'"):
         make_agent(settings, curriculum).learn(1000, curriculum)
+
+
+def test_lessons_that_wait_for_accuracy_are_of_imitation():
+    """Known before there is a run folder."""
+    lessons = (Lesson({"length": 1}, accuracy=0.9), Lesson({"length": 2}))
+    make_curriculum(ImitationSettings(**SMALL, lessons=lessons))
+    with pytest.raises(ValueError, match="lessons wait for accuracy, which is known in imitation only"):
+        make_curriculum(PPOSettings(**SMALL, lessons=lessons))
 
 
 def test_training_is_on_the_train_split_and_evaluation_on_the_other(tmp_path):

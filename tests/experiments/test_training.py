@@ -42,6 +42,15 @@ def test_nothing_is_left_behind_by_settings_that_cannot_be(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def test_less_than_a_window_is_said_beforehand(tmp_path, capsys):
+    for steps, said in ((60, True), (64, False)):
+        settings = PPOSettings(**SMALL | {"total_timesteps": steps}, run_dir=str(tmp_path / str(steps)))
+        curriculum = make_curriculum(settings)
+        learn(make_agent(settings, curriculum), settings, curriculum)
+        line = f"total_timesteps {steps} is less than one window (n_steps 8 × n_envs 8), which is always finished: 64 "
+        assert (line in capsys.readouterr().out) == said
+
+
 def test_weights_of_another_run(trained):
     def begun(**changes):
         settings = PPOSettings(**SMALL | {"seed": 9} | changes, init_from="trained")

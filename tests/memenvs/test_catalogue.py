@@ -79,6 +79,23 @@ def test_ids_of_a_package_are_named_as_they_can_be_given_again(tmp_path, monkeyp
             sys.modules.pop(module, None)
 
 
+def test_what_a_package_registers_is_suggested_with_it(tmp_path, monkeypatch):
+    (tmp_path / "pitfalls.py").write_text(
+        "import gymnasium as gym\n"
+        "gym.register('Pitfall-v7', entry_point='pitfalls:Pitfall')\n"
+        "gym.register('own/Pitfall-v8', entry_point=lambda: None)\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    try:
+        with pytest.raises(ValueError, match=r"spelled alike: .*pitfalls:Pitfall-v7") as found:
+            find("pitfalls:Pitfal-v7")
+        assert "pitfalls:own/Pitfall-v8" in str(found.value) and "pitfalls:memenvs" not in str(found.value)
+    finally:
+        for name in ("Pitfall-v7", "own/Pitfall-v8"):
+            gym.registry.pop(name, None)
+        sys.modules.pop("pitfalls", None)
+
+
 def test_what_a_package_itself_does_not_find_is_its_own_error(tmp_path, monkeypatch):
     (tmp_path / "mazes_of_mine.py").write_text("import mazes\n")
     monkeypatch.syspath_prepend(tmp_path)

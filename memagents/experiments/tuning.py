@@ -1,0 +1,227 @@
+"""Search for hyperparameters with Optuna: trials side by side, the poor ones ended early, all of it resumable."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import tyro
+
+from memagents.checks import positive_int
+from memagents.experiments.jobs import DONE, Job, Pool
+from memagents.experiments.options import Pairs
+from memagents.runs.layout import EVALUATION_FILE, PROGRESS_FILE, RUNS
+
+if TYPE_CHECKING:
+    import optuna
+
+STUDY_FILE = "study.db"
+STUDY_NAME = "memagents"
+_REPORTS = 20  # of how a trial does, over its training
+
+
+@dataclass(kw_only=True)
+class TuningSettings:
+    """Search for hyperparameters of recurrent PPO on one environment, by Optuna.
+
+    Trials are trainings with one thread each; one that does worse than the median of those before, at the same step,
+    is ended (after the first few). The same command goes on after Ctrl-C or a crash. Words after ``--`` are settings
+    of ``memagents train ppo`` that all trials share.
+
+    :param env: id of an environment, or "package:Id"
+    :param env_kwargs: its parameters, as key=value with values in YAML
+    :param core: memory system
+    :param trials: trainings in all
+    :param total_timesteps: environment steps of each
+    :param space: what is searched, as setting=[low,high] (by logarithms where high is 20 times low or more) or
+        setting=[a,b,c] for choices; by default learning_rate, ent_coef, gamma, gae_lambda and n_epochs
+    :param episodes: of each evaluation
+    :param processes: trainings at a time; by default one for each processor
+    :param folder: where everything goes; by default runs/tune-ENV-CORE
+    :param imports: packages to import first, for the cores and environments they register
+    :param seed: of the search
+    :param words: settings of ``memagents train ppo``, such as --n-envs 64, after ``--``
+    """
+
+    env: str
+    env_kwargs: Pairs = field(default_factory=dict)
+    core: str = "lstm"
+    trials: int = 50
+    total_timesteps: int = 1_000_000
+    space: Pairs = field(default_factory=dict)
+    episodes: int = 200
+    processes: int | None = None
+    folder: Path | None = None
+    imports: tuple[str, ...] = ()
+    seed: int = 0
+    words: tyro.conf.Suppress[tuple[str, ...]] = ()
+
+    def __post_init__(self) -> None:
+        for name in ("trials", "total_timesteps", "episodes"):
+            positive_int(name, getattr(self, name))
+        if self.processes is not None:
+            positive_int("processes", self.processes)
+        for name, values in self.searched.items():
+            if not isinstance(values, list) or len(values) < 2 or (_is_range(values) and not values[0] < values[1]):
+                raise ValueError(f"space: {name} must be [low,high] or a list of choices, not {values!r}")
+
+    @property
+    def searched(self) -> dict[str, list[Any]]:
+        """What is searched."""
+        return self.space or DEFAULT_SPACE
+
+    @property
+    def place(self) -> Path:
+        """Folder of the search."""
+        name = f"tune-{re.split('[:/]', self.env)[-1]}-{self.core}"
+        return RUNS / re.sub(r"[^\w.-]+", "-", name) if self.folder is None else self.folder
+
+
+DEFAULT_SPACE: dict[str, list[Any]] = {
+    "learning_rate": [1e-4, 3e-3],
+    "ent_coef": [1e-4, 3e-2],
+    "gamma": [0.95, 0.98, 0.99, 0.995],
+    "gae_lambda": [0.8, 0.9, 0.95],
+    "n_epochs": [2, 4, 8],
+}
+
+
+def suggest(trial: optuna.trial.Trial, space: dict[str, list[Any]]) -> dict[str, Any]:
+    """Let Optuna choose a value of every setting."""
+    chosen: dict[str, Any] = {}
+    for name, values in space.items():
+        if not _is_range(values):
+            chosen[name] = trial.suggest_categorical(name, values)
+        elif all(isinstance(value, int) for value in values):
+            chosen[name] = trial.suggest_int(name, *values, log=_wide(values))
+        else:
+            chosen[name] = trial.suggest_float(name, *map(float, values), log=_wide(values))
+    return chosen
+
+
+def search(
+    settings: TuningSettings, watch: Callable[[optuna.Study, Sequence[Job]], None] | None = None
+) -> optuna.Study:
+    """Run the trials that are missing, and return the study.
+
+    :param watch: called about twice a second with the study and the jobs that run
+    :raises KeyboardInterrupt: after Ctrl-C, when the running trials have saved and ended; they go on with the next call
+    """
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    study = optuna.create_study(
+        study_name=STUDY_NAME,
+        storage=f"sqlite:///{settings.place / STUDY_FILE}",
+        direction="maximize",
+        pruner=optuna.pruners.MedianPruner(n_startup_trials=5, n_warmup_steps=_REPORTS // 5),
+        load_if_exists=True,
+    )
+    study.sampler = optuna.samplers.TPESampler(seed=settings.seed + len(study.trials))  # not the same draws again
+    left = [trial.number for trial in study.trials if not trial.state.is_finished()]
+    pool = Pool(settings.processes or os.cpu_count() or 1)
+    running: dict[Job, Any] = {}
+    try:
+        while left or running or len(study.trials) < settings.trials:
+            while pool.has_room and (left or len(study.trials) < settings.trials):
+                trial = _again(study, left.pop(0)) if left else study.ask()
+                job = _job(settings, trial)
+                running[job] = trial
+                pool.start(job)
+            for job in pool.wait():
+                _tell(study, running.pop(job), job)
+            for job, trial in list(running.items()):
+                if _report(trial, job, settings.total_timesteps):
+                    pool.stop(job)
+                    study.tell(running.pop(job), state=optuna.trial.TrialState.PRUNED)
+            if watch is not None:
+                watch(study, list(running))
+    except BaseException:
+        pool.stop()
+        raise
+    return study
+
+
+def best(study: optuna.Study) -> tuple[float, dict[str, Any]] | None:
+    """Return the score and the settings of the best finished trial; None where none has finished."""
+    import optuna
+
+    finished = study.get_trials(states=(optuna.trial.TrialState.COMPLETE,))
+    if not finished:
+        return None
+    first = max(finished, key=lambda trial: trial.value if trial.value is not None else float("-inf"))
+    return float(first.value or 0), dict(first.params)
+
+
+def _job(settings: TuningSettings, trial: Any) -> Job:
+    """Return the job of a trial."""
+    chosen = suggest(trial, settings.searched)
+    words = ["ppo", *settings.words, "--env", settings.env, "--core", settings.core]
+    if settings.env_kwargs:
+        words += ["--env-kwargs", *(f"{key}={json.dumps(value)}" for key, value in settings.env_kwargs.items())]
+    if settings.imports:
+        words += ["--imports", *settings.imports]
+    own = {**chosen, "total_timesteps": settings.total_timesteps, "eval_episodes": settings.episodes, "threads": 1}
+    words += [f"--{name.replace('_', '-')}={value}" for name, value in own.items()]
+    return Job(settings.place / f"trial-{trial.number}", [*words, f"--seed={trial.number}"], settings.imports)
+
+
+def _again(study: optuna.Study, number: int) -> Any:
+    """Return a trial that a killed process has left, to go on with it."""
+    import optuna
+
+    return optuna.trial.Trial(study, study.trials[number]._trial_id)
+
+
+def _report(trial: Any, job: Job, total_timesteps: int) -> bool:
+    """Report how a trial does, about twenty times over its training, and return whether it should end."""
+    from memagents.runs.progress import STEPS, read_progress
+
+    try:
+        rows = read_progress(job.folder / PROGRESS_FILE)
+    except OSError:
+        return False
+    score = _recent(rows)
+    if score is None:
+        return False
+    step = int(_REPORTS * float(rows[-1][STEPS]) / total_timesteps)
+    if step > trial.user_attrs.get("reported", 0):
+        trial.set_user_attr("reported", step)
+        trial.report(score, step)
+        return bool(trial.should_prune())
+    return False
+
+
+def _recent(rows: Sequence[dict[str, str]]) -> float | None:
+    """Return the success, or else the return, of the last rows of a log."""
+    for column in ("rollout/success_rate", "rollout/ep_rew_mean"):
+        logged = [float(row[column]) for row in rows[-5:] if row.get(column)]
+        if logged:
+            return sum(logged) / len(logged)
+    return None
+
+
+def _tell(study: optuna.Study, trial: Any, job: Job) -> None:
+    """Tell Optuna what a finished or failed trial came to."""
+    import optuna
+
+    if job.status != DONE:
+        study.tell(trial, state=optuna.trial.TrialState.FAIL)
+        return
+    scores = json.loads((job.folder / EVALUATION_FILE).read_text())["scores"]["agent, sampled"]
+    study.tell(trial, (scores["success"] or scores["returns"])["mean"])
+
+
+def _is_range(values: list[Any]) -> bool:
+    """Whether a list of two numbers is meant as a range."""
+    numbers = all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
+    return len(values) == 2 and numbers
+
+
+def _wide(values: list[Any]) -> bool:
+    return values[0] > 0 and values[1] >= 20 * values[0]

@@ -1,0 +1,236 @@
+"""Comparison of memories: what is trained, what is kept, and what is said of it."""
+
+import json
+import sys
+
+import numpy as np
+import pytest
+
+from memagents import core_names, make_core
+from memagents.command_line import compare
+from memagents.experiments.comparison import RESULTS_FILE, ComparisonSettings, Trial, claim, trials
+from memagents.experiments.comparison_report import draw_comparison, failures, results_markdown, results_table, seeds
+from memagents.experiments.comparison_results import results
+from memagents.experiments.jobs import DONE, FAILED, WAITING, Job, only_one, run_jobs
+from memagents.experiments.sizing import KNOBS, sized
+from tests.cores.support import SMALL
+
+TMAZE = {"env": "memenvs/TMaze-v0", "env_kwargs": {"length": 3}}
+FEW = ("--n-envs", "4", "--n-steps", "8", "--checkpoint-interval", "1")
+
+
+# --- results of trainings that are made up ----------------------------------------------------------------------------
+
+
+def finished(folder, likely, sampled, end):
+    """A job whose run ended with these scores, and with this success at the end of its training."""
+    folder.mkdir(parents=True)
+    score = {name: {"success": {"mean": value}} for name, value in (("agent", likely), ("agent, sampled", sampled))}
+    (folder / "evaluation.json").write_text(json.dumps({"scores": score}))
+    rows = [f"{step},{success},1000,{step / 1000}" for step, success in [(k, 0.0) for k in range(1, 10)] + [(10, end)]]
+    head = "time/total_timesteps,rollout/success_rate,time/fps,time/time_elapsed"
+    (folder / "progress.csv").write_text("\n".join([head, *rows]) + "\n")
+    return Job(folder, [])
+
+
+@pytest.fixture
+def made_up(tmp_path, monkeypatch):
+    """Two cores, the first with two learning rates, five seeds each; one training failed."""
+    monkeypatch.setattr("memagents.experiments.comparison_results._size", lambda _: 7)
+    drawn = np.random.default_rng(0)
+    best, other = 0.8 + 0.1 * drawn.random(5), 0.5 + 0.1 * drawn.random(5)
+    high = [finished(tmp_path / f"lstm-0.01/seed-{k}", best[k], best[k] - 0.1, 0.9) for k in range(5)]
+    low = [finished(tmp_path / f"lstm-0.1/seed-{k}", 0.95, 0.9, 0.2) for k in range(5)]  # lucky, but not in training
+    gru = [finished(tmp_path / f"gru/seed-{k}", other[k], other[k], 0.5) for k in range(5)]
+    failed = Job(tmp_path / "gru/seed-5", [])
+    failed.status, failed.reason = FAILED, "error: no luck"
+    return [Trial("lstm", 0.01, high), Trial("lstm", 0.1, low), Trial("gru", 0.01, [*gru, failed])], best, other
+
+
+def test_results(made_up):
+    given, best, _ = made_up
+    comparison = results(given)
+    lstm, lucky, gru = comparison.rows
+    assert comparison.measure == "success"
+    assert [row.chosen for row in comparison.rows] == [True, False, True]  # by the training, not by the evaluation
+    assert lstm.likely == best.tolist()
+    assert lstm.mean.mean == pytest.approx(best.mean())
+    assert lstm.mean.low < best.mean() < lstm.mean.high
+    assert lstm.interquartile.mean == pytest.approx(np.sort(best)[1:4].mean())
+    assert (lstm.improvement, lucky.improvement) == (None, None)
+    assert gru.improvement == (0, 0, 0)  # none of its runs beats one of the first core's
+    assert gru.failed == {5: "error: no luck"}
+    assert (gru.steps_per_second, gru.seconds, gru.parameters) == (1000, 0.01, 7)
+    assert comparison.chosen() == [lstm, gru]
+
+
+def test_what_is_shown(made_up, tmp_path):
+    given, best, _ = made_up
+    comparison = results(given)
+    text = results_markdown(comparison)
+    assert f"{best.mean():.3f} (" in text
+    assert "0.01 (best)" in text
+    assert "gru, learning rate 0.01, seed 5 failed: error: no luck" in text
+    assert failures(comparison) == [seeds(comparison)[-1]]
+    assert len(results_table(comparison).rows) == 3
+    draw_comparison(comparison, tmp_path / "figure.png")
+    assert (tmp_path / "figure.png").stat().st_size > 5000
+
+
+def test_few_seeds_have_no_interval(made_up):
+    given, best, _ = made_up
+    comparison = results([trial._replace(jobs=trial.jobs[:2]) for trial in given])
+    assert all(row.mean is row.interquartile is row.improvement is None for row in comparison.rows)
+    assert f"{best[:2].mean():.3f} (2 seeds)" in results_markdown(comparison)
+    assert " to " not in results_markdown(comparison)
+    alone = results([Trial("lstm", 0.01, given[0].jobs[:1])])
+    assert f"{best[0]:.3f} (1 seed)" in results_markdown(alone)
+
+
+# --- sizes ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", [name for name in core_names() if name in SMALL])
+def test_memories_of_equal_size(name):
+    def weights(kwargs):
+        return sum(p.numel() for p in make_core(name, 12, **kwargs).parameters())
+
+    found = sized(name, {}, 40_000, weights)
+    assert abs(weights(found) / 40_000 - 1) < 0.15  # widths in steps of the heads are coarse
+    (knob,) = found
+    assert knob in KNOBS
+    near = [{knob: found[knob] + step} for step in (-1, 1)]
+    if name in ("lstm", "gru", "dnc", "none"):  # those of others go by heads
+        assert all(abs(weights(k) - 40_000) >= abs(weights(found) - 40_000) for k in near)
+
+
+def test_what_cannot_be_sized():
+    def weights(kwargs):
+        return 10**6 + kwargs["hidden_size"]
+
+    with pytest.raises(ValueError, match="with the core 'lstm' an agent has 1,000,001 weights at least"):
+        sized("lstm", {}, 1000, weights)
+
+
+# --- folders ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_folder_is_of_one_comparison(tmp_path):
+    settings = ComparisonSettings(**TMAZE, folder=tmp_path / "here", seeds=2)
+    claim(settings)
+    claim(ComparisonSettings(**TMAZE, folder=tmp_path / "here", seeds=2, processes=7))  # goes on with it
+    with pytest.raises(
+        ValueError, match=r"holds a comparison with another seeds \(2, not 3\); choose another --folder"
+    ):
+        claim(ComparisonSettings(**TMAZE, folder=tmp_path / "here", seeds=3))
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "thesis.tex").touch()
+    with pytest.raises(ValueError, match="is not empty and holds no comparison"):
+        claim(ComparisonSettings(**TMAZE, folder=tmp_path / "other"))
+
+
+def test_two_at_once(tmp_path):
+    with only_one(tmp_path), pytest.raises(ValueError, match="trainings are still running in"), only_one(tmp_path):
+        pass
+    with only_one(tmp_path):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"seeds": 0}, "seeds must be a positive integer"),
+        ({"cores": ()}, "cores must be one or more, each once, not none"),
+        ({"cores": ("gru", "gru")}, "cores must be one or more, each once, not gru gru"),
+        ({"learning_rates": (-1.0,)}, "learning_rates must be a number in"),
+        ({"parameters": 0}, "parameters must be a positive integer"),
+    ],
+)
+def test_settings_that_are_refused(wrong, message):
+    with pytest.raises(ValueError, match=message):
+        ComparisonSettings(**TMAZE, **wrong)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--env", "memenvs/TMaz-v0"], "TMaze"),
+        (["--env", "memenvs/TMaze-v0", "--cores", "lstm", "gro"], "there is no core 'gro'"),
+        (["--env", "memenvs/TMaze-v0", "--env-kwargs", "length=0"], "length"),
+        (["--env", "memenvs/TMaze-v0", "--", "--gamma", "2"], "gamma must be a number in"),
+    ],
+)
+def test_mistakes_are_found_before_anything_is_made(words, message, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as stop:
+        compare.main(words)
+    assert stop.value.code == 2
+    assert message in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+# --- trainings --------------------------------------------------------------------------------------------------------
+
+
+def test_a_core_that_fails_leaves_the_others_alone(tmp_path, monkeypatch, capsys):
+    """Through the command: a core of one's own breaks while it learns, the other finishes; the row says why."""
+    (tmp_path / "fragile.py").write_text(
+        "from memagents import register_core\n"
+        "from memagents.cores.gru import GRU\n\n"
+        "@register_core('fragile')\n"
+        "class Fragile(GRU):\n"
+        "    def recur(self, x, state, starts, trace=False):\n"
+        "        if len(x) > 1:\n"
+        "            raise ValueError('fragile: it broke')\n"
+        "        return super().recur(x, state, starts, trace)\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    own = [
+        "--env",
+        TMAZE["env"],
+        "--env-kwargs",
+        "length=3",
+        "--cores",
+        "gru",
+        "fragile:fragile",
+        "--imports",
+        "fragile",
+    ]
+    sizes = ["--seeds", "1", "--learning-rates", "1e-3", "--total-timesteps", "64", "--episodes", "8"]
+    compare.main([*own, *sizes, "--folder", "here", "--", *FEW])
+    told = json.loads((tmp_path / "here" / RESULTS_FILE).read_text())
+    gru, fragile = told["rows"]
+    assert (len(gru["likely"]), gru["failed"]) == (1, {})
+    assert (fragile["likely"], list(fragile["failed"])) == ([], ["0"])
+    assert "fragile: it broke" in fragile["failed"]["0"]
+    assert "seed 0 failed: error: fragile: it broke" in capsys.readouterr().out
+    sys.modules.pop("fragile", None)
+
+
+def test_what_was_interrupted_goes_on(tmp_path):
+    """The training is stopped in its middle, and the same jobs go on from its checkpoint to the end."""
+    settings = ComparisonSettings(
+        **TMAZE, cores=("gru",), seeds=1, learning_rates=(1e-3,), total_timesteps=6_400, episodes=8, words=FEW,
+        folder=tmp_path,
+    )  # fmt: skip
+    (trial,) = trials(settings, {"gru": {}})
+    (job,) = trial.jobs
+
+    def interrupt():
+        if job.steps() >= 64:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_jobs(trial.jobs, 1, interrupt)
+    stopped = job.steps()
+    assert 64 <= stopped < 6_400
+    assert job.status == WAITING
+    assert "--resume" in job.command()
+    run_jobs(trial.jobs, 1)
+    assert (job.status, job.steps()) == (DONE, 6_400)
+    steps = [line.split(",")[0] for line in (job.folder / "progress.csv").read_text().splitlines()[1:]]
+    assert len(set(steps)) == len(steps) == 6_400 // 32
+    again = trials(settings, {"gru": {}})[0].jobs[0]
+    assert again.status == DONE
+    run_jobs([again], 1, lambda: pytest.fail("there was nothing to do"))
