@@ -15,6 +15,7 @@ from gymnasium.envs.registration import EnvSpec, load_env_creator
 from memenvs.batched import Definition, SingleEnv
 from memenvs.engine.batch import check_split
 from memenvs.engine.defaults import no_oracle
+from memenvs.engine.definition import defined
 from memenvs.grid.ids import SUMMARIES
 
 NAMESPACE = "memenvs"
@@ -53,44 +54,77 @@ def registered_name(env_id: str) -> str:
     if package.startswith("."):  # which importlib takes for a relative import
         raise ValueError(missing)
     if package:
+        before = set(gymnasium.registry)
         try:
             importlib.import_module(package)
         except ModuleNotFoundError as error:
             if not f"{package}.".startswith(f"{error.name}."):  # what is missing is something else that it imports
                 raise
             raise ValueError(missing) from error
+        _registered.setdefault(package, set()).update(gymnasium.registry.keys() - before)
     return name
 
 
 def unknown(env_id: str, name: str) -> str:
-    """Return the message for an id that is not registered: the ids of memenvs, and those spelled alike.
+    """Return the message for an id that is not registered: those spelled alike, and what there is instead.
 
+    :param env_id: the id; behind a package other than memenvs, that package's ids are listed, else those of memenvs
     :param name: the id without its package, from :func:`registered_name`
     """
-    ours = sorted(environments())
-    grids = [known for known in ours if known.startswith(f"{NAMESPACE}/MiniGrid-")]
-    others = ", ".join(known for known in ours if known not in grids)
-    shown = f"{others}, and {len(grids)} of MiniGrid such as {grids[-1]}"
-    if name.startswith(f"{NAMESPACE}/MiniGrid"):
-        shown = ", ".join(grids)
+    package = env_id.rpartition(":")[0]
+    package = "" if package.partition(".")[0] == NAMESPACE else package
     bare: dict[str, list[str]] = {}  # without a namespace, which is what is left out or wrong most easily
     for known in gymnasium.registry:
         bare.setdefault(known.rpartition("/")[2], []).append(known)
     close_by = difflib.get_close_matches(name.rpartition("/")[2], bare)
-    package = env_id.rpartition(":")[0]
     alike = ", ".join(_with_package(known, package) for one in close_by for known in sorted(bare[one], key=len))
+    hint = f"spelled alike: {alike}; " if alike else ""
+    own = [f"{package}:{known}" for known in sorted(gymnasium.registry) if _is_of(known, package)]
+    if own:
+        return f"there is no environment {env_id!r}; {hint}{package} has: {', '.join(own)}"
     return (
-        f"there is no environment {env_id!r}; {NAMESPACE} has: {shown}; {f'spelled alike: {alike}; ' if alike else ''}"
+        f"there is no environment {env_id!r}; {hint}{NAMESPACE} has: {_ours(name)}; "
         "an id that a package of yours registers is found as 'package:Id'"
     )
 
 
-def _with_package(name: str, package: str) -> str:
-    """Return a registered id as it can be given again: behind the package that had to be imported, if it is its."""
+def _ours(name: str) -> str:
+    """Return the ids of memenvs; of its many of MiniGrid only where ``name`` is like one of them."""
+    ours = sorted(environments())
+    grids = [known for known in ours if known.startswith(f"{NAMESPACE}/MiniGrid-")]
+    if name.startswith(f"{NAMESPACE}/MiniGrid"):
+        return ", ".join(grids)
+    others = ", ".join(known for known in ours if known not in grids)
+    return f"{others}, and {len(grids)} of MiniGrid such as {grids[-1]}"
+
+
+_registered: dict[str, set[str]] = {}  # the ids that came with the import of a package
+
+
+def _needs(name: str, package: str) -> bool:
+    """Return whether a registered id is found only where a package has been imported."""
+    spec, module = gymnasium.registry[name], _module(name)
+    if spec.namespace == NAMESPACE or module == "minigrid":  # which is imported where an id is not found
+        return False
+    return module != "gymnasium" or name in _registered.get(package, ())
+
+
+def _is_of(name: str, package: str) -> bool:
+    """Return whether a package registers an id, which may stand for what another module makes."""
+    own = name in _registered.get(package, ()) or _module(name) == package.partition(".")[0]
+    return own and _needs(name, package)
+
+
+def _module(name: str) -> str:
+    """Return the top-level package of what makes an environment."""
     creator = gymnasium.registry[name].entry_point
     module = creator if isinstance(creator, str) else getattr(creator, "__module__", "")
-    own = package and module.partition(":")[0].partition(".")[0] == package.partition(".")[0]
-    return f"{package}:{name}" if own else name
+    return module.partition(":")[0].partition(".")[0]
+
+
+def _with_package(name: str, package: str) -> str:
+    """Return a registered id as it can be given again: behind the package that was imported, unless it needs none."""
+    return f"{package}:{name}" if package and _needs(name, package) else name
 
 
 def environment_class(spec: EnvSpec) -> type[SingleEnv]:
@@ -107,7 +141,7 @@ def environment_class(spec: EnvSpec) -> type[SingleEnv]:
 
 def definition_of(spec: EnvSpec) -> Definition:
     """Return the definition of an environment with its registered parameters, and defaults for the others."""
-    return environment_class(spec).define(**spec.kwargs)
+    return defined(environment_class(spec), spec.kwargs)
 
 
 def parameters(spec: EnvSpec) -> dict[str, inspect.Parameter]:

@@ -33,7 +33,7 @@ from memagents.algorithms.saved_algorithm import SavedAlgorithm
 from memagents.checks import in_range, positive_int
 from memagents.cores.core import State, draw_keys
 from memagents.environments.conditioning import check_conditions
-from memagents.environments.guidance import decision_mask
+from memagents.environments.guidance import decision_mask, measure
 from memagents.environments.make import make_env
 from memagents.environments.vector import Env, as_vec_env
 from memagents.policies.core_policy import CorePolicy
@@ -377,9 +377,9 @@ class MemoryAlgorithm(SavedAlgorithm):
         for info in infos:
             if "episode" in info:
                 self.ep_info_buffer.append(info["episode"])
-            success = info.get("is_success", info.get("success"))
+            success = measure(info, "success")
             if success is not None and "review" not in info:
-                self.ep_success_buffer.append(float(success))
+                self.ep_success_buffer.append(success)
             self._episode_num += 1
 
     def record_means(self, figures: dict[str, list[float]]) -> None:

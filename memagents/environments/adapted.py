@@ -12,6 +12,7 @@ from gymnasium import spaces
 from gymnasium.wrappers import FilterObservation, TransformObservation
 
 from memagents.checks import warn_user
+from memagents.environments.spaces import ObservationCheck
 
 Step = tuple[Any, SupportsFloat, bool, bool, dict[str, Any]]
 
@@ -30,15 +31,20 @@ def adapted(env: gym.Env) -> gym.Env:
 def tidy_steps(env: gym.Env) -> None:
     """Let the steps of an environment return a copy of an episode's last observation, and rewards that are numbers.
 
+    Observations outside of their space are refused, there and by ``reset``.
+
     Many an environment writes every observation into the same array, and its reset over the final one, of which a value
     is bootstrapped where a time limit cuts an episode; some return a reward of shape (1,). Its own method is replaced,
     instead of a wrapper put around it, so that its attributes stay where its owner looks for them. Below wrappers it is
     done as well: some of them, as ``Monitor``, take numbers alone. What steps in the processes of Stable-Baselines3's
     SubprocVecEnv is out of reach: there such an environment must return copies.
     """
-    for layer in (env.unwrapped, env):
-        if not isinstance(layer.step, TidyStep):
-            layer.step = TidyStep(layer.step)  # type: ignore[method-assign]
+    check = ObservationCheck(env.observation_space)  # wrappers may bring into it what lies outside below them
+    if not isinstance(env.step, TidyStep):
+        env.reset = CheckedReset(env.reset, check)  # type: ignore[method-assign]
+        env.step = TidyStep(env.step, check)  # type: ignore[method-assign]
+    if not isinstance(env.unwrapped.step, TidyStep):
+        env.unwrapped.step = TidyStep(env.unwrapped.step)  # type: ignore[method-assign]
 
 
 class TidyEnv:
@@ -60,19 +66,38 @@ class TidyStep:
     """Method ``step`` of an environment, as :func:`tidy_steps` wants it.
 
     :param step: the environment's own
-    :raises ValueError: while stepping, for a reward that is more than one number
+    :param check: of observations
+    :raises ValueError: while stepping, for a reward that is more than one number, and as ``check`` does
     """
 
-    def __init__(self, step: Callable[[Any], Step]):
-        self.step = step
+    def __init__(self, step: Callable[[Any], Step], check: ObservationCheck | None = None):
+        self.step, self.check = step, check
 
     def __call__(self, action: Any) -> Step:
         observation, reward, terminated, truncated, info = self.step(action)
+        if self.check is not None:
+            self.check(observation)
         if terminated or truncated:
             observation = copy.deepcopy(observation)
         if isinstance(reward, np.ndarray) and reward.ndim:
             reward = float(numbers(reward, 1)[0])
         return observation, reward, terminated, truncated, info
+
+
+class CheckedReset:
+    """Method ``reset`` of an environment that refuses observations outside of their space.
+
+    :param reset: the environment's own
+    :param check: of observations
+    """
+
+    def __init__(self, reset: Callable[..., tuple[Any, dict[str, Any]]], check: ObservationCheck):
+        self.reset, self.check = reset, check
+
+    def __call__(self, **kwargs: Any) -> tuple[Any, dict[str, Any]]:
+        observation, info = self.reset(**kwargs)
+        self.check(observation)
+        return observation, info
 
 
 def numbers(rewards: np.ndarray, count: int) -> np.ndarray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from gymnasium import spaces
@@ -23,7 +24,34 @@ def decision_mask(env: VecEnv, infos: Sequence[dict] | None, dones: np.ndarray |
     rows = env.unwrapped.reset_infos  # a wrapper has a list of its own, which stays empty
     if infos is not None and dones is not None:
         rows = [reset if done else info for reset, info, done in zip(rows, infos, dones, strict=True)]
-    return np.array([bool(row.get("decision", True)) for row in rows])
+    return np.array([_is_decision(row.get("decision", True)) for row in rows])
+
+
+def _is_decision(value: Any) -> bool:
+    """:raises ValueError: for anything but one boolean, or a number in its place"""
+    if isinstance(value, bool):
+        return value
+    flag = np.asarray(value)
+    if flag.size != 1 or flag.dtype.kind not in "biuf":
+        raise ValueError(f"info['decision'] must be True or False, not {value!r}")
+    return bool(flag)
+
+
+def measure(info: dict[str, Any], name: str) -> float | None:
+    """Return an environment's own measure of an episode; None where it gives none.
+
+    :param info: of the episode's last step
+    :param name: of the measure; ``"success"`` is also found as ``"is_success"``, as SB3 has it
+    :raises ValueError: for anything but a number
+    """
+    name = "is_success" if name == "success" and "is_success" in info else name
+    value = info.get(name)
+    if value is None:
+        return None
+    number = np.asarray(value)
+    if number.size != 1 or number.dtype.kind not in "biuf":
+        raise ValueError(f"info[{name!r}] must be a number, or a boolean, at the end of an episode, not {value!r}")
+    return float(number.reshape(()))
 
 
 def has_oracle(env: VecEnv) -> bool:

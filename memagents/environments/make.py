@@ -15,6 +15,7 @@ from stable_baselines3.common.vec_env import VecEnv
 
 from memagents.checks import positive_int
 from memagents.environments.adapted import adapted
+from memagents.environments.spaces import check_observation_space
 from memagents.environments.vector import as_vec_env
 
 
@@ -39,7 +40,7 @@ def make_env(
     positive_int("n_envs", n_envs)
     if _is_batched(spec):
         batched = _creator(spec.vector_entry_point)
-        _check_parameters(env_id, batched, kwargs)
+        _check_parameters(spec, env_id, batched, kwargs)
         if "copy" in (_parameters(batched) or ()):
             kwargs = {"copy": False, **kwargs}
         env: Any = _made(env_id, gym.make_vec, spec, num_envs=n_envs, **kwargs)
@@ -55,11 +56,13 @@ def make_single_env(env_id: str, **kwargs: Any) -> gym.Env:
 
     :param env_id: as for :func:`make_env`
     :param kwargs: parameters of the environment, ``render_mode`` among them
-    :raises ValueError: as :func:`make_env`
+    :raises ValueError: as :func:`make_env`, and for observations of a space that the agents do not know
     """
     spec = find_spec(env_id)
-    _check_parameters(env_id, _creator(spec.entry_point), kwargs)
-    return adapted(_made(env_id, gym.make, spec, **kwargs))
+    _check_parameters(spec, env_id, _creator(spec.entry_point), kwargs)
+    env = adapted(_made(env_id, gym.make, spec, **kwargs))
+    check_observation_space(env.observation_space)
+    return env
 
 
 def has_split(env_id: str, **kwargs: Any) -> bool:
@@ -100,12 +103,15 @@ def find_spec(env_id: str) -> EnvSpec:
     return gym.registry[name]
 
 
-def _check_parameters(env_id: str, creator: Any, kwargs: dict[str, Any]) -> None:
-    """:raises ValueError: for a parameter that the environment does not have; the message lists those it has"""
+def _check_parameters(spec: EnvSpec, env_id: str, creator: Any, kwargs: dict[str, Any]) -> None:
+    """:raises ValueError: for a parameter that the environment does not have, or one that it needs and is not given"""
     allowed = _parameters(creator)
     unknown = sorted(kwargs.keys() - set(kwargs if allowed is None else allowed))
     if unknown:
         raise ValueError(f"env {env_id!r} has no parameter {unknown[0]!r}; it has: {', '.join(allowed or ())}")
+    needed = [name for name in _needed(creator) if name not in {**spec.kwargs, **kwargs}]
+    if needed:
+        raise ValueError(f"env {env_id!r} has no default of its parameter {needed[0]!r}: it must be given")
 
 
 def _parameters(creator: Any) -> list[str] | None:
@@ -119,6 +125,14 @@ def _parameters(creator: Any) -> list[str] | None:
     everywhere = inspect.signature(gym.make).parameters.values()
     names = [p.name for p in (*defined, *own, *everywhere) if p.kind != p.VAR_KEYWORD]
     return [name for name in dict.fromkeys(names) if name not in ("num_envs", "id")]
+
+
+def _needed(creator: Any) -> list[str]:
+    """The names of the parameters without a default, but for those that Gymnasium gives."""
+    own = () if creator is None else inspect.signature(creator).parameters.values()
+    kinds = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    needed = [p.name for p in own if p.default is p.empty and p.kind in kinds]
+    return [name for name in needed if name not in ("num_envs", "max_episode_steps", "render_mode")]
 
 
 def _is_batched(spec: EnvSpec) -> bool:
@@ -135,8 +149,12 @@ def _creator(entry_point: Any) -> Any:
 
 
 def _made(env_id: str, make: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-    """Gymnasium's own errors as a ValueError that names the id."""
+    """Gymnasium's own errors as a ValueError that names the id, those of environments as they raise them."""
     try:
         return make(*args, **kwargs)
     except gym.error.Error as error:
         raise ValueError(f"env {env_id!r} cannot be made: {error}") from error
+    except TypeError as error:
+        if error.__cause__ is not None and "was raised from the environment creator" in str(error):
+            raise error.__cause__ from None
+        raise

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -17,8 +19,78 @@ def check_observation_space(space: spaces.Space) -> None:
         if not isinstance(entry, spaces.Box | spaces.Discrete | spaces.MultiDiscrete | spaces.MultiBinary):
             raise ValueError(
                 "observations must be Box, Discrete, MultiDiscrete, MultiBinary or a Dict of these, "
-                f"not {type(entry).__name__}{f' (the entry {name!r})' if name else ''}"
+                f"not {type(entry).__name__}{f' (the entry {name!r})' if name else ''}{_HINTS.get(type(entry), '')}"
             )
+
+
+_HINTS = {
+    spaces.Dict: "; gymnasium.wrappers.FlattenObservation makes one array of nested ones",
+    spaces.Text: "; gymnasium.wrappers.FilterObservation leaves entries out",
+}
+
+
+class ObservationCheck:
+    """Check of observations against their space: entries, shapes, and the numbers of discrete spaces.
+
+    Those of a ``Box`` may lie outside its bounds, which many an environment gives only roughly.
+
+    :param space: of one observation, as :func:`check_observation_space` allows
+    :param rows: shape before that of an observation, as ``(B,)`` for a batch
+    """
+
+    def __init__(self, space: spaces.Space, rows: tuple[int, ...] = ()):
+        self._rows, self._is_dict = rows, isinstance(space, spaces.Dict)
+        self._entries = dict(space.spaces) if isinstance(space, spaces.Dict) else {"": space}
+        self._shapes = {name: (*rows, *(entry.shape or ())) for name, entry in self._entries.items()}
+        self._bounds = {name: bounds for name, entry in self._entries.items() if (bounds := _codes(entry)) is not None}
+
+    def __call__(self, observations: Any) -> None:
+        """:raises ValueError: for observations outside the space; it names the entry, what it must be and what it is"""
+        if self._is_dict:
+            self._check_names(observations)
+        for name, shape in self._shapes.items():
+            values = observations[name] if self._is_dict else observations
+            found = _shape(values)
+            # One number by itself is taken for an array of one, and the other way round.
+            if found != shape and not (isinstance(found, tuple) and math.prod(found) == math.prod(shape) == 1):
+                raise self._error(name, f"have the shape {shape} of {self._entries[name]}", found)
+            if name in self._bounds:
+                self._check_codes(name, np.reshape(values, shape))
+
+    def _check_names(self, observations: Any) -> None:
+        given = list(observations) if isinstance(observations, Mapping) else type(observations).__name__
+        if isinstance(given, str) or not set(self._entries) <= set(given):
+            raise self._error("", f"be a dict with {', '.join(self._entries)}", given)
+
+    def _check_codes(self, name: str, values: np.ndarray) -> None:
+        low, high = self._bounds[name]
+        if values.dtype.kind not in "biuf":
+            raise self._error(name, f"be in {self._entries[name]}", repr(values.tolist()))
+        wrong = ~((values >= low) & (values <= high))
+        if wrong.any():
+            row = tuple(np.argwhere(wrong)[0][: len(self._rows)])
+            raise self._error(name, f"be in {self._entries[name]}", values[row].tolist())
+
+    @staticmethod
+    def _error(name: str, allowed: str, found: object) -> ValueError:
+        return ValueError(f"{f'observation[{name!r}]' if name else 'observation'} must {allowed}, not {found}")
+
+
+def _shape(values: Any) -> tuple[int, ...] | str:
+    """The shape of an array, or the type of what is none."""
+    try:
+        return type(values).__name__ if isinstance(values, Mapping) else np.shape(values)
+    except ValueError:
+        return type(values).__name__
+
+
+def _codes(space: spaces.Space) -> tuple[Any, Any] | None:
+    """The lowest and highest numbers of a discrete space; None of a Box."""
+    if isinstance(space, spaces.Discrete):
+        return space.start, space.start + space.n - 1
+    if isinstance(space, spaces.MultiDiscrete):
+        return space.start, space.start + space.nvec - 1
+    return (0, 1) if isinstance(space, spaces.MultiBinary) else None
 
 
 def space_to_json(space: spaces.Space) -> dict[str, Any]:

@@ -28,7 +28,7 @@ from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvO
 from memagents.environments.adapted import TidyEnv, adapted, numbers, tidy_steps
 from memagents.environments.conditioning import ConditionOn
 from memagents.environments.partial_reset import reset_rows
-from memagents.environments.spaces import check_observation_space
+from memagents.environments.spaces import ObservationCheck, check_observation_space
 
 Env = gym.Env | VectorEnv | VecEnv
 
@@ -42,7 +42,8 @@ class GymnasiumVecEnv(VecEnv):
     them) and whatever else the environment says of that episode.
 
     :param env: the vector environment
-    :raises ValueError: at the first end of an episode, if the environment can not reset single rows
+    :raises ValueError: at the first end of an episode, if the environment can not reset single rows; for observations
+        outside their space, of compiled environments only for those of ``reset``
     """
 
     def __init__(self, env: VectorEnv):
@@ -55,6 +56,8 @@ class GymnasiumVecEnv(VecEnv):
         self.decision: np.ndarray | None = (
             None  # (num_envs,) for the observation last returned, where the environment says so
         )
+        self._check = ObservationCheck(env.single_observation_space, (env.num_envs,))
+        self._checks_steps = not _has(env, "definition")  # in a compiled step it would be felt
         self._actions: np.ndarray | None = None
         self._returns = np.zeros(self.num_envs)
         self._lengths = np.zeros(self.num_envs, dtype=np.int64)
@@ -66,11 +69,12 @@ class GymnasiumVecEnv(VecEnv):
         for options in [options for place, options in enumerate(others) if options not in others[:place]]:
             rows = np.array([own == options for own in self._options])
             observations, infos = self._reset_rows(rows, copy.deepcopy(observations), options)
+        self._check(observations)
         self._reset_seeds()
         self._reset_options()
         self._returns[:] = 0
         self._lengths[:] = 0
-        self.decision = _decisions(infos)
+        self.decision = _decisions(infos, self.num_envs)
         self.reset_infos = _rows(infos, self.num_envs)
         return observations
 
@@ -82,14 +86,17 @@ class GymnasiumVecEnv(VecEnv):
         rewards, dones = numbers(rewards, self.num_envs), terminated | truncated
         self._returns += rewards
         self._lengths += 1
-        rows, self.decision = _rows(infos, self.num_envs), _decisions(infos)
+        rows, self.decision = _rows(infos, self.num_envs), _decisions(infos, self.num_envs)
         if dones.any():
             if self.same_step:
                 final, begun, ended = infos["final_obs"], rows, _rows(infos.get("final_info", {}), self.num_envs)
             else:
                 final, ended = copy.deepcopy(observations), rows
                 observations, infos = self._reset_rows(dones, final)
-                begun, self.decision = _rows(infos, self.num_envs), _merged(dones, _decisions(infos), self.decision)
+                begun, self.decision = (
+                    _rows(infos, self.num_envs),
+                    _merged(dones, _decisions(infos, self.num_envs), self.decision),
+                )
             for i in np.flatnonzero(dones).tolist():
                 self.reset_infos[i] = begun[i]
                 rows[i] = {
@@ -101,6 +108,8 @@ class GymnasiumVecEnv(VecEnv):
                 }
             self._returns[dones] = 0
             self._lengths[dones] = 0
+        if self._checks_steps:
+            self._check(observations)
         return observations, rewards.astype(np.float32), dones, rows
 
     def _observation(self, batch: Any, i: int) -> Any:
@@ -300,11 +309,16 @@ def _has_nan(values: np.ndarray) -> bool:
     return np.issubdtype(values.dtype, np.inexact)
 
 
-def _decisions(infos: dict[str, Any]) -> np.ndarray | None:
+def _decisions(infos: dict[str, Any], count: int) -> np.ndarray | None:
     """The entry ``decision`` as (num_envs,) booleans, true where its mask says nothing; None without it."""
     if "decision" not in infos:
         return None
     decision = np.asarray(infos["decision"], dtype=bool)
+    if decision.size != count:
+        raise ValueError(
+            f"infos['decision'] must be {count} booleans, one for each environment, not {infos['decision']!r}"
+        )
+    decision = decision.reshape(count)
     return decision | ~infos["_decision"] if "_decision" in infos else decision
 
 

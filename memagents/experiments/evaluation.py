@@ -16,7 +16,7 @@ from stable_baselines3.common.utils import set_random_seed
 from stable_baselines3.common.vec_env import VecEnv, VecMonitor, is_vecenv_wrapped
 
 from memagents.checks import positive_int
-from memagents.environments.guidance import oracle_actions
+from memagents.environments.guidance import measure, oracle_actions
 from memagents.runs.random_states import preserved_random_states
 
 RANDOM, WALK, ORACLE = "random agent", "random walk", "oracle"
@@ -120,8 +120,7 @@ def metric_names(env: VecEnv) -> list[str]:
 
 def _episodes(infos: list[dict[str, Any]], metrics: list[str]) -> Episodes:
     """Collect finished episodes from the infos of their last steps."""
-    success = [info.get("is_success", info.get("success")) for info in infos]
-    spl = [info.get("spl") for info in infos]
+    success, spl = ([measure(info, name) for info in infos] for name in ("success", "spl"))
     return Episodes(
         np.array([info["episode"]["r"] for info in infos], dtype=np.float64),
         np.array([info["episode"]["l"] for info in infos], dtype=np.int64),

@@ -20,6 +20,7 @@ from torch import Tensor
 from memagents.cores import core_class, make_core
 from memagents.cores.core import MemoryCore, State, state_leaves
 from memagents.environments.conditioning import CONDITION_ENTRIES
+from memagents.environments.spaces import ObservationCheck
 from memagents.policies.encoding import (
     DictEncoder,
     Observations,
@@ -27,6 +28,7 @@ from memagents.policies.encoding import (
     any_entry,
     condition_size,
     encoder_for,
+    map_observations,
 )
 from memagents.policies.repetition import Repetition, may_repeat
 from memagents.policies.saved_policy import SavedPolicy
@@ -141,7 +143,11 @@ class CorePolicy(SavedPolicy):
         return self._projection(observations)
 
     def _encode_each(self, observations: Observations) -> Tensor:
-        return self.features_extractor(self._preprocess(observations, self.dtype))
+        try:
+            return self.features_extractor(self._preprocess(observations, self.dtype))
+        except (RuntimeError, IndexError):
+            _check_numbers(observations, self.observation_space)  # which may be why
+            raise
 
     def _project_each(self, observations: Observations) -> Tensor:
         return self.core.project(self._encode_each(observations))
@@ -263,6 +269,13 @@ def layer_sizes(net_arch: Any, allowed: str = "a list of sizes") -> list[int]:
     if not good:
         raise ValueError(f"net_arch must be {allowed}, not {net_arch!r}")
     return list(net_arch)
+
+
+def _check_numbers(observations: Observations, space: spaces.Space) -> None:
+    """:raises ValueError: for observations (N, ...) outside their space, if on the CPU: a GPU's errors come too late"""
+    entry = any_entry(observations)
+    if entry.device.type == "cpu":
+        ObservationCheck(space, (len(entry),))(map_observations(np.asarray, observations))
 
 
 def _batch_of(values: Any, space: spaces.Space, name: str) -> tuple[np.ndarray, bool]:

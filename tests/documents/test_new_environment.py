@@ -2,6 +2,7 @@
 
 import ast
 import contextlib
+import inspect
 import json
 import os
 import re
@@ -15,6 +16,8 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
+import memenvs.random
+from memenvs.compilation import is_compiled
 from memenvs.testing import DebugError, debug
 
 ROOT = Path(__file__).parents[2]
@@ -80,7 +83,10 @@ class Game:
 
 
 def test_what_the_page_shows_runs(package, blocks, capsys):
-    usage, check, run = [block for block in blocks if not block.startswith("# pairs_game/")]
+    draws, usage, check, run = [block for block in blocks if not block.startswith("# pairs_game/")]
+    drawn = {}
+    exec(compile(draws, "docs/new_environment.md", "exec"), drawn)
+    assert drawn["row"] != drawn["column"]
     exec(compile(usage, "docs/new_environment.md", "exec"), {})
     printed = capsys.readouterr().out
     assert re.search(r"^\(180, 240, 3\)\n1\.0 of [1-9]\d{3} episodes$", printed, re.MULTILINE)
@@ -90,6 +96,14 @@ def test_what_the_page_shows_runs(package, blocks, capsys):
     shown = re.search(r"# (\{'steps': 200, 'episodes': \d+), 'return': ", run)[1]
     assert capsys.readouterr().out.startswith(f"{shown}, ")
     assert len(results) == 11 and set(results.values()) == {"passed"}
+
+
+def test_the_functions_for_random_numbers_are_those_of_the_table():
+    page = (ROOT / "docs/new_environment.md").read_text()
+    table = page.partition("| function of `memenvs.random` |")[2].partition("\n\n")[0]
+    functions = {name: function for name, function in vars(memenvs.random).items() if is_compiled(function)}
+    wanted = {f"{name}{inspect.signature(function.py_func)}" for name, function in functions.items()}
+    assert set(re.findall(r"^\| `(.+?)` \|", table, re.MULTILINE)) == wanted
 
 
 def test_the_mistakes_that_the_page_shows(package):

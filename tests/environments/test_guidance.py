@@ -3,13 +3,14 @@
 import numpy as np
 import pytest
 from gymnasium import spaces
-from gymnasium.vector import SyncVectorEnv
+from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from stable_baselines3.common.vec_env import DummyVecEnv
 
 from memagents import NEC, Imitation, RecurrentPPO, as_vec_env
-from memagents.environments.guidance import decision_mask, has_oracle, oracle_labels
+from memagents.environments.guidance import decision_mask, has_oracle, measure, oracle_labels
 from memagents.environments.joined import JoinedVecEnv
 from memagents.environments.make import make_env
+from memagents.experiments.evaluation import evaluate
 from tests.support.worlds import World
 
 ACTIONS = {
@@ -205,6 +206,81 @@ def test_episodic_control_writes_nothing_where_nothing_matters(core):
     agent = NEC("MlpPolicy", env, learning_starts=4, policy_kwargs={"core": core}, seed=0, device="cpu")
     agent.learn(40)
     assert len(agent.policy.dictionary) == 0
+
+
+class Succeeding(World):
+    """Ends after two steps, and reports on the last one.
+
+    :param said: the last info
+    """
+
+    def __init__(self, said):
+        super().__init__(spaces.Discrete(2), spaces.Discrete(2), 2)
+        self.said = said
+
+    def step(self, action):
+        *given, _ = super().step(action)
+        return *given, self.said if given[2] or given[3] else {}
+
+
+ENDS = {
+    "an Env": as_vec_env,
+    "sync": lambda env: as_vec_env(SyncVectorEnv([lambda: env], autoreset_mode=AutoresetMode.SAME_STEP)),
+}
+
+
+@pytest.mark.parametrize("way", ENDS)
+@pytest.mark.parametrize("value", [1, True, np.True_, np.array(1.0), np.array([1.0]), np.array([[True]])])
+@pytest.mark.parametrize("name", ["success", "is_success"])
+def test_a_success_is_one_number_however_it_is_wrapped(way, value, name):
+    env = ENDS[way](Succeeding({name: value}))
+    agent = RecurrentPPO("MlpPolicy", env, n_steps=4, device="cpu").learn(4)
+    assert list(agent.ep_success_buffer) == [1.0, 1.0]
+    assert evaluate(agent, env, 2).success.tolist() == [True, True]
+
+
+@pytest.mark.parametrize("way", ENDS)
+@pytest.mark.parametrize("value", ["yes", np.array([1.0, 0.0])])
+@pytest.mark.parametrize("name", ["success", "is_success"])
+def test_a_success_that_is_no_number_is_named(way, value, name):
+    env = ENDS[way](Succeeding({name: value}))
+    agent = RecurrentPPO("MlpPolicy", env, n_steps=4, device="cpu")
+    for use in (lambda: agent.learn(4), lambda: evaluate(agent, env, 2)):
+        with pytest.raises(ValueError, match=rf"^info\['{name}'\] must be a number, or a boolean, .*not "):
+            use()
+
+
+def test_measures_that_are_not_there():
+    assert measure({}, "success") is None and measure({"success": None}, "success") is None
+    assert measure({"spl": np.float32(0.5)}, "spl") == 0.5
+
+
+@pytest.mark.parametrize("way", ENDS)
+def test_decisions_in_arrays_of_one(way):
+    env = ENDS[way](Saying(np.array([False])))
+    env.reset()
+    assert decision_mask(env, None, None).tolist() == [False]
+
+
+@pytest.mark.parametrize(("way", "value"), [("an Env", "no"), *((way, np.array([True, False])) for way in ENDS)])
+def test_a_decision_that_is_none_is_named(way, value):
+    env = ENDS[way](Saying(value))
+    with pytest.raises(ValueError, match=r"^infos?\['decision'\] must be .*, not "):
+        env.reset(), decision_mask(env, None, None)
+
+
+class Saying(World):
+    """Gives one ``decision`` for ever.
+
+    :param decision: of every info
+    """
+
+    def __init__(self, decision):
+        super().__init__(spaces.Discrete(2), spaces.Discrete(2), 2)
+        self.decision = decision
+
+    def reset(self, *, seed=None, options=None):
+        return super().reset(seed=seed)[0], {"decision": self.decision}
 
 
 @pytest.mark.parametrize("world", ["guided", "memenvs", "no oracle of memenvs", "none", "joined"])

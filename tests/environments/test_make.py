@@ -1,6 +1,7 @@
 """Environments by their ids: batched where they can be, alike in what an agent sees, and clear about mistakes."""
 
 import sys
+from dataclasses import replace
 
 import gymnasium as gym
 import numpy as np
@@ -10,6 +11,9 @@ from stable_baselines3.common.vec_env import DummyVecEnv
 
 from memagents.environments.make import has_split, make_env, make_single_env
 from memagents.environments.vector import GymnasiumVecEnv
+from memenvs.batched import BatchedEnv, SingleEnv
+from memenvs.compilation import njit
+from tests.memenvs.support.drifting import define as drifting
 
 
 def test_batched_where_resets_happen_within_the_step():
@@ -110,20 +114,104 @@ def test_a_tuple_is_seen_as_a_dict():
         gym.registry.pop("tests/Pair-v0")
 
 
+ENTRY = gym.spaces.Box(0, 1, (2,))
+UNKNOWN = {
+    "Text": gym.spaces.Dict(sight=ENTRY, mission=gym.spaces.Text(9)),
+    "Sequence": gym.spaces.Dict(sight=ENTRY, words=gym.spaces.Sequence(gym.spaces.Discrete(3))),
+    "Dict": gym.spaces.Dict(sight=ENTRY, inner=gym.spaces.Dict(a=ENTRY)),
+    "Tuple": gym.spaces.Dict(sight=ENTRY, pair=gym.spaces.Tuple([ENTRY, ENTRY])),
+}
+ALONE = {"Text": gym.spaces.Text(9), "Sequence": gym.spaces.Sequence(ENTRY)}
+
+
+class Reader(gym.Env):
+    """Observations that no agent here takes; never asked for any."""
+
+    action_space = gym.spaces.Discrete(2)
+
+    def __init__(self, space):
+        self.observation_space = space
+
+
+@pytest.mark.parametrize("make", [make_env, make_single_env])
+@pytest.mark.parametrize("kind", UNKNOWN)
+def test_observations_that_no_agent_takes_are_named(make, kind):
+    gym.register("tests/Reader-v0", entry_point=Reader)
+    try:
+        with pytest.raises(ValueError, match=rf"a Dict of these, not {kind} \(the entry '\w+'\)"):
+            make("tests/Reader-v0", space=UNKNOWN[kind])
+        if kind in ALONE:
+            with pytest.raises(ValueError, match=f"a Dict of these, not {kind}"):
+                make("tests/Reader-v0", space=ALONE[kind])
+        with pytest.raises(ValueError, match="env 'tests/Reader-v0' has no default of its parameter 'space'"):
+            make("tests/Reader-v0")
+    finally:
+        gym.registry.pop("tests/Reader-v0")
+
+
+def forgotten(state, level, action):
+    """A function that is not compiled."""
+    return 1.0, False, False
+
+
+@njit
+def with_a_list(state, level, action):
+    return REWARDS[action], False, False
+
+
+REWARDS = [0.0, 1.0, 2.0]
+
+
+@pytest.mark.parametrize(
+    ("step", "message"),
+    [
+        (forgotten, "`step` of Drifting.* must be decorated with memenvs.compilation.njit$"),
+        (with_a_list, "`step` of Drifting.* cannot be compiled: the global `REWARDS` must be .*debug$"),
+    ],
+)
+@pytest.mark.parametrize("make", [make_env, make_single_env])
+def test_mistakes_of_a_definition_are_value_errors(make, step, message):
+    define = {"define": staticmethod(lambda: replace(drifting(), step=step))}
+    kinds = {
+        "entry_point": type("One", (SingleEnv,), define),
+        "vector_entry_point": type("Many", (BatchedEnv,), define),
+    }
+    gym.register("tests/Mistaken-v0", **kinds)
+    try:
+        with pytest.raises(ValueError, match=f"^{message}") as caught:
+            make("tests/Mistaken-v0")
+        assert "\n" not in str(caught.value)
+    finally:
+        gym.registry.pop("tests/Mistaken-v0")
+
+
+def test_an_error_of_the_environments_own_stays_as_it_is():
+    def confused():
+        return len(3)
+
+    gym.register("tests/Confused-v0", entry_point=confused)
+    try:
+        with pytest.raises(TypeError, match=r"^object of type 'int' has no len\(\)$"):
+            make_single_env("tests/Confused-v0")
+    finally:
+        gym.registry.pop("tests/Confused-v0")
+
+
 @pytest.mark.parametrize(
     ("env_id", "kwargs", "message"),
     [
         (
             "memenvs/Tmaze-v0",
             {},
-            "'memenvs/Tmaze-v0'; memenvs has: memenvs/AssociativeRecall-v0, .* and 7. of MiniGrid such as memenvs",
+            "'memenvs/Tmaze-v0'; spelled alike: memenvs/TMaze-v0, .*; memenvs has: memenvs/AssociativeRecall-v0, "
+            ".* and 7. of MiniGrid such as memenvs",
         ),
         ("memenvs/MiniGrid-MemoryS8-v0", {}, "memenvs has: memenvs/MiniGrid-Block.*, memenvs/MiniGrid-MemoryS7-v0, "),
         ("Cartpole-v1", {}, "spelled alike: CartPole-v1"),
         ("Minigrid-MemoryS7-v0", {}, "spelled alike: MiniGrid-MemoryS7-v0"),
         ("no_such_package:Maze-v0", {}, "env 'no_such_package:Maze-v0': there is no module 'no_such_package'"),
         ("memenvs/TMaze-v0", {"lenght": 3}, "env 'memenvs/TMaze-v0' has no parameter 'lenght'; it has: length, "),
-        ("memenvs/TMaze-v0", {"length": 0}, "length must be an integer of at least 1, not 0"),
+        ("memenvs/TMaze-v0", {"length": 0}, "length must be within 1 to .*, not 0"),
         ("memenvs/TMaze-v0", {"split": "test"}, "split must be None"),
         ("CartPole-v1", {"gravity": 3}, "env 'CartPole-v1' has no parameter 'gravity'; it has: sutton_barto_reward, "),
         (3, {}, "env must be the id of an environment, not 3"),

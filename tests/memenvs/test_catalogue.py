@@ -33,8 +33,11 @@ def test_minigrids_own_environments_do_not_hide_those_of_memenvs():
 @pytest.mark.parametrize(
     ("env_id", "message"),
     [
-        ("TMase-v0", "no environment 'TMase-v0'; memenvs has: memenvs/Associat.*, and 7. of MiniGrid such as memenvs"),
-        ("TMase-v0", "spelled alike: memenvs/TMaze-v0, .*; an id that a package of yours registers is found as"),
+        (
+            "TMase-v0",
+            "no environment 'TMase-v0'; spelled alike: memenvs/TMaze-v0, .*; memenvs has: memenvs/Associat.*, and 7. "
+            "of MiniGrid such as memenvs.*; an id that a package of yours registers is found as",
+        ),
         ("memenvs/TMase-v0", "spelled alike: memenvs/TMaze-v0, "),
         ("memenvs/MiniGrid-MemoryS8-v0", "memenvs has: memenvs/MiniGrid-Block.*, memenvs/MiniGrid-MemoryS7-v0, "),
         ("MiniGrid-Memory-S13-v0", "spelled alike: .*memenvs/MiniGrid-MemoryS13-v0, "),
@@ -48,6 +51,32 @@ def test_minigrids_own_environments_do_not_hide_those_of_memenvs():
 def test_what_is_not_there_is_named(env_id, message):
     with pytest.raises(ValueError, match=message):
         find(env_id)
+
+
+def test_ids_of_a_package_are_named_as_they_can_be_given_again(tmp_path, monkeypatch):
+    (tmp_path / "mazes_elsewhere.py").write_text("from gymnasium import Env\nclass Odd(Env): pass\n")
+    (tmp_path / "odd_mazes.py").write_text(
+        "import gymnasium, minigrid, mazes_elsewhere\n"
+        "gymnasium.register('OddMulti-v0', entry_point=mazes_elsewhere.Odd)\n"
+        "gymnasium.register('OddTMaze-v0', entry_point='memenvs.maze.tmaze:TMaze')\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    has = "odd_mazes has: odd_mazes:OddMulti-v0, odd_mazes:OddTMaze-v0$"
+    try:
+        for wrong, alike in (
+            ("OddMult-v0", "spelled alike: odd_mazes:OddMulti-v0.*"),
+            ("OddTMase-v0", "spelled alike: odd_mazes:OddTMaze-v0, memenvs/TMaze-v0.*"),
+            ("CartPol-v1", "spelled alike: CartPole-v1, .*"),
+        ):
+            with pytest.raises(ValueError, match=f"^there is no environment 'odd_mazes:{wrong}'; {alike}; {has}"):
+                find(f"odd_mazes:{wrong}")
+        with pytest.raises(ValueError, match=f"^there is no environment 'odd_mazes:xyz'; {has}"):
+            find("odd_mazes:xyz")
+    finally:
+        for name in ("OddMulti-v0", "OddTMaze-v0"):
+            gym.registry.pop(name, None)
+        for module in ("odd_mazes", "mazes_elsewhere"):
+            sys.modules.pop(module, None)
 
 
 def test_what_a_package_registers_is_suggested_with_it(tmp_path, monkeypatch):

@@ -141,7 +141,7 @@ def test_other_actions_and_what_is_right(definition):
 def test_what_cannot_be_run():
     with pytest.raises(ValueError, match=r"parameters must be empty for a definition, not \['width'\]"):
         debug(define(), width=3)
-    with pytest.raises(ValueError, match=r"environment must stand on memenvs.batched, which CartPole-v1 does not"):
+    with pytest.raises(ValueError, match=r"environment must be built on memenvs.batched, which CartPole-v1 is not"):
         debug("CartPole-v1")
     with pytest.raises(ValueError, match="`out` of"):
         debug(replace(define(), observation_space=Dict({"place": Box(0, 1)})))

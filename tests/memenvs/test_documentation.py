@@ -89,7 +89,11 @@ def test_several_ids_of_one_class_share_a_section(script):
         row = next(row for row in rows if row[0] == f"`memenvs/Corridor-{length}-v0`")
         assert row[1:4] == [f"`length={length}`", "yes", "no"]
         assert f'"environments/Corridor-{length}.png"' in row[4]
-    assert ["`length`", "as the id says", "steps from the start to the junction"] in rows
+    assert [
+        "`length`",
+        "as the id says",
+        "steps from the start to the junction; as `(least, most)` it is drawn anew in every episode",
+    ] in rows
     assert "[TMaze: 2 ids](#tmaze)" in script["overview_row"](TMaze, specs, facts)
 
 

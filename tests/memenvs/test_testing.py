@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from gymnasium.spaces import MultiDiscrete
 
+from memenvs.compilation import njit
 from memenvs.engine.defaults import always_decides
 from memenvs.testing import ConformanceError, check_environment
 from tests.memenvs.support import faults
@@ -98,14 +99,45 @@ def test_too_few_distinct_levels_are_found():
         check_environment(replace(drifting(), distinct_levels=100))
 
 
+@njit
+def begin_where_it_was(state, level):
+    state.age = 0
+
+
+@njit
+def generate_by_chance(params, key, level):
+    level.width, level.patience = params.width, params.patience
+    level.scent = np.random.randint(1000)  # noqa: NPY002 — the mistake
+    return True
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"reset": begin_where_it_was},
+            r"row 0 of 1 environments, seeded for the second time, as among 8, step 0: observation\['place'\] must be "
+            r"\[0\], not \[\d+\]\. Two resets with the same seed differ in `state.place`: does `reset` leave a field ",
+        ),
+        (
+            {"generate": generate_by_chance},
+            r"row 0 of .*: observation\['scent'\] must be .* differ in `level.scent`: .* draw from np.random, not ",
+        ),
+    ],
+)
+def test_what_the_seed_does_not_decide_is_named(changes, message):
+    with pytest.raises(ConformanceError, match=f"^seeds: {message}"):
+        check_environment(replace(drifting(), **changes))
+
+
 @pytest.mark.parametrize(
     ("environment", "parameters", "message"),
     [
         ("TMaze-v0", {"num_envs": 3}, "parameters must leave out copy, num_envs"),
         ("TMase-v0", {}, "no environment 'TMase-v0'"),
         ("TMaze-v0", {"length": 0}, "length must be"),
-        ("CartPole-v1", {}, "must stand on memenvs.batched.BatchedEnv, not on CartPoleVectorEnv"),
-        ("Pendulum-v1", {}, "must have a vector_entry_point, which Pendulum-v1 lacks"),
+        ("CartPole-v1", {}, r"built on memenvs.batched, which CartPole-v1 is not; .* by gymnasium\..*check_env\("),
+        ("Pendulum-v1", {}, r"built on memenvs.batched, which Pendulum-v1 is not; .* by gymnasium\..*check_env\("),
         (drifting(), {"width": 3}, r"parameters must be empty for a definition, not \['width'\]"),
     ],
 )

@@ -203,7 +203,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_its_checkpoint(here, 
     [
         (
             ["ppo.py", "--env", "memenvs/Tmaze-v0"],
-            "there is no environment 'memenvs/Tmaze-v0'; memenvs has: memenvs/AssociativeRecall-v0, ",
+            "there is no environment 'memenvs/Tmaze-v0'; spelled alike: memenvs/TMaze-v0, ",
         ),
         (["ppo.py", "--recipe", "yours"], "there is no recipe 'yours'; there are: "),
         (["ppo.py", "--resume", "nowhere"], "there is no run folder nowhere"),

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +12,7 @@ import gymnasium
 import numpy as np
 
 from memenvs.engine.defaults import all_legal, always_sound, no_digest, no_metrics, no_oracle
+from memenvs.engine.errors import DefinitionError
 from memenvs.engine.layout import check_layout
 
 
@@ -71,8 +73,8 @@ class Definition:
     :param action_names: names of the actions of a ``Discrete`` space, one word or two each, for people
     :param goals: for navigation tasks, the goals that :class:`memenvs.goals.GoalView` shows
     :raises ValueError: for records, spaces or metrics that contradict one another
-    :raises TypeError: for a function that is not compiled or takes other arguments. What the functions return is
-        checked when the environment is made
+    :raises DefinitionError: a ``TypeError`` and ``ValueError``, for a function that is not compiled or takes other
+        arguments. What the functions return is checked when the environment is made
     """
 
     name: str
@@ -102,3 +104,26 @@ class Definition:
 
     def __post_init__(self) -> None:
         check_layout(self)
+
+
+def defined(cls: Any, parameters: Mapping[str, Any]) -> Definition:
+    """Return the definition of an environment's class with these parameters.
+
+    :raises DefinitionError: for parameters that ``define`` does not have or lacks, and if it returns no definition
+    """
+    define, name = cls.define, cls.__name__
+    known = inspect.signature(define).parameters
+    try:
+        inspect.signature(define).bind(**parameters)
+    except TypeError as error:
+        raise DefinitionError(f"parameters of {name} must be ({', '.join(known)}): {error}") from None
+    try:
+        definition = define(**parameters)
+    except TypeError as error:
+        fault = str(error)
+        if not fault.startswith("Definition.__init__() "):
+            raise
+        raise DefinitionError(f"`define` of {name}: {fault.replace('.__init__()', '', 1)}") from None
+    if not isinstance(definition, Definition):
+        raise DefinitionError(f"`define` of {name} must return a Definition, not {definition!r}")
+    return definition

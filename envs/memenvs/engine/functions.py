@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from types import CodeType
 from typing import TYPE_CHECKING, Any
 
 import numba
 import numpy as np
+from gymnasium.spaces import Discrete
 from numba import types
-from numba.core import ir
-from numba.core.errors import NumbaError
+from numba.core.errors import NumbaError, UnsupportedBytecodeError
 
 from memenvs.engine.defaults import DEFAULTS
+from memenvs.engine.errors import DefinitionError
+from memenvs.engine.indices import beyond_arrays, beyond_records
 from memenvs.engine.layout import ARGUMENTS
 
 if TYPE_CHECKING:
@@ -29,19 +32,26 @@ def compile_functions(definition: Definition, row: types.Record, stepped: bool) 
 
     :param row: the type of an environment's record in the loops
     :param stepped: the functions of the loop that steps have been checked before
-    :raises TypeError: for a function that does not compile, or returns what it must not
-    :raises ValueError: for a function with an index beyond the end of an array
+    :raises DefinitionError: for a function that does not compile, returns what it must not, or has an index beyond the
+        end of an array
     """
     given = argument_types(definition, row)
+    lengths = {"measure": len(definition.metrics)}
+    if isinstance(definition.action_space, Discrete):
+        lengths["legal"] = int(definition.action_space.n)
     for name, arguments in ARGUMENTS.items():
         function = getattr(definition, name)
         if function is None or function in DEFAULTS:
             continue
         apart = name in APART and (name != "oracle" or definition.decides is not None)
         # Those of memenvs itself are known to be right: they wait until they are used.
-        known = function.py_func.__module__.startswith("memenvs.") if apart else stepped
-        if not known:
+        ours = function.py_func.__module__.startswith("memenvs.")
+        if not (ours if apart else stepped):
             _compile(definition.name, name, function, {argument: given[name, argument] for argument in arguments})
+        if not ours:
+            last = {len(arguments) - 1: (lengths[name],)} if name in lengths else {}
+            for index, array, line in beyond_arrays(function, last):
+                raise _beyond(name, definition.name, index, array, line)
 
 
 def argument_types(definition: Definition, row: types.Record) -> dict[tuple[str, str], types.Type]:
@@ -64,23 +74,38 @@ def _compile(owner: str, name: str, function: Any, arguments: dict[str, types.Ty
     signature = tuple(arguments.values())
     try:
         function.compile(signature)
-    except NumbaError as error:
-        raise _not_compiled(name, owner, _reason(str(error))) from None
+    except (NumbaError, UnsupportedBytecodeError) as error:
+        raise _not_compiled(name, owner, _reason(str(error), function.py_func.__code__)) from None
     except KeyError as error:  # Numba's answer to a field that a record lacks
-        fields = {argument: list(kind.fields) for argument, kind in arguments.items() if isinstance(kind, types.Record)}
-        raise _not_compiled(name, owner, f"no record has a field {error} among {fields}") from None
+        raise _not_compiled(name, owner, _missing_field(name, error.args[0], arguments)) from None
     overload = function.overloads[signature]
     returned = overload.signature.return_type
     if name in RETURNS and not RETURNS[name][1](returned):
-        raise TypeError(f"`{name}` of {owner} must return {RETURNS[name][0]} on every path, not {_words(returned)}")
-    for index, array, line in _indices_beyond(overload.type_annotation):
+        raise DefinitionError(
+            f"`{name}` of {owner} must return {RETURNS[name][0]} on every path, not {_words(returned)}"
+        )
+    for index, array, line in beyond_records(overload.type_annotation):
         function._cache.flush()  # what is loaded from there is not looked through
-        raise ValueError(f"`{name}` of {owner} has the index {index} into an array of shape {array}, in line {line}")
+        raise _beyond(name, owner, index, array, line)
 
 
-def _not_compiled(name: str, owner: str, reason: str) -> TypeError:
+def _not_compiled(name: str, owner: str, reason: str) -> DefinitionError:
     text = f"`{name}` of {owner} cannot be compiled: {reason}"
-    return TypeError(f"{text}. To run it as plain Python: memenvs.testing.debug")
+    return DefinitionError(f"{text}. To run it as plain Python: memenvs.testing.debug")
+
+
+def _beyond(name: str, owner: str, index: object, shape: tuple[int, ...], line: int) -> DefinitionError:
+    return DefinitionError(f"`{name}` of {owner} has the index {index} into an array of shape {shape}, in line {line}")
+
+
+def _missing_field(name: str, field: object, arguments: dict[str, types.Type]) -> str:
+    """What is wrong where a record is asked for a field that it lacks."""
+    fields = {argument: list(kind.fields) for argument, kind in arguments.items() if isinstance(kind, types.Record)}
+    owners = [argument for argument, names in fields.items() if field in names]
+    if not owners:
+        return f"no record has a field {field!r} among {fields}"
+    order = ", ".join(ARGUMENTS[name])
+    return f"it asks another record for the field {field!r} of `{owners[0]}`; it must take ({order}), in this order"
 
 
 def _is_flag(kind: types.Type) -> bool:
@@ -123,17 +148,24 @@ def _words(kind: types.Type) -> str:
     return str(kind)
 
 
-def _reason(text: str) -> str:
-    """What is wrong and where, from the many lines of a Numba error."""
-    place = re.search(r'File "(.+?)", line (\d+)', text)
-    return _cause(text) + (f" ({place[1]}, line {place[2]})" if place else "")
+def _reason(text: str, code: CodeType) -> str:
+    """What is wrong and where, from the many lines of a Numba error about a function's code."""
+    place = re.search(r'File "(.+?)", line (\d+)', text) or re.search(r"Raised from (\S+\.py) \((\d+)\)", text)
+    file, line = place.groups() if place else (code.co_filename, code.co_firstlineno)
+    return f"{_cause(text)} ({file}, line {line})"
 
 
 def _cause(text: str) -> str:
-    unknown = r"Untyped global name '(\w+)':.{0,40}Cannot determine Numba type of <class 'function'>"
-    plain = re.search(unknown, text, re.DOTALL)
-    if plain:
-        return f"it calls `{plain[1]}`, which must be decorated with memenvs.compilation.njit"
+    unknown = re.search(
+        r"Untyped global name '(\w+)':.{0,40}Cannot determine Numba type of <class '(.+?)'>", text, re.S
+    )
+    if unknown and unknown[2] == "function":
+        return f"it calls `{unknown[1]}`, which must be decorated with memenvs.compilation.njit"
+    container = re.search(r"The use of a (?:reflected )?(\w+)\(.*?assigned to variable '(\w+)'", text, re.S)
+    found = (unknown[1], unknown[2]) if unknown else (container[2], container[1]) if container else None
+    if found:
+        name, kind = found
+        return f"the global `{name}` must be a number, a tuple or a NumPy array, not a {kind}"
     undefined = re.search(r"NameError: name '(\w+)' is not defined", text)
     if undefined:
         return f"`{undefined[1]}` is not defined"
@@ -141,31 +173,13 @@ def _cause(text: str) -> str:
     if paths:
         return f"its paths return values of different types, {_without_records(paths[1])}"
     lines = [line.strip() for line in _without_records(text).splitlines()]
-    said = [line for line in lines if line and not line.startswith("Failed in nopython mode")]
-    return " ".join(said[:3])[:LONGEST_REASON]
+    said = [line.partition(" Raised from ")[0] for line in lines if line and not line.startswith(_NOISE)]
+    return " ".join(said[:3])[:LONGEST_REASON].rstrip(".")
+
+
+_NOISE = "Failed in nopython mode"  # how errors begin, whatever is wrong
 
 
 def _without_records(text: str) -> str:
     """A text without the fields of records, of which each takes several lines."""
     return re.sub(r"Record\(\[.*?\], \d+, (True|False)\)", "a record", text, flags=re.S)
-
-
-def _indices_beyond(annotation: Any) -> Iterator[tuple[object, tuple[int, ...], int]]:
-    """The constant indices beyond the end of a record's array: index, shape and line.
-
-    Code from the cache has lost what it was compiled from; it was looked through then.
-    """
-    for block in getattr(annotation, "blocks", {}).values():
-        for statement in block.body:
-            access: Any = statement.value if isinstance(statement, ir.Assign) else statement
-            reads = isinstance(access, ir.Expr) and access.op == "static_getitem"
-            if reads or isinstance(access, ir.StaticSetItem):
-                target = access.value if reads else access.target
-                array = annotation.typemap.get(target.name)
-                if isinstance(array, types.NestedArray) and _is_beyond(access.index, array.shape):
-                    yield access.index, array.shape, statement.loc.line
-
-
-def _is_beyond(index: object, shape: tuple[int, ...]) -> bool:
-    places = index if isinstance(index, tuple) else (index,)
-    return any(isinstance(place, int) and not -size <= place < size for place, size in zip(places, shape, strict=False))

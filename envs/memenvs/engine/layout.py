@@ -13,6 +13,7 @@ from numba.core.dispatcher import Dispatcher
 
 from memenvs.compilation import is_disabled
 from memenvs.engine.defaults import no_metrics
+from memenvs.engine.errors import DefinitionError
 
 Definition = Any  # that of memenvs.engine.definition, which imports this file
 
@@ -36,7 +37,7 @@ def check_layout(definition: Definition) -> None:
     """Check all of a definition that can be seen without compiling.
 
     :raises ValueError: for records, spaces or metrics that contradict one another; it names the definition and the part
-    :raises TypeError: for a function that is not compiled, or takes other arguments
+    :raises DefinitionError: for a function that is not compiled, or takes other arguments
     """
     params = definition.params
     if not isinstance(params, np.ndarray) or params.shape != (1,):
@@ -130,11 +131,18 @@ def _check_function(definition: Definition, name: str) -> None:
     if function is None and name == "decides":
         return
     if not callable(function):
-        raise TypeError(f"`{name}` of {definition.name} must be a function, not {function!r}")
+        raise DefinitionError(f"`{name}` of {definition.name} must be a function, not {function!r}")
     if not isinstance(function, Dispatcher) and not is_disabled():
-        raise TypeError(f"`{name}` of {definition.name} must be decorated with memenvs.compilation.njit")
+        raise DefinitionError(f"`{name}` of {definition.name} must be decorated with memenvs.compilation.njit")
+    signature, wanted = inspect.signature(getattr(function, "py_func", function)), ", ".join(arguments)
+    subject = f"`{name}` of {definition.name} must take the arguments ({wanted})"
     try:
-        inspect.signature(getattr(function, "py_func", function)).bind(*arguments)
+        signature.bind(*arguments)
     except TypeError as error:
-        wanted = ", ".join(arguments)
-        raise TypeError(f"`{name}` of {definition.name} must take the arguments ({wanted}): {error}") from None
+        raise DefinitionError(f"{subject}: {error}") from None
+    own = tuple(signature.parameters)
+    # Other names may be given to them, but not one's name to another.
+    if any(
+        argument in arguments and argument != arguments[place] for place, argument in enumerate(own[: len(arguments)])
+    ):
+        raise DefinitionError(f"{subject}, in this order, not ({', '.join(own)})")

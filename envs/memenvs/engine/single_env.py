@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from memenvs.engine.batch import Batch
-from memenvs.engine.definition import Definition
+from memenvs.engine.definition import Definition, defined
 from memenvs.engine.pictures import check_render_mode, picture
 from memenvs.engine.types import Observation, Snapped, Snapshot
 
@@ -33,7 +33,7 @@ class SingleEnv(gymnasium.Env):
 
     def __init__(self, *, split: str | None = None, render_mode: str | None = None, **parameters: Any):
         check_render_mode(render_mode, RENDER_MODES)
-        self.definition = type(self).define(**parameters)
+        self.definition = defined(type(self), parameters)
         self.batch = Batch(self.definition, 1, split, autoreset=False)
         self.render_mode = render_mode
         self.metadata = self.metadata | {"render_fps": self.definition.frames_per_second}

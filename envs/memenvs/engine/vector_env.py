@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 
 from memenvs.checks import positive
 from memenvs.engine.batch import Batch
-from memenvs.engine.definition import Definition
+from memenvs.engine.definition import Definition, defined
 from memenvs.engine.pictures import check_render_mode, picture
 from memenvs.engine.single_env import check_options
 from memenvs.engine.types import Given, Observation, Snapped, Snapshot
@@ -56,7 +56,7 @@ class BatchedEnv(gymnasium.vector.VectorEnv):
         positive("num_envs", num_envs)
         positive("threads", threads)
         check_render_mode(render_mode, self.metadata["render_modes"])
-        self.definition = type(self).define(**parameters)
+        self.definition = defined(type(self), parameters)
         self.batch = Batch(self.definition, num_envs, split, limit, autoreset=True, threads=threads)
         self.num_envs = num_envs
         self.copy = copy

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import gymnasium
@@ -22,11 +22,13 @@ class ConformanceError(AssertionError):
     :param subject: the thing that was looked at
     :param wanted: the value it must have, or a description of it
     :param seen: the value it has
+    :param hint: at what may be the cause
     """
 
-    def __init__(self, check: str, subject: str, wanted: object, seen: object):
+    def __init__(self, check: str, subject: str, wanted: object, seen: object, hint: str = ""):
         self.check = check
-        super().__init__(f"{check}: {subject} must be {shortened(wanted)}, not {shortened(seen)}")
+        said = f"{check}: {subject} must be {shortened(wanted)}, not {shortened(seen)}"
+        super().__init__(f"{said}. {hint}" if hint else said)
 
 
 def shortened(value: object) -> str:
@@ -67,7 +69,8 @@ def row(step: Step, index: int) -> dict[str, np.ndarray]:
         for name, value in infos.items()
         if not name.startswith("_") and (f"_{name}" not in infos or infos[f"_{name}"][index])
     }
-    return {path: leaf[index] for path, leaf in leaves(dict(zip(names, arrays, strict=True)) | reported).items()}
+    entries = dict(zip(names, arrays, strict=True)) | {f"infos[{name!r}]": value for name, value in reported.items()}
+    return {f"{name}{path}": leaf[index] for name, value in entries.items() for path, leaf in leaves(value).items()}
 
 
 def want(check: str, subject: str, wanted: object, seen: object) -> None:
@@ -78,11 +81,25 @@ def want(check: str, subject: str, wanted: object, seen: object) -> None:
 
 def want_same(check: str, subject: str, wanted: Any, seen: Any) -> None:
     """Raise an error unless two trees have the same entries with equal arrays; it names the first that differs."""
-    expected, found = leaves(wanted), leaves(seen)
-    want(check, f"the entries of {subject}", sorted(expected), sorted(found))
-    for path, leaf in expected.items():
-        if not np.array_equal(leaf, found[path], equal_nan=leaf.dtype.kind == "f"):
-            raise ConformanceError(check, f"{subject} {path}".rstrip(), leaf, found[path])
+    want_leaves(check, subject, leaves(wanted), leaves(seen))
+
+
+def want_leaves(
+    check: str,
+    subject: str,
+    wanted: Mapping[str, np.ndarray],
+    seen: Mapping[str, np.ndarray],
+    hint: Callable[[], str] = str,
+) -> None:
+    """Raise an error unless arrays by their paths are equal; it names the first that differs.
+
+    :param hint: called for the hint of an error
+    """
+    if sorted(wanted) != sorted(seen):
+        raise ConformanceError(check, f"the entries of {subject}", sorted(wanted), sorted(seen), hint())
+    for path, leaf in wanted.items():
+        if not np.array_equal(leaf, seen[path], equal_nan=leaf.dtype.kind == "f"):
+            raise ConformanceError(check, f"{subject} {path}".rstrip(), leaf, seen[path], hint())
 
 
 def want_inside(space: gymnasium.Space, observation: Any, subject: str) -> None:

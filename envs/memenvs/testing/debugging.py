@@ -13,9 +13,10 @@ from numba.core.errors import NumbaError
 
 from memenvs.catalogue import find, has_oracle
 from memenvs.engine.batch import Batch
-from memenvs.engine.definition import Definition
+from memenvs.engine.definition import Definition, defined
 from memenvs.engine.layout import ARGUMENTS
 from memenvs.testing.comparison import shortened
+from memenvs.testing.subject import not_batched
 
 
 class DebugError(RuntimeError):
@@ -75,8 +76,8 @@ def _definition(environment: str | Definition, parameters: dict[str, Any]) -> De
     entry = spec.entry_point
     cls: Any = load_env_creator(entry) if isinstance(entry, str) else entry
     if not hasattr(cls, "define"):
-        raise ValueError(f"environment must stand on memenvs.batched, which {spec.id} does not")
-    return cls.define(**spec.kwargs, **parameters)
+        raise ValueError(not_batched(spec.id))
+    return defined(cls, spec.kwargs | parameters)
 
 
 def _reward(batch: Batch, number: int) -> float:

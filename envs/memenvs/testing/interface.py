@@ -10,7 +10,17 @@ from gymnasium.utils.env_checker import check_env
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
-from memenvs.testing.comparison import ConformanceError, Step, copied, layout, leaves, want, want_inside, want_same
+from memenvs.testing.comparison import (
+    ConformanceError,
+    Step,
+    copied,
+    layout,
+    leaves,
+    want,
+    want_inside,
+    want_leaves,
+    want_same,
+)
 from memenvs.testing.subject import LONGEST, ROWS, SEED, STEPS, Subject, inner
 
 
@@ -58,7 +68,7 @@ def check_copies(subject: Subject) -> None:
         if terminated or truncated:
             break
     now = leaves(observation)
-    want_same(
+    want_leaves(
         "copies", "the first observation of the single environment, looked at again after its episode,", then, now
     )
 
@@ -157,7 +167,7 @@ def check_resets(subject: Subject) -> None:
 def _want_row_zero(subject: str, alone: Any, batch: Any) -> None:
     """Raise an error unless row 0 of a batch's observations is the single environment's observation."""
     first = {path: leaf[0] for path, leaf in leaves(batch).items()}
-    want_same("resets", f"{subject}, in row 0 as in the single environment,", leaves(alone), first)
+    want_leaves("resets", f"{subject}, in row 0 as in the single environment,", leaves(alone), first)
 
 
 def check_gymnasium(subject: Subject) -> None:

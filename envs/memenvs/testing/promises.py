@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 from gymnasium.vector import VectorEnv
 
 from memenvs.catalogue import has_oracle, has_split
-from memenvs.testing.comparison import ConformanceError, Step, copied, row, want_same
+from memenvs.testing.comparison import ConformanceError, Step, copied, row, want_leaves, want_same
 from memenvs.testing.subject import LONGEST, ROWS, SEED, Subject, inner, levels
 
 PLAYED = 64  # rows whose first episodes are compared between the oracle and random play
@@ -21,24 +22,48 @@ def check_seeds(subject: Subject) -> None:
     """Row i depends on the seed and on i alone."""
     largest = subject.many(ROWS)
     wanted = list(subject.rollout(largest))
+    hint = partial(_not_from_the_seed, subject)
     for num_envs in (1, 3, ROWS):
         envs = subject.many(num_envs)
         for turn in ("first", "second"):
             seen = list(subject.rollout(envs))
-            compared = f"of {num_envs} environments, seeded for the {turn} time, as of {ROWS}"
-            _want_same_rows("seeds", compared, wanted, seen)
-        want_same("seeds", f"the levels of {num_envs} environments", levels(largest)[:num_envs], levels(envs))
+            compared = f"of {num_envs} environments, seeded for the {turn} time, as among {ROWS}"
+            _want_same_rows("seeds", compared, wanted, seen, hint)
+        same = {"levels": levels(largest)[:num_envs]}, {"levels": levels(envs)}
+        want_leaves("seeds", f"of {num_envs} environments the", *same, hint)
     if has_split(subject.definition):
         first, other = (_digests(subject, subject.many(ROWS), 1, seed) for seed in (SEED, SEED + 1))
         if len(first) == 1 or first == other:
             raise ConformanceError("seeds", "the levels of other rows and of another seed", "others", "the same")
 
 
-def _want_same_rows(check: str, compared: str, wanted: Sequence[Step], seen: Sequence[Step]) -> None:
+def _not_from_the_seed(subject: Subject) -> str:
+    """What the same seed leaves to chance: the fields of the records that differ where an environment begins again."""
+    envs = subject.many(1)
+    envs.reset(seed=SEED)
+    first = inner(envs).batch.rows.copy()
+    for _ in subject.play(envs):
+        pass
+    envs.reset(seed=SEED)
+    again = inner(envs).batch.rows
+    differ = [
+        f"`{record}.{field}`"
+        for record in ("level", "state")
+        for field in again.dtype[record].names or ()
+        if first[record][field].tobytes() != again[record][field].tobytes()
+    ]
+    seen = f"Two resets with the same seed differ in {', '.join(differ)}: " if differ else ""
+    return f"{seen}does `reset` leave a field unwritten, or a function draw from np.random, not memenvs.random?"
+
+
+def _want_same_rows(
+    check: str, compared: str, wanted: Sequence[Step], seen: Sequence[Step], hint: Callable[[], str] = str
+) -> None:
     """Raise an error unless the rows of one batch went as the same rows of a larger one."""
     for number, (first, second) in enumerate(zip(wanted, seen, strict=True)):
         for index in range(len(second[1])):
-            want_same(check, f"row {index} {compared}, step {number}", row(first, index), row(second, index))
+            subject = f"row {index} {compared}, step {number}:"
+            want_leaves(check, subject, row(first, index), row(second, index), hint)
 
 
 def check_snapshots(subject: Subject) -> None:
@@ -49,7 +74,7 @@ def check_snapshots(subject: Subject) -> None:
     snapshot = inner(envs).snapshot()
     kept = copied(snapshot)
     wanted = [*subject.play(envs), *subject.rollout(envs, seed=None)]
-    want_same("snapshots", "a snapshot, looked at after further steps,", kept, copied(snapshot))
+    want_leaves("snapshots", "a snapshot, looked at after further steps,", kept, copied(snapshot))
     for name, other in (("the same environment", envs), ("a new environment", subject.many(ROWS))):
         inner(other).restore(snapshot)
         seen = [*subject.play(other), *subject.rollout(other, seed=None)]

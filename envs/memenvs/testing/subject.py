@@ -43,7 +43,7 @@ class Subject:
         else:
             spec = find(environment)
             if spec.vector_entry_point is None:
-                raise ValueError(f"environment must have a vector_entry_point, which {spec.id} lacks")
+                raise ValueError(not_batched(spec.id))
             self.many = lambda num_envs, **more: gymnasium.make_vec(spec.id, num_envs=num_envs, **parameters, **more)
             self.one = lambda **more: gymnasium.make(spec.id, disable_env_checker=True, **parameters, **more)
         self.definition = inner(self.many(1)).definition
@@ -68,8 +68,16 @@ def inner(envs: VectorEnv) -> BatchedEnv:
     """The batched environment inside any wrappers."""
     found = envs.unwrapped
     if not isinstance(found, BatchedEnv):
-        raise ValueError(f"environment must stand on memenvs.batched.BatchedEnv, not on {type(found).__name__}")
+        raise ValueError(not_batched(envs.spec.id if envs.spec else type(found).__name__))
     return found
+
+
+def not_batched(name: str) -> str:
+    """Return the message for an environment that the checks are not for."""
+    return (
+        f"environment must be built on memenvs.batched, which {name} is not; any other of Gymnasium's is checked by "
+        "gymnasium.utils.env_checker.check_env(gymnasium.make(id).unwrapped)"
+    )
 
 
 def levels(envs: VectorEnv) -> np.ndarray:

@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 from gymnasium.spaces import Box, Dict
 
+from memenvs.batched import BatchedEnv, Definition, SingleEnv
 from memenvs.compilation import njit
 from memenvs.engine.batch import Batch
+from memenvs.engine.errors import DefinitionError
 from tests.memenvs.support.drifting import define
 
 OWNER = r"Drifting\(width=3, patience=12\)"
@@ -109,6 +111,72 @@ def maybe_sound(params, state, level):
         return True
 
 
+@njit
+def step_swapped(level, state, action):
+    return 1.0, state.place == level.width, False
+
+
+@njit
+def step_swapped_in_silence(first, second, action):
+    return 1.0, second.place == first.width, False
+
+
+@njit
+def measure_beyond_the_end(state, level, out):
+    out[0] = 1
+    out[-2] += state.place
+
+
+@njit
+def measure_on_one_path(state, level, metrics):
+    if state.place == level.width:
+        metrics[2] = 1
+
+
+@njit
+def legal_beyond_the_end(state, level, mask):
+    mask[3] = True
+
+
+@njit
+def read_a_global_beyond_the_end(state, level, action):
+    return GLOBAL_ARRAY[2 + 1], False, False
+
+
+@njit
+def read_a_global_list(state, level, action):
+    return GLOBAL_LIST[action], False, False
+
+
+@njit
+def read_a_global_set(state, level, action):
+    return 1.0 if action in GLOBAL_SET else 0.0, False, False
+
+
+@njit
+def read_a_global_dict(state, level, action):
+    return GLOBAL_DICT[action], False, False
+
+
+@njit
+def format_a_number(state, level, action):
+    said = f"{state.place:.2f}"
+    return float(len(said)), False, False
+
+
+@njit
+def open_a_file(state, level, action):
+    with open("log") as log:
+        log.write("step")
+    return 1.0, False, False
+
+
+GLOBAL_LIST, GLOBAL_SET, GLOBAL_DICT, GLOBAL_ARRAY = [0.5, 1.5], {1, 2}, {0: 0.5}, np.zeros(3)
+GLOBAL, ALLOWED = "`step` of NAME cannot be compiled: the global", "must be a number, a tuple or a NumPy array, not a"
+PLACE = r"\(.*test_mistakes.py, line \d+\)\. To run it as plain Python: memenvs.testing.debug$"
+ORDER = r"\(state, level, action\), in this order"
+
+
 @pytest.mark.parametrize(
     ("mistake", "message"),
     [
@@ -189,20 +257,88 @@ def maybe_sound(params, state, level):
         ({"observe": read_beyond_the_end}, r"`observe` of NAME has the index \(2, 0\) into an array of shape \(2, 2\)"),
         ({"legal": legal_without_a_field}, "`legal` of NAME cannot be compiled: no record has a field 'widht' among"),
         ({"sound": maybe_sound}, "`sound` of NAME must return True or False on every path, not bool or None"),
+        (
+            {"step": step_swapped},
+            rf"`step` of NAME must take the arguments {ORDER}, not \(level, state, action\)$",
+        ),
+        (
+            {"step": step_swapped_in_silence},
+            f"`step` of NAME cannot be compiled: it asks another record for the field 'place' of `state`; .*{ORDER}",
+        ),
+        (
+            {"measure": measure_beyond_the_end, "metrics": ("success",)},
+            r"`measure` of NAME has the index -2 into an array of shape \(1,\), in line \d+$",
+        ),
+        (
+            {"measure": measure_on_one_path, "metrics": ("success", "found")},
+            r"`measure` of NAME has the index 2 into an array of shape \(2,\), in line \d+$",
+        ),
+        ({"legal": legal_beyond_the_end}, r"`legal` of NAME has the index 3 into an array of shape \(3,\)"),
+        ({"step": read_a_global_beyond_the_end}, r"`step` of NAME has the index 3 into an array of shape \(3,\)"),
+        ({"step": read_a_global_list}, f"{GLOBAL} `GLOBAL_LIST` {ALLOWED} list {PLACE}"),
+        ({"step": read_a_global_set}, f"{GLOBAL} `GLOBAL_SET` {ALLOWED} set {PLACE}"),
+        ({"step": read_a_global_dict}, f"{GLOBAL} `GLOBAL_DICT` {ALLOWED} dict {PLACE}"),
+        ({"step": format_a_number}, f"`step` of NAME cannot be compiled: format spec in f-strings .* {PLACE}"),
+        ({"step": open_a_file}, f"`step` of NAME cannot be compiled: The 'with .* {PLACE}"),
     ],
 )
 def test_a_mistake_is_named(mistake, message):
-    with pytest.raises((TypeError, ValueError), match=f"^{message.replace('NAME', OWNER)}") as caught:
+    with pytest.raises(ValueError, match=f"^{message.replace('NAME', OWNER)}") as caught:
         Batch(replace(define(), **mistake), 1)
-    assert len(str(caught.value)) < 600
+    assert len(str(caught.value)) < 600 and "\n" not in str(caught.value)
     assert caught.value.__suppress_context__ or caught.value.__context__ is None
 
 
-@pytest.mark.parametrize("mistake", [{"oracle": sometimes_act}, {"observe": observe_beyond_the_end}])
+@pytest.mark.parametrize(
+    "mistake",
+    [
+        {"oracle": sometimes_act},
+        {"observe": observe_beyond_the_end},
+        {"measure": measure_beyond_the_end, "metrics": ("success",)},
+    ],
+)
 def test_a_mistake_is_named_again(mistake):
     for _ in range(2):
-        with pytest.raises((TypeError, ValueError), match=f"^`{next(iter(mistake))}` of"):
+        with pytest.raises(DefinitionError, match=f"^`{next(iter(mistake))}` of"):
             Batch(replace(define(), **mistake), 1)
+
+
+def test_the_metrics_are_counted_whatever_has_been_compiled_before():
+    metrics = ("success", "found")
+    Batch(replace(define(), measure=measure_beyond_the_end, metrics=metrics), 1)
+    with pytest.raises(DefinitionError, match="the index -2 into"):
+        Batch(replace(define(), measure=measure_beyond_the_end, metrics=metrics[:1]), 1)
+
+
+def test_functions_may_give_their_arguments_other_names():
+    @njit
+    def step(s, floor, a):
+        return 1.0, s.place == floor.width, False
+
+    assert Batch(replace(define(), step=step), 1).size == 1
+
+
+def forget_the_return(width=3):
+    define(width)
+
+
+def forget_a_function(width=3):
+    return Definition(**{name: value for name, value in vars(define(width)).items() if name != "step"})
+
+
+@pytest.mark.parametrize(
+    ("make", "parameters", "message"),
+    [
+        (define, {"widht": 3}, r"parameters of Own must be \(width, patience\): got an unexpected .* 'widht'"),
+        (lambda size: define(size), {}, r"parameters of Own must be \(size\): missing a required argument: 'size'"),
+        (forget_the_return, {}, "`define` of Own must return a Definition, not None"),
+        (forget_a_function, {}, "`define` of Own: Definition missing 1 required positional argument: 'step'"),
+    ],
+)
+@pytest.mark.parametrize("kind", [SingleEnv, BatchedEnv])
+def test_mistakes_of_define(kind, make, parameters, message):
+    with pytest.raises(DefinitionError, match=f"^{message}"):
+        type("Own", (kind,), {"define": staticmethod(make)})(**parameters)
 
 
 def test_definitions_with_records_that_begin_alike_do_not_warn():

@@ -246,7 +246,7 @@ def test_the_list(capsys, monkeypatch):
         (["TMase-v0"], "error: there is no environment 'TMase-v0'"),
         (["memenvs/Maize"], "memenvs has: memenvs/AssociativeRecall-v0, memenvs/Bandit-v0, "),
         (["CartPole-v1"], "error: CartPole-v1 is not built on memenvs.batched"),
-        (["TMaze-v0", "--length", "0"], "error: length must be an integer of at least 1, not 0"),
+        (["TMaze-v0", "--length", "0"], "error: length must be within 1 to "),
         (["TMaze-v0", "--split", "test"], "error: split must be None"),
         (["Underground-v0", "--stations", "6", "4"], "error: stations must be within 2 to 500"),
         (["TMaze-v0"], "error: keys are read from a terminal, and the standard input is none"),
@@ -269,7 +269,7 @@ def test_unknown_parameters_and_wrong_kinds(capsys):
     with pytest.raises(SystemExit) as stop:
         main(["memenvs/TMaze-v0", "--help"])
     assert stop.value.code == 0
-    assert "steps from the start to the junction (default: 10)" in " ".join(capsys.readouterr().out.split())
+    assert "drawn anew in every episode (default: 10)" in " ".join(capsys.readouterr().out.split())
 
 
 def test_a_walk_through_a_pseudo_terminal():

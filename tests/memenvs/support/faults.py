@@ -145,7 +145,7 @@ class GoesOnAfterTheEnd(Drifting):
 BATCHED = {
     ReusesArrays: "copies: .* of step .*, looked at again after the last step, must be",
     IgnoresTheSplit: "splits: the number of levels in both train and test must be 0, not [1-9]",
-    SeedsByNumber: "seeds: row 0 of 1 environments, seeded for the first time, as of 8, step 0",
+    SeedsByNumber: "seeds: row 0 of 1 environments, seeded for the first time, as among 8, step 0",
     SameLevelEverywhere: "seeds: the levels of other rows and of another seed must be others, not the same",
     ForgetsTheDynamics: "snapshots: row . restored in the same environment, step .* must be",
     SnapshotIsAView: "snapshots: a snapshot, looked at after further steps",
