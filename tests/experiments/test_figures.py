@@ -18,7 +18,7 @@ STEPS, SUCCESS, RETURN = "time/total_timesteps", "rollout/success_rate", "rollou
 def drawn(monkeypatch):
     """Every figure that is drawn."""
     written, write = [], figures.write
-    monkeypatch.setattr(figures, "_write", lambda figure, path: (written.append(figure), write(figure, path)))
+    monkeypatch.setattr(figures, "write", lambda figure, path: (written.append(figure), write(figure, path)))
     return written
 
 
