@@ -187,14 +187,16 @@ class MemoryPolicy(CorePolicy):
     def recall_error(self, encoded: Tensor, outputs: Tensor, starts: Tensor) -> Tensor:
         """Return how wrongly the observations of ``recall_lag`` steps before are recalled: mean squared errors (T, B).
 
-        An observation from before the window or of an earlier episode counts as recalled without an error.
+        Each number of the encoded observations is standardised over the window: an encoder that learns would else make
+        them large, and this loss the only one. An observation from before the window or of an earlier episode counts as
+        recalled without an error.
 
         :param encoded: what the core took, (T, B, I)
         :param outputs: what it gave, (T, B, O)
         :param starts: (T, B) booleans
         """
         assert self.recall_net is not None
-        episodes, truth = starts.cumsum(0), encoded.detach()
+        episodes, truth = starts.cumsum(0), standardised(encoded.detach())
         recalled = self.recall_net(self._actors(outputs)).unflatten(-1, (len(self.recall_lags), -1))  # (T, B, lags, I)
         total = encoded.new_zeros(starts.shape)
         for number, lag in enumerate(min(lag, len(starts)) for lag in self.recall_lags):
@@ -277,6 +279,12 @@ class MemoryPolicy(CorePolicy):
         """The core's outputs (B, O) for one step of observations (B, ...)."""
         window = map_observations(lambda values: values[None], observations)
         return self.unroll(window, state, starts[None])[0][0]
+
+
+def standardised(values: Tensor) -> Tensor:
+    """Return values (T, B, I) with mean 0 and standard deviation 1 over T and B; 0 where one never varies."""
+    centred = values - values.mean((0, 1))
+    return centred / (centred.square().mean((0, 1)).sqrt() + 1e-6)
 
 
 def lags_of(recall_lag: int | Sequence[int] | None) -> list[int]:

@@ -295,11 +295,13 @@ def test_recall_is_the_error_of_what_is_told_of_the_past():
     starts[3, 1] = starts[0, 2] = starts[2, 3] = True
     outputs, _, losses = policy.unroll(observations, policy.initial_state(4), starts)
     told = policy.recall_net(outputs)
+    flat = observations.flatten(0, 1)
+    truth = (observations - flat.mean(0)) / flat.std(0, correction=0)
     for t in range(6):
         for b in range(4):
             known = t >= 2 and not starts[t - 1 : t + 1, b].any()
-            expected = 3 * (told[t, b] - observations[t - 2, b]).square().mean() if known else torch.zeros(()).double()
-            torch.testing.assert_close(losses["recall"][t, b], expected)
+            expected = 3 * (told[t, b] - truth[t - 2, b]).square().mean() if known else torch.zeros(()).double()
+            torch.testing.assert_close(losses["recall"][t, b], expected, rtol=1e-5, atol=1e-7)
     losses["recall"].sum().backward()
     assert all(p.grad.abs().sum() > 0 for p in [*policy.core.parameters(), *policy.recall_net.parameters()])
     for steps in (1, 2):
@@ -427,3 +429,29 @@ def test_the_critics_gradient_can_be_kept_out_of_the_memory():
         reached = [p.grad is not None and bool(p.grad.any()) for p in policy.core.parameters()]
         assert any(reached) == gradient
         assert all(p.grad.any() for p in policy.value_net.parameters())
+
+
+def test_the_past_is_recalled_at_several_lags():
+    """The error is the mean of those of each lag alone; what never varies is no error."""
+    policy = make(core="gru", recall_lag=[1, 3]).double()
+    observations = torch.randn(6, 4, 3, dtype=torch.float64)
+    observations[..., 2] = 7
+    starts = torch.zeros(6, 4, dtype=torch.bool)
+    starts[3, 1] = True
+    encoded = policy.encode(observations)
+    outputs = policy.unroll(observations, policy.initial_state(4), starts)[0]
+    found = policy.recall_error(encoded, outputs, starts)
+    both = policy.recall_net
+    alone = []
+    for number, lag in enumerate([1, 3]):
+        single = make(core="gru", recall_lag=lag).double()
+        rows = slice(3 * number, 3 * number + 3)
+        single.recall_net.load_state_dict({"weight": both.weight[rows], "bias": both.bias[rows]})
+        alone.append(single.recall_error(encoded, outputs, starts))
+    torch.testing.assert_close(found, (alone[0] + alone[1]) / 2)
+    larger = policy.recall_error(1e3 * encoded, outputs, starts)
+    torch.testing.assert_close(larger, found, rtol=1e-5, atol=1e-7)  # whatever the scale of what is encoded
+    assert found.isfinite().all()
+    for wrong in (0, [2, 2], [], [1.5]):
+        with pytest.raises(ValueError, match="recall_lag must be"):
+            make(core="gru", recall_lag=wrong)
