@@ -5,8 +5,12 @@
 trains a DNC on random graphs alone, first by imitation of the oracle (recipe ``underground_imitation``), then by PPO
 (recipe ``underground``), and a memoryless control by the same recipes; and evaluates both on connected neighbourhoods
 of 4 to 6 real stations, with goals 1 and 2 hops away and a budget of one step more than that. The table, the learning
-curves and a map of one journey stay in the run folder. With ``--cores dnc lstm none`` an LSTM takes part, in twice the
-time.
+curves and a map of one journey stay in the run folder.
+
+    python train/main_job.py --cores dnc lstm gru none --seeds 5
+
+makes the table over seeds, with an LSTM and a GRU that have as many weights as the DNC. What is finished is kept, so
+that it goes on where it was stopped.
 """
 
 import os
@@ -17,6 +21,7 @@ from typing import Any
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch loads: spinning threads starve the environments
 
+import numpy as np
 import tyro
 from rich import box
 from rich.console import Console
@@ -25,17 +30,22 @@ from rich.table import Table
 from memagents.command_line.errors import plain_errors
 from memagents.environments.make import make_env
 from memagents.experiments.configuration import of_recipe
+from memagents.experiments.documents import markdown_table
 from memagents.experiments.evaluate_run import scenes
 from memagents.experiments.evaluation import Scores, baselines, compare, scores_json
 from memagents.experiments.figures import comparison, learning_curve, write_png
 from memagents.experiments.lessons import make_curriculum
 from memagents.experiments.run import Run, load_agent
 from memagents.experiments.settings import EVALUATION_SEED, EvaluationSettings, ImitationSettings, PPOSettings
+from memagents.experiments.statistics import bootstrap, mean
 from memagents.experiments.training import learn, make_agent, prepare
-from memagents.runs.files import write_json
+from memagents.runs.files import write_bytes, write_json
+from memagents.runs.layout import LEARNING_CURVE
 
 ENV = "memenvs/Underground-v0"
 DISTANCES = (1, 2)
+# The memoryless control's; LSTM and GRU have as many weights as the recipes' DNC, 209,000.
+CORE_KWARGS = {"lstm": {"hidden_size": 192}, "gru": {"hidden_size": 226}, "none": {"hidden_size": 128}}
 REAL: dict[str, Any] = {"map": "underground", "stations": (4, 6), "exits": (1, 7), "slack": 1, "labels": 8}
 
 
@@ -46,7 +56,8 @@ class MainJobSettings:
     :param run_dir: folder of all results
     :param cores: memories trained by the same recipes
     :param episodes: of the evaluation of each agent at each distance
-    :param seed: of the trainings
+    :param seed: of the first trainings
+    :param seeds: trainings of each core, of this seed and the next ones
     :param share: of the recipes' environment steps, for a quick look
     :param threads: of torch; by default one for each core
     """
@@ -55,16 +66,17 @@ class MainJobSettings:
     cores: tuple[str, ...] = ("dnc", "none")
     episodes: int = 1000
     seed: int = 0
+    seeds: int = 1
     share: float = 1.0
     threads: int | None = None
 
 
-def train(core: str, settings: MainJobSettings) -> Path:
+def train(core: str, seed: int, folder: Path, settings: MainJobSettings) -> Path:
     """Train one agent by both recipes and return the run folder of the second."""
-    changes: dict = {"core": core, "seed": settings.seed, "threads": settings.threads, "overwrite": True}
-    if core != "dnc":
-        changes["core_kwargs"] = {"hidden_size": 128}
-    warm, last = settings.run_dir / "imitation" / core, settings.run_dir / "ppo" / core
+    changes: dict = {"core": core, "seed": seed, "threads": settings.threads, "overwrite": True}
+    if core in CORE_KWARGS:
+        changes["core_kwargs"] = CORE_KWARGS[core]
+    warm, last = folder / "imitation" / core, folder / "ppo" / core
     imitation = of_recipe(ImitationSettings, "underground_imitation", run_dir=str(warm), **changes)
     ppo = of_recipe(PPOSettings, "underground", run_dir=str(last), init_from=str(warm), **changes)
     for phase in (imitation, ppo):
@@ -73,6 +85,19 @@ def train(core: str, settings: MainJobSettings) -> Path:
         curriculum = make_curriculum(phase)
         learn(make_agent(phase, curriculum), phase, curriculum)
     return last
+
+
+def of_seed(seed: int, settings: MainJobSettings) -> tuple[dict[str, Path], dict[str, dict[str, Scores]]]:
+    """Train and evaluate all cores with one seed, where that is not done yet.
+
+    :return: the run folder of each core, and the scores at each distance
+    """
+    folder = settings.run_dir if settings.seeds == 1 else settings.run_dir / f"seed-{seed}"
+    runs = {core: folder / "ppo" / core for core in settings.cores}
+    for core, run in runs.items():
+        if settings.seeds == 1 or not (run / LEARNING_CURVE).is_file():
+            train(core, seed, folder, settings)
+    return runs, {f"{d} hop{'s' * (d > 1)}": evaluate(runs, d, settings.episodes) for d in DISTANCES}
 
 
 def evaluate(runs: dict[str, Path], distance: int, episodes: int) -> dict[str, Scores]:
@@ -99,24 +124,44 @@ def table(results: dict[str, dict[str, Scores]], episodes: int) -> Table:
     return shown
 
 
+def over_all_seeds(results: list[dict[str, dict[str, Scores]]]) -> list[str]:
+    """Return the lines of a Markdown table: the success of each agent at each distance over the seeds, all listed."""
+    rows = []
+    for agent in results[0]["1 hop"]:
+        cells = []
+        for name in results[0]:
+            seeds = [success.mean for one in results if (success := one[name][agent].success) is not None]
+            interval = bootstrap(mean, seeds)
+            shown = "" if interval is None else f" ({interval.low:.3f} to {interval.high:.3f})"
+            cells += [f"{np.mean(seeds):.3f}{shown}", ", ".join(f"{seed:.3f}" for seed in seeds)]
+        rows.append([agent, *cells])
+    heads = [cell for name in results[0] for cell in (f"{name}: mean (95% over seeds)", "each seed")]
+    return markdown_table(["agent", *heads], rows)
+
+
 def main(settings: MainJobSettings) -> None:
     prepare(threads=settings.threads)
     begin = time.perf_counter()
-    runs = {core: train(core, settings) for core in settings.cores}
+    done = [of_seed(seed, settings) for seed in range(settings.seed, settings.seed + settings.seeds)]
     minutes = (time.perf_counter() - begin) / 60
-    results = {f"{d} hop{'s' * (d > 1)}": evaluate(runs, d, settings.episodes) for d in DISTANCES}
 
-    folder, console = settings.run_dir, Console()
-    console.print(table(results, settings.episodes))
-    write_json(folder / "results.json", {name: scores_json(scores) for name, scores in results.items()})
+    (runs, results), folder, console = done[0], settings.run_dir, Console()
+    if settings.seeds > 1:
+        lines = over_all_seeds([scores for _, scores in done])
+        write_bytes(folder / "table.md", "\n".join([*lines, ""]).encode())
+        print("\n".join(lines))
+    else:
+        console.print(table(results, settings.episodes))
+    write_json(folder / "results.json", [{n: scores_json(scores) for n, scores in own.items()} for _, own in done])
     success = {name: {a: s.success for a, s in scores.items() if s.success} for name, scores in results.items()}
     comparison(success, folder / "success.png")
     for phase in ("imitation", "ppo"):
-        learning_curve([folder / phase / core for core in settings.cores], folder / f"learning_curve_{phase}.png")
+        shown = [run.parent.parent / phase / core for core, run in runs.items()]
+        learning_curve(shown, folder / f"learning_curve_{phase}.png")
     where = EvaluationSettings(env=ENV, env_kwargs={**REAL, "distance": max(DISTANCES)}, episodes=1)
     journey = scenes(Run.open(next(iter(runs.values()))), where)[0]
     write_png(journey[-1], folder / "journey.png")
-    console.print(f"trained in {minutes:.1f} minutes; the tables, curves and maps are in {folder}")
+    console.print(f"trained and evaluated in {minutes:.1f} minutes; the tables, curves and maps are in {folder}")
 
 
 if __name__ == "__main__":
