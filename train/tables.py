@@ -1,4 +1,4 @@
-"""The tables of docs/cores.md and docs/worlds.md: each memory on the tasks that it was made for.
+"""The tables of docs/cores.md, docs/worlds.md and docs/learning.md: each memory on the tasks that it was made for.
 
     python train/tables.py                                          # all of it: hours on two cores
     python train/tables.py --only copy --rows ntm --seeds 0         # a part; what is there already stays
@@ -43,7 +43,7 @@ class Experiment:
     :param recipe: its name
     :param rows: by name, the changes to the recipe; the name is the core's unless there is an entry ``core``
     :param tests: by the head of a column, the parameters of its environment; ``env`` gives another id, ``metric``
-        another metric than the one below
+        another metric than the one below, ``sampled`` asks for sampled actions instead of the most likely ones
     :param metric: the score shown: ``success`` or a metric of the environment
     :param settings: dataclass that the recipe fills
     :param episodes: of each test
@@ -51,6 +51,7 @@ class Experiment:
     :param document: file of the table, in ``docs``
     :param curves: axis over which the learning curves are drawn, ``"steps"`` or ``"minutes"``;
         an empty word draws none
+    :param each_seed: list the scores of all seeds behind their mean
     """
 
     title: str
@@ -64,6 +65,7 @@ class Experiment:
     test_slots: int | None = None
     document: str = "cores.md"
     curves: str = "steps"
+    each_seed: bool = False
 
 
 SHARES = ("success", "first", "later")  # metrics that are at most 1
@@ -158,7 +160,43 @@ EXPERIMENTS = {
         episodes=500,
         document="worlds.md",
     ),
+    "memory_s7": Experiment(
+        title="MiniGrid's MemoryS7",
+        about="The recipe `minigrid_memory` (an LSTM with a bonus for what is new in the episode), 2M steps; the "
+        "share of right choices in 1,000 episodes.",
+        recipe="minigrid_memory",
+        rows={
+            "lstm": {},
+            "lstm, no bonus": {"core": "lstm", "bonus": None, "bonus_kwargs": {}},
+            "lstm, no recall": {"core": "lstm", "policy_kwargs": {"net_arch": [64]}},
+            "lstm, one memory": {"core": "lstm", "critic_core": None},
+        },
+        tests={"most likely actions": {}, "sampled actions": {"sampled": True}},
+        settings=PPOSettings,
+        episodes=1000,
+        document="learning.md",
+        each_seed=True,
+    ),
 }
+
+
+def horizons() -> dict[str, Experiment]:
+    """Return the experiment that trains every core in short T-mazes and lets it walk through long ones."""
+    lengths = {"10": 10, "100": 100, "1,000": 1000, "10,000": 10_000, "100,000": 100_000}
+    return {
+        "tmaze_horizon": Experiment(
+            title="T-mazes far longer than those of the training",
+            about="Trained in corridors of 1 to 10 steps (recipe `tmaze`, 400,000 steps), each core with the "
+            "parameters it has by default; the share of right turns in 100 corridors of each length.",
+            recipe="tmaze",
+            rows={core: {"core_kwargs": {}, "env_kwargs": {"length": [1, 10]}} for core in core_names()},
+            tests={f"{head} steps": {"length": length} for head, length in lengths.items()},
+            settings=PPOSettings,
+            document="learning.md",
+            curves="",
+            each_seed=True,
+        ),
+    }
 
 
 def small_runs() -> dict[str, Experiment]:
@@ -231,18 +269,25 @@ def train(experiment: Experiment, row: str, seed: int, folder: Path, settings: T
     begin = time.perf_counter()
     learn(agent, chosen, curriculum)
     minutes = (time.perf_counter() - begin) / 60
+    score(experiment, folder, agent.num_timesteps, minutes)
+
+
+def score(experiment: Experiment, folder: Path, steps: int, minutes: float) -> None:
+    """Evaluate a trained agent, and leave the result in its run folder."""
     run, scores = Run.open(folder), {}
+    assert run.settings is not None
     for name, test in experiment.tests.items():
-        slots = experiment.test_slots if "slots" in chosen.core_kwargs else None
+        slots = experiment.test_slots if "slots" in run.settings.core_kwargs else None  # type: ignore[attr-defined]
         parameters = dict(test)
         env, metric = parameters.pop("env", None), parameters.pop("metric", experiment.metric)
+        likely = not parameters.pop("sampled", False)
         env, kwargs = run.evaluation_env(env, parameters)
-        evaluated = run.load_agent(make_env(env, min(experiment.episodes, 50), **kwargs), slots=slots)
-        episodes = evaluate(evaluated, evaluated.env, experiment.episodes, seed=EVALUATION_SEED)
+        evaluated = run.load_agent(make_env(env, min(experiment.episodes, 100), **kwargs), slots=slots)
+        episodes = evaluate(evaluated, evaluated.env, experiment.episodes, likely, seed=EVALUATION_SEED)
         measured = episodes.success if metric == "success" else episodes.metrics[metric]
         assert measured is not None
         scores[name] = float(measured.mean())
-    write_json(folder / RESULT_FILE, {"steps": agent.num_timesteps, "minutes": minutes, "scores": scores})
+    write_json(folder / RESULT_FILE, {"steps": steps, "minutes": minutes, "scores": scores})
 
 
 # --- tables ---------------------------------------------------------------------------------------------------------
@@ -261,10 +306,11 @@ def table(experiment: Experiment, folder: Path) -> list[str]:
 
 def cells(results: list[dict[str, Any]], experiment: Experiment) -> list[str]:
     """Return what a row shows of its runs."""
-    scores = [
-        figure([result["scores"][name] for result in results], test.get("metric", experiment.metric))
-        for name, test in experiment.tests.items()
-    ]
+    scores = []
+    for name, test in experiment.tests.items():
+        seeds = [result["scores"][name] for result in results]
+        listed = f": {', '.join(f'{score:.2f}' for score in seeds)}" if experiment.each_seed else ""
+        scores.append(figure(seeds, test.get("metric", experiment.metric)) + listed)
     steps, minutes = (np.mean([result[name] for result in results]) for name in ("steps", "minutes"))
     return [*scores, f"{len(results)}", f"{steps / 1e6:.2g}M", f"{minutes:.1f}", f"{steps / minutes / 60:,.0f}"]
 
@@ -287,7 +333,7 @@ def write_table(name: str, experiment: Experiment, settings: TablesSettings) -> 
 
 
 def main(settings: TablesSettings) -> None:
-    experiments = {**EXPERIMENTS, **small_runs()}
+    experiments = {**EXPERIMENTS, **small_runs(), **horizons()}
     rows = list(dict.fromkeys(row for experiment in experiments.values() for row in experiment.rows))
     for asked, there in ((settings.only, experiments), (settings.rows, rows)):
         for name in asked:
