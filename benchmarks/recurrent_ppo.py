@@ -1,8 +1,9 @@
 """Our RecurrentPPO beside sb3-contrib's: same task, same budget, same settings, in one run.
 
 The task is CartPole with only the cart's position and the pole's angle, so that velocities must be remembered. The
-settings are RL Baselines3 Zoo's for it. Prints, for either agent, the mean return of the last tenth of training over
-the seeds, and the ratio of the steps per second; with ``--figure`` it draws both curves.
+settings are RL Baselines3 Zoo's for it. Prints, for sb3-contrib's agent with its two LSTMs and ours with two or one,
+the mean return of the last tenth of training over the seeds, how probably a run is better than one of sb3-contrib's,
+and the ratio of the steps per second; with ``--figure`` it draws the curves.
 
     python benchmarks/recurrent_ppo.py --seeds 5 --steps 100000
 """
@@ -34,6 +35,7 @@ from torch import nn
 
 from memagents import RecurrentPPO as OurPPO
 from memagents.experiments.evaluation import over_seeds
+from memagents.experiments.statistics import bootstrap, probability_of_improvement
 
 
 @dataclass
@@ -85,9 +87,25 @@ def theirs(seed: int) -> TheirPPO:
 
 
 def ours(seed: int) -> OurPPO:
-    """Return our agent: one LSTM for actor and critic."""
-    policy = dict(**HEADS, core="lstm", core_kwargs={"hidden_size": 64})
+    """Return our agent: an LSTM for the actor, another for the critic."""
+    return our_agent(seed, critic_core="same")
+
+
+def ours_shared(seed: int) -> OurPPO:
+    """Return our agent with one LSTM for actor and critic, which is the default."""
+    return our_agent(seed)
+
+
+def our_agent(seed: int, **memory: Any) -> OurPPO:
+    policy = dict(**HEADS, core="lstm", core_kwargs={"hidden_size": 64}, **memory)
     return OurPPO("MlpPolicy", make_env(seed), n_minibatches=1, seed=seed, policy_kwargs=policy, **COMMON)
+
+
+AGENTS: dict[str, Callable[[int], Any]] = {
+    "sb3-contrib": theirs,
+    "memagents": ours,
+    "memagents, one LSTM": ours_shared,
+}
 
 
 def train(make: Callable, seed: int, steps: int) -> tuple[np.ndarray, float]:
@@ -108,12 +126,12 @@ def train(make: Callable, seed: int, steps: int) -> tuple[np.ndarray, float]:
 
 
 def draw(curves: dict[str, list[np.ndarray]], steps: int, path: Path) -> None:
-    """Draw the mean of either agent's return, and its range over the seeds."""
+    """Draw the mean of each agent's return, and its range over the seeds."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(7, 4), layout="constrained")
     axes = figure.subplots()
-    for (name, runs), colour in zip(curves.items(), ("#1f77b4", "#d95f02"), strict=True):
+    for (name, runs), colour in zip(curves.items(), ("#1f77b4", "#d95f02", "#2e933c"), strict=True):
         length = min(map(len, runs))
         stack = np.stack([run[:length] for run in runs])
         x = np.linspace(0, steps, length)
@@ -126,25 +144,32 @@ def draw(curves: dict[str, list[np.ndarray]], steps: int, path: Path) -> None:
 
 
 def main(settings: LearningBenchmark) -> None:
-    """Train both agents on every seed, in turn, and print the comparison."""
+    """Train all agents on every seed, in turn, and print the comparison."""
     torch.set_num_threads(settings.threads)
-    curves: dict[str, list[np.ndarray]] = {"sb3-contrib": [], "memagents": []}
-    seconds: dict[str, list[float]] = {"sb3-contrib": [], "memagents": []}
+    curves: dict[str, list[np.ndarray]] = {name: [] for name in AGENTS}
+    seconds: dict[str, list[float]] = {name: [] for name in AGENTS}
     for seed in range(settings.seeds):
-        for name, make in (("sb3-contrib", theirs), ("memagents", ours)):
+        for name, make in AGENTS.items():
             curve, took = train(make, seed, settings.steps)
             curves[name].append(curve)
             seconds[name].append(took)
             end = curve[-len(curve) // 10 :].mean()
-            print(f"seed {seed} {name:12s} return {end:6.1f}  {took:6.1f} s", file=sys.stderr, flush=True)
+            print(f"seed {seed} {name:20s} return {end:6.1f}  {took:6.1f} s", file=sys.stderr, flush=True)
     rows = []
+    reached = {name: [float(run[-len(run) // 10 :].mean()) for run in runs] for name, runs in curves.items()}
     for name, runs in curves.items():
-        ends, means = [run[-len(run) // 10 :].mean() for run in runs], [run.mean() for run in runs]
+        ends, means = reached[name], [run.mean() for run in runs]
         rate, ratio = settings.steps / min(seconds[name]), min(seconds["sb3-contrib"]) / min(seconds[name])
         returns = [over_seeds(values, digits=0, low=0, high=500) for values in (ends, means)]
-        rows.append([name, *returns, f"{rate:,.0f}", f"{ratio:.1f}×"])
+        better = bootstrap(probability_of_improvement, ends, reached["sb3-contrib"])
+        shown = "" if better is None else f"{better.mean:.2f} ({better.low:.2f} to {better.high:.2f})"
+        rows.append([name, *returns, shown, f"{rate:,.0f}", f"{ratio:.1f}×", " ".join(f"{end:.0f}" for end in ends)])
     title = f"CartPole without velocities, {settings.steps:,} steps, {settings.seeds} seeds: return"
-    show(title, ["", "last tenth", "whole training", "steps/s", "ratio"], rows)
+    show(
+        title,
+        ["", "last tenth", "whole training", "better than sb3-contrib", "steps/s", "ratio", "last tenth, each seed"],
+        rows,
+    )
     if settings.figure is not None:
         draw(curves, settings.steps, settings.figure)
 
