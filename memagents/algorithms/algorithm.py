@@ -27,6 +27,7 @@ from stable_baselines3.common.vec_env import VecEnv, VecTransposeImage, is_vecen
 from torch import Tensor
 
 from memagents.algorithms import sb3_names
+from memagents.algorithms.causes import listed
 from memagents.algorithms.cuda_graphs import look
 from memagents.algorithms.rollout import observation_tensors
 from memagents.algorithms.saved_algorithm import SavedAlgorithm
@@ -38,6 +39,7 @@ from memagents.environments.make import make_env
 from memagents.environments.vector import Env, as_vec_env
 from memagents.policies.core_policy import CorePolicy
 from memagents.policies.encoding import any_entry, is_picture
+from memagents.runs.layout import STATE_FILE
 from memagents.runs.progress import ProgressBar, run_logger
 
 
@@ -349,10 +351,18 @@ class MemoryAlgorithm(SavedAlgorithm):
             parameter.grad = gradient
         self.policy.optimizer.step()
 
-    def not_finite(self, names: Sequence[str]) -> FloatingPointError:
-        """The error that ends ``learn``, with the names of what is not finite."""
-        kept = f"; the last good checkpoint is in {self.run_dir}" if self.run_dir is not None else ""
-        return FloatingPointError(f"{' and '.join(names)} is not finite at step {self.num_timesteps}{kept}")
+    def not_finite(self, names: Sequence[str], cause: str = "") -> FloatingPointError:
+        """Return the error that ends ``learn``: the names of what is not finite and, where one is seen, the cause."""
+        kept, cause = "", cause or self.visible_cause()
+        if self.run_dir is not None:
+            saved = (self.run_dir / STATE_FILE).is_file()
+            kept = f"; the last good checkpoint is in {self.run_dir}" if saved else "; nothing was saved yet"
+        why = f": {cause}" if cause else ""
+        return FloatingPointError(f"{listed(names)} not finite at step {self.num_timesteps}{why}{kept}")
+
+    def visible_cause(self) -> str:
+        """Return what the environment gave that no loss can be finite with, in words; nothing where none is seen."""
+        return ""
 
     def loss_weights(self) -> dict[str, float]:
         """Return the weights of those losses that are not simply added."""

@@ -159,7 +159,7 @@ class RecurrentPPO(WindowAlgorithm):
                 self.descend(update.gradients, {name: figures[name] for name in update.losses}, norm)
                 log["gradient_norm"].append(norm)
                 if epoch == 0 and self._exploration is not None:
-                    self._exploration.learn(batch.rows, log)
+                    self._learn_bonus(self._exploration, batch.rows, log)
             self._n_updates += 1
             if self._too_far(divergences[-1]):
                 break
@@ -169,6 +169,12 @@ class RecurrentPPO(WindowAlgorithm):
         self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
         if self.policy.log_std is not None:
             self.logger.record("train/std", self.policy.log_std.exp().mean().item())
+
+    def _learn_bonus(self, exploration: Exploration, rows: Tensor, log: dict[str, list[float]]) -> None:
+        try:
+            exploration.learn(rows, log)
+        except FloatingPointError:
+            raise self.not_finite(["bonus_loss"]) from None
 
     def _too_far(self, divergence: float) -> bool:
         """Return whether the policy has moved so far from the one that acted that the window's epochs end."""

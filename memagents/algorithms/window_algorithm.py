@@ -16,7 +16,15 @@ from stable_baselines3.common.type_aliases import Schedule
 from stable_baselines3.common.utils import FloatSchedule
 
 from memagents.algorithms.algorithm import MemoryAlgorithm
-from memagents.algorithms.rollout import Beyond, CutEpisodes, Window, cut_episodes, observation_tensors
+from memagents.algorithms.causes import observations_named, visible_cause
+from memagents.algorithms.rollout import (
+    Beyond,
+    CutEpisodes,
+    Window,
+    all_observations,
+    cut_episodes,
+    observation_tensors,
+)
 from memagents.checks import in_range, positive_int
 from memagents.cores.core import State, map_state
 from memagents.environments.adapted import numbers
@@ -172,6 +180,21 @@ class WindowAlgorithm(MemoryAlgorithm):
     def minibatch_count(self) -> int:
         """Into how many sets the environments are dealt."""
         return min(4, self.n_envs) if self.n_minibatches is None else self.n_minibatches
+
+    def visible_cause(self) -> str:
+        """Look for it in the window, and in the observations beyond its edges."""
+        window, last = getattr(self, "_window", None), self.num_timesteps
+        if window is None:  # step_optimizer may be called before learn
+            return ""
+        seen = all_observations(window, self._last_obs)
+        return visible_cause(
+            {
+                "reward": (window.results.rewards, last),
+                **observations_named(seen, last),
+                "value of the final observation": (window.bootstrap.cpu().numpy(), last),
+            },
+            self.n_envs,
+        )
 
     def loss_weights(self) -> dict[str, float]:
         return {
