@@ -40,6 +40,7 @@ from memagents.environments.vector import Env, as_vec_env
 from memagents.policies.core_policy import CorePolicy
 from memagents.policies.encoding import any_entry, is_picture
 from memagents.runs.layout import STATE_FILE
+from memagents.runs.lock import training_in
 from memagents.runs.progress import ProgressBar, run_logger
 
 
@@ -54,7 +55,8 @@ class MemoryAlgorithm(SavedAlgorithm):
     :param max_grad_norm: the gradient's norm is clipped to it
     :param condition_on: ``"action"`` and/or ``"reward"``: what of the previous step the agent also sees
     :param run_dir: folder for logs and checkpoints, or None
-    :param checkpoint_interval: iterations between two checkpoints in ``run_dir``; ``learn`` ends with one
+    :param checkpoint_interval: iterations between two checkpoints in ``run_dir``; ``learn`` ends with one, and leaves
+        one after its first iteration
     :param policy_kwargs: parameters of the policy, among them ``core`` and ``core_kwargs``
     :param stats_window_size: episodes over which the logged means are taken
     :param tensorboard_log: folder for TensorBoard where there is no ``run_dir``
@@ -194,33 +196,39 @@ class MemoryAlgorithm(SavedAlgorithm):
         :param progress_bar: show the progress, the recent return and success
         :return: the agent
         :raises FloatingPointError: if a loss is not finite; the last checkpoint is kept, the weights are those before
+        :raises ValueError: if another training runs in ``run_dir``
         :raises TypeError: if there is a ``run_dir`` and a hyperparameter that cannot be saved
         """
-        total_timesteps, callback = self._setup_learn(
-            total_timesteps, callback, reset_num_timesteps, tb_log_name, progress_bar
-        )
-        self._stopping = False
-        saved = -1  # at this step
-        callback.on_training_start(locals(), globals())
-        try:
-            while self.num_timesteps < total_timesteps and not self._stopping:
-                if not self.collect(callback):
-                    break
-                self._update_current_progress_remaining(self.num_timesteps, total_timesteps)
-                self._set_learning_rates()
-                self.policy.set_training_mode(True)
-                self.train()
-                self.iteration += 1
-                if log_interval and self.iteration % log_interval == 0:
-                    self.dump_logs()
-                if self.run_dir is not None and self.iteration % self.checkpoint_interval == 0:
-                    self.save(self.run_dir)
-                    saved = self.num_timesteps
-        finally:
-            callback.on_training_end()
-        if self.run_dir is not None and saved != self.num_timesteps:
-            self.save(self.run_dir)
+        with training_in(self.run_dir):
+            total_timesteps, callback = self._setup_learn(
+                total_timesteps, callback, reset_num_timesteps, tb_log_name, progress_bar
+            )
+            self._stopping = False
+            saved = -1  # at this step
+            callback.on_training_start(locals(), globals())
+            try:
+                while self.num_timesteps < total_timesteps and not self._stopping:
+                    if not self.collect(callback):
+                        break
+                    self._update_current_progress_remaining(self.num_timesteps, total_timesteps)
+                    self._set_learning_rates()
+                    self.policy.set_training_mode(True)
+                    self.train()
+                    self.iteration += 1
+                    if log_interval and self.iteration % log_interval == 0:
+                        self.dump_logs()
+                    if self.run_dir is not None and self._is_due():
+                        self.save(self.run_dir)
+                        saved = self.num_timesteps
+            finally:
+                callback.on_training_end()
+            if self.run_dir is not None and saved != self.num_timesteps:
+                self.save(self.run_dir)
         return self
+
+    def _is_due(self) -> bool:
+        """Return whether this iteration ends with a checkpoint; the first one does, lest a crash leave nothing."""
+        return self.iteration == 1 or self.iteration % self.checkpoint_interval == 0
 
     def collect(self, callback: BaseCallback) -> bool:
         """Make some steps in every environment.

@@ -30,6 +30,7 @@ from memagents.experiments.settings import GradientSettings, ImitationSettings, 
 from memagents.runs import agent_files, layout
 from memagents.runs.files import CheckpointError
 from memagents.runs.layout import LEARNING_CURVE
+from memagents.runs.lock import check_free
 
 
 def prepare(imports: Sequence[str] = (), threads: int | None = None, device: str = "auto") -> None:
@@ -72,6 +73,7 @@ def make_agent(settings: TrainSettings, curriculum: Curriculum) -> MemoryAlgorit
     algorithm = of_settings(settings).load()
     if settings.resume is not None:
         folder = Path(settings.resume)
+        check_free(folder)
         lesson = saved_lesson(folder, len(curriculum.lessons))
         return algorithm.resume(folder, curriculum.make_env(lesson), settings.device)
     check_parameters(settings, algorithm)
@@ -124,6 +126,7 @@ def new_folder(settings: TrainSettings) -> Path:
     :raises ValueError: if there is something in the folder asked for, and it is not a run to overwrite
     """
     if settings.run_dir is not None:
+        check_free(Path(settings.run_dir))
         return layout.empty(Path(settings.run_dir), settings.overwrite)
     env = re.split("[:/]", settings.env)[-1]  # without the package and the namespace
     return layout.new(re.sub(r"[^\w.-]+", "-", f"{env}-{settings.agent}-{settings.seed}"))
