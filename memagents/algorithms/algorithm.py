@@ -31,7 +31,7 @@ from memagents.algorithms.causes import listed
 from memagents.algorithms.cuda_graphs import look
 from memagents.algorithms.rollout import observation_tensors
 from memagents.algorithms.saved_algorithm import SavedAlgorithm
-from memagents.checks import in_range, positive_int
+from memagents.checks import in_range, positive, positive_int, scheduled
 from memagents.cores.core import State, draw_keys
 from memagents.environments.conditioning import check_conditions
 from memagents.environments.guidance import decision_mask, measure
@@ -107,6 +107,9 @@ class MemoryAlgorithm(SavedAlgorithm):
         self.checkpoint_interval = positive_int("checkpoint_interval", checkpoint_interval)
         self.gamma = in_range("gamma", gamma, 0, 1)
         self.max_grad_norm = in_range("max_grad_norm", max_grad_norm, 0)
+        scheduled("learning_rate", learning_rate, positive)
+        if memory_learning_rate is not None:
+            scheduled("memory_learning_rate", memory_learning_rate, positive)
         self.memory_learning_rate = memory_learning_rate
         self.run_dir = None if run_dir is None else Path(run_dir)
         self.stats_window_size = positive_int("stats_window_size", stats_window_size)

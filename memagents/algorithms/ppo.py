@@ -19,7 +19,7 @@ from memagents.algorithms.rollout import Beyond, Minibatch, Window, observation_
 from memagents.algorithms.window_algorithm import WindowAlgorithm
 from memagents.bonuses import check_bonus
 from memagents.bonuses.reward import IntrinsicReward
-from memagents.checks import in_range
+from memagents.checks import boolean, in_range
 from memagents.cores.core import State
 from memagents.environments.vector import Env
 from memagents.policies.actor_critic import Evaluated
@@ -83,9 +83,9 @@ class RecurrentPPO(WindowAlgorithm):
         if clip_range_vf is not None and not callable(clip_range_vf):
             clip_range_vf = in_range("clip_range_vf", clip_range_vf, 0)
         self.clip_range_vf = clip_range_vf
-        self.normalize_advantage = bool(normalize_advantage)
+        self.normalize_advantage = boolean("normalize_advantage", normalize_advantage)
         self.target_kl = target_kl if target_kl is None else in_range("target_kl", target_kl, 0)
-        self.cuda_graphs = bool(cuda_graphs)
+        self.cuda_graphs = boolean("cuda_graphs", cuda_graphs)
         self.bonus, self.bonus_kwargs = bonus, dict(bonus_kwargs or {})
         if bonus is not None:
             check_bonus(bonus)

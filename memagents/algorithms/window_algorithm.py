@@ -25,7 +25,7 @@ from memagents.algorithms.rollout import (
     cut_episodes,
     observation_tensors,
 )
-from memagents.checks import in_range, positive_int
+from memagents.checks import finite, in_range, positive_int, scheduled
 from memagents.cores.core import State, map_state
 from memagents.environments.adapted import numbers
 from memagents.environments.guidance import decision_mask
@@ -75,8 +75,8 @@ class WindowAlgorithm(MemoryAlgorithm):
         self.n_epochs = positive_int("n_epochs", n_epochs)
         self.n_minibatches = n_minibatches if n_minibatches is None else positive_int("n_minibatches", n_minibatches)
         self.gae_lambda = in_range("gae_lambda", gae_lambda, 0, 1)
-        self.ent_coef = ent_coef if callable(ent_coef) else in_range("ent_coef", ent_coef, 0)
-        self.vf_coef = in_range("vf_coef", vf_coef, 0)
+        self.ent_coef = scheduled("ent_coef", ent_coef, finite)
+        self.vf_coef = finite("vf_coef", vf_coef)
         super().__init__(policy, env, learning_rate, **kwargs)
 
     def _setup_model(self) -> None:

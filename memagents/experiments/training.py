@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import inspect
+import os
 import re
 import signal
 import sys
@@ -32,6 +33,8 @@ from memagents.runs.files import CheckpointError
 from memagents.runs.layout import LEARNING_CURVE
 from memagents.runs.lock import check_free
 
+_THREADS_PER_PROCESSOR = 8
+
 
 def prepare(imports: Sequence[str] = (), threads: int | None = None, device: str = "auto") -> None:
     """Import packages that register cores and environments, set torch's threads, check the device.
@@ -53,13 +56,24 @@ def prepare(imports: Sequence[str] = (), threads: int | None = None, device: str
                 raise
             raise ValueError(f"imports: there is no package {name!r}") from error
     if threads is not None:
-        torch.set_num_threads(positive_int("threads", threads))
+        torch.set_num_threads(thread_count(threads))
     try:
         chosen = torch.device("cpu" if device == "auto" else device)
     except RuntimeError as error:
         raise ValueError(f"device must be auto, cpu, cuda or cuda:N, not {device!r}") from error
     if chosen.type == "cuda" and (chosen.index or 0) >= torch.cuda.device_count():
         raise ValueError(f"device is {device!r}, but torch finds {torch.cuda.device_count()} CUDA devices here")
+
+
+def thread_count(threads: int) -> int:
+    """Return a number of threads that torch can start.
+
+    :raises ValueError: for more than eight times the processors: a few thousand end the process without a word
+    """
+    most = _THREADS_PER_PROCESSOR * (os.cpu_count() or 1)
+    if positive_int("threads", threads) > most:
+        raise ValueError(f"threads must be at most {most} on this machine, not {threads}")
+    return threads
 
 
 # --- before learning ------------------------------------------------------------------------------------------------

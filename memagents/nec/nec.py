@@ -18,7 +18,7 @@ from torch import Tensor
 from memagents.algorithms.algorithm import MemoryAlgorithm
 from memagents.algorithms.causes import LARGEST
 from memagents.algorithms.rollout import cut_episodes, observation_tensors
-from memagents.checks import in_range, positive_int
+from memagents.checks import in_range, positive, positive_int, scheduled
 from memagents.cores.core import State, draw_keys
 from memagents.cores.none import Memoryless
 from memagents.environments.adapted import numbers
@@ -110,8 +110,8 @@ class NEC(MemoryAlgorithm):
         checkpoint_interval: int = 5000,
         **kwargs: Any,
     ):
-        rate = dictionary_learning_rate
-        self.dictionary_learning_rate = rate if callable(rate) else in_range("dictionary_learning_rate", rate, 0)
+        rate = scheduled("dictionary_learning_rate", dictionary_learning_rate, positive)
+        self.dictionary_learning_rate = rate
         self.n_steps = n_steps if n_steps is None else positive_int("n_steps", n_steps)
         self.buffer_size, self.batch_size = (
             positive_int("buffer_size", buffer_size),
