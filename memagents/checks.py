@@ -6,8 +6,8 @@ import math
 import numbers
 import sys
 import warnings
-from collections.abc import Sequence
-from typing import TypeVar
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 T = TypeVar("T")
 
@@ -30,6 +30,48 @@ def in_range(name: str, value: float, low: float, high: float = math.inf) -> flo
     if isinstance(value, bool) or not isinstance(value, numbers.Real) or not low <= value <= high:
         raise ValueError(f"{name} must be a number in [{low}, {high}], not {value!r}")
     return float(value)
+
+
+def boolean(name: str, value: bool) -> bool:
+    """``value`` if it is true or false: a word such as ``"false"`` would count as true.
+
+    :raises ValueError: otherwise
+    """
+    if type(value).__name__ not in ("bool", "bool_"):  # Python's and NumPy's, which is not imported for it
+        raise ValueError(f"{name} must be true or false, not {value!r}")
+    return bool(value)
+
+
+def finite(name: str, value: float, low: float = 0) -> float:
+    """``value`` if it is a finite number of at least ``low``.
+
+    :raises ValueError: otherwise
+    """
+    if isinstance(value, bool) or not isinstance(value, numbers.Real) or not low <= value < math.inf:
+        raise ValueError(f"{name} must be a finite number of at least {low}, not {value!r}")
+    return float(value)
+
+
+def positive(name: str, value: float) -> float:
+    """``value`` if it is a finite number above 0.
+
+    :raises ValueError: otherwise
+    """
+    if isinstance(value, bool) or not isinstance(value, numbers.Real) or not 0 < value < math.inf:
+        raise ValueError(f"{name} must be a finite number above 0, not {value!r}")
+    return float(value)
+
+
+def scheduled(name: str, value: float | Callable[[float], float], check: Callable[[str, float], float]) -> Any:
+    """A number that ``check`` allows, or a schedule that begins with a finite one of at least 0.
+
+    :param value: the number, or a function of the remaining progress
+    :raises ValueError: otherwise
+    """
+    if not callable(value):
+        return check(name, value)
+    finite(f"{name} at the beginning of its schedule", value(1.0))
+    return value
 
 
 def one_of(name: str, value: T, allowed: Sequence[T]) -> T:

@@ -27,10 +27,11 @@ from stable_baselines3.common.vec_env import VecEnv, VecTransposeImage, is_vecen
 from torch import Tensor
 
 from memagents.algorithms import sb3_names
+from memagents.algorithms.causes import listed
 from memagents.algorithms.cuda_graphs import look
 from memagents.algorithms.rollout import observation_tensors
 from memagents.algorithms.saved_algorithm import SavedAlgorithm
-from memagents.checks import in_range, positive_int
+from memagents.checks import in_range, positive, positive_int, scheduled
 from memagents.cores.core import State, draw_keys
 from memagents.environments.conditioning import check_conditions
 from memagents.environments.guidance import decision_mask, measure
@@ -38,6 +39,8 @@ from memagents.environments.make import make_env
 from memagents.environments.vector import Env, as_vec_env
 from memagents.policies.core_policy import CorePolicy
 from memagents.policies.encoding import any_entry, is_picture
+from memagents.runs.layout import STATE_FILE
+from memagents.runs.lock import training_in
 from memagents.runs.progress import ProgressBar, run_logger
 
 
@@ -52,7 +55,8 @@ class MemoryAlgorithm(SavedAlgorithm):
     :param max_grad_norm: the gradient's norm is clipped to it
     :param condition_on: ``"action"`` and/or ``"reward"``: what of the previous step the agent also sees
     :param run_dir: folder for logs and checkpoints, or None
-    :param checkpoint_interval: iterations between two checkpoints in ``run_dir``; ``learn`` ends with one
+    :param checkpoint_interval: iterations between two checkpoints in ``run_dir``; ``learn`` ends with one, and leaves
+        one after its first iteration
     :param policy_kwargs: parameters of the policy, among them ``core`` and ``core_kwargs``
     :param stats_window_size: episodes over which the logged means are taken
     :param tensorboard_log: folder for TensorBoard where there is no ``run_dir``
@@ -103,6 +107,9 @@ class MemoryAlgorithm(SavedAlgorithm):
         self.checkpoint_interval = positive_int("checkpoint_interval", checkpoint_interval)
         self.gamma = in_range("gamma", gamma, 0, 1)
         self.max_grad_norm = in_range("max_grad_norm", max_grad_norm, 0)
+        scheduled("learning_rate", learning_rate, positive)
+        if memory_learning_rate is not None:
+            scheduled("memory_learning_rate", memory_learning_rate, positive)
         self.memory_learning_rate = memory_learning_rate
         self.run_dir = None if run_dir is None else Path(run_dir)
         self.stats_window_size = positive_int("stats_window_size", stats_window_size)
@@ -192,33 +199,39 @@ class MemoryAlgorithm(SavedAlgorithm):
         :param progress_bar: show the progress, the recent return and success
         :return: the agent
         :raises FloatingPointError: if a loss is not finite; the last checkpoint is kept, the weights are those before
+        :raises ValueError: if another training runs in ``run_dir``
         :raises TypeError: if there is a ``run_dir`` and a hyperparameter that cannot be saved
         """
-        total_timesteps, callback = self._setup_learn(
-            total_timesteps, callback, reset_num_timesteps, tb_log_name, progress_bar
-        )
-        self._stopping = False
-        saved = -1  # at this step
-        callback.on_training_start(locals(), globals())
-        try:
-            while self.num_timesteps < total_timesteps and not self._stopping:
-                if not self.collect(callback):
-                    break
-                self._update_current_progress_remaining(self.num_timesteps, total_timesteps)
-                self._set_learning_rates()
-                self.policy.set_training_mode(True)
-                self.train()
-                self.iteration += 1
-                if log_interval and self.iteration % log_interval == 0:
-                    self.dump_logs()
-                if self.run_dir is not None and self.iteration % self.checkpoint_interval == 0:
-                    self.save(self.run_dir)
-                    saved = self.num_timesteps
-        finally:
-            callback.on_training_end()
-        if self.run_dir is not None and saved != self.num_timesteps:
-            self.save(self.run_dir)
+        with training_in(self.run_dir):
+            total_timesteps, callback = self._setup_learn(
+                total_timesteps, callback, reset_num_timesteps, tb_log_name, progress_bar
+            )
+            self._stopping = False
+            saved = -1  # at this step
+            callback.on_training_start(locals(), globals())
+            try:
+                while self.num_timesteps < total_timesteps and not self._stopping:
+                    if not self.collect(callback):
+                        break
+                    self._update_current_progress_remaining(self.num_timesteps, total_timesteps)
+                    self._set_learning_rates()
+                    self.policy.set_training_mode(True)
+                    self.train()
+                    self.iteration += 1
+                    if log_interval and self.iteration % log_interval == 0:
+                        self.dump_logs()
+                    if self.run_dir is not None and self._is_due():
+                        self.save(self.run_dir)
+                        saved = self.num_timesteps
+            finally:
+                callback.on_training_end()
+            if self.run_dir is not None and saved != self.num_timesteps:
+                self.save(self.run_dir)
         return self
+
+    def _is_due(self) -> bool:
+        """Return whether this iteration ends with a checkpoint; the first one does, lest a crash leave nothing."""
+        return self.iteration == 1 or self.iteration % self.checkpoint_interval == 0
 
     def collect(self, callback: BaseCallback) -> bool:
         """Make some steps in every environment.
@@ -349,10 +362,18 @@ class MemoryAlgorithm(SavedAlgorithm):
             parameter.grad = gradient
         self.policy.optimizer.step()
 
-    def not_finite(self, names: Sequence[str]) -> FloatingPointError:
-        """The error that ends ``learn``, with the names of what is not finite."""
-        kept = f"; the last good checkpoint is in {self.run_dir}" if self.run_dir is not None else ""
-        return FloatingPointError(f"{' and '.join(names)} is not finite at step {self.num_timesteps}{kept}")
+    def not_finite(self, names: Sequence[str], cause: str = "") -> FloatingPointError:
+        """Return the error that ends ``learn``: the names of what is not finite and, where one is seen, the cause."""
+        kept, cause = "", cause or self.visible_cause()
+        if self.run_dir is not None:
+            saved = (self.run_dir / STATE_FILE).is_file()
+            kept = f"; the last good checkpoint is in {self.run_dir}" if saved else "; nothing was saved yet"
+        why = f": {cause}" if cause else ""
+        return FloatingPointError(f"{listed(names)} not finite at step {self.num_timesteps}{why}{kept}")
+
+    def visible_cause(self) -> str:
+        """Return what the environment gave that no loss can be finite with, in words; nothing where none is seen."""
+        return ""
 
     def loss_weights(self) -> dict[str, float]:
         """Return the weights of those losses that are not simply added."""

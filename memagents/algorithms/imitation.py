@@ -17,7 +17,7 @@ from torch import Tensor
 
 from memagents.algorithms.rollout import CutEpisodes, Minibatch, Window, advantages
 from memagents.algorithms.window_algorithm import WindowAlgorithm
-from memagents.checks import in_range
+from memagents.checks import boolean, in_range
 from memagents.cores.core import State, map_state
 from memagents.environments.guidance import oracle_labels
 from memagents.environments.vector import Env
@@ -58,7 +58,7 @@ class Imitation(WindowAlgorithm):
         **kwargs: Any,
     ):
         self.oracle_share = oracle_share if callable(oracle_share) else in_range("oracle_share", oracle_share, 0, 1)
-        self.whole_episodes = bool(whole_episodes)
+        self.whole_episodes = boolean("whole_episodes", whole_episodes)
         self._share, self._taught = 1.0, 0  # of the present window: the oracle's share, the lesson
         self._reviewing = np.zeros(0, dtype=bool)  # which rows of it review earlier lessons
         super().__init__(policy, env, learning_rate, n_epochs=n_epochs, **kwargs)

@@ -19,7 +19,7 @@ from memagents.algorithms.rollout import Beyond, Minibatch, Window, observation_
 from memagents.algorithms.window_algorithm import WindowAlgorithm
 from memagents.bonuses import check_bonus
 from memagents.bonuses.reward import IntrinsicReward
-from memagents.checks import in_range
+from memagents.checks import boolean, in_range
 from memagents.cores.core import State
 from memagents.environments.vector import Env
 from memagents.policies.actor_critic import Evaluated
@@ -83,9 +83,9 @@ class RecurrentPPO(WindowAlgorithm):
         if clip_range_vf is not None and not callable(clip_range_vf):
             clip_range_vf = in_range("clip_range_vf", clip_range_vf, 0)
         self.clip_range_vf = clip_range_vf
-        self.normalize_advantage = bool(normalize_advantage)
+        self.normalize_advantage = boolean("normalize_advantage", normalize_advantage)
         self.target_kl = target_kl if target_kl is None else in_range("target_kl", target_kl, 0)
-        self.cuda_graphs = bool(cuda_graphs)
+        self.cuda_graphs = boolean("cuda_graphs", cuda_graphs)
         self.bonus, self.bonus_kwargs = bonus, dict(bonus_kwargs or {})
         if bonus is not None:
             check_bonus(bonus)
@@ -159,7 +159,7 @@ class RecurrentPPO(WindowAlgorithm):
                 self.descend(update.gradients, {name: figures[name] for name in update.losses}, norm)
                 log["gradient_norm"].append(norm)
                 if epoch == 0 and self._exploration is not None:
-                    self._exploration.learn(batch.rows, log)
+                    self._learn_bonus(self._exploration, batch.rows, log)
             self._n_updates += 1
             if self._too_far(divergences[-1]):
                 break
@@ -169,6 +169,12 @@ class RecurrentPPO(WindowAlgorithm):
         self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
         if self.policy.log_std is not None:
             self.logger.record("train/std", self.policy.log_std.exp().mean().item())
+
+    def _learn_bonus(self, exploration: Exploration, rows: Tensor, log: dict[str, list[float]]) -> None:
+        try:
+            exploration.learn(rows, log)
+        except FloatingPointError:
+            raise self.not_finite(["bonus_loss"]) from None
 
     def _too_far(self, divergence: float) -> bool:
         """Return whether the policy has moved so far from the one that acted that the window's epochs end."""

@@ -203,6 +203,17 @@ def observation_tensors(observations: ArrayObservations | list[Any] | None, devi
     return map_observations(lambda values: tensor_of(values, device), observations)
 
 
+def all_observations(window: Window, last: Any) -> Any:
+    """Return the observations of a window and those after it as arrays (T + 1, B, ...), or as a dict of such.
+
+    :param last: what the environment gave after the window's last step, (B, ...)
+    """
+    seen = map_observations(lambda values: values.cpu().numpy(), window.observations)
+    if isinstance(seen, dict):
+        return {name: np.concatenate([values, np.asarray(last[name])[None]]) for name, values in seen.items()}
+    return np.concatenate([seen, np.asarray(last)[None]])
+
+
 def _observation_storage(shape: tuple[int, int], space: spaces.Space, device: torch.device) -> Any:
     """Zeros of the space's own type (bytes stay bytes), (T, B, ...)."""
     if isinstance(space, spaces.Dict):

@@ -16,8 +16,16 @@ from stable_baselines3.common.type_aliases import Schedule
 from stable_baselines3.common.utils import FloatSchedule
 
 from memagents.algorithms.algorithm import MemoryAlgorithm
-from memagents.algorithms.rollout import Beyond, CutEpisodes, Window, cut_episodes, observation_tensors
-from memagents.checks import in_range, positive_int
+from memagents.algorithms.causes import observations_named, visible_cause
+from memagents.algorithms.rollout import (
+    Beyond,
+    CutEpisodes,
+    Window,
+    all_observations,
+    cut_episodes,
+    observation_tensors,
+)
+from memagents.checks import finite, in_range, positive_int, scheduled
 from memagents.cores.core import State, map_state
 from memagents.environments.adapted import numbers
 from memagents.environments.guidance import decision_mask
@@ -67,8 +75,8 @@ class WindowAlgorithm(MemoryAlgorithm):
         self.n_epochs = positive_int("n_epochs", n_epochs)
         self.n_minibatches = n_minibatches if n_minibatches is None else positive_int("n_minibatches", n_minibatches)
         self.gae_lambda = in_range("gae_lambda", gae_lambda, 0, 1)
-        self.ent_coef = ent_coef if callable(ent_coef) else in_range("ent_coef", ent_coef, 0)
-        self.vf_coef = in_range("vf_coef", vf_coef, 0)
+        self.ent_coef = scheduled("ent_coef", ent_coef, finite)
+        self.vf_coef = finite("vf_coef", vf_coef)
         super().__init__(policy, env, learning_rate, **kwargs)
 
     def _setup_model(self) -> None:
@@ -172,6 +180,21 @@ class WindowAlgorithm(MemoryAlgorithm):
     def minibatch_count(self) -> int:
         """Into how many sets the environments are dealt."""
         return min(4, self.n_envs) if self.n_minibatches is None else self.n_minibatches
+
+    def visible_cause(self) -> str:
+        """Look for it in the window, and in the observations beyond its edges."""
+        window, last = getattr(self, "_window", None), self.num_timesteps
+        if window is None:  # step_optimizer may be called before learn
+            return ""
+        seen = all_observations(window, self._last_obs)
+        return visible_cause(
+            {
+                "reward": (window.results.rewards, last),
+                **observations_named(seen, last),
+                "value of the final observation": (window.bootstrap.cpu().numpy(), last),
+            },
+            self.n_envs,
+        )
 
     def loss_weights(self) -> dict[str, float]:
         return {

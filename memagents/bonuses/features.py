@@ -15,6 +15,7 @@ from memagents.policies.encoding import (
     Preprocessor,
     guesses_known,
     make_encoder,
+    module_names,
 )
 from memagents.policies.repetition import Repetition, may_repeat
 
@@ -69,7 +70,9 @@ class Whitening(nn.Module):
     def __init__(self, space: spaces.Space):
         super().__init__()
         entries = dict(space.items()) if isinstance(space, spaces.Dict) else {"": space}
-        self.moments = nn.ModuleDict({f"of_{n}": Moments(e.shape or ()) for n, e in entries.items() if _measured(e)})
+        measured = [name for name, entry in entries.items() if _measured(entry)]
+        self._keys = dict(zip(measured, module_names([f"of_{name}" for name in measured]), strict=True))
+        self.moments = nn.ModuleDict({key: Moments(entries[name].shape or ()) for name, key in self._keys.items()})
 
     def forward(self, observations: Observations) -> Observations:
         if not self.moments:
@@ -87,9 +90,10 @@ class Whitening(nn.Module):
                 moments.update(values.flatten(0, 1))
 
     def _of(self, name: str) -> Moments | None:
-        key = f"of_{name}"
-        found = dict(self.moments.items()).get(key)
-        assert found is None or isinstance(found, Moments)
+        if name not in self._keys:
+            return None
+        found = self.moments[self._keys[name]]
+        assert isinstance(found, Moments)
         return found
 
     def _whiten(self, name: str, values: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from memagents.bonuses import Experience, make_bonus
 from memagents.bonuses.features import Moments
-from memagents.checks import in_range, one_of
+from memagents.checks import boolean, finite, in_range, one_of, positive
 
 
 class IntrinsicReward(nn.Module):
@@ -50,20 +50,20 @@ class IntrinsicReward(nn.Module):
         **kwargs: Any,
     ):
         super().__init__()
-        self.coef = in_range("coef", coef, 0)
-        self.final_coef = self.coef if final_coef is None else in_range("final_coef", final_coef, 0)
+        self.coef = finite("coef", coef)
+        self.final_coef = self.coef if final_coef is None else finite("final_coef", final_coef)
         self.normalize = one_of("normalize", normalize, ("std", "returns", None))
         self.heads = one_of("heads", heads, (1, 2))
         if heads == 1 and (bonus_gamma is not None or not episodic):
             raise ValueError("bonus_gamma and episodic are for heads=2: with one head the bonus is part of the reward")
         self.gamma = gamma if bonus_gamma is None else in_range("bonus_gamma", bonus_gamma, 0, 1)
-        self.episodic = bool(episodic)
+        self.episodic = boolean("episodic", episodic)
         self.bonus = make_bonus(bonus, space, action_space, rows, **kwargs)
         self.moments = Moments()
         self.register_buffer("sums", torch.zeros(rows, dtype=torch.float64))  # discounted, of past bonuses
         self.sums: Tensor
         learning = [parameter for parameter in self.bonus.parameters() if parameter.requires_grad]
-        rate = in_range("learning_rate", learning_rate, 0)
+        rate = positive("bonus_kwargs: learning_rate", learning_rate)
         self.optimizer = torch.optim.Adam(learning, lr=rate) if learning else None
 
     @torch.no_grad()

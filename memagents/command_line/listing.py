@@ -11,6 +11,7 @@ from memagents.command_line.errors import plain_errors
 from memagents.experiments.configuration import RECIPES, recipe_names, recipe_path
 from memagents.runs import layout
 from memagents.runs.files import CheckpointError, write_bytes
+from memagents.runs.lock import is_held
 
 RECIPE_USAGE = """usage: memagents recipe NAME [--copy [FILE.yaml]]
 
@@ -45,6 +46,9 @@ def runs() -> Iterator[tuple[str, str]]:
     from memagents.runs.agent_files import read_description
 
     for folder in layout.runs_in(layout.RUNS):
+        if layout.without_checkpoint(folder):
+            yield str(folder), f"no checkpoint yet{', running' if is_held(folder) else ''}"
+            continue
         try:
             description = read_description(folder)
         except CheckpointError as error:

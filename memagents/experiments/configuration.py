@@ -14,7 +14,7 @@ import yaml
 
 from memagents.algorithms.sb3_names import option_hint
 from memagents.experiments.catalogue import ALGORITHMS, of_class
-from memagents.experiments.options import Loader, in_words, parse_options
+from memagents.experiments.options import Loader, in_words, one_line, parse_options
 from memagents.experiments.settings import Lesson, TrainSettings
 from memagents.runs import layout
 from memagents.runs.files import CheckpointError, write_bytes
@@ -256,7 +256,7 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         values = yaml.load(path.read_text(), Loader)
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise CheckpointError(f"{path} is no readable YAML file: {error}") from error
+        raise CheckpointError(f"{path} is no readable YAML file: {one_line(error)}") from error
     if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
         raise CheckpointError(f"{path} must hold a mapping of settings")
     return values

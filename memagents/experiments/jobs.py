@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import IO
 
 from memagents.runs.layout import EVALUATION_FILE, PROGRESS_FILE, STATE_FILE
+from memagents.runs.lock import held
 
-LOCK_FILE = "lock"
 WAITING, RUNNING, DONE, FAILED = "waiting", "running", "done", "failed"
 _LOOK_EVERY = 0.5  # seconds
 
@@ -137,18 +137,10 @@ def only_one(folder: Path) -> Iterator[int | None]:
     :return: descriptor of the lock, which processes that are begun inherit; None where the system has no such locks
     :raises ValueError: if somebody holds it
     """
-    try:
-        import fcntl
-    except ImportError:  # Windows
-        yield None
-        return
-    with open(folder / LOCK_FILE, "w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise ValueError(f"trainings are still running in {folder}; end them or wait until they have") from None
-        os.set_inheritable(file.fileno(), True)
-        yield file.fileno()
+    with held(folder, f"trainings are still running in {folder}; end them or wait until they have") as lock:
+        if lock is not None:
+            os.set_inheritable(lock, True)
+        yield lock
 
 
 def _start(job: Job) -> subprocess.Popen:

@@ -15,7 +15,20 @@ K = TypeVar("K")
 
 
 class Loader(yaml.SafeLoader):
-    """Loader of YAML that reads 3e-4 as a number, as version 1.2 does."""
+    """Loader of YAML that reads 3e-4 as a number and refuses a key that is there twice, as version 1.2 does."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """Make a mapping of a node."""
+        keys = [key.value for key, _ in node.value]
+        for number, key in enumerate(keys):
+            if key in keys[:number]:
+                raise yaml.constructor.ConstructorError(problem=f"{key!r} is given twice", problem_mark=node.start_mark)
+        return super().construct_mapping(node, deep)
+
+
+def one_line(error: yaml.YAMLError) -> str:
+    """Return the message of an error of YAML in one line."""
+    return " ".join(str(error).split())
 
 
 Loader.add_implicit_resolver(
@@ -34,11 +47,25 @@ def parse_pairs(words: Sequence[str]) -> dict[str, Any]:
             key, equals, value = word.partition("=")
             mapping = {key: yaml.load(value, Loader)} if key.isidentifier() and equals else yaml.load(word, Loader)
         except yaml.YAMLError as error:
-            raise ValueError(f"{word!r} is no YAML: {error}") from error
+            raise ValueError(f"{word!r} is no YAML: {one_line(error)}") from error
+        twice = [name for name in mapping if name in pairs] if isinstance(mapping, dict) else []
+        if twice:
+            raise ValueError(f"{twice[0]} is given twice: {pairs[twice[0]]!r} and {mapping[twice[0]]!r}")
         if not isinstance(mapping, dict):
             raise ValueError(f"{word!r} must be key=value, or a YAML mapping such as '{{key: value}}'")
         pairs |= mapping
     return pairs
+
+
+class _RefusedError(Exception):
+    """Words that cannot be read; tyro would draw a box around a ValueError."""
+
+
+def _pairs(words: Sequence[str]) -> dict[str, Any]:
+    try:
+        return parse_pairs(words)
+    except ValueError as error:
+        raise _RefusedError(error) from error
 
 
 Pairs = Annotated[
@@ -46,7 +73,7 @@ Pairs = Annotated[
     PrimitiveConstructorSpec(
         nargs="*",
         metavar="KEY=VALUE",
-        instance_from_str=parse_pairs,
+        instance_from_str=_pairs,
         is_instance=lambda value: isinstance(value, dict),
         str_from_instance=lambda pairs: [f"{k}={yaml.safe_dump(v, default_flow_style=True)}" for k, v in pairs.items()],
     ),
@@ -100,6 +127,10 @@ def parse_options(kind: type[K], argv: Sequence[str], prog: str, default: K | No
     :param argv: the words behind the command
     :param prog: the command, as a person types it
     :param default: settings where the command line says nothing; by default those of the class
+    :raises ValueError: for pairs that cannot be read
     """
     begun: dict[str, Any] = {} if default is None else {"default": default}
-    return tyro.cli(kind, args=argv, prog=prog, registry=_INTEGERS, **begun)
+    try:
+        return tyro.cli(kind, args=argv, prog=prog, registry=_INTEGERS, **begun)
+    except _RefusedError as error:
+        raise ValueError(str(error)) from error

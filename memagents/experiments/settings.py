@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import tyro
 
-from memagents.checks import positive_int
+from memagents.checks import positive, positive_int
 from memagents.experiments.options import Pairs, in_words
 
 if TYPE_CHECKING:
@@ -152,12 +152,19 @@ class GradientSettings(TrainSettings):
 
     def hyperparameters(self) -> dict[str, Any]:
         arguments = super().hyperparameters()
-        rates = {name: self.scheduled(getattr(self, name)) for name in ("learning_rate", "memory_learning_rate")}
+        rates = {name: self.scheduled(name) for name in ("learning_rate", "memory_learning_rate")}
         policy_kwargs = {**self.policy_kwargs, "core": self.core, "core_kwargs": self.core_kwargs}
         return {**arguments, **rates, "policy_kwargs": policy_kwargs}
 
-    def scheduled(self, rate: float | None) -> float | Schedule | None:
-        """Return a learning rate, or its schedule."""
+    def scheduled(self, name: str) -> float | Schedule | None:
+        """Return a learning rate, or its schedule.
+
+        :param name: of the setting
+        :raises ValueError: for a rate by which nothing is learned
+        """
+        rate = getattr(self, name)
+        if rate is not None:
+            positive(name, rate)
         return rate if rate is None or self.schedule == "constant" else linear(rate, 0.0)
 
 
@@ -314,7 +321,7 @@ class NECSettings(EpisodicSettings, GradientSettings):
         return "nec" if self.core == "none" else f"nec-{self.core}"
 
     def hyperparameters(self) -> dict[str, Any]:
-        rate = self.scheduled(self.dictionary_learning_rate)
+        rate = self.scheduled("dictionary_learning_rate")
         return {**super().hyperparameters(), "dictionary_learning_rate": rate}
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import inspect
+import os
 import re
 import signal
 import sys
@@ -30,6 +31,9 @@ from memagents.experiments.settings import GradientSettings, ImitationSettings, 
 from memagents.runs import agent_files, layout
 from memagents.runs.files import CheckpointError
 from memagents.runs.layout import LEARNING_CURVE
+from memagents.runs.lock import check_free
+
+_THREADS_PER_PROCESSOR = 8
 
 
 def prepare(imports: Sequence[str] = (), threads: int | None = None, device: str = "auto") -> None:
@@ -52,13 +56,24 @@ def prepare(imports: Sequence[str] = (), threads: int | None = None, device: str
                 raise
             raise ValueError(f"imports: there is no package {name!r}") from error
     if threads is not None:
-        torch.set_num_threads(positive_int("threads", threads))
+        torch.set_num_threads(thread_count(threads))
     try:
         chosen = torch.device("cpu" if device == "auto" else device)
     except RuntimeError as error:
         raise ValueError(f"device must be auto, cpu, cuda or cuda:N, not {device!r}") from error
     if chosen.type == "cuda" and (chosen.index or 0) >= torch.cuda.device_count():
         raise ValueError(f"device is {device!r}, but torch finds {torch.cuda.device_count()} CUDA devices here")
+
+
+def thread_count(threads: int) -> int:
+    """Return a number of threads that torch can start.
+
+    :raises ValueError: for more than eight times the processors: a few thousand end the process without a word
+    """
+    most = _THREADS_PER_PROCESSOR * (os.cpu_count() or 1)
+    if positive_int("threads", threads) > most:
+        raise ValueError(f"threads must be at most {most} on this machine, not {threads}")
+    return threads
 
 
 # --- before learning ------------------------------------------------------------------------------------------------
@@ -72,6 +87,7 @@ def make_agent(settings: TrainSettings, curriculum: Curriculum) -> MemoryAlgorit
     algorithm = of_settings(settings).load()
     if settings.resume is not None:
         folder = Path(settings.resume)
+        check_free(folder)
         lesson = saved_lesson(folder, len(curriculum.lessons))
         return algorithm.resume(folder, curriculum.make_env(lesson), settings.device)
     check_parameters(settings, algorithm)
@@ -124,6 +140,7 @@ def new_folder(settings: TrainSettings) -> Path:
     :raises ValueError: if there is something in the folder asked for, and it is not a run to overwrite
     """
     if settings.run_dir is not None:
+        check_free(Path(settings.run_dir))
         return layout.empty(Path(settings.run_dir), settings.overwrite)
     env = re.split("[:/]", settings.env)[-1]  # without the package and the namespace
     return layout.new(re.sub(r"[^\w.-]+", "-", f"{env}-{settings.agent}-{settings.seed}"))

@@ -16,8 +16,9 @@ from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs
 from torch import Tensor
 
 from memagents.algorithms.algorithm import MemoryAlgorithm
+from memagents.algorithms.causes import LARGEST
 from memagents.algorithms.rollout import cut_episodes, observation_tensors
-from memagents.checks import in_range, positive_int
+from memagents.checks import in_range, positive, positive_int, scheduled
 from memagents.cores.core import State, draw_keys
 from memagents.cores.none import Memoryless
 from memagents.environments.adapted import numbers
@@ -27,7 +28,7 @@ from memagents.nec.dictionary import Lookup
 from memagents.nec.policy import EpisodicPolicy
 from memagents.nec.replay import EpisodeReplay, Replay
 from memagents.nec.situations import situation_numbers
-from memagents.nec.trail import Finished, Trail
+from memagents.nec.trail import Finished, Trail, cause_among
 from memagents.policies.encoding import map_observations
 
 
@@ -109,8 +110,8 @@ class NEC(MemoryAlgorithm):
         checkpoint_interval: int = 5000,
         **kwargs: Any,
     ):
-        rate = dictionary_learning_rate
-        self.dictionary_learning_rate = rate if callable(rate) else in_range("dictionary_learning_rate", rate, 0)
+        rate = scheduled("dictionary_learning_rate", dictionary_learning_rate, positive)
+        self.dictionary_learning_rate = rate
         self.n_steps = n_steps if n_steps is None else positive_int("n_steps", n_steps)
         self.buffer_size, self.batch_size = (
             positive_int("buffer_size", buffer_size),
@@ -269,10 +270,14 @@ class NEC(MemoryAlgorithm):
 
     def _remember(self, dones: np.ndarray) -> None:
         """Write and keep the steps whose return has become known."""
-        for trail, done in zip(self._trails, dones, strict=True):
+        for row, (trail, done) in enumerate(zip(self._trails, dones, strict=True)):
+            steps, rewards = trail.steps, trail.rewards
             finished = trail.take()
             if finished is not None:
-                self._write(finished)
+                wrong = self._write(finished)
+                if wrong:
+                    last = self.num_timesteps + self.n_envs
+                    raise self.not_finite(wrong, cause_among(steps, rewards, row, last, self.n_envs))
             if done:
                 if isinstance(self.replay, EpisodeReplay):
                     episode = trail.episode()
@@ -282,19 +287,21 @@ class NEC(MemoryAlgorithm):
                         self.replay.add(episode.observations, episode.actions, episode.returns, episode.asked)
                 trail.clear()
 
-    def _write(self, finished: Finished) -> None:
+    def _write(self, finished: Finished) -> list[str]:
+        """Write steps and keep them, unless something of them is not finite: what that is."""
         asked = finished.asked
         if not asked.any():
-            return
+            return []
         actions, returns = finished.actions[asked], finished.returns[asked]
         keys, situations = finished.keys[asked], finished.situations[asked]
         wrong = [name for name, given in (("a return", returns), ("a key", keys)) if not np.isfinite(given).all()]
         if wrong:
-            raise self.not_finite(wrong)
+            return wrong
         entries = (torch.from_numpy(values) for values in (keys, actions, returns, situations))
         self.policy.dictionary.write(*entries)
         if isinstance(self.replay, Replay):
             self.replay.add(map_observations(lambda values: values[asked], finished.observations), actions, returns)
+        return []
 
     # --- learning ---------------------------------------------------------------------------------------------------
 
@@ -355,6 +362,10 @@ class NEC(MemoryAlgorithm):
         torch.nn.utils.clip_grad_norm_([lookup.keys], self.max_grad_norm)
         rate = FloatSchedule(self.dictionary_learning_rate)(self._current_progress_remaining)
         self.policy.dictionary.descend(lookup, rate)
+
+    def visible_cause(self) -> str:
+        largest = 0.0 if self.replay is None else self.replay.largest_return
+        return f"the largest return in the replay is {largest:g}" if largest > LARGEST else ""
 
     # --- files ------------------------------------------------------------------------------------------------------
 

@@ -51,6 +51,11 @@ class Replay:
     def __len__(self) -> int:
         return len(self._ring)
 
+    @property
+    def largest_return(self) -> float:
+        """Magnitude of the largest return that is kept."""
+        return self._ring.largest("returns")
+
     def add(self, observations: Any, actions: np.ndarray, returns: np.ndarray) -> None:
         """Keep N steps, in order, with the largest priority so far; the oldest make room.
 
@@ -150,6 +155,11 @@ class EpisodeReplay:
 
     def __len__(self) -> int:
         return len(self._ring)
+
+    @property
+    def largest_return(self) -> float:
+        """Magnitude of the largest return that is kept."""
+        return self._ring.largest("returns")
 
     @property
     def episodes(self) -> int:

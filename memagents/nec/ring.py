@@ -38,6 +38,10 @@ class Ring:
         """Return the places of the steps from the ``begin``-th oldest on, int64 (N,)."""
         return (self.first + np.arange(begin, self.size if end is None else end)) % self.capacity
 
+    def largest(self, name: str) -> float:
+        """Return the largest magnitude in a field of the steps that are kept, 0 without any."""
+        return float(np.abs(self.fields[name][self.rows()]).max(initial=0))
+
     def drop(self, count: int) -> None:
         """Forget the oldest ``count`` steps."""
         self.first, self.size = (self.first + count) % self.capacity, self.size - count

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from memagents.algorithms.causes import observations_named, visible_cause
 from memagents.policies.encoding import map_observations, stack_observations
 
 
@@ -82,7 +83,8 @@ class Trail:
         if self.whole:
             self.taken = end
         else:
-            del self.steps[:end], self.rewards[:end], self.returns[:end]
+            # New lists: those of before are looked into where a return is not finite.
+            self.steps, self.rewards, self.returns = self.steps[end:], self.rewards[end:], self.returns[end:]
         return finished
 
     def episode(self) -> Finished:
@@ -100,6 +102,20 @@ class Trail:
         self.rewards, self.returns, self.taken = list(tree["rewards"]), list(tree["returns"]), tree["taken"]
         if tree["steps"] is not None:
             self.steps = list(scatter(Finished(**tree["steps"])))
+
+
+def cause_among(steps: Sequence[tuple[Any, ...]], rewards: Sequence[float], row: int, last: int, every: int) -> str:
+    """Return why a return or a key is not finite, see :func:`memagents.algorithms.causes.visible_cause`.
+
+    :param steps: of one environment, as a trail keeps them
+    :param rewards: that they brought
+    :param row: number of the environment
+    :param last: number of steps that were made with the last of these
+    :param every: steps that are made at a time
+    """
+    seen = stack_observations([step[0] for step in steps])
+    observations = observations_named(map_observations(lambda values: values[:, None], seen), last - every)
+    return visible_cause({"reward": (np.array(rewards)[:, None], last), **observations}, every, row)
 
 
 def discounted(rewards: Sequence[float], last: float, gamma: float) -> float:

@@ -17,7 +17,7 @@ from stable_baselines3.common.torch_layers import BaseFeaturesExtractor, create_
 from stable_baselines3.common.type_aliases import Schedule
 from torch import Tensor, nn
 
-from memagents.checks import in_range, positive_int, warn_user
+from memagents.checks import boolean, finite, positive_int, warn_user
 from memagents.cores.core import State
 from memagents.cores.pair import Pair
 from memagents.cores.recompute import unroll_in_chunks
@@ -124,14 +124,14 @@ class MemoryPolicy(CorePolicy):
             optimizer_kwargs,
             encoder,
         )
-        self.critic_gradient = bool(critic_gradient)
+        self.critic_gradient = boolean("critic_gradient", critic_gradient)
         critic_memory = critics_own(core, core_kwargs, critic_core, critic_core_kwargs)
         if critic_memory is not None:
             self.core = Pair(self.core, self._make_core(*critic_memory), self.critic_gradient)
         self.recall_lags = lags_of(recall_lag)
-        self.recall_weight = in_range("recall_weight", recall_weight, 0)
+        self.recall_weight = finite("recall_weight", recall_weight)
         self.recompute_steps = None if recompute_steps is None else positive_int("recompute_steps", recompute_steps)
-        self.mixed_precision = bool(mixed_precision)
+        self.mixed_precision = boolean("mixed_precision", mixed_precision)
         actor_width, critic_width = (self.core.output_size,) * 2
         if isinstance(self.core, Pair):
             actor_width, critic_width = self.core.actor.output_size, self.core.critic.output_size
@@ -150,8 +150,8 @@ class MemoryPolicy(CorePolicy):
         else:
             self.action_net = distribution.proba_distribution_net(width)
         self.value_net = nn.Linear([critic_width, *hidden["vf"]][-1], 1)
-        self.bonus_value_net = nn.Linear(self.value_net.in_features, 1) if bonus_head else None
-        if ortho_init:
+        self.bonus_value_net = nn.Linear(self.value_net.in_features, 1) if boolean("bonus_head", bonus_head) else None
+        if boolean("ortho_init", ortho_init):
             gains = {self.actor: 2**0.5, self.critic: 2**0.5, self.action_net: 0.01, self.value_net: 1}
             if self.bonus_value_net is not None:
                 gains[self.bonus_value_net] = 1

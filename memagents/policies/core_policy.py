@@ -17,6 +17,7 @@ from stable_baselines3.common.preprocessing import is_image_space, maybe_transpo
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from torch import Tensor
 
+from memagents.checks import boolean
 from memagents.cores import core_class, make_core
 from memagents.cores.core import MemoryCore, State, state_leaves
 from memagents.environments.conditioning import CONDITION_ENTRIES
@@ -87,7 +88,7 @@ class CorePolicy(SavedPolicy):
             action_space,
             features_extractor_class or extractor,
             features_extractor_kwargs,
-            normalize_images=normalize_images,
+            normalize_images=boolean("normalize_images", normalize_images),
             optimizer_class=optimizer_class,
             optimizer_kwargs=optimizer_kwargs,
         )

@@ -6,7 +6,7 @@ import contextlib
 import functools
 import math
 import warnings
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import accumulate
 from typing import Any, NamedTuple, TypeGuard
 
@@ -135,17 +135,40 @@ class DictEncoder(BaseFeaturesExtractor):
             name: choices[name].kind(space, **choices[name].kwargs) for name, space in entries if name in choices
         }
         super().__init__(observation_space, max(1, sum(encoder.features_dim for encoder in encoders.values())))
-        self.encoders = nn.ModuleDict(encoders)
+        self.names = list(encoders)  # of the entries, in the order of their encoders
+        self.encoders = nn.ModuleDict(dict(zip(module_names(self.names), encoders.values(), strict=True)))
 
     def entries_of_codes(self) -> set[str]:
         """Return the names of the entries whose encoders take codes as they are."""
-        return {name for name, encoder in self.encoders.items() if getattr(encoder, "takes_codes", False)}
+        return {name for name, encoder in self._by_entry() if getattr(encoder, "takes_codes", False)}
 
     def forward(self, observations: dict[str, Tensor]) -> Tensor:
         """Entries (B, ...) to (B, features)."""
         if not self.encoders:
             return joined(list(observations.values()))
-        return torch.cat([encoder(observations[name]) for name, encoder in self.encoders.items()], dim=1)
+        return torch.cat([encoder(observations[name]) for name, encoder in self._by_entry()], dim=1)
+
+    def _by_entry(self) -> Iterable[tuple[str, nn.Module]]:
+        return zip(self.names, self.encoders.values(), strict=True)
+
+
+def module_names(entries: Collection[str]) -> list[str]:
+    """Return names for the modules of entries in an ``nn.ModuleDict``: the entries' own wherever torch takes them.
+
+    Torch refuses dots, the empty name and those of a ModuleDict's own methods, such as ``keys``; these get an equals
+    sign in front, and another for a dot.
+    """
+    taken, plain = set(entries), nn.ModuleDict()
+    found = []
+    for entry in entries:
+        name = entry
+        if not entry or "." in entry or hasattr(plain, entry):
+            name = "=" + entry.replace(".", "=")
+            while name in taken:
+                name = f"={name}"
+            taken.add(name)
+        found.append(name)
+    return found
 
 
 def joined(entries: Sequence[Tensor]) -> Tensor:

@@ -22,6 +22,7 @@ from memagents.runs import files, layout, trees
 from memagents.runs.files import CheckpointError
 from memagents.runs.foreign import OTHERS, origin
 from memagents.runs.layout import MEMORY_FILE, NORMALIZATION_FILE, POLICY_FILE, STATE_FILE, WEIGHTS_FILE, folder_of
+from memagents.runs.lock import is_held
 
 # What can go wrong in using a file that ``write`` has not written.
 BROKEN = (
@@ -87,6 +88,7 @@ def read_description(path: str | Path) -> dict[str, Any]:
             if foreign is not None:
                 raise CheckpointError(f"{file} is {foreign}; {OTHERS}")
         raise CheckpointError(layout.unknown(folder))
+    _check_saved(folder, POLICY_FILE)
     file = folder / POLICY_FILE
     description = files.read_json(file)
     files.check_version(file, description)
@@ -131,7 +133,20 @@ def read_training_state(path: str | Path) -> dict[str, Any]:
 
     :raises CheckpointError: if the file is missing, truncated, foreign or of a newer version
     """
-    return trees.read_tree(folder_of(path) / STATE_FILE)
+    folder = folder_of(path)
+    _check_saved(folder, STATE_FILE)
+    return trees.read_tree(folder / STATE_FILE)
+
+
+def _check_saved(folder: Path, file: str | Path) -> None:
+    """Refuse a folder that lacks a file because its training has not come to a checkpoint.
+
+    :raises CheckpointError: saying whether the training still runs
+    """
+    message = None if (folder / file).is_file() else layout.without_checkpoint(folder)
+    if message is not None:
+        running = f"{folder} has no checkpoint yet: its training is in its first window"
+        raise CheckpointError(running if is_held(folder) else message)
 
 
 def read_normalization(path: str | Path) -> dict[str, Any] | None:

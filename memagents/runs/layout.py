@@ -14,6 +14,7 @@ NORMALIZATION_FILE = "normalization.safetensors"  # of observations, where they 
 STATE_FILE = Path("checkpoint/state.safetensors")  # all that an interrupted training needs to go on exactly
 # The training.
 CONFIG_FILE = "config.yaml"  # its settings
+LOCK_FILE = "lock"  # held while a training runs in the folder
 PROGRESS_FILE = "progress.csv"
 TENSORBOARD_FOLDER = "tb"
 LEARNING_CURVE = "learning_curve.png"
@@ -23,9 +24,11 @@ RESULT_FILE = "result.json"  # of a row in a table of the documents
 
 FILES = (
     *(POLICY_FILE, WEIGHTS_FILE, MEMORY_FILE, NORMALIZATION_FILE, CONFIG_FILE, PROGRESS_FILE),
-    *(LEARNING_CURVE, EVALUATION_FILE, RESULT_FILE),
+    *(LEARNING_CURVE, EVALUATION_FILE, RESULT_FILE, LOCK_FILE),
 )
 FOLDERS = (STATE_FILE.parent.name, TENSORBOARD_FOLDER)
+
+_BEGUN = (CONFIG_FILE, PROGRESS_FILE)  # written before the first checkpoint
 
 RUNS = Path("runs")  # where runs without a folder of their own go
 
@@ -41,6 +44,13 @@ def unknown(folder: Path) -> str:
     there = [str(path) for path in runs_in(RUNS)]
     alike = difflib.get_close_matches(str(folder), there, n=3) or [p for p in there if Path(p).name == folder.name]
     return f"there is no run folder {folder}" + (f"; spelled alike: {', '.join(alike)}" if alike else "")
+
+
+def without_checkpoint(folder: Path) -> str | None:
+    """Return the message that a training has begun in a folder and saved nothing; None where that is not so."""
+    if (folder / STATE_FILE).is_file() or not any((folder / name).is_file() for name in _BEGUN):
+        return None
+    return f"{folder} stopped before its first checkpoint: begin again, on the command line with --overwrite"
 
 
 def new(name: str) -> Path:
@@ -63,7 +73,8 @@ def empty(folder: Path, overwrite: bool) -> Path:
     """
     if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
         if not overwrite:
-            raise ValueError(f"run_dir {folder} exists; add --overwrite to replace it, or --resume it to go on with it")
+            go_on = "add --overwrite to replace it, or --resume it to go on with it"
+            raise ValueError(f"run_dir {without_checkpoint(folder) or f'{folder} exists; {go_on}'}")
         if not (folder / CONFIG_FILE).is_file():
             raise ValueError(f"run_dir {folder} exists and is no run, so it is not overwritten")
         remove(folder)
@@ -80,5 +91,5 @@ def remove(folder: Path) -> None:
 
 
 def runs_in(folder: Path) -> list[Path]:
-    """Return the run folders in a folder and below it, by name."""
-    return sorted(path.parent for path in folder.rglob(POLICY_FILE))
+    """Return the run folders in a folder and below it, by name; also those that have no checkpoint yet."""
+    return sorted({path.parent for name in (POLICY_FILE, CONFIG_FILE) for path in folder.rglob(name)})

@@ -133,7 +133,7 @@ def test_a_share_holds_for_a_whole_window():
 @pytest.mark.parametrize("share", [1.0, 0.5])
 def test_the_memory_goes_on_from_window_to_window(core, share):
     """The memory before the second window is that of stepping through the first, if weights stay."""
-    agent = make(core=core, learning_rate=0.0, oracle_share=share, n_minibatches=3, n_epochs=2)
+    agent = make(core=core, learning_rate=lambda _: 0.0, oracle_share=share, n_minibatches=3, n_epochs=2)
     agent.policy.double()
     agent.learn(2 * 52)
     state = agent.policy.initial_state(4)
@@ -156,7 +156,7 @@ def test_the_memory_goes_on_from_window_to_window(core, share):
 @pytest.mark.parametrize("share", [1.0, 0.5])
 def test_actions_of_several_entries(actions, share):
     """The loss is the sum over the entries of each one's cross-entropy; right is what is right in all of them."""
-    agent = make(Recorder(dummy(4, actions=actions)), oracle_share=share, n_minibatches=1, learning_rate=0.0)
+    agent = make(Recorder(dummy(4, actions=actions)), oracle_share=share, n_minibatches=1, learning_rate=lambda _: 0.0)
     agent.policy.double()
     with torch.no_grad():
         agent.policy.action_net.weight.mul_(100)  # not all alike
@@ -187,7 +187,7 @@ def test_actions_of_several_entries(actions, share):
 
 
 def test_bits_are_counted_over_whole_episodes():
-    agent = make(n_minibatches=1, learning_rate=0.0)
+    agent = make(n_minibatches=1, learning_rate=lambda _: 0.0)
     agent.policy.double()
     agent.learn(52, log_interval=0)  # what is logged is not written, and stays
     logged = agent.logger.name_to_value

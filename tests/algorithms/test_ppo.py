@@ -271,7 +271,7 @@ def test_groups_of_parameters_follow_their_own_schedules():
     rates.clear()
     make(cls=Rates, learning_rate=0.02).learn(52)
     assert rates == [{"policy": 0.02, "memory": 0.02}]
-    agent = make(learning_rate=0.01, memory_learning_rate=0.0)
+    agent = make(learning_rate=0.01, memory_learning_rate=lambda _: 0.0)
     before = {name: tensor.clone() for name, tensor in agent.policy.state_dict().items()}
     agent.learn(52)
     for name, tensor in agent.policy.state_dict().items():
@@ -300,8 +300,15 @@ def test_schedules_of_clipping(monkeypatch):
         ("n_minibatches", 5, r"at most the number of environments \(4\)"),
         ("gamma", 1.1, r"in \[0, 1\]"),
         ("gae_lambda", -0.1, r"in \[0, 1\]"),
-        ("ent_coef", -1, r"in \[0, inf\]"),
-        ("vf_coef", math.nan, r"in \[0, inf\]"),
+        ("ent_coef", -1, "a finite number of at least 0"),
+        ("vf_coef", math.nan, "a finite number of at least 0"),
+        ("vf_coef", math.inf, "a finite number of at least 0"),
+        *(("learning_rate", rate, "a finite number above 0") for rate in (0, -1e-3, math.inf, math.nan, "a", True)),
+        ("memory_learning_rate", 0.0, "a finite number above 0"),
+        ("learning_rate", lambda _: math.nan, "a finite number of at least 0, not nan"),
+        ("memory_learning_rate", lambda _: -1.0, "a finite number of at least 0, not -1.0"),
+        ("normalize_advantage", "yes", "true or false, not 'yes'"),
+        ("cuda_graphs", 1, "true or false, not 1"),
         ("max_grad_norm", "a", r"in \[0, inf\]"),
         ("target_kl", -1, r"in \[0, inf\]"),
         ("checkpoint_interval", True, "a positive integer"),
@@ -309,8 +316,21 @@ def test_schedules_of_clipping(monkeypatch):
     ],
 )
 def test_wrong_arguments_are_named(argument, value, allowed):
-    with pytest.raises(ValueError, match=f"{argument} must be .*{allowed}"):
+    begins = " at the beginning of its schedule" if callable(value) else ""
+    with pytest.raises(ValueError, match=f"{argument}{begins} must be .*{allowed}"):
         make(**{argument: value})
+
+
+@pytest.mark.parametrize("name", ["critic_gradient", "ortho_init", "normalize_images", "mixed_precision", "bonus_head"])
+@pytest.mark.parametrize("word", ["maybe", "false", 1, None])
+def test_words_are_no_booleans(name, word):
+    with pytest.raises(ValueError, match=f"^{name} must be true or false, not {word!r}$"):
+        make(policy_kwargs={name: word})
+    make(policy_kwargs={name: np.bool_(name == "normalize_images")})
+
+
+def test_a_schedule_may_begin_at_zero():
+    assert make(learning_rate=lambda left: 1 - left).lr_schedule(1) == 0
 
 
 def test_wrong_policies_and_positions():

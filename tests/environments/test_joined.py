@@ -65,7 +65,9 @@ def test_what_reviews_does_not_count_in_a_lesson():
         if review:
             made.append(make_env("memenvs/TMaze-v0", 4, seed=1, length=1))
         env = JoinedVecEnv(made) if review else made[0]
-        agent = Imitation("MlpPolicy", env, n_steps=8, n_minibatches=1, learning_rate=0.0, seed=0, device="cpu")
+        agent = Imitation(
+            "MlpPolicy", env, n_steps=8, n_minibatches=1, learning_rate=lambda _: 0.0, seed=0, device="cpu"
+        )
         agent.learn(8 * env.num_envs)
         counts[review] = len(agent.ep_success_buffer)
     assert counts[True] == counts[False] == 4 * 8 // 4

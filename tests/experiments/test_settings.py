@@ -11,7 +11,7 @@ from memagents.environments.make import make_env
 from memagents.experiments.catalogue import ALGORITHMS
 from memagents.experiments.configuration import command_line
 from memagents.experiments.options import parse_pairs
-from memagents.experiments.settings import PPOSettings
+from memagents.experiments.settings import NECSettings, PPOSettings
 from tests.support.trainings import SMALL
 
 
@@ -22,8 +22,8 @@ def test_settings_are_the_algorithms_own_arguments_and_defaults(name):
         if issubclass(cls, MemoryAlgorithm):
             defaults |= {p.name: p.default for p in inspect.signature(cls.__init__).parameters.values()}
     given = settings(seed=3).hyperparameters()
-    of_python_alone = {"verbose", "tensorboard_log"}
-    assert set(algorithm.hyperparameters) - of_python_alone <= given.keys() <= defaults.keys()
+    of_python = {"tensorboard_log", "verbose"}  # the scripts have their own screen, and events in the run folder
+    assert set(algorithm.hyperparameters) - of_python <= given.keys() <= defaults.keys()
     plain = given.keys() - {"seed", "policy_kwargs"}
     assert {name: given[name] for name in plain} == {name: defaults[name] for name in plain}
     core = {"core": settings().core, "core_kwargs": {}} if hasattr(settings(), "core") else {}
@@ -71,5 +71,21 @@ def test_pairs_are_yaml():
     }
     assert parse_pairs(["{length: 5, map: a=b}", "two_way=true"]) == {"length": 5, "map": "a=b", "two_way": True}
     for wrong in ("length", "=3", "[1, 2]", "a: [", "length=[1"):
-        with pytest.raises(ValueError, match=r"key=value|no YAML"):
+        with pytest.raises(ValueError, match=r"key=value|no YAML") as error:
             parse_pairs([wrong])
+        assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("words", [["length=5", "length=6"], ["{length: 5}", "length=6"], ["{length: 5, length: 6}"]])
+def test_a_parameter_is_given_once(words):
+    with pytest.raises(ValueError, match=r"length'? is given twice"):
+        parse_pairs(words)
+
+
+@pytest.mark.parametrize("schedule", ["constant", "linear"])
+@pytest.mark.parametrize("name", ["learning_rate", "memory_learning_rate", "dictionary_learning_rate"])
+def test_rates_by_which_something_is_learned(name, schedule):
+    kind = NECSettings if name == "dictionary_learning_rate" else PPOSettings
+    for wrong in (0.0, -1.0, float("inf"), float("nan")):
+        with pytest.raises(ValueError, match=f"^{name} must be a finite number above 0, not {wrong}$"):
+            kind(**{name: wrong}, schedule=schedule).hyperparameters()

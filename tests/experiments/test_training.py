@@ -1,5 +1,6 @@
 """Run folders of trainings, weights of another run, preparations."""
 
+import os
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +11,7 @@ import torch
 from memagents import CheckpointError, load_agent
 from memagents.experiments.lessons import make_curriculum
 from memagents.experiments.settings import ImitationSettings, Lesson, PPOSettings
-from memagents.experiments.training import learn, make_agent, new_folder, prepare, take_weights
+from memagents.experiments.training import learn, make_agent, new_folder, prepare, take_weights, thread_count
 from tests.support.trainings import SMALL
 
 
@@ -33,6 +34,15 @@ def test_nothing_is_overwritten_unasked(trained):
     assert [path.name for path in trained.iterdir()] == ["notes.txt"]
     with pytest.raises(ValueError, match="is no run, so it is not overwritten"):
         new_folder(replace(settings, overwrite=True))
+
+
+def test_threads_that_no_machine_could_start():
+    before = torch.get_num_threads()
+    most = 8 * os.cpu_count()
+    with pytest.raises(ValueError, match=f"^threads must be at most {most} on this machine, not {most + 1}$"):
+        prepare(threads=most + 1)
+    assert torch.get_num_threads() == before
+    assert thread_count(most) == most
 
 
 def test_nothing_is_left_behind_by_settings_that_cannot_be(tmp_path):
