@@ -36,7 +36,7 @@ def said(capsys, tmp_path, monkeypatch):
         try:
             main(words)
         except SystemExit as stop:
-            code = stop.code
+            code = int(stop.code or 0)
         out, errors = capsys.readouterr()
         return out + errors, code
 
