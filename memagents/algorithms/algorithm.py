@@ -7,7 +7,6 @@ An agent subclasses :class:`MemoryAlgorithm` and defines ``collect`` (some steps
 
 from __future__ import annotations
 
-import inspect
 import math
 import time
 from collections import deque
@@ -29,6 +28,7 @@ from torch import Tensor
 from memagents.algorithms import sb3_names
 from memagents.algorithms.causes import listed
 from memagents.algorithms.cuda_graphs import look
+from memagents.algorithms.policy_arguments import check_names, with_classes
 from memagents.algorithms.rollout import observation_tensors
 from memagents.algorithms.saved_algorithm import SavedAlgorithm
 from memagents.checks import in_range, positive, positive_int, scheduled
@@ -124,7 +124,7 @@ class MemoryAlgorithm(SavedAlgorithm):
             self._get_policy_from_name(policy) if isinstance(policy, str) else policy,
             env,  # type: ignore[arg-type]
             learning_rate,
-            policy_kwargs=policy_kwargs,
+            policy_kwargs=None if policy_kwargs is None else with_classes(policy_kwargs),
             stats_window_size=stats_window_size,
             tensorboard_log=None if tensorboard_log is None else str(tensorboard_log),
             verbose=verbose,
@@ -166,12 +166,7 @@ class MemoryAlgorithm(SavedAlgorithm):
         memory_rate = self.learning_rate if self.memory_learning_rate is None else self.memory_learning_rate
         self.memory_lr_schedule = FloatSchedule(memory_rate)
         self.set_random_seed(self.seed)
-        allowed = inspect.signature(self.policy_class).parameters
-        unknown = sorted(self.policy_kwargs.keys() - set(allowed))
-        if unknown and not any(p.kind == p.VAR_KEYWORD for p in allowed.values()):
-            names = ", ".join(list(allowed)[3:])  # those before are what it is made for
-            known = sb3_names.hint(unknown[0])
-            raise ValueError(f"policy_kwargs: the policy has no parameter {unknown[0]!r}{known}; it has: {names}")
+        check_names(self.policy_class, self.policy_kwargs)
         policy: Any = self.policy_class(
             self.observation_space, self.action_space, self.lr_schedule, **self.policy_kwargs
         )

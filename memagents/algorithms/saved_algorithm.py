@@ -11,6 +11,7 @@ from gymnasium import spaces
 from stable_baselines3.common.policies import BasePolicy
 from torch import Tensor
 
+from memagents.algorithms.causes import listed
 from memagents.algorithms.training_state import ResumableAlgorithm
 from memagents.checks import positive_int, warn_user
 from memagents.cores import core_class
@@ -23,7 +24,7 @@ from memagents.runs import agent_files, trees
 from memagents.runs.agent_files import BROKEN
 from memagents.runs.files import CheckpointError
 from memagents.runs.layout import MEMORY_FILE, POLICY_FILE, STATE_FILE, WEIGHTS_FILE, folder_of
-from memagents.runs.plain_values import INSTEAD, check_imported, decode, encode, not_saved
+from memagents.runs.plain_values import INSTEAD, check_imported, decode, encode, not_saved, of_scripts
 
 _SPACES = ("observation_space", "action_space")
 
@@ -34,6 +35,7 @@ class SavedAlgorithm(ResumableAlgorithm):
     # The constructor's arguments that are saved with a policy.
     hyperparameters: ClassVar[tuple[str, ...]] = ()
     _warned_of_functions = False
+    _warned_of_scripts = False
 
     # --- files ------------------------------------------------------------------------------------------------------
 
@@ -149,12 +151,14 @@ class SavedAlgorithm(ResumableAlgorithm):
         policy_kwargs = encode(self.policy_kwargs, "policy_kwargs")
         hyperparameters = {name: encode(getattr(self, name), name) for name in self.hyperparameters}
         self._warn_of_functions(policy_kwargs, hyperparameters)
+        policy_class = encode(self.policy_class, "policy")
+        self._warn_of_scripts(policy_class, policy_kwargs)
         return {
             "algorithm": type(self).__name__,
             "num_timesteps": self.num_timesteps,
             "progress_remaining": self._current_progress_remaining,
             "n_envs": self.n_envs,
-            "policy_class": encode(self.policy_class, "policy"),
+            "policy_class": policy_class,
             "policy_kwargs": policy_kwargs,
             "hyperparameters": hyperparameters,
             **{name: space_to_json(getattr(self, name)) for name in _SPACES},
@@ -170,6 +174,13 @@ class SavedAlgorithm(ResumableAlgorithm):
             warn_user(
                 f"{', '.join(lost)} {are}, which no file can hold: pass {them} again to load or resume ({INSTEAD})"
             )
+
+    def _warn_of_scripts(self, *encoded: Any) -> None:
+        """Warn once of classes that no other program will find."""
+        classes = of_scripts(list(encoded))
+        if classes and not self._warned_of_scripts:
+            self._warned_of_scripts = True
+            warn_user(f"{listed(classes)} defined in a script, and loaded by no other: put it into a module")
 
     # --- building ---------------------------------------------------------------------------------------------------
 

@@ -34,7 +34,10 @@ ARGUMENTS = {
         "policy_kwargs={'critic_gradient': False}: one memory, which the critic does not train",
         "--policy-kwargs critic_gradient=false: one memory, which the critic does not train",
     ),
-    "enable_critic_lstm": Equivalent("one memory for actor and critic, which is the default, trained by both"),
+    "enable_critic_lstm": Equivalent(
+        "policy_kwargs={'critic_core': 'same'}: without it, one memory serves actor and critic, trained by both",
+        "--critic-core same: without it, one memory serves actor and critic, trained by both",
+    ),
     "lstm_kwargs": Equivalent("policy_kwargs={'core_kwargs': {...}}", "--core-kwargs KEY=VALUE"),
     "net_arch": Equivalent("policy_kwargs={'net_arch': [64]}", "--policy-kwargs net_arch=[64]"),
     "tensorboard_log": Equivalent("nothing: every run folder has its events, which tensorboard --logdir runs shows"),

@@ -48,7 +48,8 @@ def unknown(folder: Path) -> str:
 
 def without_checkpoint(folder: Path) -> str | None:
     """Return the message that a training has begun in a folder and saved nothing; None where that is not so."""
-    if (folder / STATE_FILE).is_file() or not any((folder / name).is_file() for name in _BEGUN):
+    saved, begun = (any((folder / name).is_file() for name in names) for names in ((POLICY_FILE, STATE_FILE), _BEGUN))
+    if saved or not begun:
         return None
     return f"{folder} stopped before its first checkpoint: begin again, on the command line with --overwrite"
 

@@ -114,7 +114,7 @@ def test_learn_leaves_a_checkpoint(stop, tmp_path, monkeypatch):
     ending = 5 * 32 if stop == "end" else 5 * 32 - 8
     agent = make(learning_rate=LINEAR, checkpoint_interval=2, run_dir=tmp_path)
     agent.learn(5 * 32, callback=lambda now, _: now["self"].num_timesteps < ending or stop == "end")
-    assert saved == [64, 128, ending]
+    assert saved == [32, 64, 128, ending]  # the first iteration, every second one, the end
     resumed = RecurrentPPO.resume(tmp_path, tmaze(), device="cpu")
     assert_equal(resumed.training_state(), agent.training_state())
     assert_same_weights(weights_of(resumed), weights_of(agent))
