@@ -24,7 +24,16 @@ from memagents.runs import agent_files, trees
 from memagents.runs.agent_files import BROKEN
 from memagents.runs.files import CheckpointError
 from memagents.runs.layout import MEMORY_FILE, POLICY_FILE, STATE_FILE, WEIGHTS_FILE, folder_of
-from memagents.runs.plain_values import INSTEAD, check_imported, decode, encode, not_saved, of_scripts
+from memagents.runs.plain_values import (
+    INSTEAD,
+    LostSchedule,
+    check_imported,
+    decode,
+    encode,
+    lost,
+    not_saved,
+    of_scripts,
+)
 
 _SPACES = ("observation_space", "action_space")
 
@@ -182,6 +191,13 @@ class SavedAlgorithm(ResumableAlgorithm):
             self._warned_of_scripts = True
             warn_user(f"{listed(classes)} defined in a script, and loaded by no other: put it into a module")
 
+    def check_schedules(self) -> None:
+        """:raises ValueError: for a schedule that was not given again after loading, and is needed to learn"""
+        for name in self.hyperparameters:
+            value = getattr(self, name)
+            if isinstance(value, LostSchedule):
+                raise ValueError(lost(name, value.was))
+
     # --- building ---------------------------------------------------------------------------------------------------
 
     @classmethod
@@ -204,7 +220,7 @@ class SavedAlgorithm(ResumableAlgorithm):
             given = make_env(env) if isinstance(env, str) else env
             if given is not None:
                 env = as_trained(given, agent_files.read_normalization(folder), going_on)
-            agent = cls._unset(description, str(path), env, device, changes)
+            agent = cls._unset(description, str(path), env, device, changes, going_on)
             for name in _SPACES:
                 space, theirs = space_from_json(description[name]), getattr(agent, name, None)
                 if env is not None and theirs != space:
@@ -226,13 +242,28 @@ class SavedAlgorithm(ResumableAlgorithm):
 
     @classmethod
     def _unset(
-        cls, description: dict[str, Any], source: str, env: Env | None, device: Any, changes: dict[str, Any]
+        cls,
+        description: dict[str, Any],
+        source: str,
+        env: Env | None,
+        device: Any,
+        changes: dict[str, Any],
+        going_on: bool,
     ) -> Self:
-        """Call the constructor as described, without its last step, for which the spaces must be known."""
+        """Call the constructor as described, without its last step, for which the spaces must be known.
+
+        :param going_on: whether it will learn, for which it needs schedules that no file can hold
+        """
         saved = {**description["hyperparameters"], "policy_kwargs": description["policy_kwargs"]}
         # An agent of another kind (PPO from imitation's weights) takes the arguments that both have.
         allowed = {*cls.hyperparameters, "policy_kwargs"} - changes.keys()
-        arguments: dict[str, Any] = {k: decode(v, k, source) for k, v in saved.items() if k in allowed}
+        arguments: dict[str, Any] = {}
+        for name, value in saved.items():
+            if name in allowed:
+                unsaved = isinstance(value, dict) and not_saved(value, name) == [name]
+                arguments[name] = (
+                    LostSchedule(value["not_saved"]) if unsaved and not going_on else decode(value, name, source)
+                )
         check_imported(arguments.get("policy_kwargs", {}), source)
         policy: type[BasePolicy] = decode(description["policy_class"], "policy", source)
         kinds = tuple(dict.fromkeys(cls.policy_aliases.values()))

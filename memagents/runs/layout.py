@@ -70,8 +70,10 @@ def empty(folder: Path, overwrite: bool) -> Path:
     """Make a folder for a new run at a path of the user's choice.
 
     :param overwrite: whether a run that is there may be replaced
-    :raises ValueError: if there is something in the folder, and it is not a run to overwrite
+    :raises ValueError: if it is a file, or there is something in the folder, and it is not a run to overwrite
     """
+    if folder.is_file():
+        raise ValueError(f"run_dir {folder} is a file; a run needs a folder")
     if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
         if not overwrite:
             go_on = "add --overwrite to replace it, or --resume it to go on with it"

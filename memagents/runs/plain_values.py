@@ -21,6 +21,19 @@ INSTEAD = "a LinearSchedule of stable_baselines3.common.utils is saved"  # of a 
 CLASS_ARGUMENTS = ("features_extractor_class", "optimizer_class", "activation_fn")  # of policies
 
 
+class LostSchedule:
+    """Schedule that no file could hold: an agent that acts needs none, and one that learns is refused.
+
+    :param was: how it was called
+    """
+
+    def __init__(self, was: str):
+        self.was = was
+
+    def __call__(self, progress_remaining: float) -> float:
+        return 0.0
+
+
 def encode(value: Any, name: str) -> Any:
     """Return a hyperparameter as JSON; of a function only its name is kept.
 
@@ -41,6 +54,8 @@ def encode(value: Any, name: str) -> Any:
         return [encode(v, name) for v in value]
     if isinstance(value, np.generic):
         value = value.item()
+    if isinstance(value, LostSchedule):
+        return {"not_saved": value.was}
     if callable(value):
         return {"not_saved": repr(value)}
     if isinstance(value, float) and not math.isfinite(value):
@@ -65,10 +80,7 @@ def decode(value: Any, name: str, source: str) -> Any:
     if not isinstance(value, dict):
         return value
     if "not_saved" in value:
-        raise CheckpointError(
-            f"{source}: {name} was {value['not_saved']}, which no file can hold; pass {name}= anew to "
-            f"load or resume of its class ({INSTEAD})"
-        )
+        raise CheckpointError(f"{source}: {lost(name, value['not_saved'])}")
     if "float" in value:
         return float(value["float"])
     if "linear_schedule" in value:
@@ -76,6 +88,11 @@ def decode(value: Any, name: str, source: str) -> Any:
     if "class" in value:
         return _class_named(value["class"], name, source)
     return {k: decode(v, f"{name}[{k!r}]", source) for k, v in value.items()}
+
+
+def lost(name: str, was: str) -> str:
+    """Return the message that a hyperparameter was a function."""
+    return f"{name} was {was}, which no file can hold; pass {name}= anew to load or resume of its class ({INSTEAD})"
 
 
 def not_saved(encoded: Any, name: str) -> list[str]:
