@@ -7,7 +7,6 @@ An agent subclasses :class:`MemoryAlgorithm` and defines ``collect`` (some steps
 
 from __future__ import annotations
 
-import inspect
 import math
 import time
 from collections import deque
@@ -29,7 +28,7 @@ from torch import Tensor
 from memagents.algorithms import sb3_names
 from memagents.algorithms.causes import listed
 from memagents.algorithms.cuda_graphs import look
-from memagents.algorithms.rollout import observation_tensors
+from memagents.algorithms.policy_arguments import check_names, with_classes
 from memagents.algorithms.saved_algorithm import SavedAlgorithm
 from memagents.checks import in_range, positive, positive_int, scheduled
 from memagents.cores.core import State, draw_keys
@@ -38,7 +37,8 @@ from memagents.environments.guidance import decision_mask, measure
 from memagents.environments.make import make_env
 from memagents.environments.vector import Env, as_vec_env
 from memagents.policies.core_policy import CorePolicy
-from memagents.policies.encoding import any_entry, is_picture
+from memagents.policies.encoding import is_picture
+from memagents.policies.tracing import trace
 from memagents.runs.layout import STATE_FILE
 from memagents.runs.lock import training_in
 from memagents.runs.progress import ProgressBar, run_logger
@@ -98,7 +98,7 @@ class MemoryAlgorithm(SavedAlgorithm):
     ):
         if unknown:
             sb3_names.check_arguments(type(self).__name__, unknown)
-            raise TypeError(f"{type(self).__name__} has no argument {next(iter(unknown))!r}")
+            sb3_names.refuse_argument(type(self), next(iter(unknown)))
         if isinstance(env, str):
             env = make_env(env)
         if policy == "CnnPolicy":
@@ -124,7 +124,7 @@ class MemoryAlgorithm(SavedAlgorithm):
             self._get_policy_from_name(policy) if isinstance(policy, str) else policy,
             env,  # type: ignore[arg-type]
             learning_rate,
-            policy_kwargs=policy_kwargs,
+            policy_kwargs=None if policy_kwargs is None else with_classes(policy_kwargs),
             stats_window_size=stats_window_size,
             tensorboard_log=None if tensorboard_log is None else str(tensorboard_log),
             verbose=verbose,
@@ -166,12 +166,7 @@ class MemoryAlgorithm(SavedAlgorithm):
         memory_rate = self.learning_rate if self.memory_learning_rate is None else self.memory_learning_rate
         self.memory_lr_schedule = FloatSchedule(memory_rate)
         self.set_random_seed(self.seed)
-        allowed = inspect.signature(self.policy_class).parameters
-        unknown = sorted(self.policy_kwargs.keys() - set(allowed))
-        if unknown and not any(p.kind == p.VAR_KEYWORD for p in allowed.values()):
-            names = ", ".join(list(allowed)[3:])  # those before are what it is made for
-            known = sb3_names.hint(unknown[0])
-            raise ValueError(f"policy_kwargs: the policy has no parameter {unknown[0]!r}{known}; it has: {names}")
+        check_names(self.policy_class, self.policy_kwargs)
         policy: Any = self.policy_class(
             self.observation_space, self.action_space, self.lr_schedule, **self.policy_kwargs
         )
@@ -275,10 +270,14 @@ class MemoryAlgorithm(SavedAlgorithm):
     ) -> tuple[int, BaseCallback]:
         if self.env is None:
             raise ValueError("env: there is no environment to learn in; give one to the constructor, load or set_env")
+        self.check_schedules()
         if self.run_dir is not None:
             self.description()  # what cannot be saved is better known now than at the first checkpoint
         fresh = reset_num_timesteps or self._last_obs is None
+        events = self.tensorboard_log
+        self.tensorboard_log = None if self.run_dir is not None else events  # a run folder has its own
         result = super()._setup_learn(total_timesteps, callback, reset_num_timesteps, tb_log_name, progress_bar)
+        self.tensorboard_log = events
         if self.run_dir is not None and not self._custom_logger:
             self._logger = run_logger(self.run_dir, self.verbose, after=self.num_timesteps)
         if self._total_timesteps > 0:
@@ -299,25 +298,15 @@ class MemoryAlgorithm(SavedAlgorithm):
 
     # --- the optimiser ----------------------------------------------------------------------------------------------
 
-    @torch.no_grad()
     def trace(self, observations: Any, starts: np.ndarray | None = None) -> dict[str, np.ndarray]:
         """Look into the memory while it sees a sequence: the plain loop is run, with every tensor that the core names.
 
         :param observations: (T, B, ...), or a dict of these, as the environment gives them
         :param starts: (T, B) booleans, true where an observation begins an episode; by default the first ones alone
         :return: ``outputs`` (T, B, O) and whatever the core traces, such as ``read_weights`` (T, B, heads, slots)
+        :raises ValueError: for other shapes
         """
-        tensors = observation_tensors(observations, self.device)
-        steps, rows = any_entry(tensors).shape[:2]
-        begins = torch.zeros(steps, rows, dtype=torch.bool, device=self.device)
-        begins[0] = True
-        if starts is not None:
-            begins = torch.as_tensor(starts, dtype=torch.bool, device=self.device)
-        self.policy.set_training_mode(False)
-        encoded = self.policy.encode(tensors)
-        unrolled = self.policy.core.unroll(encoded, self.policy.initial_state(rows), begins, trace=True)
-        named = {"outputs": unrolled.outputs, **unrolled.trace}
-        return {name: tensor.cpu().numpy() for name, tensor in named.items()}
+        return trace(self.policy, observations, starts)
 
     def step_optimizer(self, losses: dict[str, Tensor]) -> float:
         """One step down the weighted sum of the losses, unless one of them, or the gradient, is not finite.

@@ -100,7 +100,8 @@ class RecurrentPPO(WindowAlgorithm):
         super()._setup_model()
         if self.bonus is not None and self.env is not None:
             spaces = self.observation_space, self.action_space
-            reward = IntrinsicReward(self.bonus, *spaces, self.n_envs, self.gamma, **self.bonus_kwargs)
+            own = {"encoder": self.policy_kwargs.get("encoder", "auto"), **self.bonus_kwargs}
+            reward = IntrinsicReward(self.bonus, *spaces, self.n_envs, self.gamma, **own)
             self._exploration = Exploration(reward.to(self.device), self.gae_lambda)
 
     def _setup_learn(self, *args: Any, **kwargs: Any) -> tuple[int, BaseCallback]:

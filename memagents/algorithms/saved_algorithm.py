@@ -11,6 +11,7 @@ from gymnasium import spaces
 from stable_baselines3.common.policies import BasePolicy
 from torch import Tensor
 
+from memagents.algorithms.causes import listed
 from memagents.algorithms.training_state import ResumableAlgorithm
 from memagents.checks import positive_int, warn_user
 from memagents.cores import core_class
@@ -23,7 +24,16 @@ from memagents.runs import agent_files, trees
 from memagents.runs.agent_files import BROKEN
 from memagents.runs.files import CheckpointError
 from memagents.runs.layout import MEMORY_FILE, POLICY_FILE, STATE_FILE, WEIGHTS_FILE, folder_of
-from memagents.runs.plain_values import INSTEAD, check_imported, decode, encode, not_saved
+from memagents.runs.plain_values import (
+    INSTEAD,
+    LostSchedule,
+    check_imported,
+    decode,
+    encode,
+    lost,
+    not_saved,
+    of_scripts,
+)
 
 _SPACES = ("observation_space", "action_space")
 
@@ -34,6 +44,7 @@ class SavedAlgorithm(ResumableAlgorithm):
     # The constructor's arguments that are saved with a policy.
     hyperparameters: ClassVar[tuple[str, ...]] = ()
     _warned_of_functions = False
+    _warned_of_scripts = False
 
     # --- files ------------------------------------------------------------------------------------------------------
 
@@ -149,12 +160,14 @@ class SavedAlgorithm(ResumableAlgorithm):
         policy_kwargs = encode(self.policy_kwargs, "policy_kwargs")
         hyperparameters = {name: encode(getattr(self, name), name) for name in self.hyperparameters}
         self._warn_of_functions(policy_kwargs, hyperparameters)
+        policy_class = encode(self.policy_class, "policy")
+        self._warn_of_scripts(policy_class, policy_kwargs)
         return {
             "algorithm": type(self).__name__,
             "num_timesteps": self.num_timesteps,
             "progress_remaining": self._current_progress_remaining,
             "n_envs": self.n_envs,
-            "policy_class": encode(self.policy_class, "policy"),
+            "policy_class": policy_class,
             "policy_kwargs": policy_kwargs,
             "hyperparameters": hyperparameters,
             **{name: space_to_json(getattr(self, name)) for name in _SPACES},
@@ -170,6 +183,20 @@ class SavedAlgorithm(ResumableAlgorithm):
             warn_user(
                 f"{', '.join(lost)} {are}, which no file can hold: pass {them} again to load or resume ({INSTEAD})"
             )
+
+    def _warn_of_scripts(self, *encoded: Any) -> None:
+        """Warn once of classes that no other program will find."""
+        classes = of_scripts(list(encoded))
+        if classes and not self._warned_of_scripts:
+            self._warned_of_scripts = True
+            warn_user(f"{listed(classes)} defined in a script, and loaded by no other: put it into a module")
+
+    def check_schedules(self) -> None:
+        """:raises ValueError: for a schedule that was not given again after loading, and is needed to learn"""
+        for name in self.hyperparameters:
+            value = getattr(self, name)
+            if isinstance(value, LostSchedule):
+                raise ValueError(lost(name, value.was))
 
     # --- building ---------------------------------------------------------------------------------------------------
 
@@ -193,7 +220,7 @@ class SavedAlgorithm(ResumableAlgorithm):
             given = make_env(env) if isinstance(env, str) else env
             if given is not None:
                 env = as_trained(given, agent_files.read_normalization(folder), going_on)
-            agent = cls._unset(description, str(path), env, device, changes)
+            agent = cls._unset(description, str(path), env, device, changes, going_on)
             for name in _SPACES:
                 space, theirs = space_from_json(description[name]), getattr(agent, name, None)
                 if env is not None and theirs != space:
@@ -215,13 +242,28 @@ class SavedAlgorithm(ResumableAlgorithm):
 
     @classmethod
     def _unset(
-        cls, description: dict[str, Any], source: str, env: Env | None, device: Any, changes: dict[str, Any]
+        cls,
+        description: dict[str, Any],
+        source: str,
+        env: Env | None,
+        device: Any,
+        changes: dict[str, Any],
+        going_on: bool,
     ) -> Self:
-        """Call the constructor as described, without its last step, for which the spaces must be known."""
+        """Call the constructor as described, without its last step, for which the spaces must be known.
+
+        :param going_on: whether it will learn, for which it needs schedules that no file can hold
+        """
         saved = {**description["hyperparameters"], "policy_kwargs": description["policy_kwargs"]}
         # An agent of another kind (PPO from imitation's weights) takes the arguments that both have.
         allowed = {*cls.hyperparameters, "policy_kwargs"} - changes.keys()
-        arguments: dict[str, Any] = {k: decode(v, k, source) for k, v in saved.items() if k in allowed}
+        arguments: dict[str, Any] = {}
+        for name, value in saved.items():
+            if name in allowed:
+                unsaved = isinstance(value, dict) and not_saved(value, name) == [name]
+                arguments[name] = (
+                    LostSchedule(value["not_saved"]) if unsaved and not going_on else decode(value, name, source)
+                )
         check_imported(arguments.get("policy_kwargs", {}), source)
         policy: type[BasePolicy] = decode(description["policy_class"], "policy", source)
         kinds = tuple(dict.fromkeys(cls.policy_aliases.values()))

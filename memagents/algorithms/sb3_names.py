@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import difflib
+import inspect
 import re
 from collections.abc import Collection, Iterable
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
 
 
 class Equivalent(NamedTuple):
@@ -34,7 +36,10 @@ ARGUMENTS = {
         "policy_kwargs={'critic_gradient': False}: one memory, which the critic does not train",
         "--policy-kwargs critic_gradient=false: one memory, which the critic does not train",
     ),
-    "enable_critic_lstm": Equivalent("one memory for actor and critic, which is the default, trained by both"),
+    "enable_critic_lstm": Equivalent(
+        "policy_kwargs={'critic_core': 'same'}: without it, one memory serves actor and critic, trained by both",
+        "--critic-core same: without it, one memory serves actor and critic, trained by both",
+    ),
     "lstm_kwargs": Equivalent("policy_kwargs={'core_kwargs': {...}}", "--core-kwargs KEY=VALUE"),
     "net_arch": Equivalent("policy_kwargs={'net_arch': [64]}", "--policy-kwargs net_arch=[64]"),
     "tensorboard_log": Equivalent("nothing: every run folder has its events, which tensorboard --logdir runs shows"),
@@ -63,6 +68,26 @@ def option_hint(name: str, settings: Collection[str]) -> str:
     named = re.findall(r"--([a-z-]+)", options or "")
     fits = all(option.replace("-", "_") in settings for option in named)
     return f"; instead of {name}: {options or python}" if fits else ""
+
+
+def alike(name: str, names: Iterable[str]) -> list[str]:
+    """Return the names that another may stand for: spelled alike, of these initials, or with this word in them."""
+    known = list(names)
+    meant = [own for own in known if name in (own, *own.split("_")) or name == "".join(w[0] for w in own.split("_"))]
+    return list(dict.fromkeys([*meant, *difflib.get_close_matches(name, known, n=3)]))
+
+
+def refuse_argument(algorithm: type, name: str) -> NoReturn:
+    """Refuse an argument that an agent does not have.
+
+    :raises TypeError: with those that are spelled alike, if there are any
+    """
+    ours = [cls for cls in algorithm.__mro__[:-1] if not cls.__module__.startswith("stable_baselines3.")]
+    parameters = [p for cls in ours for p in inspect.signature(cls.__init__).parameters.values()]  # type: ignore[misc]
+    own = [p.name for p in parameters if p.kind != p.VAR_KEYWORD and p.name != "self" and not p.name.startswith("_")]
+    found = alike(name, dict.fromkeys(own))
+    near = f"; spelled alike: {', '.join(found)}" if found else ""
+    raise TypeError(f"{algorithm.__name__} has no argument {name!r}{near}")
 
 
 def check_arguments(algorithm: str, names: Iterable[str]) -> None:

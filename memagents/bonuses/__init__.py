@@ -10,21 +10,26 @@ from gymnasium import spaces
 from memagents.bonuses.bonus import Bonus, Experience, Product
 from memagents.bonuses.count import CountBonus
 from memagents.bonuses.e3b import E3BBonus
+from memagents.bonuses.features import Encoder
 from memagents.bonuses.rnd import NovelDBonus, RNDBonus
 
 BONUSES: dict[str, type[Bonus]] = {"count": CountBonus, "rnd": RNDBonus, "noveld": NovelDBonus, "e3b": E3BBonus}
 
+_GIVEN = ("space", "rows", "action_space", "encoder")  # by the agent
 OF_ALL = ("coef", "final_coef", "normalize", "heads", "bonus_gamma", "episodic", "learning_rate")
 """Parameters of :class:`memagents.bonuses.reward.IntrinsicReward`, for messages."""
 
 
-def make_bonus(name: str, space: spaces.Space, action_space: spaces.Space, rows: int, **kwargs: Any) -> Bonus:
+def make_bonus(
+    name: str, space: spaces.Space, action_space: spaces.Space, rows: int, encoder: Encoder = "auto", **kwargs: Any
+) -> Bonus:
     """Make a bonus by its name.
 
     :param name: one of :data:`BONUSES`, or several with ``*`` between them for their product, such as ``"e3b*rnd"``
     :param space: of one observation
     :param action_space: of one environment
     :param rows: environments B
+    :param encoder: of the policy, for bonuses with networks of their own
     :param kwargs: parameters; in a product each factor takes those that it has
     :raises ValueError: for a name or a parameter that there is not, a value that is not allowed, or observations that
         the bonus cannot take
@@ -38,8 +43,8 @@ def make_bonus(name: str, space: spaces.Space, action_space: spaces.Space, rows:
     factors = []
     for own in names:
         given = {key: value for key, value in kwargs.items() if key in allowed[own]}
-        if "action_space" in inspect.signature(BONUSES[own]).parameters:
-            given["action_space"] = action_space
+        shared = {"action_space": action_space, "encoder": encoder}
+        given |= {key: shared[key] for key in inspect.signature(BONUSES[own]).parameters if key in shared}
         factors.append(BONUSES[own](space=space, rows=rows, **given))  # type: ignore[call-arg]
     return factors[0] if len(factors) == 1 else Product(factors)
 
@@ -57,7 +62,7 @@ def check_bonus(name: str) -> list[str]:
 
 
 def _parameters(kind: type[Bonus]) -> list[str]:
-    return [name for name in inspect.signature(kind).parameters if name not in ("space", "rows", "action_space")]
+    return [name for name in inspect.signature(kind).parameters if name not in _GIVEN]
 
 
 __all__ = ["BONUSES", "Bonus", "Experience", "Product", "check_bonus", "make_bonus"]

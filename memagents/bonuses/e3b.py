@@ -9,7 +9,7 @@ from gymnasium import spaces
 from torch import Tensor, nn
 
 from memagents.bonuses.bonus import Bonus, Experience
-from memagents.bonuses.features import Features
+from memagents.bonuses.features import Encoder, Features
 from memagents.checks import in_range, positive_int
 from memagents.policies.distributions import distribution_for
 
@@ -27,6 +27,7 @@ class E3BBonus(Bonus):
     :param width: features D; a step costs D² a row, and so do the row's bytes
     :param hidden_size: units of the inverse model
     :param ridge: λ
+    :param encoder: of the observations, the policy's
     """
 
     def __init__(
@@ -37,13 +38,14 @@ class E3BBonus(Bonus):
         width: int = 64,
         hidden_size: int = 128,
         ridge: float = 0.1,
+        encoder: Encoder = "auto",
     ):
         super().__init__(rows)
         width, hidden_size = positive_int("width", width), positive_int("hidden_size", hidden_size)
         self.ridge = in_range("ridge", ridge, 0)
         if self.ridge == 0:
             raise ValueError("ridge must be above 0, or the first step of an episode would be infinitely new")
-        self.features = Features(space, [width])
+        self.features = Features(space, [width], encoder)
         distribution: Any = distribution_for(action_space)
         self.distribution = distribution
         self.hidden = nn.Sequential(nn.Linear(2 * width, hidden_size), nn.ReLU())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from gymnasium import spaces
@@ -19,6 +19,8 @@ from memagents.policies.encoding import (
 )
 from memagents.policies.repetition import Repetition, may_repeat
 
+Encoder = str | Mapping[str, str]
+
 
 class Features(nn.Module):
     """An encoder for the space, then linear layers: observations (T, B, ...) to (T, B, features).
@@ -27,14 +29,15 @@ class Features(nn.Module):
 
     :param space: of one observation; the previous action and reward are left out
     :param sizes: widths of the linear layers behind the encoder, with ReLUs between them
+    :param encoder: for observations of three dimensions, see :func:`memagents.policies.encoding.encoder_for`
     """
 
-    def __init__(self, space: spaces.Space, sizes: Sequence[int]):
+    def __init__(self, space: spaces.Space, sizes: Sequence[int], encoder: Encoder = "auto"):
         super().__init__()
         seen, self.width = seen_space(space), sizes[-1]
         self.names = list(seen) if isinstance(seen, spaces.Dict) else None
         with guesses_known():
-            self.encoder = make_encoder(seen)
+            self.encoder = make_encoder(seen, encoder)
         codes = getattr(self.encoder, "takes_codes", False)
         if isinstance(self.encoder, DictEncoder):
             codes = self.encoder.entries_of_codes()

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from memagents.bonuses.bonus import Bonus, Experience
 from memagents.bonuses.count import EpisodicCounts
-from memagents.bonuses.features import Features, Whitening
+from memagents.bonuses.features import Encoder, Features, Whitening
 from memagents.bonuses.hashing import ObservationHash, seen_space
 from memagents.checks import in_range, positive_int
 from memagents.policies.encoding import Observations, map_observations
@@ -24,15 +24,24 @@ class RNDBonus(Bonus):
     :param width: features
     :param hidden_size: units of the predictor's two layers behind the encoder
     :param share: of the observations of a minibatch that the predictor learns from
+    :param encoder: of the observations, the policy's
     """
 
-    def __init__(self, space: spaces.Space, rows: int, width: int = 64, hidden_size: int = 128, share: float = 1.0):
+    def __init__(
+        self,
+        space: spaces.Space,
+        rows: int,
+        width: int = 64,
+        hidden_size: int = 128,
+        share: float = 1.0,
+        encoder: Encoder = "auto",
+    ):
         super().__init__(rows)
         width, hidden_size = positive_int("width", width), positive_int("hidden_size", hidden_size)
         self.share = in_range("share", share, 0, 1)
         self.whitening = Whitening(seen_space(space))
-        self.target = Features(space, [width]).requires_grad_(False)
-        self.predictor = Features(space, [hidden_size, hidden_size, width])
+        self.target = Features(space, [width], encoder).requires_grad_(False)
+        self.predictor = Features(space, [hidden_size, hidden_size, width], encoder)
 
     def bonus(self, experience: Experience) -> Tensor:
         following = map_observations(lambda values: values[1:], experience.observations)
@@ -67,6 +76,7 @@ class NovelDBonus(RNDBonus):
     :param width: features
     :param hidden_size: units of the predictor's two layers behind the encoder
     :param share: of the observations of a minibatch that the predictor learns from
+    :param encoder: of the observations, the policy's
     """
 
     def __init__(
@@ -79,8 +89,9 @@ class NovelDBonus(RNDBonus):
         width: int = 64,
         hidden_size: int = 128,
         share: float = 1.0,
+        encoder: Encoder = "auto",
     ):
-        super().__init__(space, rows, width, hidden_size, share)
+        super().__init__(space, rows, width, hidden_size, share, encoder)
         self.alpha = in_range("alpha", alpha, 0)
         self.hash = ObservationHash(space, resolution)
         self.counts = EpisodicCounts(rows, capacity)

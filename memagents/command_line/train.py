@@ -54,7 +54,7 @@ def train(settings: TrainSettings) -> None:
     from memagents.experiments.run import Run
     from memagents.experiments.training import finished, learn, make_agent, prepare
 
-    prepare(settings.imports, settings.threads, settings.device)
+    prepare(settings.imports if settings.resume is None else settings.packages, settings.threads, settings.device)
     folder = None if settings.resume is None else Path(settings.resume)
     if folder is not None and finished(folder, settings):
         if (folder / EVALUATION_FILE).is_file() or not settings.eval_episodes:

@@ -12,7 +12,7 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_
 
 import yaml
 
-from memagents.algorithms.sb3_names import option_hint
+from memagents.algorithms.sb3_names import alike, option_hint
 from memagents.experiments.catalogue import ALGORITHMS, of_class
 from memagents.experiments.options import Loader, in_words, one_line, parse_options
 from memagents.experiments.settings import Lesson, TrainSettings
@@ -63,13 +63,15 @@ def command_line(cls: type[S], argv: Sequence[str]) -> S:
 
 
 def _check_options(cls: type[TrainSettings], argv: Sequence[str]) -> None:
-    """Refuse options that are named as in Stable-Baselines3, with what stands for them here."""
+    """Refuse options that there are not, with what stands for them here or is spelled alike; tyro names the others."""
     known = {f.name for f in dataclasses.fields(cls)}
     for option in (word.partition("=")[0] for word in argv if word.startswith("--")):
         name = option.removeprefix("--").replace("-", "_")
         hint = "" if name in known else option_hint(name, known)
-        if hint:
-            raise ValueError(f"there is no setting {option}{hint}")
+        near = [] if name.removeprefix("no_") in known | {"help", "help_all"} else alike(name, known)
+        if hint or near:
+            options = ", ".join(f"--{own.replace('_', '-')}" for own in near)
+            raise ValueError(f"there is no setting {option}{hint or f'; spelled alike: {options}'}")
 
 
 def _resumed(cls: type[S], folder: Path, device: str | None, imports: tuple[str, ...]) -> S:

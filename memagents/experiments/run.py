@@ -49,7 +49,7 @@ class Run(NamedTuple):
     @property
     def imports(self) -> tuple[str, ...]:
         """Packages that the training imported, without which the core or the environment may be unknown."""
-        return () if self.settings is None else self.settings.imports
+        return () if self.settings is None else self.settings.packages
 
     def load_agent(
         self, env: Env | None = None, device: str = "auto", slots: int | None = None, **kwargs: Any

@@ -101,6 +101,12 @@ class TrainSettings:
             raise ValueError(f"review must be a share in [0, 1), not {self.review}")
 
     @property
+    def packages(self) -> tuple[str, ...]:
+        """Modules to import first, also those of the classes that words in ``policy_kwargs`` name."""
+        words = [value for value in self.policy_kwargs.values() if isinstance(value, str) and ":" in value]
+        return (*self.imports, *(word.partition(":")[0] for word in words))
+
+    @property
     def agent(self) -> str:
         """Short name of the agent, for names of runs."""
         raise NotImplementedError

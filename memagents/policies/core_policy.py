@@ -5,6 +5,7 @@ Letters in shapes: T steps, B batch rows, O the core's output size.
 
 from __future__ import annotations
 
+import copy
 import inspect
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
@@ -30,10 +31,13 @@ from memagents.policies.encoding import (
     condition_size,
     encoder_for,
     map_observations,
+    stack_observations,
 )
 from memagents.policies.repetition import Repetition, may_repeat
 from memagents.policies.saved_policy import SavedPolicy
 from memagents.runs.arrays import tensor_of
+
+_ROWS = 2  # observations by which an extractor is tried
 
 
 class Acted(NamedTuple):
@@ -97,6 +101,8 @@ class CorePolicy(SavedPolicy):
         if isinstance(self.features_extractor, DictEncoder):
             codes = self.features_extractor.entries_of_codes()
         self._preprocess = Preprocessor(observation_space, normalize_images, codes)
+        if features_extractor_class is not None:
+            self._check_extractor()
         # A core may ask how many of its inputs are the last action and reward; an extractor may have moved them.
         self._condition_size = None if features_extractor_class else condition_size(observation_space)
         self.core = self._make_core(core, core_kwargs)
@@ -104,6 +110,32 @@ class CorePolicy(SavedPolicy):
         repeats = features_extractor_class is None and may_repeat(observation_space)
         self._encoding = Repetition(self._encode_each, self.parameters, repeats)
         self._projection = Repetition(self._project_each, self.parameters, repeats)
+
+    @torch.no_grad()
+    def _check_extractor(self) -> None:
+        """Look through an extractor of somebody else's once, which also makes the weights of lazy layers.
+
+        :raises ValueError: if it fails, or its features are not as many as it says
+        """
+        space = copy.deepcopy(self.observation_space)  # whose own random numbers are not to be used up
+        space.seed(0)
+        drawn = stack_observations([space.sample() for _ in range(_ROWS)])
+        observations = map_observations(lambda values: tensor_of(np.asarray(values)), drawn)
+        numbers = self._preprocess(observations, torch.get_default_dtype())
+        extractor, name = self.features_extractor, type(self.features_extractor).__name__
+        training = extractor.training
+        extractor.eval()
+        try:
+            features = extractor(numbers)
+        except (RuntimeError, ValueError, TypeError, LookupError) as error:
+            shapes = map_observations(lambda values: tuple(values.shape), numbers)
+            raise ValueError(f"{name} fails at {_ROWS} observations, which it is given as {shapes}: {error}") from error
+        extractor.train(training)
+        wanted, made = int(extractor.features_dim), tuple(features.shape)
+        if made != (_ROWS, wanted):
+            raise ValueError(
+                f"features_dim of {name} is {wanted}, but of {_ROWS} observations it makes {made}, not {_ROWS, wanted}"
+            )
 
     def _make_core(self, name: str, kwargs: dict[str, Any] | None) -> MemoryCore:
         """Make a memory over the encoder."""

@@ -48,7 +48,8 @@ def unknown(folder: Path) -> str:
 
 def without_checkpoint(folder: Path) -> str | None:
     """Return the message that a training has begun in a folder and saved nothing; None where that is not so."""
-    if (folder / STATE_FILE).is_file() or not any((folder / name).is_file() for name in _BEGUN):
+    saved, begun = (any((folder / name).is_file() for name in names) for names in ((POLICY_FILE, STATE_FILE), _BEGUN))
+    if saved or not begun:
         return None
     return f"{folder} stopped before its first checkpoint: begin again, on the command line with --overwrite"
 
@@ -69,8 +70,10 @@ def empty(folder: Path, overwrite: bool) -> Path:
     """Make a folder for a new run at a path of the user's choice.
 
     :param overwrite: whether a run that is there may be replaced
-    :raises ValueError: if there is something in the folder, and it is not a run to overwrite
+    :raises ValueError: if it is a file, or there is something in the folder, and it is not a run to overwrite
     """
+    if folder.is_file():
+        raise ValueError(f"run_dir {folder} is a file; a run needs a folder")
     if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
         if not overwrite:
             go_on = "add --overwrite to replace it, or --resume it to go on with it"

@@ -18,6 +18,22 @@ from memagents.runs.files import CheckpointError
 INSTEAD = "a LinearSchedule of stable_baselines3.common.utils is saved"  # of a function
 
 
+CLASS_ARGUMENTS = ("features_extractor_class", "optimizer_class", "activation_fn")  # of policies
+
+
+class LostSchedule:
+    """Schedule that no file could hold: an agent that acts needs none, and one that learns is refused.
+
+    :param was: how it was called
+    """
+
+    def __init__(self, was: str):
+        self.was = was
+
+    def __call__(self, progress_remaining: float) -> float:
+        return 0.0
+
+
 def encode(value: Any, name: str) -> Any:
     """Return a hyperparameter as JSON; of a function only its name is kept.
 
@@ -38,6 +54,8 @@ def encode(value: Any, name: str) -> Any:
         return [encode(v, name) for v in value]
     if isinstance(value, np.generic):
         value = value.item()
+    if isinstance(value, LostSchedule):
+        return {"not_saved": value.was}
     if callable(value):
         return {"not_saved": repr(value)}
     if isinstance(value, float) and not math.isfinite(value):
@@ -62,10 +80,7 @@ def decode(value: Any, name: str, source: str) -> Any:
     if not isinstance(value, dict):
         return value
     if "not_saved" in value:
-        raise CheckpointError(
-            f"{source}: {name} was {value['not_saved']}, which no file can hold; pass {name}= anew to "
-            f"load or resume of its class ({INSTEAD})"
-        )
+        raise CheckpointError(f"{source}: {lost(name, value['not_saved'])}")
     if "float" in value:
         return float(value["float"])
     if "linear_schedule" in value:
@@ -73,6 +88,11 @@ def decode(value: Any, name: str, source: str) -> Any:
     if "class" in value:
         return _class_named(value["class"], name, source)
     return {k: decode(v, f"{name}[{k!r}]", source) for k, v in value.items()}
+
+
+def lost(name: str, was: str) -> str:
+    """Return the message that a hyperparameter was a function."""
+    return f"{name} was {was}, which no file can hold; pass {name}= anew to load or resume of its class ({INSTEAD})"
 
 
 def not_saved(encoded: Any, name: str) -> list[str]:
@@ -89,15 +109,27 @@ def not_saved(encoded: Any, name: str) -> list[str]:
     return [found for key, one in encoded.items() for found in not_saved(one, f"{name}[{key!r}]")]
 
 
+def of_scripts(encoded: Any) -> list[str]:
+    """Return the names of classes in what :func:`encode` made that were defined in a script, not in a module."""
+    if isinstance(encoded, list):
+        return [found for one in encoded for found in of_scripts(one)]
+    if not isinstance(encoded, dict):
+        return []
+    if "class" in encoded:
+        module, _, name = str(encoded["class"]).partition(":")
+        return [name] if module == "__main__" else []
+    return [found for one in encoded.values() for found in of_scripts(one)]
+
+
 def check_imported(policy_kwargs: Mapping[str, Any], source: str) -> None:
     """Refuse to import anything for a file: the module of a core must be imported already.
 
     :param policy_kwargs: parameters of a policy, whose ``core`` and ``critic_core`` are names of cores,
-        ``"module:name"`` where they are not the library's
+        ``"module:name"`` where they are not the library's, and which may have words for classes
     :param source: the file it is from, for messages
     :raises CheckpointError: if its module is not imported
     """
-    for name in ("core", "critic_core"):
+    for name in ("core", "critic_core", *CLASS_ARGUMENTS):
         core = policy_kwargs.get(name)
         module = core.rpartition(":")[0] if isinstance(core, str) else ""
         if module and module not in sys.modules:
@@ -122,6 +154,8 @@ def _class_named(path: str, name: str, source: str) -> type:
     found: Any = sys.modules.get(new_name(module))
     for part in qualname.split("."):
         found = getattr(found, part, None)
+    if found is None and module == "__main__":
+        raise CheckpointError(f"{source}: {name} is {qualname}, which was defined in a script: put it into a module")
     if found is None:
         raise CheckpointError(f"{source}: {name} is the class {path}; import its module first")
     if not (isinstance(found, type) and issubclass(found, nn.Module | torch.optim.Optimizer)):

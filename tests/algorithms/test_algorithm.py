@@ -27,6 +27,7 @@ from memagents.policies.symbol_encoders import GridEncoder
 from tests.cores.support import SMALL
 from tests.support.agents import assert_same_weights, make, weights_of
 from tests.support.toys import Counter, Floats, Toy, dummy, tmaze, underground
+from tests.support.worlds import World
 
 
 def agent_for(env, **kwargs):
@@ -417,6 +418,29 @@ def test_imitation_is_used_alike():
         Imitation("MlpPolicy", "CartPole-v1", device="cpu").learn(8)
     agent.learn(16)
     assert agent.num_timesteps == 16
+
+
+def test_a_trace_of_what_is_no_window():
+    agent = agent_for(tmaze(2), policy_kwargs={"core": "gru"})
+    window = np.zeros((5, 2, *agent.env.observation_space.shape), np.uint8)
+    for wrong in (window[:, 0], window[0, 0], window[:0], window[..., None]):
+        with pytest.raises(ValueError, match=r"^observations must be \(T, B.*\), T steps of B environments, not \("):
+            agent.trace(wrong)
+    with pytest.raises(ValueError, match=r"^starts must be \(T, B\) = \(5, 2\), not \(5,\)$"):
+        agent.trace(window, np.zeros(5, bool))
+
+
+def test_a_trace_of_entries():
+    both = spaces.Dict({"aim": spaces.Box(-1, 1, (3,), np.float32), "place": spaces.Discrete(2)})
+    agent = agent_for(DummyVecEnv([lambda: World(both)]), policy_kwargs={"core": "gru"})
+    window = {"aim": np.zeros((5, 2, 3), np.float32), "place": np.zeros((5, 2), np.int64)}
+    assert agent.trace(window)["outputs"].shape[:2] == (5, 2)
+    for name in window:
+        with pytest.raises(ValueError, match=rf"^observations\['{name}'\] must be \(T, B.*\), T steps of B environ"):
+            agent.trace({**window, name: window[name][:, 0]})
+    for wrong in (window["aim"], {"aim": window["aim"]}):
+        with pytest.raises(ValueError, match=r"^observations must be a dict of aim, place"):
+            agent.trace(wrong)
 
 
 @pytest.mark.parametrize("core", ["dnc", "lstm", "kv"])

@@ -145,7 +145,7 @@ def test_it_is_saved_with_the_agent_and_not_needed_to_act(tmp_path):
     [
         ({"bonus": "curiosity"}, "bonus must be one of"),
         ({"bonus_kwargs": {"coef": 1}}, "bonus_kwargs: {'coef': 1} is for bonus, which is None"),
-        ({"bonus": "count", "bonus_kwargs": {"coef": -0.1}}, "coef must be a number in"),
+        ({"bonus": "count", "bonus_kwargs": {"coef": -0.1}}, "coef must be a finite number of"),
     ],
 )
 def test_what_is_refused(kwargs, message):

@@ -221,3 +221,19 @@ def test_an_error_of_the_environments_own_stays_as_it_is():
 def test_mistakes_are_named(env_id, kwargs, message):
     with pytest.raises(ValueError, match=message):
         make_env(env_id, **kwargs)
+
+
+def test_an_environment_without_pictures_cannot_be_filmed():
+    class Blind(gym.Env):
+        observation_space = gym.spaces.Discrete(2)
+        action_space = gym.spaces.Discrete(2)
+
+        def __init__(self, length=3):
+            self.length = length
+
+    gym.register("Blind-v0", Blind)
+    try:
+        with pytest.raises(ValueError, match=r"^env 'Blind-v0' cannot be filmed or shown: it has no render_mode$"):
+            make_single_env("Blind-v0", render_mode="rgb_array")
+    finally:
+        del gym.registry["Blind-v0"]

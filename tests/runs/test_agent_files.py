@@ -114,7 +114,7 @@ def test_learn_leaves_a_checkpoint(stop, tmp_path, monkeypatch):
     ending = 5 * 32 if stop == "end" else 5 * 32 - 8
     agent = make(learning_rate=LINEAR, checkpoint_interval=2, run_dir=tmp_path)
     agent.learn(5 * 32, callback=lambda now, _: now["self"].num_timesteps < ending or stop == "end")
-    assert saved == [64, 128, ending]
+    assert saved == [32, 64, 128, ending]  # the first iteration, every second one, the end
     resumed = RecurrentPPO.resume(tmp_path, tmaze(), device="cpu")
     assert_equal(resumed.training_state(), agent.training_state())
     assert_same_weights(weights_of(resumed), weights_of(agent))
@@ -178,10 +178,16 @@ def test_a_schedule_that_no_file_holds_is_given_again(tmp_path):
     assert str(warning.message).startswith(message)
     with pytest.raises(CheckpointError, match=r"policy\.json: learning_rate was .*halving.* pass learning_rate= anew"):
         RecurrentPPO.resume(tmp_path, tmaze(), device="cpu")
-    with pytest.raises(CheckpointError, match="learning_rate"):
-        RecurrentPPO.load(tmp_path, device="cpu")
-    with pytest.raises(CheckpointError, match=r"ent_coef= anew to load or resume of its class \(a LinearSchedule of"):
-        RecurrentPPO.load(tmp_path, device="cpu", learning_rate=halving)
+    acting = load_agent(tmp_path, tmaze(), device="cpu")
+    assert_same_weights(weights_of(acting), weights_of(agent))
+    acting.predict(acting.env.reset())
+    with pytest.raises(ValueError, match=r"^learning_rate was .*halving.* pass learning_rate= anew"):
+        acting.learn(32)
+    acting.save(tmp_path / "again")  # still without them
+    for folder in (tmp_path, tmp_path / "again"):
+        loaded = RecurrentPPO.load(folder, tmaze(), device="cpu", learning_rate=halving)
+        with pytest.raises(ValueError, match=r"ent_coef= anew to load or resume of its class \(a LinearSchedule of"):
+            loaded.learn(32)
     agent = RecurrentPPO.resume(tmp_path, tmaze(), device="cpu", learning_rate=halving, ent_coef=0.0)
     agent.learn(64, reset_num_timesteps=False)
     assert agent.policy.optimizer.param_groups[0]["lr"] == pytest.approx(halving(0))
@@ -613,7 +619,7 @@ DESCRIPTIONS = {
     "counter a word": ({"num_timesteps": "many"}, "lacks 'num_timesteps'"),
     "counter a truth": ({"n_envs": True}, "lacks 'n_envs'"),
     "schedule": ({"hyperparameters": {"learning_rate": {"linear_schedule": [1]}}}, "no agent can be made of it"),
-    "function": ({"hyperparameters": {"clip_range": LAMBDA}}, "clip_range was <function at 0x7f>, which no file"),
+    "function": ({"policy_kwargs": {"activation_fn": LAMBDA}}, "was <function at 0x7f>, which no file"),
     "class not imported": (
         {"policy_kwargs": {"activation_fn": {"class": "antigravity:fly"}}},
         r"policy_kwargs\['activation_fn'\] is the class antigravity:fly; import its module first",

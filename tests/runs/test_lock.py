@@ -128,6 +128,13 @@ def test_in_python_too(tmp_path):
             act()
 
 
+def test_a_file_in_place_of_a_folder(said, tmp_path):
+    (tmp_path / "x.json").touch()
+    for more in ((), ("--overwrite",)):
+        errors, code = said("train", "ppo", *SMALL, "--run-dir", "x.json", *more)
+        assert (code, errors) == (2, "error: run_dir x.json is a file; a run needs a folder\n")
+
+
 def test_a_folder_that_is_none_of_a_training(tmp_path):
     (tmp_path / "notes.txt").touch()
     assert layout.without_checkpoint(tmp_path) is None
