@@ -107,7 +107,7 @@ def test_one_that_fails_is_named_with_what_it_is_given():
     class Narrow(Extractor):
         def __init__(self, space):
             super().__init__(space)
-            self.layer = nn.Linear(3, 5)
+            self.layer = nn.Linear(3, 5)  # type: ignore[assignment]
 
     message = r"^Narrow fails at 2 observations, which it is given as \(2, \d+\): mat1 and mat2"
     with pytest.raises(ValueError, match=message):
@@ -147,7 +147,7 @@ def said(capsys, tmp_path, monkeypatch):
         try:
             main(words)
         except SystemExit as stop:
-            code = stop.code
+            code = int(stop.code or 0)
         for name in ("odd_place", "odd_place.extract"):
             sys.modules.pop(name, None)
         return "".join(capsys.readouterr()), code
