@@ -40,7 +40,7 @@ class Extractor(BaseFeaturesExtractor):
     def __init__(self, space, wrong=0):
         super().__init__(space, 5)
         self.dropout = nn.Dropout(0.5)
-        self.layer = nn.LazyLinear(5 + wrong)
+        self.layer: nn.Module = nn.LazyLinear(5 + wrong)
 
     def forward(self, seen):
         return self.dropout(self.layer(torch.cat([part.flatten(1) for part in parts_of(seen)], 1)))
@@ -107,7 +107,7 @@ def test_one_that_fails_is_named_with_what_it_is_given():
     class Narrow(Extractor):
         def __init__(self, space):
             super().__init__(space)
-            self.layer = nn.Linear(3, 5)  # type: ignore[assignment]
+            self.layer: nn.Module = nn.Linear(3, 5)
 
     message = r"^Narrow fails at 2 observations, which it is given as \(2, \d+\): mat1 and mat2"
     with pytest.raises(ValueError, match=message):
@@ -143,11 +143,11 @@ def said(capsys, tmp_path, monkeypatch):
     (tmp_path / "odd_place" / "extract.py").write_text(MODULE)
 
     def run(*words):
-        code = 0
+        code: object = 0
         try:
             main(words)
         except SystemExit as stop:
-            code = int(stop.code or 0)
+            code = stop.code
         for name in ("odd_place", "odd_place.extract"):
             sys.modules.pop(name, None)
         return "".join(capsys.readouterr()), code

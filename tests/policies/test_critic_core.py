@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from memagents import Imitation, MemoryPolicy, RecurrentPPO, core_names
+from memagents import Imitation, MemoryPolicy, RecurrentPPO
 from memagents.algorithms.cuda_graphs import look
 from memagents.cores.pair import Pair
 from memagents.experiments.configuration import of_recipe
@@ -69,7 +69,7 @@ def test_what_is_refused(wrong, message):
         make(policy_kwargs=wrong)
 
 
-@pytest.mark.parametrize("critic", core_names())
+@pytest.mark.parametrize("critic", SMALL)
 def test_the_policy_keeps_its_contract(critic):
     torch.manual_seed(0)
     kwargs = {"core": "gru", "core_kwargs": SMALL["gru"], "critic_core": critic, "critic_core_kwargs": SMALL[critic]}

@@ -31,7 +31,7 @@ def said(capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
     def run(*words):
-        code = 0
+        code: object = 0
         capsys.readouterr()  # what one that crashed wrote
         try:
             main(words)

@@ -128,7 +128,8 @@ def test_an_interrupted_run_goes_on_exactly(script, folder, whole):
 def test_a_run_folder_holds_all_there_is(whole):
     names = {path.name for path in whole.iterdir()}
     assert names == {
-        *("config.yaml", "policy.json", "policy.safetensors", "checkpoint", "progress.csv", "tb", "learning_curve.png")
+        *("config.yaml", "policy.json", "policy.safetensors", "checkpoint", "progress.csv", "tb", "learning_curve.png"),
+        "lock",  # held by nobody now
     }
     assert Image.open(whole / "learning_curve.png").width > 500
     assert any((whole / "tb").iterdir())
