@@ -152,7 +152,8 @@ def test_the_broken_pipe_of_something_else_is_seen():
 
 def test_ctrl_c_before_the_training_is_one_line(tmp_path):
     """A package that presses it while it is imported."""
-    (tmp_path / "pressing.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGINT)\n")
+    press = "signal.signal(signal.SIGINT, signal.default_int_handler)\nos.kill(os.getpid(), signal.SIGINT)\n"
+    (tmp_path / "pressing.py").write_text(f"import os, signal\n{press}")  # a shell's background jobs ignore the signal
     words = ["train", "ppo", "--imports", "pressing"]
     process = started(f"from memagents.__main__ import main; main({words})", cwd=tmp_path)
     errors = process.communicate()[1]
