@@ -131,7 +131,8 @@ def test_make_core():
     assert isinstance(make("gru"), Dropout)
     assert make("gru").rate == RATE
     assert type(make("gru", 0)) is type(make("gru").core)
-    with pytest.raises(ValueError, match="core 'gru' has no parameter 'dropuot'; it has: hidden_size, horizon, dropout"):
+    allowed = "hidden_size, horizon, dropout"
+    with pytest.raises(ValueError, match=f"core 'gru' has no parameter 'dropuot'; it has: {allowed}"):
         make_core("gru", SIZE, dropuot=0.1)
     for wrong in (-0.1, 1.5, math.nan, "0.1", True):
         with pytest.raises(ValueError, match="dropout must be a number in"):
