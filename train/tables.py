@@ -24,7 +24,7 @@ from memagents.command_line.errors import plain_errors
 from memagents.environments.make import make_env
 from memagents.experiments.configuration import of_recipe
 from memagents.experiments.documents import markdown_table, write_between_marks
-from memagents.experiments.evaluation import evaluate, over_seeds
+from memagents.experiments.evaluation import FEW_SEEDS, evaluate, over_seeds
 from memagents.experiments.figures import learning_curve
 from memagents.experiments.lessons import make_curriculum
 from memagents.experiments.run import Run
@@ -309,7 +309,8 @@ def cells(results: list[dict[str, Any]], experiment: Experiment) -> list[str]:
     scores = []
     for name, test in experiment.tests.items():
         seeds = [result["scores"][name] for result in results]
-        listed = f": {', '.join(f'{score:.2f}' for score in seeds)}" if experiment.each_seed else ""
+        many = experiment.each_seed and len(seeds) >= FEW_SEEDS  # fewer are listed anyway
+        listed = f": {', '.join(f'{score:.2f}' for score in seeds)}" if many else ""
         scores.append(figure(seeds, test.get("metric", experiment.metric)) + listed)
     steps, minutes = (np.mean([result[name] for result in results]) for name in ("steps", "minutes"))
     return [*scores, f"{len(results)}", f"{steps / 1e6:.2g}M", f"{minutes:.1f}", f"{steps / minutes / 60:,.0f}"]
