@@ -186,8 +186,8 @@ EXPERIMENTS = {
     ),
     "memory_s13": Experiment(
         title="MiniGrid's MemoryS13",
-        about="The recipe `minigrid_memory_s13`, 3M steps in all, those in the shorter corridors included; the share of "
-        "right choices in 1,000 episodes of the last corridor, and of a longer one that was never trained.",
+        about="The recipe `minigrid_memory_s13`, 3M steps in all, those in the shorter corridors included; the share "
+        "of right choices in 1,000 episodes of the last corridor, and of a longer one that was never trained.",
         recipe="minigrid_memory_s13",
         rows={
             **MEMORY_S13_CORES,
@@ -199,6 +199,18 @@ EXPERIMENTS = {
             "sampled actions": {"sampled": True},
             "S17Random": {"env": "memenvs/MiniGrid-MemoryS17Random-v0"},
         },
+        settings=PPOSettings,
+        episodes=1000,
+        document="learning.md",
+        each_seed=True,
+    ),
+    "multiroom": Experiment(
+        title="MiniGrid's MultiRoom-N6",
+        about="The recipe `minigrid_multiroom` (an LSTM with a bonus for what is new in the episode), 3M steps, trained "
+        "on one part of the levels; how often the goal was reached in 1,000 episodes of the other part.",
+        recipe="minigrid_multiroom",
+        rows={"lstm": {}, "lstm, no bonus": {"core": "lstm", **NO_BONUS}},
+        tests={"most likely actions": {}, "sampled actions": {"sampled": True}},
         settings=PPOSettings,
         episodes=1000,
         document="learning.md",

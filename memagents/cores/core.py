@@ -249,6 +249,14 @@ def draw_keys(state: S) -> S:
     )
 
 
+def advance_keys(state: S, steps: int) -> S:
+    """The state with its keys as they are so many steps later, all else as it is."""
+    if not isinstance(state, tuple):
+        return state
+    fields: Iterable[tuple[str, Any]] = zip(state._fields, state, strict=True)  # type: ignore[attr-defined]
+    return type(state)(*(leaf + steps if name == "key" else advance_keys(leaf, steps) for name, leaf in fields))
+
+
 def select_rows(state: S, rows: Tensor | Sequence[int]) -> S:
     """The state of some rows of the batch."""
     return map_state(lambda leaf: leaf[rows], state)

@@ -173,6 +173,8 @@ class DNC(MemoryCore):
             "allocation_gate": interface.allocation_gate,
             "free_gates": interface.free_gates,
             "read_modes": interface.read_modes,
+            "erase": interface.erase,
+            "add": interface.write,
         }
         features = torch.cat([controller.hidden, read_vectors.flatten(1).to(controller.hidden.dtype)], dim=1)
         losses = {"write": self.write_penalty * write_weights.sum(1)} if self.write_penalty else {}

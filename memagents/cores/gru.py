@@ -53,10 +53,11 @@ class GRU(MemoryCore):
     def recur(self, x: Tensor, state: GRUState, starts: Tensor, trace: bool = False) -> Unrolled:
         """Run a window of steps by a fused kernel where there is one, see :func:`memagents.kernels.choice.window_for`.
 
-        The kernels equal the default loop and cannot be differentiated twice; those for CUDA never ran on a GPU yet.
+        The kernels equal the default loop, which runs for a trace, and cannot be differentiated twice; those for CUDA
+        never ran on a GPU yet.
         """
         gates = self.recurrent_gates
-        window = choice.window_for("gru", [x, gates.weight, *state])
+        window = None if trace else choice.window_for("gru", [x, gates.weight, *state])
         if window is None:
             return super().recur(x, state, starts, trace)
         hidden, after = window(x, starts, gates.weight, gates.bias, state.hidden)
@@ -66,6 +67,8 @@ class GRU(MemoryCore):
         hidden = state.hidden
         x_reset, x_update, x_new = x.to(hidden.dtype).chunk(3, dim=-1)
         h_reset, h_update, h_new = self.recurrent_gates(hidden).to(hidden.dtype).chunk(3, dim=-1)
-        new = (x_new + (x_reset + h_reset).sigmoid() * h_new).tanh()
-        hidden = new + (x_update + h_update).sigmoid() * (hidden - new)
-        return Step(hidden, GRUState(hidden), {}, {})
+        reset, update = (x_reset + h_reset).sigmoid(), (x_update + h_update).sigmoid()
+        new = (x_new + reset * h_new).tanh()
+        hidden = new + update * (hidden - new)
+        trace = {"hidden": hidden, "reset_gate": reset, "update_gate": update}
+        return Step(hidden, GRUState(hidden), {}, trace)

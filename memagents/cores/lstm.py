@@ -85,16 +85,20 @@ class LSTM(MemoryCore):
         return self.input_gates(inputs)
 
     def step(self, x: Tensor, state: LSTMState) -> Step:
-        state = lstm_cell(x + self.recurrent_gates(state.hidden), state.cell)
-        return Step(state.hidden, state, {}, {})
+        gates = x + self.recurrent_gates(state.hidden)
+        state = lstm_cell(gates, state.cell)
+        into, keep, _, out = gates.chunk(4, dim=-1)
+        trace = {"input_gate": into.sigmoid(), "forget_gate": keep.sigmoid(), "output_gate": out.sigmoid()}
+        return Step(state.hidden, state, {}, {**state._asdict(), **trace})
 
     def recur(self, x: Tensor, state: LSTMState, starts: Tensor, trace: bool = False) -> Unrolled:
         """Run a window of steps by a fused kernel where there is one, see :func:`memagents.kernels.choice.window_for`.
 
-        The kernels equal the default loop and cannot be differentiated twice; those for CUDA never ran on a GPU yet.
+        The kernels equal the default loop, which runs for a trace, and cannot be differentiated twice; those for CUDA
+        never ran on a GPU yet.
         """
         weight = self.recurrent_gates.weight
-        window = choice.window_for("lstm", [x, weight, *state])
+        window = None if trace else choice.window_for("lstm", [x, weight, *state])
         if window is None:
             return super().recur(x, state, starts, trace)
         hidden, *after = window(x, starts, weight, *state)

@@ -91,9 +91,7 @@ def evaluate(
     :param progress: called with the number of episodes that have just finished
     """
     positive_int("episodes", episodes)
-    if not (is_vecenv_wrapped(env, VecMonitor) or env.env_is_wrapped(Monitor)[0]):
-        env = VecMonitor(env)
-    remaining = np.array([(episodes + i) // env.num_envs for i in range(env.num_envs)])  # (B,)
+    env, remaining = monitored(env), quotas(episodes, env.num_envs)
     finished: list[list[dict[str, Any]]] = [[] for _ in remaining]
     with preserved_random_states():
         if seed is not None:
@@ -110,6 +108,16 @@ def evaluate(
                 if progress is not None:
                     progress(1)
     return _episodes([info for infos in finished for info in infos], metric_names(env))
+
+
+def monitored(env: VecEnv) -> VecEnv:
+    """Return environments that tell of episodes at their ends, as a ``Monitor`` does, wrapped if they do not yet."""
+    return env if is_vecenv_wrapped(env, VecMonitor) or env.env_is_wrapped(Monitor)[0] else VecMonitor(env)
+
+
+def quotas(episodes: int, rows: int) -> np.ndarray:
+    """Return how many of some episodes each of B rows plays, (B,): as evenly as can be."""
+    return np.array([(episodes + row) // rows for row in range(rows)])
 
 
 def metric_names(env: VecEnv) -> list[str]:

@@ -37,6 +37,18 @@ class Lookup(NamedTuple):
     actions: Tensor  # (B,) int64
 
 
+class Answers(NamedTuple):
+    """Entries that answer for B queries in the dictionaries of all A actions, from the nearest on.
+
+    Where there are fewer than P, rows and ages are −1, weights and stored values 0.
+    """
+
+    rows: Tensor  # (B, A, P) int64
+    weights: Tensor  # (B, A, P): the kernel, normalised
+    stored: Tensor  # (B, A, P): what is remembered of Q
+    ages: Tensor  # (B, A, P) int64: how many entries of the action were seen or written since, 0 for the latest
+
+
 class Dictionary(nn.Module):
     """One differentiable neural dictionary for each action.
 
@@ -137,14 +149,30 @@ class Dictionary(nn.Module):
         :param touch: as for :meth:`lookup`
         :return: (B, A), without gradients
         """
-        queries = self._checked_queries(queries)
-        if ids is not None and ids.shape != queries.shape[:1]:
-            raise ValueError(f"ids must be ({len(queries)},), not {tuple(ids.shape)}")
-        answers = [self._answer(action, queries, ids, touch) for action in range(self.n_actions)]
-        return torch.stack(answers, dim=1)
+        queries = self._checked_queries(queries, ids=ids)
+        answers = (self._answer(action, queries, ids, touch) for action in range(self.n_actions))
+        return torch.stack([(weights * stored).sum(1) for _, weights, stored in answers], dim=1)
 
-    def _answer(self, action: int, queries: Tensor, ids: Tensor | None, touch: bool) -> Tensor:
-        """The estimates of all queries in one action's dictionary, (B,)."""
+    @torch.no_grad()
+    def answers(self, queries: Tensor, *, ids: Tensor | None = None) -> Answers:
+        """Return the entries that :meth:`lookup_all` makes its estimates of; none of them counts as seen.
+
+        :param queries: (B, W)
+        :param ids: int64 (B,), as there
+        """
+        queries = self._checked_queries(queries, ids=ids)
+        self._tell_index()
+        found = []
+        for action in range(self.n_actions):
+            rows, weights, stored = self._answer(action, queries, ids, touch=False)
+            order = torch.from_numpy(self._index.order(action)).long()
+            ages = torch.full((len(order) + 1,), -1)  # the last entry is for the row −1
+            ages[order] = torch.arange(len(order)).flip(0)
+            found.append((rows, weights, stored, ages.to(rows.device)[rows]))
+        return Answers(*(torch.stack(parts, dim=1) for parts in zip(*found, strict=True)))
+
+    def _answer(self, action: int, queries: Tensor, ids: Tensor | None, touch: bool) -> tuple[Tensor, Tensor, Tensor]:
+        """Rows, weights and stored values of the entries that answer in one action's dictionary, (B, P) each."""
         rows = torch.full((len(queries), self.neighbours), -1, device=queries.device)
         distances = torch.full_like(rows, torch.inf, dtype=queries.dtype)
         asked = torch.arange(len(queries), device=queries.device)
@@ -159,7 +187,7 @@ class Dictionary(nn.Module):
         if touch:
             self._see((rows + action * self.capacity).where(found, -1))
         stored = self.values[action, rows.where(found, 0)].masked_fill(~found, 0)
-        return (self._weights(distances, found) * stored).sum(1)
+        return rows, self._weights(distances, found), stored
 
     def _nearest(self, action: int, queries: Tensor) -> tuple[Tensor, Tensor]:
         """Squared distances and rows of the P nearest, (B, P), infinite and -1 where there are fewer."""
@@ -302,9 +330,11 @@ class Dictionary(nn.Module):
 
     # --- checks -----------------------------------------------------------------------------------------------------
 
-    def _checked_queries(self, queries: Tensor, name: str = "queries") -> Tensor:
+    def _checked_queries(self, queries: Tensor, name: str = "queries", ids: Tensor | None = None) -> Tensor:
         if queries.dim() != 2 or queries.shape[1] != self.width:
             raise ValueError(f"{name} must be (·, {self.width}), not {tuple(queries.shape)}")
+        if ids is not None and ids.shape != queries.shape[:1]:
+            raise ValueError(f"ids must be ({len(queries)},), not {tuple(ids.shape)}")
         return queries.to(self.keys)
 
     def _checked_actions(self, actions: Tensor, count: int) -> np.ndarray:

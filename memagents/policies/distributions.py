@@ -47,6 +47,10 @@ class Choices(MultiCategoricalDistribution):
         """In nats, (N,)."""
         return -_sum((own.exp() * own).sum(1) for own in self._log_probs)
 
+    def probabilities(self) -> Tensor:
+        """Of every possible choice, (N, sum of choices)."""
+        return torch.cat(self._log_probs, dim=1).exp()
+
     def sample(self) -> Tensor:
         # Of clocks with these rates the first to ring, which is how torch.multinomial draws a single one.
         clocks = [own.exp() / own.new_empty(own.shape).exponential_() for own in self._log_probs]

@@ -1,0 +1,251 @@
+"""Recording episodes: what an agent saw, did and expected, and what its memory did meanwhile."""
+
+from __future__ import annotations
+
+import io
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from PIL import Image
+from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
+from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs, VecEnvStepReturn
+from torch import Tensor
+
+from memagents.algorithms.algorithm import MemoryAlgorithm
+from memagents.checks import positive_int
+from memagents.cores.core import State, advance_keys, map_state, restart_state, select_rows, state_leaves
+from memagents.experiments.evaluation import evaluate, monitored, quotas
+from memagents.inspection.recording import (
+    DESCRIPTION_FILE,
+    OBSERVATION,
+    TRACE,
+    RecordedWindow,
+    Recording,
+    episode_folder,
+    write_window,
+)
+from memagents.inspection.replay import estimates, replay
+from memagents.policies.core_policy import CorePolicy
+from memagents.policies.encoding import Observations, map_observations
+from memagents.runs import files
+
+WINDOW = 128  # steps between two visits of the disk
+
+
+class Told(NamedTuple):
+    """What is told of an episode that was recorded: its steps, the sum of its rewards, plain values of its end."""
+
+    length: int
+    total: float
+    info: dict[str, Any]
+
+
+def record(
+    agent: MemoryAlgorithm,
+    folder: str | Path,
+    episodes: int = 3,
+    *,
+    deterministic: bool = True,
+    seed: int | None = 0,
+    trace: bool = True,
+    overwrite: bool = False,
+    progress: Callable[[int], object] | None = None,
+) -> Recording:
+    """Play episodes and write them to a folder, window by window: long ones need no more memory than short ones.
+
+    Arrays of each step, beside ``actions`` and ``rewards``: ``observation``, or ``observation.NAME`` of each entry;
+    what the policy makes of it, see :func:`memagents.inspection.replay.estimates`; the memory's ``outputs``; and
+    ``trace.NAME``, all that the core shows of its inside, which a replay by the plain loop gives and the fused kernels
+    do not. Pictures are taken where the environment was made with ``render_mode="rgb_array"``.
+
+    :param agent: with an environment, whose rows all take part; it is reset
+    :param folder: of the recording
+    :param episodes: how many; each row plays the first ``episodes / B``
+    :param deterministic: the most likely actions instead of sampled ones
+    :param seed: of the environments and of sampled actions; None goes on from where they are
+    :param trace: whether the memory's inside is recorded
+    :param overwrite: whether a recording that is there may be replaced
+    :param progress: called with the number of episodes that have just ended
+    :raises ValueError: if the agent has no environment or is none of memagents, or the folder holds anything
+    """
+    if not isinstance(agent, MemoryAlgorithm):
+        raise ValueError(f"agent must be one of memagents, such as load_agent(folder, env), not {type(agent).__name__}")
+    if agent.env is None:
+        raise ValueError("agent must have an environment to play in: load_agent(folder, env)")
+    positive_int("episodes", episodes)
+    folder = _prepared(Path(folder), overwrite)
+    tape = Tape(monitored(agent.env), agent.policy, folder, episodes, trace)
+    agent.policy.set_training_mode(False)
+    evaluate(tape, tape, episodes, deterministic, seed, progress)
+    core = agent.policy.core
+    description = {
+        "format": files.FORMAT_VERSION,
+        "algorithm": type(agent).__name__,
+        "core": type(core).__name__,
+        "deterministic": deterministic,
+        "seed": seed,
+        "episodes": [{"length": told.length, "return": told.total, "info": told.info} for told in tape.told],
+        "replay_error": tape.replay_error,
+    }
+    files.write_json(folder / DESCRIPTION_FILE, description)
+    return Recording.open(folder)
+
+
+def _prepared(folder: Path, overwrite: bool) -> Path:
+    """Make the folder of a recording, empty.
+
+    :raises ValueError: if there is something in it that may not be replaced
+    """
+    if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
+        recorded = (folder / DESCRIPTION_FILE).is_file() or (folder / episode_folder(0)).is_dir()
+        if not (overwrite and recorded):
+            ask = "overwrite replaces it" if recorded else "it is no recording, so it stays"
+            raise ValueError(f"folder {folder} exists; {ask}")
+        (folder / DESCRIPTION_FILE).unlink(missing_ok=True)  # first: what is left of it is no whole recording
+        for old in folder.glob("episode-*"):
+            shutil.rmtree(old)
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+class Tape(VecEnvWrapper):
+    """Environments and an agent at once, between which everything is noted that passes.
+
+    :param env: the environments, B rows
+    :param policy: which acts in them
+    :param folder: where windows go
+    :param episodes: how many are kept
+    :param trace: whether the memory's inside is noted
+    """
+
+    def __init__(self, env: VecEnv, policy: CorePolicy, folder: Path, episodes: int, trace: bool):
+        super().__init__(env)
+        self.policy, self.folder, self.trace = policy, folder, trace
+        self.told: list[Told] = []
+        self.replay_error: float | None = None  # the largest difference between outputs acted by and replayed
+        self._wanted = quotas(episodes, env.num_envs)  # episodes that rows have still to end
+        self._begun = 0
+        self._episode = np.zeros(env.num_envs, dtype=np.int64)  # the present one of each row
+        self._steps = np.zeros(env.num_envs, dtype=np.int64)  # of it that are on disk
+        self._films = env.render_mode == "rgb_array"
+        self._state: State = ()  # before the first step of the window
+        self._seen: list[tuple[Observations, Tensor, Tensor, Tensor]] = []  # observations, starts, actions, outputs
+        self._came: list[tuple[np.ndarray, np.ndarray]] = []  # rewards, ends
+        self._pictures: list[list[bytes]] = []
+        self._infos: dict[tuple[int, int], dict[str, Any]] = {}  # of ends, by step of the window and row
+
+    # --- as an agent ------------------------------------------------------------------------------------------------
+
+    def predict(
+        self, observation: Any, state: Any = None, episode_start: Any = None, deterministic: bool = False
+    ) -> tuple[np.ndarray, Any]:
+        """Act as the policy does, and note it."""
+        policy = self.policy
+        observations, _ = policy.obs_to_tensor(observation)
+        starts = torch.as_tensor(np.asarray(episode_start, dtype=bool), device=policy.device)
+        state = policy.initial_state(self.num_envs) if state is None else state
+        if not self._seen:
+            self._state = map_state(torch.clone, state)
+        with torch.no_grad():
+            acted = policy(observations, state, starts, deterministic)
+        kept = map_observations(torch.clone, observations)  # the environment may use its arrays again
+        self._seen.append((kept, starts.clone(), acted.actions.clone(), acted.outputs.clone()))
+        if self._films:
+            self._pictures.append([_png(image) for image in self.venv.get_images()])
+        return policy.to_env_actions(acted.actions), acted.state
+
+    # --- as an environment ------------------------------------------------------------------------------------------
+
+    def reset(self) -> VecEnvObs:
+        return self.venv.reset()
+
+    def step_wait(self) -> VecEnvStepReturn:
+        observations, rewards, ends, infos = self.venv.step_wait()
+        for row in np.flatnonzero(ends).tolist():
+            self._infos[len(self._came), row] = infos[row]
+        self._came.append((rewards.copy(), ends.copy()))
+        ended = np.bincount([row for _, row in self._infos], minlength=self.num_envs)
+        if len(self._came) == WINDOW or (ended >= self._wanted).all():
+            self._flush()
+        return observations, rewards, ends, infos
+
+    def _flush(self) -> None:
+        """Write the window, and begin another."""
+        observations = _stacked([seen for seen, *_ in self._seen])
+        starts, actions, outputs = map(torch.stack, zip(*(noted[1:] for noted in self._seen), strict=True))
+        noted = {"actions": actions, "outputs": outputs, **estimates(self.policy, observations, outputs, actions)}
+        if self.trace:
+            again = replay(self.policy, observations, self._state, starts)
+            noted |= {f"{TRACE}.{name}": values for name, values in again.trace.items()}
+            error = float((again.outputs - outputs).abs().max())
+            self.replay_error = max(error, self.replay_error or 0.0)
+        entries = observations if isinstance(observations, dict) else {"": observations}
+        noted |= {f"{OBSERVATION}.{name}" if name else OBSERVATION: values for name, values in entries.items()}
+        arrays = {name: values.cpu().numpy() for name, values in noted.items()}
+        arrays["rewards"] = np.stack([rewards for rewards, _ in self._came])
+        ends = np.stack([ends for _, ends in self._came])
+        for row in np.flatnonzero(self._wanted > 0).tolist():
+            self._write_row(row, arrays, ends[:, row])
+        self._seen, self._came, self._pictures, self._infos = [], [], [], {}
+
+    def _write_row(self, row: int, arrays: dict[str, np.ndarray], ends: np.ndarray) -> None:
+        """Write what a row did in the window: parts of one or more episodes."""
+        bounds = [0, *(np.flatnonzero(ends) + 1).tolist()]
+        for begin, end in zip(bounds, [*bounds[1:], len(ends)], strict=True):
+            if begin == end or not self._wanted[row]:
+                break
+            first = int(self._steps[row])
+            if first == 0:
+                self._episode[row] = self._begun
+                self._begun += 1
+            steps = {name: values[begin:end, row] for name, values in arrays.items()}
+            state = self._state_of(row) if first else self._beginning_of(row, begin)
+            pictures = [at_once[row] for at_once in self._pictures[begin:end]]
+            number = int(self._episode[row])
+            write_window(self.folder / episode_folder(number), RecordedWindow(first, steps, state, pictures))
+            self._steps[row] += end - begin
+            if ends[end - 1]:
+                self._tell(number, int(self._steps[row]), self._infos[end - 1, row])
+                self._steps[row] = 0
+                self._wanted[row] -= 1
+
+    def _state_of(self, row: int) -> list[Tensor]:
+        """Return the state of a row at the window's beginning."""
+        return [leaf[row : row + 1].cpu() for leaf in state_leaves(self._state)]
+
+    def _beginning_of(self, row: int, step: int) -> list[Tensor]:
+        """Return the state with which a row begins an episode at a step of the window: random keys go on."""
+        now = select_rows(self._state, [row])
+        begun = restart_state(torch.ones(1, dtype=torch.bool), self.policy.initial_state(1), advance_keys(now, step))
+        return [leaf.cpu() for leaf in state_leaves(begun)]
+
+    def _tell(self, number: int, length: int, info: dict[str, Any]) -> None:
+        """Note the end of an episode; episodes end in another order than they begin."""
+        plain = {name: value.item() if isinstance(value, np.generic) else value for name, value in info.items()}
+        plain = {name: value for name, value in plain.items() if isinstance(value, bool | int | float | str)}
+        finite = {name: value for name, value in plain.items() if not isinstance(value, float) or np.isfinite(value)}
+        self.told += [Told(0, 0.0, {})] * (number + 1 - len(self.told))
+        self.told[number] = Told(length, float(info["episode"]["r"]), finite)
+
+
+def _stacked(steps: Sequence[Observations]) -> Observations:
+    """Return the observations of T steps, (B, ...) each, as (T, B, ...)."""
+    if isinstance(steps[0], dict):
+        return {name: torch.stack([step[name] for step in steps]) for name in steps[0]}  # type: ignore[index]
+    return torch.stack(list(steps))  # type: ignore[arg-type]
+
+
+def _png(image: np.ndarray | None) -> bytes:
+    """Return a picture (H, W, 3) as a PNG file.
+
+    :raises ValueError: if there is no picture
+    """
+    if image is None:
+        raise ValueError("the environment gives no picture, although its render_mode is rgb_array")
+    file = io.BytesIO()
+    Image.fromarray(np.asarray(image, dtype=np.uint8)).save(file, format="PNG", compress_level=6)
+    return file.getvalue()

@@ -1,0 +1,105 @@
+"""What a policy thinks in a window: its estimates, and the trace of its memory by the plain loop.
+
+Letters in shapes: T steps, B batch rows, O the core's output size, A actions, P neighbours.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import torch
+from gymnasium import spaces
+from torch import Tensor
+
+from memagents.cores.core import State
+from memagents.nec.policy import EpisodicPolicy, ProjectionPolicy
+from memagents.policies.actor_critic import MemoryPolicy
+from memagents.policies.core_policy import CorePolicy
+from memagents.policies.distributions import Choices
+from memagents.policies.encoding import Observations, map_observations
+
+Named = dict[str, Tensor]
+
+
+class Replayed(NamedTuple):
+    """A window that was run again: outputs (T, B, O), the trace (T, B, ...) by name, and the state after it."""
+
+    outputs: Tensor
+    trace: Named
+    state: State
+
+
+@torch.no_grad()
+def replay(policy: CorePolicy, observations: Observations, state: State, starts: Tensor) -> Replayed:
+    """Run a window again by the core's plain loop, which alone leaves a trace.
+
+    :param observations: (T, B, ...)
+    :param state: before the window, leaves (B, ...)
+    :param starts: (T, B) booleans
+    :return: as outputs of episodic control its keys, which are what it acts by
+    """
+    if isinstance(policy, ProjectionPolicy):  # which goes past its core
+        keys, state, _ = policy.keys(observations, state, starts)
+        return Replayed(keys, neighbours(policy, keys, observations), state)
+    outputs, state, _, trace = policy.core.recur(policy.project(observations), state, starts, trace=True)
+    if isinstance(policy, EpisodicPolicy):
+        outputs = policy.key_net(outputs)
+        trace = {**trace, **neighbours(policy, outputs, observations)}
+    return Replayed(outputs, trace, state)
+
+
+@torch.no_grad()
+def estimates(policy: CorePolicy, observations: Observations, outputs: Tensor, actions: Tensor) -> Named:
+    """Return what a policy makes of the outputs that it acted by.
+
+    :param observations: (T, B, ...)
+    :param outputs: of :meth:`CorePolicy.forward`, (T, B, O); of episodic control, keys
+    :param actions: (T, B, ...)
+    :return: of actor and critic ``values``, ``log_probs`` and ``entropy`` (T, B), and ``probabilities`` (T, B, A) of
+        discrete actions (those of several in a row), or ``action_mean`` and ``action_std``; of episodic control
+        ``action_values`` (T, B, A) and ``values``, the largest of them
+    """
+    if isinstance(policy, EpisodicPolicy):
+        ids = own_ids(policy, observations)
+        action_values = policy.dictionary.lookup_all(outputs.flatten(0, 1), ids=ids, touch=False)
+        action_values = action_values.unflatten(0, outputs.shape[:2])
+        return {"values": action_values.amax(-1), "action_values": action_values}
+    if not isinstance(policy, MemoryPolicy):
+        return {}
+    appraised = policy.appraise(outputs, actions)
+    found = {name: values for name, values in appraised._asdict().items() if values is not None}
+    drawn = action_distribution(policy, outputs.flatten(0, 1))
+    return {**found, **{name: values.unflatten(0, outputs.shape[:2]) for name, values in drawn.items()}}
+
+
+def action_distribution(policy: MemoryPolicy, outputs: Tensor) -> Named:
+    """Return the parameters of the distribution of actions for outputs (N, O).
+
+    :return: ``probabilities`` (N, A) of Discrete, MultiDiscrete (those of several in a row) and MultiBinary actions
+        (each of being 1), else ``action_mean`` and ``action_std`` (N, A)
+    """
+    distribution: Any = policy.distribution(outputs)
+    if isinstance(distribution, Choices):
+        return {"probabilities": distribution.probabilities()}
+    drawn = distribution.distribution  # torch's
+    if isinstance(policy.action_space, spaces.MultiBinary):
+        return {"probabilities": drawn.probs}
+    return {"action_mean": drawn.mean, "action_std": drawn.stddev}
+
+
+def neighbours(policy: EpisodicPolicy, keys: Tensor, observations: Observations) -> Named:
+    """Return which remembered situations answer for each action, from the nearest on.
+
+    :param keys: (T, B, W)
+    :param observations: (T, B, ...)
+    :return: ``neighbour_rows`` (T, B, A, P), ``neighbour_weights``, ``neighbour_values`` and ``neighbour_ages``, see
+        :class:`memagents.nec.dictionary.Answers`
+    """
+    answers = policy.dictionary.answers(keys.flatten(0, 1), ids=own_ids(policy, observations))
+    names = ("neighbour_rows", "neighbour_weights", "neighbour_values", "neighbour_ages")
+    return {name: part.unflatten(0, keys.shape[:2]) for name, part in zip(names, answers, strict=True)}
+
+
+def own_ids(policy: EpisodicPolicy, observations: Observations) -> Tensor | None:
+    """Return the ids (T·B,) of observations (T, B, ...) that answer for themselves, None where they never do."""
+    return policy.own_ids(map_observations(lambda values: values.flatten(0, 1), observations))

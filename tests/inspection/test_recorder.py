@@ -1,0 +1,151 @@
+"""Recordings hold what happened, what the agent made of it, and what its memory did."""
+
+import io
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from memagents import MFEC, NEC, RecurrentPPO, core_names
+from memagents.cores.core import map_state, unroll_by_steps
+from memagents.environments import make_env
+from memagents.experiments.evaluation import evaluate
+from memagents.inspection import Recording, recorder
+from memagents.inspection.recorder import record
+from memagents.runs.files import CheckpointError
+
+
+def make_agent(env="memenvs/TMaze-v0", n_envs=3, policy_kwargs=None, **kwargs):
+    return RecurrentPPO("MlpPolicy", make_env(env, n_envs, **kwargs), policy_kwargs=policy_kwargs or {}, seed=0)
+
+
+def state_like(state, leaves):
+    leaves = iter(leaves)
+    return map_state(lambda _: next(leaves), state)
+
+
+@pytest.fixture(autouse=True)
+def short_windows(monkeypatch):
+    monkeypatch.setattr(recorder, "WINDOW", 8)
+
+
+@pytest.mark.parametrize("core", core_names())
+def test_the_trace_is_what_the_plain_loop_does_with_the_recorded_observations(core, tmp_path):
+    agent = make_agent(n_envs=1, policy_kwargs={"core": core}, length=6)  # another batch would round otherwise
+    recording = record(agent, tmp_path / "recording", episodes=3, deterministic=False)
+    assert recording.description["replay_error"] < 1e-5
+    for episode in recording.episodes:
+        steps = episode.read()
+        observations = torch.from_numpy(steps["observation"])[:, None]
+        starts = torch.zeros(episode.length, 1, dtype=torch.bool)
+        starts[0] = True
+        with torch.no_grad():
+            encoded = agent.policy.encode(observations)
+            state = state_like(agent.policy.initial_state(1), next(episode.windows()).state)
+            again = unroll_by_steps(agent.policy.core, encoded, state, starts, trace=True)
+        assert np.allclose(again.outputs[:, 0], steps["outputs"], atol=1e-5)
+        traced = {name.removeprefix("trace.") for name in steps if name.startswith("trace.")}
+        assert traced == again.trace.keys()
+        assert traced or core == "none"
+        for name, values in again.trace.items():
+            assert np.allclose(values[:, 0], steps[f"trace.{name}"], atol=1e-4), name
+        appraised = agent.policy.appraise(again.outputs, torch.from_numpy(steps["actions"])[:, None])
+        assert np.allclose(appraised.values[:, 0].detach(), steps["values"], atol=1e-5)
+        assert np.allclose(steps["probabilities"].sum(1), 1, atol=1e-5)
+        chosen = np.take_along_axis(steps["probabilities"], steps["actions"][:, None], 1)[:, 0]
+        assert np.allclose(np.log(chosen), steps["log_probs"], atol=1e-5)
+
+
+@pytest.mark.parametrize("episodes", [1, 2, 7])
+def test_the_episodes_are_those_of_an_evaluation(episodes, tmp_path):
+    agent = make_agent(length=(2, 9))
+    played = evaluate(agent, agent.env, episodes, deterministic=False, seed=3)
+    recording = record(agent, tmp_path / "recording", episodes, deterministic=False, seed=3)
+    assert len(recording.episodes) == episodes
+    assert sorted(episode.length for episode in recording.episodes) == sorted(played.lengths)
+    assert np.isclose(sum(episode.total for episode in recording.episodes), played.returns.sum())
+    for episode in recording.episodes:
+        steps = episode.read("rewards", "observation")
+        assert steps.keys() == {"rewards", "observation"}
+        assert len(steps["observation"]) == episode.length
+        assert np.isclose(steps["rewards"].sum(), episode.total)
+        assert episode.info["success"] == (episode.total > 0.5)
+
+
+def test_a_long_episode_is_on_disk_window_by_window_and_each_goes_on_from_its_state(tmp_path):
+    agent = make_agent(n_envs=1, length=40, policy_kwargs={"core": "gru"})
+    (episode,) = record(agent, tmp_path / "recording", 1, deterministic=False).episodes
+    windows = list(episode.windows())
+    assert [window.first for window in windows] == list(range(0, episode.length, 8))
+    assert not windows[0].state[0].any()
+    hidden = episode.read("trace.hidden")["trace.hidden"]
+    for window in windows[1:]:
+        (before,) = window.state
+        assert np.allclose(before[0], hidden[window.first - 1], atol=1e-6)
+
+
+def test_without_a_trace_the_fused_outputs_and_estimates_are_the_same(tmp_path):
+    agent = make_agent(length=6)
+    full, plain = (record(agent, tmp_path / str(trace), 2, trace=trace) for trace in (True, False))
+    for one, other in zip(full.episodes, plain.episodes, strict=True):
+        with_trace, without = one.read(), other.read()
+        assert without.keys() == {name for name in with_trace if not name.startswith("trace.")}
+        assert all(np.array_equal(with_trace[name], values) for name, values in without.items())
+    assert plain.description["replay_error"] is None
+
+
+@pytest.mark.parametrize("kind", [NEC, MFEC])
+def test_episodic_control_shows_the_situations_that_answer(kind, tmp_path):
+    agent = kind("MlpPolicy", make_env("memenvs/TMaze-v0", 2, length=4), seed=0)
+    agent.learn(1500)
+    steps = record(agent, tmp_path / "recording", 2).episodes[0].read()
+    rows, weights, values, ages = (steps[f"trace.neighbour_{name}"] for name in ("rows", "weights", "values", "ages"))
+    assert rows.shape == weights.shape == values.shape == ages.shape
+    assert rows.shape[:2] == steps["action_values"].shape
+    assert np.allclose((weights * values).sum(-1), steps["action_values"], atol=1e-5)
+    assert np.allclose(weights.sum(-1), rows[..., 0] >= 0, atol=1e-5)
+    assert ((ages >= 0) == (rows >= 0)).all()
+    counts = agent.policy.dictionary.counts
+    assert all((ages[:, action] < count).all() for action, count in enumerate(counts))
+
+
+def test_continuous_and_several_actions_have_their_distributions(tmp_path):
+    continuous = make_agent("Pendulum-v1", 1)
+    steps = record(continuous, tmp_path / "continuous", 1).episodes[0].read("action_mean", "action_std", "actions")
+    assert steps["action_mean"].shape == steps["actions"].shape == steps["action_std"].shape == (200, 1)
+
+
+def test_entries_of_observations_keep_their_names_and_pictures_are_those_of_the_environment(tmp_path):
+    agent = make_agent("memenvs/MiniGrid-MemoryS7-v0", 2, render_mode="rgb_array")
+    recording = record(agent, tmp_path / "recording", 2, deterministic=False)
+    episode = recording.episodes[0]
+    assert {"observation.image", "observation.direction"} <= episode.read("observation").keys()
+    pictures = episode.pictures()
+    assert len(pictures) == episode.length
+    shown = np.asarray(Image.open(io.BytesIO(pictures[0])))
+    agent.env.seed(0)
+    agent.env.reset()
+    assert any(np.array_equal(shown, image) for image in agent.env.get_images())
+
+
+def test_bad_input_is_told_in_one_sentence(tmp_path):
+    with pytest.raises(ValueError, match=r"agent must be one of memagents"):
+        record(object(), tmp_path / "a")
+    agent = make_agent(length=3)
+    with pytest.raises(ValueError, match="episodes must be"):
+        record(agent, tmp_path / "a", 0)
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("all of it")
+    with pytest.raises(ValueError, match="no recording"):
+        record(agent, tmp_path / "mine", overwrite=True)
+    record(agent, tmp_path / "a", 1)
+    with pytest.raises(ValueError, match="overwrite"):
+        record(agent, tmp_path / "a", 1)
+    assert len(record(agent, tmp_path / "a", 2, overwrite=True).episodes) == 2
+    (tmp_path / "a" / "recording.json").unlink()
+    with pytest.raises(CheckpointError, match="not finished"):
+        Recording.open(tmp_path / "a")
+    agent.env = None
+    with pytest.raises(ValueError, match="environment to play in"):
+        record(agent, tmp_path / "b")
