@@ -206,8 +206,8 @@ EXPERIMENTS = {
     ),
     "multiroom": Experiment(
         title="MiniGrid's MultiRoom-N6",
-        about="The recipe `minigrid_multiroom` (an LSTM with a bonus for what is new in the episode), 3M steps, trained "
-        "on one part of the levels; how often the goal was reached in 1,000 episodes of the other part.",
+        about="The recipe `minigrid_multiroom` (an LSTM with a bonus for what is new in the episode), 3M steps, "
+        "trained on one part of the levels; how often the goal was reached in 1,000 episodes of the other part.",
         recipe="minigrid_multiroom",
         rows={"lstm": {}, "lstm, no bonus": {"core": "lstm", **NO_BONUS}},
         tests={"most likely actions": {}, "sampled actions": {"sampled": True}},

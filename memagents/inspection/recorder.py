@@ -34,6 +34,7 @@ from memagents.policies.encoding import Observations, map_observations
 from memagents.runs import files
 
 WINDOW = 128  # steps between two visits of the disk
+REPLAY_TOLERANCE = 1e-3  # of outputs: beyond it a replay has left the path of what acted, and begins anew from there
 
 
 class Told(NamedTuple):
@@ -133,6 +134,7 @@ class Tape(VecEnvWrapper):
         self._steps = np.zeros(env.num_envs, dtype=np.int64)  # of it that are on disk
         self._films = env.render_mode == "rgb_array"
         self._state: State = ()  # before the first step of the window
+        self._plain_state: State | None = None  # the same, as the replay left it
         self._seen: list[tuple[Observations, Tensor, Tensor, Tensor]] = []  # observations, starts, actions, outputs
         self._came: list[tuple[np.ndarray, np.ndarray]] = []  # rewards, ends
         self._pictures: list[list[bytes]] = []
@@ -149,7 +151,8 @@ class Tape(VecEnvWrapper):
         starts = torch.as_tensor(np.asarray(episode_start, dtype=bool), device=policy.device)
         state = policy.initial_state(self.num_envs) if state is None else state
         if not self._seen:
-            self._state = map_state(torch.clone, state)
+            # Slots that are alike may change places between the kernels and the plain loop, whose own state goes on.
+            self._state = map_state(torch.clone, state if self._plain_state is None else self._plain_state)
         with torch.no_grad():
             acted = policy(observations, state, starts, deterministic)
         kept = map_observations(torch.clone, observations)  # the environment may use its arrays again
@@ -183,6 +186,7 @@ class Tape(VecEnvWrapper):
             noted |= {f"{TRACE}.{name}": values for name, values in again.trace.items()}
             error = float((again.outputs - outputs).abs().max())
             self.replay_error = max(error, self.replay_error or 0.0)
+            self._plain_state = again.state if error < REPLAY_TOLERANCE else None
         entries = observations if isinstance(observations, dict) else {"": observations}
         noted |= {f"{OBSERVATION}.{name}" if name else OBSERVATION: values for name, values in entries.items()}
         arrays = {name: values.cpu().numpy() for name, values in noted.items()}
