@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,6 +19,7 @@ from memagents.algorithms.algorithm import MemoryAlgorithm
 from memagents.checks import positive_int
 from memagents.cores.core import State, advance_keys, map_state, restart_state, select_rows, state_leaves
 from memagents.experiments.evaluation import evaluate, monitored, quotas
+from memagents.inspection.axes import axes_of
 from memagents.inspection.recording import (
     DESCRIPTION_FILE,
     OBSERVATION,
@@ -54,6 +55,7 @@ def record(
     seed: int | None = 0,
     trace: bool = True,
     overwrite: bool = False,
+    about: Mapping[str, Any] | None = None,
     progress: Callable[[int], object] | None = None,
 ) -> Recording:
     """Play episodes and write them to a folder, window by window: long ones need no more memory than short ones.
@@ -70,6 +72,7 @@ def record(
     :param seed: of the environments and of sampled actions; None goes on from where they are
     :param trace: whether the memory's inside is recorded
     :param overwrite: whether a recording that is there may be replaced
+    :param about: plain values to keep with it, such as the environment's id
     :param progress: called with the number of episodes that have just ended
     :raises ValueError: if the agent has no environment or is none of memagents, or the folder holds anything
     """
@@ -87,9 +90,11 @@ def record(
         "format": files.FORMAT_VERSION,
         "algorithm": type(agent).__name__,
         "core": type(core).__name__,
+        "about": dict(about or {}),
         "deterministic": deterministic,
         "seed": seed,
         "episodes": [{"length": told.length, "return": told.total, "info": told.info} for told in tape.told],
+        "axes": axes_of(agent.policy.core, tape.shapes),
         "replay_error": tape.replay_error,
     }
     files.write_json(folder / DESCRIPTION_FILE, description)
@@ -127,6 +132,7 @@ class Tape(VecEnvWrapper):
         super().__init__(env)
         self.policy, self.folder, self.trace = policy, folder, trace
         self.told: list[Told] = []
+        self.shapes: dict[str, tuple[int, ...]] = {}  # of the trace's tensors, of one step
         self.replay_error: float | None = None  # the largest difference between outputs acted by and replayed
         self._wanted = quotas(episodes, env.num_envs)  # episodes that rows have still to end
         self._begun = 0
@@ -184,6 +190,7 @@ class Tape(VecEnvWrapper):
         if self.trace:
             again = replay(self.policy, observations, self._state, starts)
             noted |= {f"{TRACE}.{name}": values for name, values in again.trace.items()}
+            self.shapes = {name: tuple(values.shape[2:]) for name, values in again.trace.items()}
             error = float((again.outputs - outputs).abs().max())
             self.replay_error = max(error, self.replay_error or 0.0)
             self._plain_state = again.state if error < REPLAY_TOLERANCE else None

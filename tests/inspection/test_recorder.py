@@ -48,6 +48,10 @@ def test_the_trace_is_what_the_plain_loop_does_with_the_recorded_observations(co
         traced = {name.removeprefix("trace.") for name in steps if name.startswith("trace.")}
         assert traced == again.trace.keys()
         assert traced or core == "none"
+        axes = recording.description["axes"]
+        assert {name: len(names) for name, names in axes.items()} == {
+            name: steps[f"trace.{name}"].ndim - 1 for name in traced
+        }
         for name, values in again.trace.items():
             assert np.allclose(values[:, 0], steps[f"trace.{name}"], atol=1e-4), name
         appraised = agent.policy.appraise(again.outputs, torch.from_numpy(steps["actions"])[:, None])

@@ -1,0 +1,55 @@
+"""What the axes of a core's trace mean, so that a picture can say it."""
+
+from __future__ import annotations
+
+import re
+
+from memagents.cores.core import MemoryCore
+from memagents.cores.dropout import Dropout
+from memagents.cores.pair import CRITIC, Pair
+
+SLOT, AGE, HEAD, UNIT, NUMBER = "slot", "age", "head", "unit", "number"
+
+# By the name of a tensor, the names of its axes from the last one on.
+_ATTENTION = re.compile(r"(layer|hop|pass|depth|retrieval)(_\d+)?_weights")
+_NAMED: tuple[tuple[re.Pattern[str], tuple[str, ...]], ...] = (
+    (_ATTENTION, (AGE, HEAD)),
+    (re.compile(r"block_\d+_weights"), ("slot read", SLOT, HEAD)),
+    (re.compile(r"(read|write)_weights|write_gates"), (SLOT, HEAD)),
+    (re.compile(r"usage|allocation|last_access|cleared"), (SLOT,)),
+    (re.compile(r"read_modes"), ("backward, content, forward", HEAD)),
+    (re.compile(r"shift_weights"), ("shift", HEAD)),
+    (re.compile(r"erase|add|read_vectors"), (NUMBER, HEAD)),
+    (re.compile(r"free_gates|strengths|interpolation_gates|sharpening|head_shares"), (HEAD,)),
+    (re.compile(r"hidden|cell"), (UNIT,)),
+    (re.compile(r"(input|forget|output|reset|update)_gate"), (UNIT, SLOT)),
+    (re.compile(r"update_weights"), ("depth",)),
+    (re.compile(r"neighbour_\w+"), ("neighbour", "action")),
+)
+_OTHERS = ("column", "row")  # of what nobody named
+
+
+def axes_of(core: MemoryCore, shapes: dict[str, tuple[int, ...]]) -> dict[str, tuple[str, ...]]:
+    """Return the names of the axes of each tensor of a trace, as many as it has beyond steps and rows.
+
+    Along ``age`` the last place is the step itself, and each place before it is one step older.
+
+    :param core: whose trace it is; one that nobody knows has ``row`` and ``column``
+    :param shapes: of the trace's tensors, without steps and rows, by name
+    """
+    if isinstance(core, Pair):
+        critics = {name.removeprefix(CRITIC): shape for name, shape in shapes.items() if name.startswith(CRITIC)}
+        actors = {name: shape for name, shape in shapes.items() if not name.startswith(CRITIC)}
+        of_critic = {CRITIC + name: axes for name, axes in axes_of(core.critic, critics).items()}
+        return {**axes_of(core.actor, actors), **of_critic}
+    if isinstance(core, Dropout):
+        return axes_of(core.core, shapes)
+    ours = type(core).__module__.startswith("memagents.")
+    return {name: _axes(name if ours else "", len(shape)) for name, shape in shapes.items()}
+
+
+def _axes(name: str, count: int) -> tuple[str, ...]:
+    """Return the names of so many axes, the last one last."""
+    known = next((axes for pattern, axes in _NAMED if pattern.fullmatch(name)), ())
+    named = [*known, *_OTHERS[len(known) :], *(f"axis {number}" for number in range(3, count + 1))]
+    return tuple(reversed(named[:count]))
