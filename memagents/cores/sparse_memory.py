@@ -7,6 +7,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from memagents.checks import in_range, positive_int
 from memagents.cores.core import (
@@ -213,6 +214,9 @@ class SparseMemoryCore(MemoryCore[Sparse]):
         if trace:
             shown = {
                 "write_weights": sparse.dense(indices, weights, self.slots),
+                "cleared": functional.one_hot(oldest, self.slots),
+                "erase": torch.zeros_like(interface.write),  # nothing but the slot that is cleared
+                "add": interface.write,
                 "read_weights": sparse.dense(reading.indices, reading.weights, self.slots),
                 "last_access": last_access.clone(),
                 "write_gate": interface.write_gate,

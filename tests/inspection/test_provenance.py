@@ -1,0 +1,101 @@
+"""What a slot holds is traced back to the writes that made it, exactly."""
+
+import numpy as np
+import pytest
+import torch
+
+from memagents import make_core
+from memagents.inspection.provenance import later_reads, origins, read_origins, surviving, writes_of
+
+STEPS, SLOTS = 12, 5
+SIZES = {
+    "dnc": {"slots": SLOTS, "width": 3, "read_heads": 2, "controller_size": 8},
+    "ntm": {"slots": SLOTS, "width": 3, "controller_size": 8, "write_heads": 2},
+    "sam": {"slots": SLOTS, "width": 3, "read_heads": 2, "reads": 2, "controller_size": 8},
+    "sdnc": {"slots": SLOTS, "width": 3, "read_heads": 2, "reads": 2, "controller_size": 8},
+}
+
+
+def run(name, **kwargs):
+    """The trace of a core, (T, ...), and its memory after each step, (T, N, W)."""
+    torch.manual_seed(0)
+    core = make_core(name, 4, **SIZES[name], **kwargs)
+    for parameter in core.parameters():
+        parameter.data.mul_(2).add_(0.1 * torch.randn_like(parameter))
+    inputs, state, memories, traces = torch.randn(STEPS, 1, 4), core.initial_state(1), [], []
+    with torch.no_grad():
+        beginning = state.memory[0].numpy().copy()
+        for step in inputs:
+            result = core.step(core.project(step), state)
+            state = result.state
+            memories.append(state.memory[0].numpy().copy())
+            traces.append({name: values[0].numpy() for name, values in result.trace.items()})
+    trace = {name: np.stack([step[name] for step in traces]) for name in traces[0]}
+    return trace, np.stack(memories), beginning
+
+
+@pytest.mark.parametrize("name", SIZES)
+def test_writes_with_their_signs_add_up_to_the_memory(name):
+    trace, memories, beginning = run(name)
+    heads = trace["write_weights"].reshape(STEPS, -1, SLOTS)
+    erase, add = (trace[part].reshape(STEPS, len(heads[0]), 3) for part in ("erase", "add"))
+    keeps = writes_of(trace).keeps
+    memory = beginning
+    for t in range(STEPS):
+        memory = memory * keeps[t] + np.einsum("vn,vw->nw", heads[t], add[t])
+        assert np.allclose(memory, memories[t], atol=1e-5), t
+    assert erase.shape == add.shape
+
+
+@pytest.mark.parametrize("name", SIZES)
+def test_what_survives_is_what_a_slow_loop_finds(name):
+    trace, _, _ = run(name)
+    writes = writes_of(trace)
+    for step in (0, 4, STEPS - 1):
+        found = surviving(writes, step, np.arange(SLOTS))
+        for s in range(step + 1):
+            for n in range(SLOTS):
+                part = writes.amounts[s, n].copy()
+                for u in range(s + 1, step + 1):
+                    part *= writes.keeps[u, n]
+                assert np.isclose(found[s, n], part.sum(), atol=1e-6)
+        for n in range(SLOTS):
+            shares = origins(writes, step, n)
+            total = found[:, n].sum()  # 0 where nothing was written yet
+            assert np.isclose(shares.sum(), total > 0)
+            assert np.allclose(shares * total, found[:, n])
+
+
+def test_both_directions_agree():
+    trace, _, _ = run("dnc")
+    writes, reads = writes_of(trace), trace["read_weights"]
+    shares = np.stack([later_reads(writes, reads, 3, slot) for slot in range(SLOTS)]).sum(0)  # (T, R) of step 3
+    for t in range(STEPS):
+        for head in range(2):
+            expected = read_origins(writes, reads[t, head], t)[3] if t >= 3 else 0
+            assert np.isclose(shares[t, head], expected, atol=1e-6)
+
+
+def test_a_planted_read_finds_its_write():
+    trace = {
+        "write_weights": np.eye(4)[[0, 1, 2, 0, 3]],
+        "erase": np.full((5, 2), 0.75),
+        "add": np.array([[1, 3], [1, 1], [1, 1], [2, 2], [1, 1]], float),
+        "read_weights": np.eye(4)[[3, 0, 1, 0, 0]],
+    }
+    writes = writes_of(trace)
+    assert np.allclose(origins(writes, 2, 0), [1, 0, 0])
+    assert np.allclose(origins(writes, 4, 0), [0.2, 0, 0, 0.8, 0])  # a quarter of 4 is left beside a whole 4
+    assert np.allclose(read_origins(writes, trace["read_weights"][4], 4), [0.2, 0, 0, 0.8, 0])
+    assert np.allclose(later_reads(writes, trace["read_weights"], 0, 0)[:, 0], [0, 1, 0, 0.2, 0.2])
+    assert np.allclose(origins(writes, 1, 3), [0, 0])  # nothing was written
+
+
+def test_without_erase_and_add_a_write_replaces():
+    writes = writes_of({"write_weights": np.array([[1.0, 0], [0.25, 0]])})
+    assert np.allclose(origins(writes, 1, 0), [0.75, 0.25])
+
+
+def test_a_memory_without_slots_says_what_it_has():
+    with pytest.raises(ValueError, match="hidden, cell"):
+        writes_of({"hidden": np.zeros((2, 3)), "cell": np.zeros((2, 3))})
