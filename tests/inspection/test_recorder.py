@@ -7,17 +7,14 @@ import pytest
 import torch
 from PIL import Image
 
-from memagents import MFEC, NEC, RecurrentPPO, core_names
+from memagents import MFEC, NEC, core_names
 from memagents.cores.core import map_state, unroll_by_steps
 from memagents.environments import make_env
 from memagents.experiments.evaluation import evaluate
 from memagents.inspection import Recording, recorder
 from memagents.inspection.recorder import record
 from memagents.runs.files import CheckpointError
-
-
-def make_agent(env="memenvs/TMaze-v0", n_envs=3, policy_kwargs=None, **kwargs):
-    return RecurrentPPO("MlpPolicy", make_env(env, n_envs, **kwargs), policy_kwargs=policy_kwargs or {}, seed=0)
+from tests.inspection.support import make_agent
 
 
 def state_like(state, leaves):
