@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -31,7 +31,7 @@ from memagents.inspection.recording import (
 )
 from memagents.inspection.replay import estimates, replay
 from memagents.policies.core_policy import CorePolicy
-from memagents.policies.encoding import Observations, map_observations
+from memagents.policies.encoding import Observations, map_observations, stack_steps
 from memagents.runs import files
 
 WINDOW = 128  # steps between two visits of the disk
@@ -184,7 +184,7 @@ class Tape(VecEnvWrapper):
 
     def _flush(self) -> None:
         """Write the window, and begin another."""
-        observations = _stacked([seen for seen, *_ in self._seen])
+        observations = stack_steps([seen for seen, *_ in self._seen])
         starts, actions, outputs = map(torch.stack, zip(*(noted[1:] for noted in self._seen), strict=True))
         noted = {"actions": actions, "outputs": outputs, **estimates(self.policy, observations, outputs, actions)}
         if self.trace:
@@ -241,13 +241,6 @@ class Tape(VecEnvWrapper):
         finite = {name: value for name, value in plain.items() if not isinstance(value, float) or np.isfinite(value)}
         self.told += [Told(0, 0.0, {})] * (number + 1 - len(self.told))
         self.told[number] = Told(length, float(info["episode"]["r"]), finite)
-
-
-def _stacked(steps: Sequence[Observations]) -> Observations:
-    """Return the observations of T steps, (B, ...) each, as (T, B, ...)."""
-    if isinstance(steps[0], dict):
-        return {name: torch.stack([step[name] for step in steps]) for name in steps[0]}  # type: ignore[index]
-    return torch.stack(list(steps))  # type: ignore[arg-type]
 
 
 def _png(image: np.ndarray | None) -> bytes:
