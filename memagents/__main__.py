@@ -14,6 +14,7 @@ DOORS = {
     "evaluate": ("memagents.command_line.evaluate:main", "score a run's agent beside random play and the oracle"),
     "compare": ("memagents.command_line.compare:main", "train several memories with several seeds, with statistics"),
     "tune": ("memagents.command_line.tune:main", "search for hyperparameters with Optuna"),
+    "plot": ("memagents.command_line.plot:main", "draw runs: learning curves over seeds, or scores by core and task"),
     "list": ("memagents.command_line.listing:main", "list cores, envs, recipes or runs"),
     "recipe": ("memagents.command_line.listing:recipe", "print a recipe, or copy it to change it"),
 }
