@@ -89,7 +89,7 @@ def ablate(
     known = places_of(policy.initial_state(1))
     if kind == "freeze" and known.kind == "entry":
         raise ValueError("kind freeze needs slots or units: entries of a store move on with each step")
-    at, of = _numbers("steps", steps, episode.length), _numbers("places", places, known.number)
+    at, of = numbers("steps", steps, episode.length), numbers("places", places, known.number)
     observations = observations_of(policy, episode)
     pairs = np.stack(np.meshgrid(at, of, indexing="ij"), -1).reshape(-1, 2)  # by step
     noise = torch.Generator().manual_seed(seed)
@@ -224,7 +224,7 @@ def state_of(policy: MemoryPolicy, episode: RecordedEpisode) -> State:
     return map_state(lambda leaf: next(leaves).to(leaf.device), policy.initial_state(1))
 
 
-def _numbers(name: str, given: Sequence[int] | None, count: int) -> np.ndarray:
+def numbers(name: str, given: Sequence[int] | None, count: int) -> np.ndarray:
     """Return which of 0 to count − 1 are meant, in order.
 
     :raises ValueError: for any other
