@@ -130,6 +130,19 @@ def test_entries_of_observations_keep_their_names_and_pictures_are_those_of_the_
     assert any(np.array_equal(shown, image) for image in agent.env.get_images())
 
 
+def test_texts_are_those_of_the_environment(tmp_path):
+    agent = make_agent(n_envs=2, length=5)
+    episode = record(agent, tmp_path / "recording", 2, texts=True).episodes[1]
+    texts = episode.texts()
+    assert len(texts) == episode.length
+    agent.env.seed(0)
+    agent.env.reset()
+    assert texts[0] in agent.env.env_method("texts")
+    assert record(agent, tmp_path / "other", 1).episodes[0].texts() == []
+    without = make_agent("CartPole-v1", 1)
+    assert record(without, tmp_path / "without", 1, texts=True).episodes[0].texts() == []
+
+
 def test_bad_input_is_told_in_one_sentence(tmp_path):
     with pytest.raises(ValueError, match=r"agent must be one of memagents"):
         record(object(), tmp_path / "a")
