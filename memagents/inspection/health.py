@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -94,6 +94,16 @@ class Report(NamedTuple):
         """All advice, in plain sentences; none for a healthy memory."""
         return [sign.advice for sign in self.signs if sign.advice is not None]
 
+    def to_json(self) -> dict[str, Any]:
+        """Return the report as plain values; what is not finite is None."""
+        signs = [{**sign._asdict(), "value": sign.value if np.isfinite(sign.value) else None} for sign in self.signs]
+        found = self.forgetting
+        if found is None:
+            return {"signs": signs, "forgetting": None}
+        scores = [score._asdict() for score in found.scores]
+        whole = {"measure": found.measure, "ages": list(found.ages), "horizon": found.horizon}
+        return {"signs": signs, "forgetting": {**whole, "scores": scores, "whole": found.whole._asdict()}}
+
     def table(self) -> Table:
         """Return the figures as a table, with the advice below."""
         table = Table(title="health of the memory", caption="\n".join(self.advice) or "nothing looks wrong")
@@ -107,6 +117,9 @@ class Report(NamedTuple):
                 table.add_row(f"memory of {age}", f"{score.mean:.3g}", meaning)
             whole = self.forgetting.whole
             table.add_row("whole memory", f"{whole.mean:.3g}", f"{whole.low:.2f} to {whole.high:.2f}")
+            horizon = self.forgetting.horizon
+            told = "none of these ages is enough" if horizon is None else "forgetting what is older costs nothing"
+            table.add_row("effective horizon", "-" if horizon is None else str(horizon), told)
         return table
 
 
