@@ -56,32 +56,14 @@ def main(argv: Sequence[str]) -> None:
         if any(age < 0 for age in settings.ages):
             raise ValueError(f"ages must be 0 or more steps, not {' '.join(map(str, settings.ages))}")
         from rich.console import Console
-        from tqdm import tqdm
 
-        from memagents.environments.make import make_env
-        from memagents.experiments.evaluate_run import EVALUATION_ENVS
         from memagents.experiments.run import Run
         from memagents.experiments.training import prepare
-        from memagents.inspection.health import examine
-        from memagents.runs.files import write_json
-        from memagents.runs.layout import HEALTH_FILE
+        from memagents.inspection.health import examine_run
 
         run = Run.open(settings.run)
         prepare([*run.imports, *settings.imports], device=settings.device)
         run.say_what_does_not_apply(settings.env)
         env, env_kwargs = run.evaluation_env(settings.env, settings.env_kwargs, settings.split)
-        agent = run.load_agent(
-            make_env(env, min(settings.episodes, EVALUATION_ENVS), **env_kwargs), settings.device, verbose=0
-        )
-        total = settings.episodes * (1 + len(settings.ages)) if settings.ages else 0
-        with tqdm(total=total, unit=" episodes", leave=False, disable=None) as bar:
-            report = examine(
-                agent,
-                steps=settings.steps,
-                ages=settings.ages,
-                episodes=settings.episodes,
-                seed=settings.seed,
-                progress=bar.update,
-            )
-        Console().print(report.table())
-        write_json(run.folder / HEALTH_FILE, {"env": env, "env_kwargs": env_kwargs, **report.to_json()})
+        how = {name: getattr(settings, name) for name in ("steps", "ages", "episodes", "seed", "device")}
+        Console().print(examine_run(run, env, env_kwargs, **how).table())
