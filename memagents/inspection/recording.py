@@ -141,7 +141,8 @@ def write_window(folder: Path, window: RecordedWindow) -> None:
         if parts:
             steps[name] = np.frombuffer(b"".join(parts), np.uint8)
             steps[f"{name}_ends"] = np.cumsum([len(part) for part in parts])
-    trees.write_tree(folder / window_file(window.first), {"steps": steps, "state": window.state})
+    tree = {"steps": steps, "state": window.state}
+    trees.write_tree(folder / window_file(window.first), tree, durable=False)  # recording.json vouches for it
 
 
 def _read_window(folder: Path, first: int) -> RecordedWindow:

@@ -14,15 +14,19 @@ class CheckpointError(ValueError):
     """Error of a run folder or one of its files that cannot be used; the message says which and why."""
 
 
-def write_bytes(path: Path, data: bytes) -> None:
-    """Write a file beside its place, flush it to the disk and rename it: a reader never sees a part of it."""
+def write_bytes(path: Path, data: bytes, durable: bool = True) -> None:
+    """Write a file beside its place, flush it to the disk and rename it: a reader never sees a part of it.
+
+    :param durable: wait until it is on the disk, so that it outlasts a failure of the power
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         with open(beside, "wb") as file:
             file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
+            if durable:
+                file.flush()
+                os.fsync(file.fileno())
         os.replace(beside, path)
     except BaseException:
         beside.unlink(missing_ok=True)

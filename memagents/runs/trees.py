@@ -16,15 +16,16 @@ from memagents.runs.files import FORMAT_VERSION, CheckpointError, check_version,
 from memagents.runs.foreign import OTHERS, origin
 
 
-def write_tree(path: Path, tree: Any) -> None:
+def write_tree(path: Path, tree: Any, durable: bool = True) -> None:
     """Write a tree of dicts and lists whose leaves are tensors, NumPy arrays and plain JSON values to one file.
 
+    :param durable: as for :func:`memagents.runs.files.write_bytes`
     :raises TypeError: for a leaf of another type; nothing is written then
     """
     arrays: dict[str, torch.Tensor] = {}
     structure = _flatten(tree, "", arrays)
     header = {"memagents": json.dumps({"format": FORMAT_VERSION, "tree": structure}, allow_nan=True)}
-    write_bytes(path, safetensors_bytes(arrays, metadata=header))
+    write_bytes(path, safetensors_bytes(arrays, metadata=header), durable)
 
 
 def read_tree(path: Path) -> Any:
