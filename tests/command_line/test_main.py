@@ -74,7 +74,7 @@ def test_help_and_mistakes_need_no_torch():
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["fly"], "memagents has no command 'fly'; it has: train, evaluate, compare, tune, list, recipe"),
+        (["fly"], "memagents has no command 'fly'; it has: train, evaluate, inspect, compare, tune, list, recipe"),
         (["train", "dqn"], "train must be followed by one of ppo, imitate, nec, mfec, not 'dqn'"),
         (["list", "trees"], "list must be followed by one of cores, envs, recipes, runs, not 'trees'"),
         (["recipe", "no"], "there is no recipe 'no'; there are: "),
