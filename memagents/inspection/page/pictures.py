@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import NamedTuple
 
 from PIL import Image
@@ -55,13 +57,15 @@ def films(episodes: Sequence[Sequence[bytes]], budget: int) -> tuple[list[Film |
         shrinks = sum(len(encoded(picture, way)) for picture in sample) / sum(map(len, sample))
         if shrinks * whole > 1.1 * budget:
             continue
-        files = [[encoded(picture, way) for picture in pictures] for pictures in distinct]
+        with ThreadPoolExecutor() as threads:  # Pillow lets go of the interpreter
+            files = [list(threads.map(partial(encoded, way=way), pictures)) for pictures in distinct]
         if sum(len(file) for of_episode in files for file in of_episode) > budget:
             continue
         kind = "image/png" if way.quality is None else "image/webp"
+        numbers = [{picture: number for number, picture in enumerate(pictures)} for pictures in distinct]
         found = [
-            Film(kind, kept, [pictures.index(one) for one in episode]) if episode else None
-            for episode, pictures, kept in zip(episodes, distinct, files, strict=True)
+            Film(kind, kept, [number[picture] for picture in episode]) if episode else None
+            for episode, number, kept in zip(episodes, numbers, files, strict=True)
         ]
         said = f"Pictures are kept at {way.side} pixels and less well than they were, so that the page stays small."
         return found, said if number > 1 else ""

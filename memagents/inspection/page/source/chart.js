@@ -6,6 +6,7 @@ const FONT = "11px system-ui, sans-serif";
 const WHOLE = [1, 2, 5, 10, 20, 25, 50, 100, 200, 250, 500, 1000, 2000, 5000, 10000, 20000, 50000, 100000];
 export const LEFT = 46; // of the plots, in pixels, so that all steps stand below one another
 const TOP = 9; // where marks of steps are
+const BOTTOM = 6; // where the lowest number of an axis ends
 
 export class Charts {
   constructor(store, parting) {
@@ -30,8 +31,8 @@ export class Charts {
     const u = new uPlot(
       {
         width: Math.max(120, host.clientWidth),
-        height: height + TOP + (axis ? 22 : 2),
-        padding: [TOP, 10, axis ? 0 : 2, 0],
+        height: height + TOP + (axis ? 18 : BOTTOM),
+        padding: [TOP, 10, axis ? 0 : BOTTOM, 0],
         legend: { show: false },
         cursor: { sync: { key: "steps", scales: ["x", null] }, points: { show: false }, y: false, drag: { x: true, y: false, dist: 6 } },
         scales: {
@@ -39,7 +40,7 @@ export class Charts {
           y: { range: y.range, dir: y.flip ? -1 : 1 },
         },
         axes: [
-          { ...axisStyle, show: axis, size: 22, gap: 3, incrs: WHOLE, grid: { show: false }, values: (_, at) => at.map(String) },
+          { ...axisStyle, show: axis, size: 18, gap: 3, incrs: WHOLE, grid: { show: false }, values: (_, at) => at.map(String) },
           {
             ...axisStyle,
             size: LEFT,
@@ -48,7 +49,7 @@ export class Charts {
             grid: y.flip ? { show: false } : grid,
             ...(y.whole ? { incrs: WHOLE } : {}),
             ...(y.splits ? { splits: y.splits } : {}),
-            ...(y.values ? { values: (_, at) => at.map(y.values) } : {}),
+            ...(y.values ? { values: (_, at, axis, space, step) => at.map((value) => y.values(value, step)) } : {}),
           },
         ],
         series: [{}, ...series],

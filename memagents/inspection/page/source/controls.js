@@ -1,12 +1,13 @@
 // Play, step, scrub: by buttons, by the slider, by the keyboard.
 import { element } from "./dom.js";
+import { icon } from "./icons.js";
 
 const SPEEDS = [1, 2, 4, 8, 16, 32];
 
 export function controls(store, host, { parting }) {
-  const button = (label, title, onclick, id) =>
-    element("button", { type: "button", title, id, "aria-label": title, onclick: left(onclick) }, label);
-  const play = button("▶", "play (space)", toggle, "play");
+  const button = (id, title, onclick) =>
+    element("button", { type: "button", title, id, "aria-label": title, onclick: left(onclick) }, icon(id));
+  const play = button("play", "play (space)", toggle);
   const slider = element("input", { type: "range", id: "slider", min: 0, max: store.steps - 1, step: 1, value: 0 });
   slider.setAttribute("aria-label", "step");
   const number = element("output", { id: "step" });
@@ -22,11 +23,11 @@ export function controls(store, host, { parting }) {
     track.append(tick);
   }
   host.append(
-    button("⏮", "first step (home)", () => store.go(0), "first"),
-    button("◀", "one step back (←)", () => store.go(store.step - 1), "back"),
+    button("first", "first step (home)", () => store.go(0)),
+    button("back", "one step back (←)", () => store.go(store.step - 1)),
     play,
-    button("▶|", "one step on (→)", () => store.go(store.step + 1), "on"),
-    button("⏭", "last step (end)", () => store.go(store.steps - 1), "last"),
+    button("on", "one step on (→)", () => store.go(store.step + 1)),
+    button("last", "last step (end)", () => store.go(store.steps - 1)),
     track,
     number,
     speed,
@@ -37,7 +38,7 @@ export function controls(store, host, { parting }) {
   function stop() {
     clearInterval(timer);
     timer = null;
-    play.textContent = "▶";
+    play.replaceChildren(icon("play"));
     play.setAttribute("aria-label", "play (space)");
   }
   function start() {
@@ -46,7 +47,7 @@ export function controls(store, host, { parting }) {
       store.go(store.step + 1);
       if (store.step === store.steps - 1) stop();
     }, 1000 / Number(speed.value));
-    play.textContent = "❚❚";
+    play.replaceChildren(icon("pause"));
     play.setAttribute("aria-label", "pause (space)");
   }
   function toggle() {

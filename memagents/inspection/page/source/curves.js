@@ -1,6 +1,6 @@
 // Reward, value and entropy over the steps.
 import { colour, element } from "./dom.js";
-import { short } from "./numbers.js";
+import { short, tick } from "./numbers.js";
 import { sideName } from "./names.js";
 import uPlot from "uplot";
 
@@ -10,7 +10,7 @@ const STYLES = [
 ];
 
 /** Add a chart of lines: one number a step, of one or two recordings; `of` names the lines of a tensor with several. */
-export function lines(charts, host, recordings, tensors, caption, { bars = false } = {}) {
+export function lines(charts, host, recordings, tensors, caption, { bars = false, axis = false } = {}) {
   const { store } = charts;
   const text = element("span", { className: "readout" });
   const plot = element("div", { className: "plot" });
@@ -41,8 +41,8 @@ export function lines(charts, host, recordings, tensors, caption, { bars = false
       points: { show: single, size: 6 },
       ...(bars ? { paths: uPlot.paths.bars({ size: [0.7, 12, 1] }), fill: STYLES[side].stroke, width: 0 } : {}),
     })),
-    y: { range: [low - pad, high + pad], values: short },
-    axis: false,
+    y: { range: [low - pad, high + pad], values: tick },
+    axis,
     hover: (step) => say(step ?? store.step),
   });
   const say = (step) => {
@@ -74,7 +74,7 @@ export function pastRow(charts, host, layer, name) {
     height: 48,
     data: [xs, row()],
     series: [{ scale: "y", paths: uPlot.paths.bars({ size: [0.8, 40, 1] }), fill: () => colour("--first"), points: { show: false } }],
-    y: { range: [Math.min(0, layer.low), Math.max(layer.high, 1e-9)], values: short },
+    y: { range: [Math.min(0, layer.low), Math.max(layer.high, 1e-9)], values: tick },
     axis: false,
     hover: (step) => say(step),
   });

@@ -78,11 +78,19 @@ export function strip(store, host, scene) {
         button.setAttribute("aria-label", `go to step ${step}`);
         button.style.width = `${one}px`;
         button.append(scene.at(step));
+        button.dataset.from = first + Math.floor((k * count) / shown);
+        button.dataset.to = first + Math.floor(((k + 1) * count) / shown);
         return button;
       }),
     );
+    point();
+  };
+  const point = () => {
+    for (const { classList, dataset } of box.children)
+      classList.toggle("here", store.step >= Number(dataset.from) && store.step < Number(dataset.to));
   };
   store.on("view", show);
+  store.on("step", point);
   show();
   return show;
 }

@@ -34,6 +34,7 @@ export function heatMap(charts, host, map, { caption, onCell, axis = true } = {}
     const most = step < map.steps ? largest(map.rows, (row) => Math.abs(map.value(step, row))) : -1;
     if (most < 0) text.textContent = step < map.steps ? `step ${step} · nothing` : "";
     else if (map.rows === 1) say(step, 0);
+    else if (map.value(step, most) === 0) text.textContent = `step ${step} · all 0`;
     else text.textContent = `step ${step} · most: ${map.row(most)} · ${short(map.value(step, most))}`;
   };
   const inside = (row) => Math.max(0, Math.min(map.rows - 1, Math.round(row)));

@@ -15,6 +15,11 @@ import { Store } from "./store.js";
 import { themeButton } from "./theme.js";
 import { memoryOf, trailPanel, writesOf } from "./trail.js";
 
+const CURVES = [
+  ["rewards", "reward", true],
+  ["values", "value", false],
+  ["entropy", "entropy of the policy", false],
+];
 const index = readIndex();
 const { recordings } = index;
 const page = document.getElementById("page");
@@ -99,15 +104,16 @@ async function open(number) {
   right.append(top);
   const restrip = sides[0].scene.films ? strip(store, top, sides[0].scene) : () => {};
   past.forEach((layer) => pastRow(charts, top, layer, layer.name));
-  for (const [name, caption, options] of [["rewards", "reward", { bars: true }], ["values", "value", {}], ["entropy", "entropy of the policy", {}]]) {
+  const curves = CURVES.filter(([name]) => episodes.some((episode) => episode.tensor(name)));
+  curves.forEach(([name, caption, bars], k) => {
     const tensors = episodes.map((episode) => episode.tensor(name));
-    if (tensors.some(Boolean)) lines(charts, top, recordings, tensors, caption, options);
-  }
+    lines(charts, top, recordings, tensors, caption, { bars, axis: k === curves.length - 1 });
+  });
   layerMaps(charts, right, episodes[0].layers);
-  const films_ = sides.every(({ scene }) => scene.films);
-  if (!films_) seen(charts, right, recordings, sides);
+  const pictures = sides.every(({ scene }) => scene.films);
+  if (!pictures) seen(charts, right, recordings, sides);
   memoryMaps(charts, right, recordings, sides);
-  if (films_) seen(charts, right, recordings, sides);
+  if (pictures) seen(charts, right, recordings, sides);
 
   const observer = new ResizeObserver(() => {
     charts.resize();

@@ -5,6 +5,7 @@ import { images, panelsOf } from "./image.js";
 import { lines } from "./curves.js";
 import { axesOf, bare, GROUPS, groupOf, ofCritic, plain, sentence, sideName } from "./names.js";
 import { neighboursIn, neighbourTable } from "./neighbours.js";
+import { clipped } from "./numbers.js";
 import { rangeOf } from "./scale.js";
 import { followAge, followSlot, followWrite, memoryOf, writesOf } from "./trail.js";
 
@@ -15,22 +16,29 @@ function separate(axes, shape) {
   return axes.length === 2 && shape[0] <= SEPARATE && ["head", "action"].includes(axes[0]);
 }
 
+/** Whether a tensor has several maps or pictures. */
+function several(tensor) {
+  const axes = axesOf(tensor);
+  return separate(axes, tensor.shape) ? tensor.shape[0] > 1 : axes.length > 2;
+}
+
 /** The maps of one tensor of one recording: one, or one a head. */
 function mapsOf(tensor, range) {
   const axes = axesOf(tensor);
   const heads = separate(axes, tensor.shape) ? tensor.shape[0] : 1;
   const axis = axes[axes.length - 1] ?? "number";
-  const rows = tensor.size / heads;
   const ages = axis === "age";
+  const stored = tensor.size / heads;
+  const rows = ages ? Math.min(stored, tensor.steps) : stored; // older than the episode is nothing
   const words = axis.split(", ");
   return Array.from({ length: heads }, (_, head) => ({
     caption: heads > 1 ? `${axes[0]} ${head}` : "",
     rows,
     steps: tensor.steps,
     range,
-    value: (step, row) => tensor.at(step, head * rows + (ages ? rows - 1 - row : row)),
+    value: (step, row) => tensor.at(step, head * stored + (ages ? stored - 1 - row : row)),
     row: (k) => (words.length === rows && rows > 1 ? words[k] : `${words.length > 1 ? "number" : axis} ${k}`),
-    labels: words.length === rows && rows > 1 ? words.map((word) => (word.length > 7 ? `${word.slice(0, 6)}…` : word)) : null,
+    labels: words.length === rows && rows > 1 ? words.map(clipped) : null,
   }));
 }
 
@@ -78,7 +86,6 @@ function block(charts, box, recordings, sides, traces, name) {
   const head = element("div", { className: "block-head" }, element("h3", {}, plain(name)));
   const inner = element("div", { className: "block", dataset: { tensor: name } }, head);
   const about = sentence(name);
-  if (about) inner.append(element("p", { className: "soft" }, about));
   box.append(inner);
   if (there.every((one) => one.size === 1)) {
     const own = element("div", { className: "map" });
@@ -87,14 +94,16 @@ function block(charts, box, recordings, sides, traces, name) {
     whenNear(own, async () => {
       await Promise.all(there.map((one) => one.load()));
       own.style.minHeight = "";
-      lines(charts, own, recordings, tensors, "");
+      lines(charts, own, recordings, tensors, about);
     });
     return;
   }
   head.append(legend(range));
+  const alone = recordings.length === 1 && !several(there[0]);
+  if (about && !alone) inner.append(element("p", { className: "soft" }, about));
   tensors.forEach((tensor, side) => {
     if (!tensor) return;
-    const of = recordings.length > 1 ? sideName(recordings, side) : "";
+    const of = recordings.length > 1 ? sideName(recordings, side) : alone ? about : "";
     shown(charts, inner, tensor, range, of, sides[side].scene, memoryOf(traces[side], name), name);
   });
   const [one, other] = tensors;
@@ -135,7 +144,7 @@ function shown(charts, inner, tensor, range, of, scene, memory, name) {
 /** Keep room for a map, and build it when it comes near the screen. */
 function lazily(inner, map, axis, build) {
   const own = element("div", { className: "map" });
-  own.style.minHeight = `${heightOf(map.rows) + (axis ? 51 : 31)}px`;
+  own.style.minHeight = `${heightOf(map.rows) + (axis ? 45 : 33)}px`;
   inner.append(own);
   whenNear(own, async () => {
     await build(own);
@@ -200,12 +209,12 @@ export function layerMaps(charts, host, layers) {
     const range = rangeOf(layer.low, layer.high);
     const axis = layer.told.axis;
     const head = element("div", { className: "block-head" }, element("h3", {}, layer.name), legend(range));
-    const inner = element("div", { className: "block" }, head, element("p", { className: "soft" }, layer.told.explanation));
+    const inner = element("div", { className: "block" }, head);
     box.append(inner);
     const map = { rows: layer.size, steps: layer.steps, range, value: (step, k) => layer.at(step, k), row: (k) => `${axis} ${k}` };
     lazily(inner, map, true, async (own) => {
       await layer.load();
-      heatMap(charts, own, map);
+      heatMap(charts, own, map, { caption: layer.told.explanation });
     });
   }
 }

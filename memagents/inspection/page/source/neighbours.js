@@ -1,7 +1,8 @@
 // Episodic control: which stored situations answered at the shown step.
 import { element } from "./dom.js";
+import { icon } from "./icons.js";
 import { actionName } from "./names.js";
-import { percent, short } from "./numbers.js";
+import { among, percent, short } from "./numbers.js";
 
 const NAMES = ["rows", "weights", "values", "ages"];
 const MOST = 5; // of an action
@@ -23,6 +24,7 @@ export async function neighbourTable(store, host, recording, episode, { rows, we
     element("p", { className: "soft" }, `The nearest stored situations at the shown step: their share in the action's value, their own value, and their age, where 0 is the one used last.`),
     element("div", { className: "scroll" }, table),
   );
+  const reach = values ? Math.max(Math.abs(values.low), Math.abs(values.high)) : 0;
   const chosen = (step) => episode.tensor("actions")?.at(step, 0);
   const show = () => {
     const { step } = store;
@@ -32,11 +34,11 @@ export async function neighbourTable(store, host, recording, episode, { rows, we
       const found = Array.from({ length: count }, (_, k) => action * count + k).filter((k) => rows.at(step, k) >= 0);
       const name = actionName(recording, action);
       const own = chosen(step) === action;
-      const cells = (k) => [percent(weights.at(step, k)), short(values?.at(step, k)), short(ages?.at(step, k))];
+      const cells = (k) => [percent(weights.at(step, k)), values ? among(values.at(step, k), reach) : short(null), short(ages?.at(step, k))];
       const shown = found.slice(0, MOST).map(cells);
       if (!shown.length) shown.push(["nothing stored", "", ""]);
       shown.forEach((texts, k) => {
-        const heading = element("th", { scope: "row", title: name }, k ? "" : `${own ? "▶ " : ""}${name}`);
+        const heading = element("th", { scope: "row", title: name }, ...(k ? [] : own ? [icon("chosen"), name] : [name]));
         const row = element("tr", { className: own ? "chosen" : "" }, heading, ...texts.map((text) => element("td", {}, text)));
         lines.push(row);
       });

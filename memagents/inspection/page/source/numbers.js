@@ -9,10 +9,29 @@ export function short(value) {
   return text.replaceAll("-", "−");
 }
 
+/** A number beside an axis, where there is little room, with as many digits as its steps need. */
+export function tick(value, step) {
+  const size = Math.abs(value);
+  const digits = Math.ceil(-Math.log10(step) - 1e-9);
+  if (digits > 0 && digits < 6 && size < 1e3) return value.toFixed(digits).replaceAll("-", "−");
+  if (value !== 0 && (size >= 1e5 || size < 1e-2)) return value.toExponential(1).replace(".0e", "e").replace("+", "").replaceAll("-", "−");
+  return short(value);
+}
+
+/** A word beside an axis. */
+export function clipped(word) {
+  return word.length > 7 ? `${word.slice(0, 5)}…` : word;
+}
+
 /** A share as per cent. */
 export function percent(share) {
   if (share > 0 && share < 0.01) return "< 1 %";
   return `${Math.round(100 * share)} %`;
+}
+
+/** A number beside others that reach so far: what is next to nothing among them is not spelled out. */
+export function among(value, most) {
+  return value !== 0 && Math.abs(value) < most / 1000 ? "≈ 0" : short(value);
 }
 
 /** A plural where it is one. */

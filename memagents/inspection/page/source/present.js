@@ -1,7 +1,8 @@
 // The shown step in numbers: reward, value, entropy, and what the policy makes of its actions.
 import { element } from "./dom.js";
+import { icon } from "./icons.js";
 import { actionName, sideName } from "./names.js";
-import { percent, short } from "./numbers.js";
+import { among, percent, short } from "./numbers.js";
 
 const MOST = 12; // actions that are listed
 export const SERIES = ["rewards", "values", "entropy", "actions", "probabilities", "action_values", "action_mean", "action_std"];
@@ -83,10 +84,10 @@ function bar(name, value, chosen, low, high, shares) {
   return element(
     "div",
     { className: chosen ? "bar chosen" : "bar", role: "listitem" },
-    element("span", { className: "mark", "aria-hidden": "true" }, chosen ? "▶" : ""),
+    element("span", { className: "mark", "aria-hidden": "true" }, chosen ? icon("chosen") : ""),
     element("span", { className: "name", title: chosen ? `${name} (chosen)` : name }, name),
     element("span", { className: "line" }, fill),
-    element("span", { className: "value" }, shares ? percent(value) : short(value)),
+    element("span", { className: "value" }, shares ? percent(value) : among(value, Math.max(Math.abs(low), Math.abs(high)))),
   );
 }
 

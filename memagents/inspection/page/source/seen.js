@@ -4,6 +4,7 @@ import { heatMap, heightOf, legend } from "./heat.js";
 import { images, layoutOf, observedPicture, panelsOf } from "./image.js";
 import { lines } from "./curves.js";
 import { actionName, sideName } from "./names.js";
+import { clipped } from "./numbers.js";
 import { rangeOf } from "./scale.js";
 
 const MOST = 64; // actions in a raster
@@ -28,7 +29,7 @@ function observation(charts, box, recordings, tensor, of) {
   const layout = layoutOf(tensor);
   const vector = tensor.shape.length === 1 && tensor.size > 1;
   if (!layout && tensor.size > 1) inner.firstChild.append(legend(range));
-  own.style.minHeight = vector ? `${heightOf(tensor.size) + 51}px` : "75px";
+  own.style.minHeight = vector ? `${heightOf(tensor.size) + 45}px` : "75px";
   whenNear(own, async () => {
     await tensor.load();
     own.style.minHeight = "";
@@ -62,11 +63,11 @@ function actions(charts, box, recording, episode, of) {
     ? { rows: choices, range: [0, 1], value: (step, k) => Number(tensor.at(step, 0) === k), row: (k) => actionName(recording, k) }
     : { rows: tensor.size, range: rangeOf(tensor.low, tensor.high), value: (step, k) => tensor.at(step, k), row: (k) => `number ${k}` };
   if (single && recording.action_names.length)
-    map.labels = recording.action_names.map((name) => (name.length > 7 ? `${name.slice(0, 6)}…` : name));
+    map.labels = recording.action_names.map(clipped);
   const inner = blockOf(box, `${of}actions`);
   if (!single) inner.firstChild.append(legend(map.range));
   const own = element("div", { className: "map" });
-  own.style.minHeight = `${heightOf(map.rows) + 51}px`;
+  own.style.minHeight = `${heightOf(map.rows) + 45}px`;
   inner.append(own);
   whenNear(own, () => {
     own.style.minHeight = "";

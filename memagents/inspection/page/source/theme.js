@@ -1,5 +1,6 @@
 // Light and dark: as the system says, or as the button says.
 import { element } from "./dom.js";
+import { icon } from "./icons.js";
 
 export function isDark() {
   const chosen = document.documentElement.dataset.theme;
@@ -10,7 +11,7 @@ export function isDark() {
 export function themeButton(changed) {
   const button = element("button", { type: "button", id: "theme" });
   const show = () => {
-    button.textContent = isDark() ? "☀ light" : "☾ dark";
+    button.replaceChildren(icon(isDark() ? "light" : "dark"), isDark() ? "light" : "dark");
     button.title = `change to ${isDark() ? "light" : "dark"} colours`;
     button.setAttribute("aria-label", button.title);
   };

@@ -1,6 +1,7 @@
 // What was clicked: the steps that wrote what a slot holds, the reads that saw a write, the step that was looked at.
 import { element } from "./dom.js";
-import { largest, percent, short } from "./numbers.js";
+import { icon } from "./icons.js";
+import { counted, largest, percent, short } from "./numbers.js";
 import { laterReads, origins, Writes } from "./provenance.js";
 import { bare, prefix } from "./names.js";
 
@@ -77,18 +78,18 @@ export function trailPanel(store, host) {
     const { trail } = store;
     host.hidden = trail === null;
     if (trail === null) return host.replaceChildren();
-    const close = element("button", { type: "button", title: "close (escape)", "aria-label": "close", id: "close" }, "✕");
+    const close = element("button", { type: "button", title: "close (escape)", "aria-label": "close", id: "close" }, icon("close"));
     close.addEventListener("click", () => store.follow(null));
     const strongest = trail.marks.filter(({ share }) => share >= 0.01).sort((one, other) => other.share - one.share);
     const frames = strongest.slice(0, MOST).map(({ step, share, note }) => {
-      const words = [`step ${step}`, note, percent(share)].filter(Boolean).join(" · ");
       const button = element("button", { type: "button", className: "origin", title: `go to step ${step}`, dataset: { step } });
-      button.append(trail.scene.at(step), element("span", {}, words));
+      button.append(trail.scene.at(step), element("span", {}, `step ${step} · ${percent(share)}`));
+      if (note) button.append(element("span", { className: "soft" }, note));
       button.addEventListener("click", () => store.go(step));
       return button;
     });
     const rest = strongest.slice(MOST).reduce((sum, { share }) => sum + share, 0);
-    const more = strongest.length > MOST ? `and ${strongest.length - MOST} more steps, ${percent(rest)} together at most` : "";
+    const more = strongest.length > MOST ? `and ${counted(strongest.length - MOST, "more step")}, of ${percent(rest)} together` : "";
     return host.replaceChildren(
       element("div", { className: "trail-head" }, element("h2", {}, trail.title), close),
       element("p", { className: "soft" }, frames.length ? trail.told : trail.empty),
