@@ -15,6 +15,7 @@ DOORS = {
     "inspect": ("memagents.command_line.inspect:main", "show what the memory of a run's agent does, on one page"),
     "compare": ("memagents.command_line.compare:main", "train several memories with several seeds, with statistics"),
     "tune": ("memagents.command_line.tune:main", "search for hyperparameters with Optuna"),
+    "plot": ("memagents.command_line.plot:main", "draw runs: learning curves over seeds, or scores by core and task"),
     "list": ("memagents.command_line.listing:main", "list cores, envs, recipes or runs"),
     "recipe": ("memagents.command_line.listing:recipe", "print a recipe, or copy it to change it"),
 }

@@ -22,8 +22,9 @@ MAY_IMPORT = {
     "algorithms": {"bonuses", "policies", "cores", "environments", "runs", "kernels"},
     "nec": {"algorithms", "policies", "cores", "environments", "runs"},
     "experiments": {"nec", "algorithms", "policies", "cores", "environments", "runs"},
+    "inspection": {"experiments", "nec", "algorithms", "policies", "cores", "environments", "runs"},
     "testing": {"cores"},
-    "command_line": {"experiments", "cores", "runs", "memenvs"},
+    "command_line": {"inspection", "experiments", "cores", "runs", "memenvs"},
     "__main__": {"command_line"},
 }
 

@@ -97,6 +97,11 @@ class WindowAlgorithm(MemoryAlgorithm):
         )
         return result
 
+    @property
+    def window(self) -> Window:
+        """The window that is collected or learned from, which the next one overwrites; there from ``learn`` on."""
+        return self._window
+
     def collect(self, callback: BaseCallback) -> bool:
         """Fill the window with ``n_steps`` steps of every environment."""
         with self.policy.acting():

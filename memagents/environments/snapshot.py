@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -55,6 +56,34 @@ def restore_env(env: VecEnv, snapshot: dict[str, Any]) -> bool:
     if known:
         _restore_wrapper(env, snapshot["state"])
     return restore_env(env.venv, snapshot["inner"]) and known
+
+
+def join_snapshots(snapshots: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Return the snapshot of as many rows as there are snapshots, of one row each.
+
+    :param snapshots: of environments that are wrapped alike
+    :raises ValueError: if an environment offers none
+    """
+    joined = _join(list(snapshots))
+    inner = joined
+    while "inner" in inner:
+        if inner["state"] is None:
+            raise ValueError(f"env: a {inner['wrapper']} does not tell its state, so that episodes cannot be forked")
+        inner = inner["inner"]
+    if inner["base"] is None:
+        raise ValueError("env must offer snapshot() and restore(), as those of memenvs do, for episodes to be forked")
+    return joined
+
+
+def _join(nodes: list[Any]) -> Any:
+    """Join arrays by their rows; all else, and statistics of all rows, is alike."""
+    first = nodes[0]
+    if isinstance(first, dict):
+        return {
+            name: value if name == "statistics" else _join([node[name] for node in nodes])
+            for name, value in first.items()
+        }
+    return np.concatenate(nodes) if isinstance(first, np.ndarray) else first
 
 
 def _wrapper_state(env: VecEnvWrapper) -> dict[str, Any] | None:

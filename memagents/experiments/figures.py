@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
@@ -18,13 +19,13 @@ from PIL import Image
 
 from memagents.experiments.evaluation import Interval
 from memagents.runs.files import write_bytes
-from memagents.runs.progress import PROGRESS_FILE, read_progress
+from memagents.runs.progress import PROGRESS_FILE, SECONDS, STEPS, read_progress
 
 INK, FAINT, PAPER = "#1B2130", "#C9CDD6", "#FCFBF8"
 COLOURS = ("#0B5FA5", "#D1495B", "#2E933C", "#EDAE49", "#7B4B94", "#00798C", "#8D6A4A")
-_STEPS, _SECONDS, _LESSON = "time/total_timesteps", "time/time_elapsed", "curriculum/lesson"
+_LESSON = "curriculum/lesson"
 _SUCCESS, _RETURN, _ACCURACY = "rollout/success_rate", "rollout/ep_rew_mean", "train/accuracy"
-_LABELS = {_ACCURACY: "as the oracle", _SUCCESS: "success", _RETURN: "return"}
+LABELS = {_ACCURACY: "as the oracle", _SUCCESS: "success", _RETURN: "return"}
 
 
 def learning_curve(run_dirs: Sequence[Path], path: Path, over: str = "steps") -> None:
@@ -34,21 +35,21 @@ def learning_curve(run_dirs: Sequence[Path], path: Path, over: str = "steps") ->
     the beginnings of lessons where a single run is shown.
 
     :param run_dirs: folders of runs
-    :param path: of the PNG
+    :param path: of the PNG or SVG
     :param over: ``"steps"`` of the environments or ``"minutes"`` of the clock
     """
     folders = [Path(folder) for folder in run_dirs]
     unique = len({folder.name for folder in folders}) == len(folders)
     runs = {folder.name if unique else str(folder): read_progress(folder / PROGRESS_FILE) for folder in folders}
     curves = {name: _curves(rows, over) for name, rows in runs.items()}
-    panels = [column for column in _LABELS if any(column in logged for logged in curves.values())]
+    panels = [column for column in LABELS if any(column in logged for logged in curves.values())]
     figure = Figure((8, 1 + 2.8 * max(1, len(panels))), dpi=130, layout="constrained", facecolor=PAPER)
     axes = figure.subplots(max(1, len(panels)), 1, sharex=True, squeeze=False)[:, 0]
     for ax, column in zip(axes, panels, strict=False):
-        for colour, logged in zip(_cycle(len(runs)), curves.values(), strict=True):
+        for colour, logged in zip(cycle(len(runs)), curves.values(), strict=True):
             if column in logged:
                 _draw_curve(ax, logged[column], colour)
-        dress(ax, _LABELS[column])
+        dress(ax, LABELS[column])
         if column != _RETURN:
             ax.set_ylim(-0.02, 1.02)
             ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
@@ -56,7 +57,7 @@ def learning_curve(run_dirs: Sequence[Path], path: Path, over: str = "steps") ->
         _draw_lessons(axes.tolist(), next(iter(runs.values())))
         axes[0].set_title(next(iter(runs)), loc="left", color=INK, weight="bold")
     else:
-        _legend(figure, runs)
+        legend(figure, runs)
     axes[-1].set_xlabel({"steps": "environment steps", "minutes": "minutes"}[over], color=INK)
     axes[-1].set_xlim(left=0)
     axes[-1].xaxis.set_major_formatter(FuncFormatter(lambda steps, _: short_number(steps)))
@@ -69,11 +70,11 @@ def curves_over_seeds(
     """Returns over steps: the mean of several runs, and from the worst to the best of them.
 
     :param panels: ``{task: {agent: (steps (N,), returns (runs, N))}}``; steps are drawn by their logarithms
-    :param path: of the PNG
+    :param path: of the PNG or SVG
     :param wanted: the return that a task asks for, a dotted line
     """
     agents = list(dict.fromkeys(agent for panel in panels.values() for agent in panel))
-    colours = dict(zip(agents, _cycle(len(agents)), strict=True))
+    colours = dict(zip(agents, cycle(len(agents)), strict=True))
     figure = Figure((4.2 * len(panels), 3.6), dpi=130, layout="constrained", facecolor=PAPER)
     for ax, (task, panel) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels.items(), strict=True):
         for agent, (steps, returns) in panel.items():
@@ -85,7 +86,7 @@ def curves_over_seeds(
         ax.set_title(task, loc="left", color=INK, weight="bold")
         dress(ax, "return")
         ax.set_xlabel("environment steps", color=INK)
-    _legend(figure, agents)
+    legend(figure, agents)
     write(figure, path)
 
 
@@ -97,14 +98,14 @@ def score_over(
     :param name: of the parameter
     :param values: in the order in which they are drawn
     :param curves: ``{agent: a score for each value}``
-    :param path: of the PNG
+    :param path: of the PNG or SVG
     :param measure: what the scores are, the axis' label
     """
     figure = Figure((7, 4), dpi=130, layout="constrained", facecolor=PAPER)
     ax = figure.subplots()
     numbers = all(isinstance(value, int | float) and value > 0 for value in values)
     places = list(values) if numbers else list(range(len(values)))
-    for colour, (agent, scores) in zip(_cycle(len(curves)), curves.items(), strict=True):
+    for colour, (agent, scores) in zip(cycle(len(curves)), curves.items(), strict=True):
         means = np.array([score.mean for score in scores])
         reach = np.abs(np.array([[score.low, score.high] for score in scores]).T - means)
         ax.errorbar(places, means, reach, color=colour, marker="o", markersize=4, capsize=3, linewidth=1.5, label=agent)
@@ -118,7 +119,7 @@ def score_over(
     if measure == "success":
         ax.set_ylim(-0.02, 1.02)
     ax.set_xlabel(name, color=INK)
-    _legend(figure, list(curves))
+    legend(figure, list(curves))
     write(figure, path)
 
 
@@ -126,7 +127,7 @@ def comparison(scores: Mapping[str, Mapping[str, Interval]], path: Path, measure
     """Bars with 95% intervals: groups side by side, in each a bar an agent.
 
     :param scores: ``{group: {agent: interval}}``, a group being for example a setting of the environment
-    :param path: of the PNG
+    :param path: of the PNG or SVG
     :param measure: what the scores are, the axis' label
     """
     agents = list(dict.fromkeys(agent for group in scores.values() for agent in group))
@@ -134,7 +135,7 @@ def comparison(scores: Mapping[str, Mapping[str, Interval]], path: Path, measure
     figure.set_facecolor(PAPER)
     ax = figure.subplots()
     width = 1 / (len(agents) + 1)
-    for colour, (i, agent) in zip(_cycle(len(agents)), enumerate(agents), strict=True):
+    for colour, (i, agent) in zip(cycle(len(agents)), enumerate(agents), strict=True):
         places = [g + (i - (len(agents) - 1) / 2) * width for g, group in enumerate(scores.values()) if agent in group]
         shown = [group[agent] for group in scores.values() if agent in group]
         means = np.array([interval.mean for interval in shown])
@@ -146,7 +147,7 @@ def comparison(scores: Mapping[str, Mapping[str, Interval]], path: Path, measure
     if measure == "success":
         ax.set_ylim(0, 1.04)
         ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
-    _legend(figure, agents)
+    legend(figure, agents)
     write(figure, path)
 
 
@@ -200,7 +201,7 @@ def _curves(rows: list[dict[str, str]], over: str) -> dict[str, np.ndarray]:
 
 def _moment(row: dict[str, str], over: str) -> float:
     """Return the steps or minutes at which a row was logged."""
-    return float(row[_STEPS]) if over == "steps" else float(row[_SECONDS]) / 60
+    return float(row[STEPS]) if over == "steps" else float(row[SECONDS]) / 60
 
 
 def _draw_curve(ax: Axes, points: np.ndarray, colour: str) -> None:
@@ -215,18 +216,20 @@ def _draw_lessons(axes: Sequence[Axes], rows: list[dict[str, str]]) -> None:
     for before, (number, next_number) in zip(rows, pairwise(numbers), strict=False):
         if number == next_number:
             continue
-        steps = float(before[_STEPS])
+        steps = float(before[STEPS])
         for ax in axes:
             ax.axvline(steps, color=INK, linewidth=1, linestyle=":", alpha=0.6)
         style: dict[str, Any] = {"rotation": 90, "va": "bottom", "ha": "right", "color": INK, "fontsize": 8}
         axes[0].text(steps, 0.03, f"lesson {next_number + 1} ", transform=axes[0].get_xaxis_transform(), **style)
 
 
-def _legend(figure: Figure, names: Iterable[str]) -> None:
+def legend(figure: Figure, names: Iterable[str]) -> None:
     """Names in the order of their colours, above all panels."""
     names = list(names)
-    patches = [Patch(color=colour) for colour in _cycle(len(names))]
-    figure.legend(patches, names, loc="outside upper left", ncols=min(5, len(names)), frameon=False, labelcolor=INK)
+    patches = [Patch(color=colour) for colour in cycle(len(names))]
+    widest = max(map(len, names), default=0) + 6  # with its colour, in letters, of which an inch holds about ten
+    columns = max(1, min(5, len(names), int(10 * figure.get_figwidth()) // widest))
+    figure.legend(patches, names, loc="outside upper left", ncols=columns, frameon=False, labelcolor=INK)
 
 
 def dress(ax: Axes, label: str) -> None:
@@ -241,13 +244,16 @@ def dress(ax: Axes, label: str) -> None:
     ax.spines["bottom"].set_color(FAINT)
 
 
-def _cycle(count: int) -> list[str]:
+def cycle(count: int) -> list[str]:
     """So many colours, repeated where they run out."""
     return [COLOURS[i % len(COLOURS)] for i in range(count)]
 
 
 def write(figure: Figure, path: Path) -> None:
-    """Write a figure as PNG, whole or not at all."""
+    """Write a figure as PNG, or as SVG where the path ends so, whole or not at all."""
     buffer = BytesIO()
-    FigureCanvasAgg(figure).print_png(buffer)
+    if path.suffix.lower() == ".svg":
+        FigureCanvasSVG(figure).print_svg(buffer)
+    else:
+        FigureCanvasAgg(figure).print_png(buffer)
     write_bytes(path, buffer.getvalue())

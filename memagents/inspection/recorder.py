@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -31,7 +31,7 @@ from memagents.inspection.recording import (
 )
 from memagents.inspection.replay import estimates, replay
 from memagents.policies.core_policy import CorePolicy
-from memagents.policies.encoding import Observations, map_observations
+from memagents.policies.encoding import Observations, map_observations, stack_steps
 from memagents.runs import files
 
 WINDOW = 128  # steps between two visits of the disk
@@ -54,6 +54,7 @@ def record(
     deterministic: bool = True,
     seed: int | None = 0,
     trace: bool = True,
+    texts: bool = False,
     overwrite: bool = False,
     about: Mapping[str, Any] | None = None,
     progress: Callable[[int], object] | None = None,
@@ -71,6 +72,7 @@ def record(
     :param deterministic: the most likely actions instead of sampled ones
     :param seed: of the environments and of sampled actions; None goes on from where they are
     :param trace: whether the memory's inside is recorded
+    :param texts: whether what the environments say of themselves at each step is recorded, as those of memenvs do
     :param overwrite: whether a recording that is there may be replaced
     :param about: plain values to keep with it, such as the environment's id
     :param progress: called with the number of episodes that have just ended
@@ -82,7 +84,7 @@ def record(
         raise ValueError("agent must have an environment to play in: load_agent(folder, env)")
     positive_int("episodes", episodes)
     folder = _prepared(Path(folder), overwrite)
-    tape = Tape(monitored(agent.env), agent.policy, folder, episodes, trace)
+    tape = Tape(monitored(agent.env), agent.policy, folder, episodes, trace, texts)
     agent.policy.set_training_mode(False)
     evaluate(tape, tape, episodes, deterministic, seed, progress)
     core = agent.policy.core
@@ -126,9 +128,10 @@ class Tape(VecEnvWrapper):
     :param folder: where windows go
     :param episodes: how many are kept
     :param trace: whether the memory's inside is noted
+    :param texts: whether what the environments say of themselves is
     """
 
-    def __init__(self, env: VecEnv, policy: CorePolicy, folder: Path, episodes: int, trace: bool):
+    def __init__(self, env: VecEnv, policy: CorePolicy, folder: Path, episodes: int, trace: bool, texts: bool):
         super().__init__(env)
         self.policy, self.folder, self.trace = policy, folder, trace
         self.told: list[Told] = []
@@ -139,11 +142,13 @@ class Tape(VecEnvWrapper):
         self._episode = np.zeros(env.num_envs, dtype=np.int64)  # the present one of each row
         self._steps = np.zeros(env.num_envs, dtype=np.int64)  # of it that are on disk
         self._films = env.render_mode == "rgb_array"
+        self._tells = texts and env.has_attr("texts")
         self._state: State = ()  # before the first step of the window
         self._plain_state: State | None = None  # the same, as the replay left it
         self._seen: list[tuple[Observations, Tensor, Tensor, Tensor]] = []  # observations, starts, actions, outputs
         self._came: list[tuple[np.ndarray, np.ndarray]] = []  # rewards, ends
         self._pictures: list[list[bytes]] = []
+        self._texts: list[list[str]] = []
         self._infos: dict[tuple[int, int], dict[str, Any]] = {}  # of ends, by step of the window and row
 
     # --- as an agent ------------------------------------------------------------------------------------------------
@@ -165,6 +170,8 @@ class Tape(VecEnvWrapper):
         self._seen.append((kept, starts.clone(), acted.actions.clone(), acted.outputs.clone()))
         if self._films:
             self._pictures.append([_png(image) for image in self.venv.get_images()])
+        if self._tells:
+            self._texts.append(self.venv.env_method("texts"))
         return policy.to_env_actions(acted.actions), acted.state
 
     # --- as an environment ------------------------------------------------------------------------------------------
@@ -184,7 +191,7 @@ class Tape(VecEnvWrapper):
 
     def _flush(self) -> None:
         """Write the window, and begin another."""
-        observations = _stacked([seen for seen, *_ in self._seen])
+        observations = stack_steps([seen for seen, *_ in self._seen])
         starts, actions, outputs = map(torch.stack, zip(*(noted[1:] for noted in self._seen), strict=True))
         noted = {"actions": actions, "outputs": outputs, **estimates(self.policy, observations, outputs, actions)}
         if self.trace:
@@ -201,7 +208,7 @@ class Tape(VecEnvWrapper):
         ends = np.stack([ends for _, ends in self._came])
         for row in np.flatnonzero(self._wanted > 0).tolist():
             self._write_row(row, arrays, ends[:, row])
-        self._seen, self._came, self._pictures, self._infos = [], [], [], {}
+        self._seen, self._came, self._pictures, self._texts, self._infos = [], [], [], [], {}
 
     def _write_row(self, row: int, arrays: dict[str, np.ndarray], ends: np.ndarray) -> None:
         """Write what a row did in the window: parts of one or more episodes."""
@@ -216,8 +223,9 @@ class Tape(VecEnvWrapper):
             steps = {name: values[begin:end, row] for name, values in arrays.items()}
             state = self._state_of(row) if first else self._beginning_of(row, begin)
             pictures = [at_once[row] for at_once in self._pictures[begin:end]]
+            texts = [at_once[row] for at_once in self._texts[begin:end]]
             number = int(self._episode[row])
-            write_window(self.folder / episode_folder(number), RecordedWindow(first, steps, state, pictures))
+            write_window(self.folder / episode_folder(number), RecordedWindow(first, steps, state, pictures, texts))
             self._steps[row] += end - begin
             if ends[end - 1]:
                 self._tell(number, int(self._steps[row]), self._infos[end - 1, row])
@@ -241,13 +249,6 @@ class Tape(VecEnvWrapper):
         finite = {name: value for name, value in plain.items() if not isinstance(value, float) or np.isfinite(value)}
         self.told += [Told(0, 0.0, {})] * (number + 1 - len(self.told))
         self.told[number] = Told(length, float(info["episode"]["r"]), finite)
-
-
-def _stacked(steps: Sequence[Observations]) -> Observations:
-    """Return the observations of T steps, (B, ...) each, as (T, B, ...)."""
-    if isinstance(steps[0], dict):
-        return {name: torch.stack([step[name] for step in steps]) for name in steps[0]}  # type: ignore[index]
-    return torch.stack(list(steps))  # type: ignore[arg-type]
 
 
 def _png(image: np.ndarray | None) -> bytes:

@@ -19,7 +19,7 @@ from memagents.runs.files import CheckpointError
 
 DESCRIPTION_FILE = "recording.json"
 OBSERVATION, TRACE = "observation", "trace"  # what begins the names of arrays that there may be several of
-FRAMES, FRAME_ENDS = "frames", "frame_ends"  # pictures as PNG files, one behind the other, and where each ends
+PICTURES, TEXTS = "pictures", "texts"  # PNG files, and UTF-8, one behind the other, with where each ends
 
 
 class RecordedWindow(NamedTuple):
@@ -29,12 +29,14 @@ class RecordedWindow(NamedTuple):
     :param steps: arrays (T, ...) by name, see :func:`memagents.inspection.recorder.record`
     :param state: of the core before the first step, leaves (1, ...) in order
     :param pictures: PNG files of what was seen, one for each step; none where they were not asked for
+    :param texts: what the environment says of itself at each step, likewise
     """
 
     first: int
     steps: dict[str, np.ndarray]
     state: list[Tensor]
     pictures: list[bytes]
+    texts: list[str]
 
 
 class RecordedEpisode(NamedTuple):
@@ -78,6 +80,10 @@ class RecordedEpisode(NamedTuple):
     def pictures(self) -> list[bytes]:
         """Return the PNG files of what was seen at each step; none where they were not asked for."""
         return [picture for window in self.windows() for picture in window.pictures]
+
+    def texts(self) -> list[str]:
+        """Return what the environment said of itself at each step; none where that was not asked for."""
+        return [text for window in self.windows() for text in window.texts]
 
 
 class Recording(NamedTuple):
@@ -131,17 +137,22 @@ def window_file(first: int) -> str:
 def write_window(folder: Path, window: RecordedWindow) -> None:
     """Write a window of an episode."""
     steps = dict(window.steps)
-    if window.pictures:
-        steps[FRAMES] = np.frombuffer(b"".join(window.pictures), np.uint8)
-        steps[FRAME_ENDS] = np.cumsum([len(picture) for picture in window.pictures])
+    for name, parts in ((PICTURES, window.pictures), (TEXTS, [text.encode() for text in window.texts])):
+        if parts:
+            steps[name] = np.frombuffer(b"".join(parts), np.uint8)
+            steps[f"{name}_ends"] = np.cumsum([len(part) for part in parts])
     trees.write_tree(folder / window_file(window.first), {"steps": steps, "state": window.state})
 
 
 def _read_window(folder: Path, first: int) -> RecordedWindow:
     tree = trees.read_tree(folder / window_file(first))
     steps: dict[str, np.ndarray] = tree["steps"]
-    blob, ends = steps.pop(FRAMES, None), steps.pop(FRAME_ENDS, None)
-    pictures = []
-    if blob is not None and ends is not None:
-        pictures = [blob[begin:end].tobytes() for begin, end in zip([0, *ends[:-1]], ends, strict=True)]
-    return RecordedWindow(first, steps, tree["state"], pictures)
+    pictures, texts = (_parts(steps.pop(name, None), steps.pop(f"{name}_ends", None)) for name in (PICTURES, TEXTS))
+    return RecordedWindow(first, steps, tree["state"], pictures, [text.decode() for text in texts])
+
+
+def _parts(blob: np.ndarray | None, ends: np.ndarray | None) -> list[bytes]:
+    """Cut what stands one behind the other."""
+    if blob is None or ends is None:
+        return []
+    return [blob[begin:end].tobytes() for begin, end in zip([0, *ends[:-1]], ends, strict=True)]

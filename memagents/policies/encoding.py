@@ -39,6 +39,13 @@ def stack_observations(observations: Sequence[Any]) -> Any:
     return np.stack(observations)
 
 
+def stack_steps(steps: Sequence[Observations]) -> Observations:
+    """The observations of T steps, tensors (B, ...) or dicts of them, as (T, B, ...)."""
+    if isinstance(steps[0], dict):
+        return {name: torch.stack([step[name] for step in steps]) for name in steps[0]}  # type: ignore[index]
+    return torch.stack(list(steps))  # type: ignore[arg-type]
+
+
 def any_entry(observations: Observations) -> Tensor:
     """The observations themselves, or an entry where they are a dict: its leading dimensions are those of all."""
     return next(iter(observations.values())) if isinstance(observations, dict) else observations

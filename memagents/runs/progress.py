@@ -21,7 +21,7 @@ from tqdm import tqdm
 from memagents.runs.files import write_bytes
 from memagents.runs.layout import PROGRESS_FILE, TENSORBOARD_FOLDER
 
-STEPS = "time/total_timesteps"
+STEPS, SECONDS = "time/total_timesteps", "time/time_elapsed"
 
 
 class ProgressBar(BaseCallback):

@@ -7,17 +7,14 @@ import pytest
 import torch
 from PIL import Image
 
-from memagents import MFEC, NEC, RecurrentPPO, core_names
+from memagents import MFEC, NEC, core_names
 from memagents.cores.core import map_state, unroll_by_steps
 from memagents.environments import make_env
 from memagents.experiments.evaluation import evaluate
 from memagents.inspection import Recording, recorder
 from memagents.inspection.recorder import record
 from memagents.runs.files import CheckpointError
-
-
-def make_agent(env="memenvs/TMaze-v0", n_envs=3, policy_kwargs=None, **kwargs):
-    return RecurrentPPO("MlpPolicy", make_env(env, n_envs, **kwargs), policy_kwargs=policy_kwargs or {}, seed=0)
+from tests.inspection.support import make_agent
 
 
 def state_like(state, leaves):
@@ -131,6 +128,19 @@ def test_entries_of_observations_keep_their_names_and_pictures_are_those_of_the_
     agent.env.seed(0)
     agent.env.reset()
     assert any(np.array_equal(shown, image) for image in agent.env.get_images())
+
+
+def test_texts_are_those_of_the_environment(tmp_path):
+    agent = make_agent(n_envs=2, length=5)
+    episode = record(agent, tmp_path / "recording", 2, texts=True).episodes[1]
+    texts = episode.texts()
+    assert len(texts) == episode.length
+    agent.env.seed(0)
+    agent.env.reset()
+    assert texts[0] in agent.env.env_method("texts")
+    assert record(agent, tmp_path / "other", 1).episodes[0].texts() == []
+    without = make_agent("CartPole-v1", 1)
+    assert record(without, tmp_path / "without", 1, texts=True).episodes[0].texts() == []
 
 
 def test_bad_input_is_told_in_one_sentence(tmp_path):

@@ -141,6 +141,13 @@ class BatchedEnv(gymnasium.vector.VectorEnv):
             return None
         return tuple(picture(self.batch, row, self.render_mode) for row in range(self.num_envs))
 
+    def texts(self) -> list[str]:
+        """Return the text of each environment, as render_mode ``"ansi"`` shows it, whatever the render mode is.
+
+        :raises NotImplementedError: if there is none
+        """
+        return [str(picture(self.batch, row, "ansi")) for row in range(self.num_envs)]
+
     def close_extras(self, **kwargs: object) -> None:
         """Stop the threads."""
         self.batch.close()

@@ -12,6 +12,7 @@ import numpy as np
 from memenvs.compilation import njit
 
 UNSEEN, EMPTY, WALL, FLOOR, DOOR, KEY, BALL, BOX, GOAL, LAVA = range(10)
+AGENT = 10  # where the whole grid is shown
 RED, GREEN, BLUE, PURPLE, YELLOW, GREY = range(6)
 OPEN, CLOSED, LOCKED = range(3)
 

@@ -35,7 +35,7 @@ from memenvs.grid.records import (
     RED_BLUE_RULE,
     copy_start,
 )
-from memenvs.grid.view import look, put
+from memenvs.grid.view import look, put, show_all
 
 ACTIONS = ("left", "right", "forward", "pick up", "drop", "toggle", "done")
 TURN_LEFT, TURN_RIGHT, FORWARD, PICK_UP, DROP, TOGGLE, DONE = range(len(ACTIONS))
@@ -203,6 +203,24 @@ def observe(state, level, out):
 @njit
 def observe_with_mission(state, level, out):
     observe(state, level, out)
+    tell_mission(level, out)
+
+
+@njit
+def observe_all(state, level, out):
+    grid = (state.cells, level.width, level.height)
+    show_all(*grid, state.x, state.y, state.direction, out.image)
+    out.direction = state.direction
+
+
+@njit
+def observe_all_with_mission(state, level, out):
+    observe_all(state, level, out)
+    tell_mission(level, out)
+
+
+@njit
+def tell_mission(level, out):
     for i in range(level.words.size):
         out.mission[i] = level.words[i]
 

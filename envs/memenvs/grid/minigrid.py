@@ -9,9 +9,19 @@ import numpy as np
 from gymnasium.spaces import Box, Discrete
 
 from memenvs.batched import BatchedEnv, Definition, SingleEnv
-from memenvs.checks import odd, positive, within
+from memenvs.checks import flag, odd, positive, within
 from memenvs.engine.defaults import always_decides
-from memenvs.grid.dynamics import ACTIONS, legal, measure, observe, observe_with_mission, reset, step
+from memenvs.grid.dynamics import (
+    ACTIONS,
+    legal,
+    measure,
+    observe,
+    observe_all,
+    observe_all_with_mission,
+    observe_with_mission,
+    reset,
+    step,
+)
 from memenvs.grid.ids import NAMES
 from memenvs.grid.missions import observation_space
 from memenvs.grid.missions import text as mission_text
@@ -27,6 +37,7 @@ def define(
     agent_view_size: int = 7,
     max_steps: int | None = None,
     levels: int = 4096,
+    observable: bool = False,
 ) -> Definition:
     """The definition of one of MiniGrid's environments; the parameters are those of :class:`MiniGrid`."""
     if level not in NAMES:
@@ -36,10 +47,13 @@ def define(
     drawn, distinct = drawn_levels(level, levels)
     max_steps = int(drawn.records["max_steps"][0]) if max_steps is None else positive("max_steps", max_steps)
     image = (agent_view_size, agent_view_size, 3)
+    if flag("observable", observable):
+        image = (int(drawn.records["width"].max()), int(drawn.records["height"].max()), 3)
     # Before the image: Numba would warn of a record that begins with all of another one.
     mission = [("mission", np.uint8, (MOST_WORDS,))] if drawn.with_mission else []
     return Definition(
-        name=f"{level}(agent_view_size={agent_view_size}, max_steps={max_steps}, levels={levels})",
+        name=f"{level}(agent_view_size={agent_view_size}, max_steps={max_steps}, levels={levels}"
+        f"{', observable=True' if observable else ''})",
         params=as_params(level, levels, max_steps),
         level=LEVEL,
         state=STATE,
@@ -49,7 +63,7 @@ def define(
         generate=generate,
         reset=reset,
         step=step,
-        observe=observe_with_mission if drawn.with_mission else observe,
+        observe=OBSERVES[bool(observable), drawn.with_mission],
         oracle=oracle_of(level),
         decides=always_decides,
         legal=legal,
@@ -63,6 +77,14 @@ def define(
         frames_per_second=10,
         action_names=ACTIONS[: drawn.actions],
     )
+
+
+OBSERVES = {  # by whether the whole grid is shown, and the mission
+    (False, False): observe,
+    (False, True): observe_with_mission,
+    (True, False): observe_all,
+    (True, True): observe_all_with_mission,
+}
 
 
 @functools.lru_cache(maxsize=8)
@@ -154,6 +176,8 @@ class MiniGrid(SingleEnv):
     :param agent_view_size: the side n of the square that the agent sees, odd, from 3 to 15
     :param max_steps: after how many steps an episode is truncated; by default as many as MiniGrid allows
     :param levels: number of levels, up to 65536. Drawing 4096 of them takes MiniGrid a few seconds, once
+    :param observable: show the whole grid instead of the view, as MiniGrid's ``FullyObsWrapper``: ``image`` is
+        (width, height, 3), and the agent in it an object of type 10 whose state is its direction
     :param split: ``"train"`` or ``"test"`` for levels that the other never has, ``None`` for all
     :param render_mode: ``"rgb_array"``, ``"human"`` or ``"ansi"``
     """

@@ -21,11 +21,44 @@ from numba.np.arrayobj import make_array, populate_array
 
 from memenvs.bitwise import intrinsic, lowest
 from memenvs.compilation import njit
-from memenvs.grid.cells import DOWN, EMPTY, GREY, LEFT, RIGHT, WALL, cell, colour_of, kind_of, lets_see, state_of
+from memenvs.grid.cells import (
+    AGENT,
+    DOWN,
+    EMPTY,
+    GREY,
+    LEFT,
+    RED,
+    RIGHT,
+    WALL,
+    cell,
+    colour_of,
+    kind_of,
+    lets_see,
+    state_of,
+)
 
 MOST_VIEW = 15
 
 _ONE, _TWO, _FOUR, _EIGHT = (np.uint64(shift) for shift in (1, 2, 4, 8))
+
+
+@njit
+def show_all(cells, width, height, x, y, direction, image):
+    """Write the whole grid into ``image``, and the agent at (x, y) as an object of type 10, its state the direction.
+
+    :param cells: of the grid, flat
+    :param image: (n, m, 3) uint8, n at least the width and m at least the height; what is beyond is (0, 0, 0)
+    """
+    image[:] = 0
+    for j in range(height):
+        for i in range(width):
+            there = cells[j * width + i]
+            image[i, j, 0] = kind_of(there)
+            image[i, j, 1] = colour_of(there)
+            image[i, j, 2] = state_of(there)
+    image[x, y, 0] = AGENT
+    image[x, y, 1] = RED
+    image[x, y, 2] = direction
 
 
 @functools.partial(njit, inline=True)  # callers know the size of the image, which saves a fifth

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from memenvs.compilation import njit
-from memenvs.grid.cells import ahead
-from memenvs.grid.view import look
+from memenvs.grid.cells import GOAL, ahead
+from memenvs.grid.view import look, show_all
 from memenvs.maze.search import search
 from memenvs.random import fold, integer
 
@@ -156,6 +156,28 @@ def observe_hidden(state, level, out):
 @njit
 def observe_several(state, level, out):
     observe(state, level, out)
+    out.wanted = state.wanted
+
+
+@njit
+def observe_all(state, level, out):
+    size = level.size
+    show_all(level.cells[:], size, size, state.x, state.y, state.direction, out.image)
+    x, y = state.goal[0], state.goal[1]
+    if (x != state.x) | (y != state.y):
+        out.image[x, y, 0] = GOAL
+    out.direction = state.direction
+
+
+@njit
+def observe_all_hidden(state, level, out):
+    observe_all(state, level, out)
+    out.found = state.found
+
+
+@njit
+def observe_all_several(state, level, out):
+    observe_all(state, level, out)
     out.wanted = state.wanted
 
 

@@ -19,6 +19,8 @@ from memenvs.maze.dynamics import (
     digest,
     legal,
     measure,
+    observe_all_hidden,
+    observe_all_several,
     observe_hidden,
     observe_several,
     oracle,
@@ -44,6 +46,7 @@ def define(
     colours: bool = True,
     agent_view_size: int = 7,
     fixed: int | None = None,
+    observable: bool = False,
 ) -> Definition:
     """The definition of a task in mazes; the parameters are those of :class:`Maze`."""
     low, high = bounds("size", size, LEAST_SIDE, SIDES[-1])
@@ -58,6 +61,8 @@ def define(
     colours = flag("colours", colours)
     n = odd("agent_view_size", agent_view_size, 3, MOST_VIEW)
     fixed = None if fixed is None else within("fixed", fixed, 0, 2**63 - 1)
+    observable = flag("observable", observable)
+    image = (high, high, 3) if observable else (n, n, 3)
     side = next(side for side in SIDES if side >= high)
     reported, values = ("found", 2) if goals == 1 else ("wanted", goals)
     params = (
@@ -73,20 +78,21 @@ def define(
     )
     return Definition(
         name=f"Maze(size={(low, high)}, algorithm={algorithm!r}, loops={loops}, goals={goals}, trials={trials}, "
-        f"max_steps={max_steps}, colours={colours}, agent_view_size={n}, fixed={fixed})",
+        f"max_steps={max_steps}, colours={colours}, agent_view_size={n}, fixed={fixed}"
+        f"{', observable=True' if observable else ''})",
         params=np.array([(*params, fixed or 0)], PARAMS),
         level=level_dtype(side),
         state=state_dtype(side),
-        out=np.dtype([("direction", np.int64), (reported, np.int64), ("image", np.uint8, (n, n, 3))], align=True),
+        out=np.dtype([("direction", np.int64), (reported, np.int64), ("image", np.uint8, image)], align=True),
         observation_space=Dict(
-            {"direction": Discrete(4), reported: Discrete(values), "image": Box(0, 255, (n, n, 3), np.uint8)}
+            {"direction": Discrete(4), reported: Discrete(values), "image": Box(0, 255, image, np.uint8)}
         ),
         action_space=Discrete(3),
         action_names=("left", "right", "forward"),
         generate=generate,
         reset=reset,
         step=step,
-        observe=observe_hidden if goals == 1 else observe_several,
+        observe=OBSERVES[observable, goals > 1],
         oracle=oracle,
         decides=always_decides,
         legal=legal,
@@ -102,6 +108,14 @@ def define(
         frames_per_second=8,
         goals=Goals(MultiDiscrete([high, high], dtype=np.uint8), goals_of, goal_reward) if goals == 1 else None,
     )
+
+
+OBSERVES = {  # by whether the whole maze is shown, and whether there are several goals
+    (False, False): observe_hidden,
+    (False, True): observe_several,
+    (True, False): observe_all_hidden,
+    (True, True): observe_all_several,
+}
 
 
 def distinct(size: int, algorithm: str, loops: float, goals: int) -> float:
@@ -215,6 +229,9 @@ class Maze(SingleEnv):
     :param agent_view_size: the side of the view, odd, from 3 to 15
     :param fixed: a number from which one maze is drawn with its goals, the same in all episodes; only where the agent
         begins changes, and which goal is asked for
+    :param observable: show the whole maze instead of the view: ``image`` is (high, high, 3), the column first, in it
+        the goals, type 8, also a hidden one, and the agent, type 10, its state the direction; what is beyond a smaller
+        maze is (0, 0, 0)
     :param split: ``"train"`` or ``"test"`` for levels that the other never has, ``None`` for all
     :param render_mode: ``"rgb_array"``, ``"human"`` or ``"ansi"``
     """

@@ -6,7 +6,7 @@ import numpy as np
 from gymnasium.spaces import Discrete, MultiDiscrete
 
 from memenvs.batched import BatchedEnv, Definition, SingleEnv
-from memenvs.checks import MOST, bounds
+from memenvs.checks import MOST, bounds, flag
 from memenvs.compilation import njit
 from memenvs.random import advance, between, integer
 
@@ -56,6 +56,12 @@ def observe(state, level, out):
 
 
 @njit
+def observe_all(state, level, out):
+    observe(state, level, out)
+    out.observation[0] = 1 if level.cue == UP else 2
+
+
+@njit
 def oracle(state, level):
     return level.cue if state.position == level.length else RIGHT
 
@@ -78,11 +84,12 @@ def sound(params, state, level):
     return params.length[0] <= level.length <= params.length[1] and 0 <= state.position <= level.length
 
 
-def define(length: int | tuple[int, int] = 10) -> Definition:
+def define(length: int | tuple[int, int] = 10, observable: bool = False) -> Definition:
     """The definition of a T-maze with a corridor of ``length`` steps, or of so many at least and at most."""
     low, high = bounds("length", length, 1, MOST)
+    observable = flag("observable", observable)
     return Definition(
-        name=f"TMaze(length={low if low == high else (low, high)})",
+        name=f"TMaze(length={low if low == high else (low, high)}{', observable=True' if observable else ''})",
         params=np.array([((low, high),)], PARAMS),
         level=LEVEL,
         state=STATE,
@@ -92,7 +99,7 @@ def define(length: int | tuple[int, int] = 10) -> Definition:
         generate=generate,
         reset=reset,
         step=step,
-        observe=observe,
+        observe=observe_all if observable else observe,
         oracle=oracle,
         legal=legal,
         metrics=("success",),
@@ -144,6 +151,7 @@ class TMaze(SingleEnv):
     There are two levels of each length, so there is no split.
 
     :param length: steps from the start to the junction; as ``(least, most)`` it is drawn anew in every episode
+    :param observable: show the cue at every step, so that nothing has to be remembered
     :param split: must be ``None``
     :param render_mode: ``"rgb_array"``, ``"human"`` or ``"ansi"``
     """

@@ -1,0 +1,169 @@
+"""Runs that differ in their seeds alone, drawn as one: learning curves with bands, and scores by core and task."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter
+
+from memagents.experiments.configuration import of_run
+from memagents.experiments.evaluation import AGENT, FEW_SEEDS, Interval, mean_interval
+from memagents.experiments.figures import (
+    INK,
+    LABELS,
+    PAPER,
+    comparison,
+    cycle,
+    dress,
+    legend,
+    short_number,
+    smooth,
+    write,
+)
+from memagents.runs import files
+from memagents.runs.files import CheckpointError
+from memagents.runs.layout import CONFIG_FILE, EVALUATION_FILE, PROGRESS_FILE
+from memagents.runs.progress import SECONDS, STEPS, read_progress
+
+MEASURES = ("rollout/success_rate", "rollout/ep_rew_mean")
+SHARES = ("rollout/success_rate", "train/accuracy")  # of which no interval goes beyond 0 and 1
+POINTS = 200  # of a curve
+
+
+class Band(NamedTuple):
+    """A measure over seeds, (N,) each.
+
+    :param places: steps or minutes, as far as all seeds go
+    :param mean: over the seeds
+    :param low: end of the 95% interval of the mean; of fewer than five seeds, the least of them
+    :param high: the other end, or the greatest
+    """
+
+    places: np.ndarray
+    mean: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+
+
+def groups_of(folders: Sequence[Path]) -> dict[str, list[Path]]:
+    """Group runs that differ in nothing but their seeds; the name of a group is what its folders have in common.
+
+    :raises CheckpointError: if one of them is no run
+    """
+    groups: dict[str, list[Path]] = {}
+    names: dict[str, str] = {}
+    for folder in folders:
+        if not (folder / PROGRESS_FILE).is_file():
+            raise CheckpointError(f"{folder} is no run of a training: it has no {PROGRESS_FILE}")
+        stem = re.sub(r"[-_]?(seed[-_]?)?\d+$", "", folder.name) or folder.name
+        key = f"{stem} {_apart_from_seed(folder)}"
+        groups.setdefault(key, []).append(folder)
+        names[key] = stem
+    counts = list(names.values())
+    told = {key: name if counts.count(name) == 1 else str(groups[key][0]) for key, name in names.items()}
+    return {told[key]: members for key, members in groups.items()}
+
+
+def _apart_from_seed(folder: Path) -> str:
+    """Return a word for the settings of a run without its seed and its folder."""
+    if not (folder / CONFIG_FILE).is_file():
+        return ""
+    settings = vars(of_run(folder))
+    return repr({name: value for name, value in settings.items() if name not in ("seed", "run_dir", "resume")})
+
+
+def band_of(folders: Sequence[Path], measure: str, over: str = "steps") -> Band | None:
+    """Return a measure over the seeds of a group; None if none of them logged it.
+
+    :param measure: a column of ``progress.csv``
+    :param over: ``"steps"`` of the environments or ``"minutes"`` of the clock
+    """
+    curves = [curve for folder in folders if len(curve := _curve(folder, measure, over))]
+    if not curves:
+        return None
+    places = np.linspace(max(curve[0, 0] for curve in curves), min(curve[-1, 0] for curve in curves), POINTS)
+    values = np.stack([np.interp(places, curve[:, 0], smooth(curve[:, 1])) for curve in curves])
+    if len(values) < FEW_SEEDS:
+        return Band(places, values.mean(0), values.min(0), values.max(0))
+    intervals = [mean_interval(column) for column in values.T]
+    ends = (np.array([getattr(one, end) for one in intervals]) for end in ("mean", "low", "high"))
+    return Band(places, *(np.clip(end, 0, 1) if measure in SHARES else end for end in ends))
+
+
+def _curve(folder: Path, measure: str, over: str) -> np.ndarray:
+    """Return what a run logged, (N, 2): steps or minutes, and the measure."""
+    rows = [row for row in read_progress(folder / PROGRESS_FILE) if row.get(measure)]
+    scale, column = (1, STEPS) if over == "steps" else (60, SECONDS)
+    return np.array([(float(row[column]) / scale, float(row[measure])) for row in rows]).reshape(-1, 2)
+
+
+def measures_of(folders: Sequence[Path]) -> list[str]:
+    """Return the measures that runs logged, in the order of their columns."""
+    rows = [row for folder in folders for row in read_progress(folder / PROGRESS_FILE)]
+    return list(dict.fromkeys(name for row in rows for name, value in row.items() if value))
+
+
+def draw_bands(groups: Mapping[str, Sequence[Path]], measures: Sequence[str], path: Path, over: str = "steps") -> None:
+    """Draw measures in the course of training, a panel each: the mean of each group, and its band.
+
+    :param groups: runs by name, see :func:`groups_of`
+    :param measures: columns of ``progress.csv``
+    :param path: of the PNG or SVG
+    :param over: ``"steps"`` of the environments or ``"minutes"`` of the clock
+    :raises ValueError: if no run logged one of the measures
+    """
+    figure = Figure((8, 1 + 2.8 * len(measures)), dpi=130, layout="constrained", facecolor=PAPER)
+    axes = figure.subplots(len(measures), 1, sharex=True, squeeze=False)[:, 0]
+    for ax, measure in zip(axes, measures, strict=True):
+        bands = {name: band_of(folders, measure, over) for name, folders in groups.items()}
+        if not any(bands.values()):
+            there = ", ".join(measures_of([folder for folders in groups.values() for folder in folders]))
+            raise ValueError(f"measure: no run logged {measure!r}; they logged {there}")
+        for colour, band in zip(cycle(len(groups)), bands.values(), strict=True):
+            if band is not None:
+                ax.fill_between(band.places, band.low, band.high, color=colour, alpha=0.18, linewidth=0)
+                ax.plot(band.places, band.mean, color=colour, linewidth=2, solid_capstyle="round")
+        dress(ax, LABELS.get(measure, measure.split("/")[-1].replace("_", " ")))
+    legend(figure, [f"{name} ({_seeds(folders)})" for name, folders in groups.items()])
+    axes[-1].set_xlabel({"steps": "environment steps", "minutes": "minutes"}[over], color=INK)
+    axes[-1].set_xlim(left=0)
+    axes[-1].xaxis.set_major_formatter(FuncFormatter(lambda place, _: short_number(place)))
+    write(figure, path)
+
+
+def _seeds(folders: Sequence[Path]) -> str:
+    return "1 seed" if len(folders) == 1 else f"{len(folders)} seeds"
+
+
+def draw_scores(groups: Mapping[str, Sequence[Path]], path: Path) -> None:
+    """Draw what evaluations found, a group of bars for each environment, in it one for each core or other group.
+
+    The bar is the mean over seeds, with its 95% interval, or from the least to the greatest of fewer than five.
+
+    :param groups: runs by name, see :func:`groups_of`, each evaluated
+    :param path: of the PNG or SVG
+    :raises CheckpointError: if a run was not evaluated
+    """
+    found: dict[str, dict[str, Interval]] = {}
+    measures = set()
+    for name, folders in groups.items():
+        evaluations = [files.read_json(folder / EVALUATION_FILE) for folder in folders]
+        for env in dict.fromkeys(evaluation["env"] for evaluation in evaluations):
+            measure, values = _scores([e for e in evaluations if e["env"] == env])
+            measures.add(measure)
+            interval = mean_interval(values) if len(values) >= FEW_SEEDS else None
+            found.setdefault(env, {})[name] = interval or Interval(values.mean(), values.min(), values.max())
+    comparison(found, path, measures.pop() if len(measures) == 1 else "success or return")
+
+
+def _scores(evaluations: Sequence[dict[str, Any]]) -> tuple[str, np.ndarray]:
+    """Return success, or the return where an environment knows none, and its means, one for each evaluation."""
+    scores = [evaluation["scores"][AGENT] for evaluation in evaluations]
+    measure = "success" if all(score["success"] for score in scores) else "returns"
+    name = {"success": "success", "returns": "return"}[measure]
+    return name, np.array([score[measure]["mean"] for score in scores])

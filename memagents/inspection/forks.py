@@ -1,0 +1,146 @@
+"""Forks: an episode that goes on in the environment with a part of the memory changed, once for each place and step.
+
+Letters in shapes: S steps at which something is changed, P places.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from stable_baselines3.common.utils import set_random_seed
+from stable_baselines3.common.vec_env import VecEnv
+
+from memagents.checks import in_range, one_of, positive_int
+from memagents.cores.core import State, map_state
+from memagents.environments.snapshot import join_snapshots, restore_env, snapshot_env
+from memagents.inspection.ablation import Changes, numbers
+from memagents.inspection.places import places_of
+from memagents.policies.core_policy import CorePolicy
+from memagents.policies.encoding import Observations, map_observations
+from memagents.runs.random_states import preserved_random_states
+
+KINDS = ("erase", "noise", "swap")
+MOST_STEPS = 10_000  # of an episode that is forked
+
+
+class Forked(NamedTuple):
+    """Returns of an episode that went on otherwise.
+
+    :param kind: what was done to a place
+    :param place: what a place is: a slot, an entry or a unit
+    :param steps: before which it was done, (S,)
+    :param places: numbers of the places, (P,)
+    :param returns: of the whole episode, (S, P)
+    :param whole: return of the episode as it was
+    """
+
+    kind: str
+    place: str
+    steps: np.ndarray
+    places: np.ndarray
+    returns: np.ndarray
+    whole: float
+
+
+class _Moment(NamedTuple):
+    """Where an episode can be forked: before a step."""
+
+    environment: dict[str, Any]
+    observations: Observations  # (1, ...)
+    state: State
+    reward: float  # so far
+
+
+@torch.no_grad()
+def fork(
+    policy: CorePolicy,
+    make: Callable[[int], VecEnv],
+    kind: str = "erase",
+    *,
+    steps: Sequence[int] | None = None,
+    places: Sequence[int] | None = None,
+    scale: float = 1.0,
+    seed: int = 0,
+    rows: int = 512,
+) -> Forked:
+    """Play an episode by the most likely actions, and again from each step on with each place of the memory changed.
+
+    :param policy: that acts
+    :param make: makes environments, by their number, wrapped as the policy needs them; they must offer ``snapshot`` and
+        ``restore``, as those of memenvs do
+    :param kind: ``"erase"``, ``"noise"`` or ``"swap"``, see :func:`memagents.inspection.ablation.ablate`
+    :param steps: before which, all by default
+    :param places: which, all by default
+    :param scale: of the noise
+    :param seed: of the environment and of the noise
+    :param rows: of a batch at most
+    :raises ValueError: if the memory has no places, a step or place is not there, or an environment cannot be forked
+    """
+    one_of("kind", kind, KINDS)
+    in_range("scale", scale, 0)
+    positive_int("rows", rows)
+    known = places_of(policy.initial_state(1))
+    policy.set_training_mode(False)
+    with preserved_random_states():
+        set_random_seed(seed)
+        moments, whole = _played(policy, make(1), seed)
+        at, of = numbers("steps", steps, len(moments)), numbers("places", places, known.number)
+        pairs = np.stack(np.meshgrid(at, of, indexing="ij"), -1).reshape(-1, 2)
+        changes = Changes(known, kind, scale, torch.Generator().manual_seed(seed))
+        parts = [pairs[begin : begin + rows] for begin in range(0, len(pairs), rows)]
+        returns = [_went_on(policy, make(len(part)), moments, part, changes) for part in parts]
+    return Forked(kind, known.kind, at, of, np.concatenate(returns).reshape(len(at), len(of)), whole)
+
+
+def _played(policy: CorePolicy, env: VecEnv, seed: int) -> tuple[list[_Moment], float]:
+    """Play an episode, and return all of its moments and its return."""
+    env.seed(seed)
+    observed, starts = env.reset(), np.ones(1, dtype=bool)
+    state, reward = policy.initial_state(1), 0.0
+    moments: list[_Moment] = []
+    while len(moments) < MOST_STEPS:
+        observations = map_observations(torch.clone, policy.obs_to_tensor(observed)[0])
+        moments.append(_Moment(snapshot_env(env), observations, map_state(torch.clone, state), reward))
+        acted = policy(observations, state, torch.as_tensor(starts, device=policy.device), True)
+        observed, rewards, starts, _ = env.step(policy.to_env_actions(acted.actions))
+        state, reward = acted.state, reward + float(rewards[0])
+        if starts[0]:
+            env.close()
+            return moments, reward
+    raise ValueError(f"an episode that is forked must end within {MOST_STEPS:,} steps")
+
+
+def _went_on(
+    policy: CorePolicy, env: VecEnv, moments: list[_Moment], pairs: np.ndarray, changes: Changes
+) -> np.ndarray:
+    """Return the returns of an episode that goes on, each row from another moment with another place changed, (K,)."""
+    begun = [moments[step] for step in pairs[:, 0]]
+    env.reset()
+    snapshot = join_snapshots([moment.environment for moment in begun])
+    if not restore_env(env, snapshot):
+        raise ValueError("make must return environments that can be restored from those of one row")
+    state = map_state(lambda *leaves: torch.cat(leaves), *(moment.state for moment in begun))
+    changed = torch.as_tensor(pairs[:, 1], device=policy.device)
+    state = changes.made(state, policy.initial_state(1), changed)
+    starts = np.zeros(len(begun), dtype=bool)  # at an episode's beginning too: its fresh memory is the one changed
+    returns, going_on = np.array([moment.reward for moment in begun]), np.ones(len(begun), dtype=bool)
+    observations = _joined([moment.observations for moment in begun])
+    while True:
+        acted = policy(observations, state, torch.as_tensor(starts, device=policy.device), True)
+        observed, rewards, starts, _ = env.step(policy.to_env_actions(acted.actions))
+        returns += np.where(going_on, rewards, 0)
+        going_on &= ~starts
+        if not going_on.any():
+            env.close()
+            return returns
+        observations, state = policy.obs_to_tensor(observed)[0], acted.state
+
+
+def _joined(rows: list[Observations]) -> Observations:
+    """Return observations of one row each, (1, ...), as those of all rows, (K, ...)."""
+    if isinstance(rows[0], dict):
+        return {name: torch.cat([row[name] for row in rows]) for name in rows[0]}  # type: ignore[index]
+    return torch.cat(rows)  # type: ignore[arg-type]

@@ -1,0 +1,165 @@
+"""Health of a memory: logged while an agent learns, and reported after it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from rich.table import Table
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.utils import set_random_seed
+from stable_baselines3.common.vec_env import VecEnv
+
+from memagents.algorithms.algorithm import MemoryAlgorithm
+from memagents.algorithms.window_algorithm import WindowAlgorithm
+from memagents.checks import positive_int
+from memagents.cores.core import map_state
+from memagents.inspection.forgetting import Forgetting, forgetting
+from memagents.inspection.signs import Seen, Sign, rows_of, signs_of, staleness
+from memagents.policies.core_policy import CorePolicy
+from memagents.policies.encoding import map_observations, stack_steps
+from memagents.runs.random_states import preserved_random_states
+
+ROWS = 8  # environments that are looked at
+WINDOW = 256  # steps of a report
+
+
+class HealthCallback(BaseCallback):
+    """Callback that looks at an agent's memory every some windows, and logs its signs as ``health/…``.
+
+    :param interval: windows between two looks; a look takes about as long as the window's rollout of a few rows by the
+        plain loop
+    :param rows: environments that are looked at
+    :param verbose: 1 prints each advice when it is given for the first time
+    """
+
+    def __init__(self, interval: int = 20, rows: int = ROWS, verbose: int = 1):
+        super().__init__(verbose)
+        self.interval, self.rows = positive_int("interval", interval), positive_int("rows", rows)
+        self.advice: dict[str, str] = {}  # by the name of the sign, as it was given last
+        self._windows = 0
+        self._before: Seen | None = None  # the window before one that is looked at
+
+    def _init_callback(self) -> None:
+        if not isinstance(self.model, WindowAlgorithm):
+            raise ValueError(
+                f"HealthCallback needs an agent that learns from windows, such as RecurrentPPO, not a "
+                f"{type(self.model).__name__}"
+            )
+
+    def _on_step(self) -> bool:
+        return True
+
+    def _on_rollout_end(self) -> None:
+        agent = self.model
+        assert isinstance(agent, WindowAlgorithm)
+        self._windows += 1
+        due = self._windows % self.interval == 0
+        if not due and (self._windows + 1) % self.interval:
+            return
+        window = agent.window
+        seen = rows_of(Seen(window.observations, window.starts, window.initial_state), self.rows)
+        if due:
+            signs = signs_of(agent.policy, seen)
+            if self._before is not None:
+                signs.append(staleness(agent.policy, self._before, seen.state, seen))
+            for sign in signs:
+                self.logger.record(f"health/{sign.name}", sign.value)
+                self._advise(sign)
+        self._before = None if due else seen
+
+    def _advise(self, sign: Sign) -> None:
+        if sign.advice is None:
+            self.advice.pop(sign.name, None)
+            return
+        if self.verbose and sign.name not in self.advice:
+            print(f"health: {sign.advice}")
+        self.advice[sign.name] = sign.advice
+
+
+class Report(NamedTuple):
+    """State of health of a memory.
+
+    :param signs: figures, with advice where they look wrong
+    :param forgetting: scores by how far back the memory goes; None where that was not asked for
+    """
+
+    signs: list[Sign]
+    forgetting: Forgetting | None
+
+    @property
+    def advice(self) -> list[str]:
+        """All advice, in plain sentences; none for a healthy memory."""
+        return [sign.advice for sign in self.signs if sign.advice is not None]
+
+    def table(self) -> Table:
+        """Return the figures as a table, with the advice below."""
+        table = Table(title="health of the memory", caption="\n".join(self.advice) or "nothing looks wrong")
+        for head in ("sign", "value", "meaning"):
+            table.add_column(head)
+        for sign in self.signs:
+            table.add_row(sign.name, f"{sign.value:.3g}", sign.meaning, style="bold" if sign.advice else "")
+        if self.forgetting is not None:
+            for age, score in zip(self.forgetting.ages, self.forgetting.scores, strict=True):
+                meaning = f"{self.forgetting.measure} with a memory of {age} steps, {score.low:.2f} to {score.high:.2f}"
+                table.add_row(f"memory of {age}", f"{score.mean:.3g}", meaning)
+            whole = self.forgetting.whole
+            table.add_row("whole memory", f"{whole.mean:.3g}", f"{whole.low:.2f} to {whole.high:.2f}")
+        return table
+
+
+def examine(
+    agent: MemoryAlgorithm,
+    env: VecEnv | None = None,
+    *,
+    steps: int = WINDOW,
+    ages: Sequence[int] = (),
+    episodes: int = 100,
+    seed: int = 0,
+    progress: Callable[[int], object] | None = None,
+) -> Report:
+    """Examine the memory of an agent by what it does.
+
+    :param agent: any of memagents
+    :param env: wrapped as the agent needs it; by default its own, which is reset
+    :param steps: of each environment that are looked at
+    :param ages: how far back memories go whose return is measured, see
+        :func:`memagents.inspection.forgetting.forgetting`; none by default, since it plays ``episodes`` for each
+    :param episodes: for each of them
+    :param seed: of the environments and of sampled actions
+    :param progress: called with the number of episodes that have just ended
+    :raises ValueError: if there is no environment
+    """
+    env = agent.env if env is None else env
+    if env is None:
+        raise ValueError("env must be given: the agent has none")
+    seen = play(agent.policy, env, positive_int("steps", steps), seed)
+    found = forgetting(agent.policy, env, ages, episodes, seed, progress=progress) if len(ages) else None
+    return Report(signs_of(agent.policy, seen), found)
+
+
+@torch.no_grad()
+def play(policy: CorePolicy, env: VecEnv, steps: int, seed: int | None = None) -> Seen:
+    """Act for some steps by sampled actions, and return what was seen.
+
+    :param env: wrapped as the policy needs it; it is reset
+    :param steps: T
+    """
+    policy.set_training_mode(False)
+    with preserved_random_states():
+        if seed is not None:
+            env.seed(seed)
+            set_random_seed(seed)
+        observed, starts = env.reset(), np.ones(env.num_envs, dtype=bool)
+        state = policy.initial_state(env.num_envs)
+        initial, kept, begun = map_state(torch.clone, state), [], []
+        for _ in range(steps):
+            now = map_observations(torch.clone, policy.obs_to_tensor(observed)[0])
+            kept.append(now)
+            begun.append(torch.as_tensor(starts.copy(), device=policy.device))
+            acted = policy(now, state, begun[-1], False)
+            state = acted.state
+            observed, _, starts, _ = env.step(policy.to_env_actions(acted.actions))
+    return Seen(stack_steps(kept), torch.stack(begun), initial)

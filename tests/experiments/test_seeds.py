@@ -1,0 +1,91 @@
+"""Runs that differ in their seeds alone are drawn as one."""
+
+import numpy as np
+import pytest
+
+from memagents.__main__ import main
+from memagents.experiments.seeds import band_of, draw_scores, groups_of, measures_of
+from memagents.runs.files import CheckpointError, write_json
+
+
+def a_run(folder, slope, steps=(100, 200, 300, 400), config=""):
+    folder.mkdir(parents=True)
+    rows = [f"{step},{step / 10},{min(1, slope * step / 400)}" for step in steps]
+    (folder / "progress.csv").write_text(
+        "time/total_timesteps,time/time_elapsed,rollout/success_rate\n" + "\n".join(rows) + "\n"
+    )
+    if config:
+        (folder / "config.yaml").write_text(config)
+    return folder
+
+
+def test_runs_of_one_name_are_a_group_and_of_several_settings_are_not(tmp_path):
+    runs = [a_run(tmp_path / f"lstm-{seed}", 0.5) for seed in range(2)]
+    runs += [a_run(tmp_path / "gru_seed_3", 0.5), a_run(tmp_path / "7", 0.5)]
+    assert {name: len(members) for name, members in groups_of(runs).items()} == {"lstm": 2, "gru": 1, "7": 1}
+    one, other = (
+        a_run(tmp_path / f"dnc-{seed}", 0.5, config=f"algorithm: RecurrentPPO\ncore: {core}\nseed: {seed}\n")
+        for seed, core in ((0, "dnc"), (1, "ntm"))
+    )
+    assert len(groups_of([one, other])) == 2
+
+
+def test_a_band_goes_from_the_least_to_the_greatest_of_few_seeds_and_is_an_interval_of_many(tmp_path):
+    slopes = [0.2, 0.4, 0.9]
+    few = band_of([a_run(tmp_path / f"few-{i}", slope) for i, slope in enumerate(slopes)], "rollout/success_rate")
+    assert np.isclose(few.mean[-1], 0.5)
+    assert np.isclose(few.low[-1], 0.2)
+    assert np.isclose(few.high[-1], 0.9)
+    assert few.places[0] == 100
+    assert few.places[-1] == 400
+    many = [a_run(tmp_path / f"many-{i}", slope) for i, slope in enumerate([0.9, 1.0, 1.0, 1.0, 1.0])]
+    band = band_of(many, "rollout/success_rate", "minutes")
+    assert np.isclose(band.mean[-1], 0.98)
+    assert np.isclose(band.low[-1], 0.98 - 2.776445 * 0.02, atol=1e-4)  # Student's t of four degrees of freedom
+    assert band.high[-1] == 1
+    assert np.isclose(band.places[-1], 40 / 60)
+    assert band_of(many, "rollout/ep_rew_mean") is None
+    assert measures_of(many)[-1] == "rollout/success_rate"
+
+
+def test_a_run_that_stopped_early_ends_the_band(tmp_path):
+    band = band_of([a_run(tmp_path / "a", 0.5), a_run(tmp_path / "b", 0.5, (100, 200))], "rollout/success_rate")
+    assert band.places[-1] == 200
+
+
+@pytest.mark.parametrize("name", ["plot.png", "plot.svg"])
+def test_the_command_draws_both_formats(name, tmp_path, capsys):
+    runs = [str(a_run(tmp_path / f"lstm-{seed}", 0.5 + seed / 9)) for seed in range(3)]
+    main(["plot", *runs, "--out", str(tmp_path / name)])
+    assert capsys.readouterr().out == f"the picture is in {tmp_path / name}\n"
+    head = (tmp_path / name).read_bytes()[:200]
+    assert head.startswith(b"\x89PNG") if name.endswith("png") else b"svg" in head
+
+
+def test_scores_are_drawn_by_environment_and_group(tmp_path):
+    runs = [a_run(tmp_path / f"lstm-{seed}", 0.5) for seed in range(2)]
+    with pytest.raises(CheckpointError, match="does not exist"):
+        draw_scores(groups_of(runs), tmp_path / "scores.png")
+    for run in runs:
+        score = {"success": {"mean": 0.5, "low": 0.4, "high": 0.6}, "returns": {"mean": 0.5, "low": 0.4, "high": 0.6}}
+        write_json(run / "evaluation.json", {"env": "memenvs/TMaze-v0", "scores": {"agent": score}})
+    draw_scores(groups_of(runs), tmp_path / "scores.png")
+    assert (tmp_path / "scores.png").stat().st_size > 1000
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ([], "runs must be one folder"),
+        (["nowhere"], "nowhere is no run"),
+        (["RUN", "--out", "a.pdf"], "ends in .png or .svg"),
+        (["RUN", "--measures", "health/use"], "no run logged 'health/use'; they logged"),
+    ],
+)
+def test_bad_input_is_one_line(words, message, tmp_path, capsys):
+    run = a_run(tmp_path / "lstm-0", 0.5)
+    with pytest.raises(SystemExit):
+        main(["plot", *(str(run) if word == "RUN" else word for word in words)])
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1

@@ -1,0 +1,21 @@
+"""Agents and recordings for the tests of inspection."""
+
+from memagents import RecurrentPPO
+from memagents.environments import make_env
+from memagents.inspection.recorder import record
+
+
+def make_agent(env="memenvs/TMaze-v0", n_envs=3, policy_kwargs=None, **kwargs):
+    return RecurrentPPO("MlpPolicy", make_env(env, n_envs, **kwargs), policy_kwargs=policy_kwargs or {}, seed=0)
+
+
+def recorded(agent, folder, **kwargs):
+    """The agent's first episode, sampled."""
+    return record(agent, folder, 1, deterministic=False, overwrite=True, **kwargs).episodes[0]
+
+
+def livened(agent, scale=3.0):
+    """The agent with larger weights, so that its memory matters."""
+    for parameter in agent.policy.parameters():
+        parameter.data.mul_(scale)
+    return agent

@@ -1,0 +1,159 @@
+"""Sick memories, made on purpose, are told by the right sentence; healthy ones by none."""
+
+import numpy as np
+import pytest
+import torch
+from stable_baselines3.common.logger import KVWriter, Logger
+
+from memagents import NEC, RecurrentPPO, register_core
+from memagents.cores.core import MemoryCore, Step, Unrolled
+from memagents.cores.dnc import DNCInterface
+from memagents.cores.gru import GRUState
+from memagents.cores.ntm import NTMInterface
+from memagents.environments import make_env
+from memagents.inspection import HealthCallback, examine
+from memagents.inspection.health import play
+from memagents.inspection.signs import signs_of, staleness
+from tests.inspection.support import make_agent
+
+
+@register_core("leaking")
+class Leaking(MemoryCore):
+    """A core that forgets to forget: its own recur goes on over the starts of episodes."""
+
+    def __init__(self, input_size: int):
+        super().__init__(input_size, input_size)
+        self.weight = torch.nn.Parameter(torch.ones(1))
+
+    def initial_state(self, batch_size):
+        return GRUState(self.weight.new_zeros(batch_size, self.input_size))
+
+    def step(self, x, state):
+        hidden = state.hidden + self.weight * x
+        return Step(hidden, GRUState(hidden), {}, {})
+
+    def recur(self, x, state, starts, trace=False):
+        outputs = state.hidden + (self.weight * x).cumsum(0)
+        return Unrolled(outputs, GRUState(outputs[-1]), {}, {})
+
+
+class KeptLog(KVWriter):
+    """A log that keeps the names of what was written to it."""
+
+    def __init__(self):
+        self.names = set()
+
+    def write(self, key_values, key_excluded, step=0):
+        self.names |= set(key_values)
+
+
+def advice_of(agent, steps=64):
+    signs = signs_of(agent.policy, play(agent.policy, agent.env, steps, seed=0))
+    return {sign.name: sign.advice for sign in signs if sign.advice is not None}
+
+
+def healthy(core):
+    """An agent whose memory matters to its policy."""
+    kwargs = {"gate_bias": 0} if core == "gtrxl" else {}  # else its gates are nearly shut before it has learned
+    agent = make_agent(n_envs=4, length=12, policy_kwargs={"core": core, "core_kwargs": kwargs})
+    agent.policy.action_net.weight.data.mul_(1000 if core in ("entnet", "gtrxl") else 300)
+    return agent
+
+
+@pytest.mark.parametrize("core", ["lstm", "gru", "dnc", "ntm", "sam", "sdnc", "kv", "gtrxl", "ffm", "rmc", "entnet"])
+def test_a_healthy_memory_is_left_alone(core):
+    assert advice_of(healthy(core)) == {}
+
+
+def test_a_saturated_gate():
+    agent = healthy("lstm")
+    agent.policy.core.input_gates.bias.data.chunk(4)[1].fill_(40)
+    (advice,) = advice_of(agent).values()
+    assert "forget gate is open in 100%" in advice
+    agent.policy.core.input_gates.bias.data.chunk(4)[1].fill_(-40)
+    assert "forget gate is shut in 100%" in advice_of(agent)["forget_gate_saturated"]
+
+
+def test_one_slot_takes_all_writes():
+    agent = healthy("ntm")
+    with torch.no_grad():
+        interface_part(agent.policy.core, "interpolation_gates").fill_(-40)  # where it was before
+        interface_part(agent.policy.core, "shifts").copy_(torch.tensor([-40.0, 40.0, -40.0]).repeat(2))
+    assert "1 took all" in advice_of(agent, 128)["slots_per_write"]
+
+
+def interface_part(core, name):
+    """The biases of a part of the interface of a DNC or an NTM."""
+    fields = {"DNC": DNCInterface, "NTM": NTMInterface}[type(core).__name__]._fields
+    return dict(zip(fields, core.interface.bias.split(core.interface_sizes), strict=True))[name]
+
+
+def test_a_shut_write_gate_and_dead_reads():
+    agent = healthy("dnc")
+    with torch.no_grad():
+        interface_part(agent.policy.core, "write_gate").fill_(-40)
+    found = advice_of(agent)
+    assert "write gate is shut" in found["writes_per_step"]
+    assert "100% of what is read was never written" in found["read_unwritten"]
+
+
+def test_a_leaking_reset():
+    agent = make_agent(n_envs=4, length=5, policy_kwargs={"core": "leaking"})
+    assert "something of the one before" in advice_of(agent)["leak"]
+
+
+def test_a_memory_that_is_never_needed():
+    agent = healthy("gru")
+    agent.policy.action_net.weight.data.zero_()
+    assert "hardly used" in advice_of(agent)["use"]
+
+
+@pytest.mark.parametrize(("factor", "sentence"), [(1e6, "float32 soon cannot add"), (1e38, "not finite")])
+def test_numbers_too_large(factor, sentence):
+    agent = make_agent(n_envs=4, length=12, policy_kwargs={"core": "leaking"})
+    seen = play(agent.policy, agent.env, 64, seed=0)
+    agent.policy.core.weight.data.mul_(factor)
+    agent.policy.action_net.weight.data.zero_()
+    signs = {sign.name: sign for sign in signs_of(agent.policy, seen)}
+    assert sentence in signs["largest_number"].advice
+
+
+def test_stale_states():
+    agent = healthy("gru")
+    seen = play(agent.policy, agent.env, 32, seed=0)
+    state = agent.policy.unroll(*seen[:1], seen.state, seen.starts)[1]
+    now = seen._replace(starts=torch.zeros_like(seen.starts))  # in the midst of episodes
+    assert staleness(agent.policy, seen, state, now).advice is None
+    agent.policy.core.input_gates.bias.data.neg_().mul_(30)
+    assert "stale" in staleness(agent.policy, seen, state, now).advice
+
+
+def test_a_report_says_what_the_memory_is_worth():
+    agent = healthy("lstm")
+    report = examine(agent, steps=32, ages=(0, 2), episodes=8)
+    assert report.forgetting is not None
+    assert report.forgetting.ages == (0, 2)
+    assert report.advice == []
+    assert report.table().row_count == len(report.signs) + 3
+    agent.env = None
+    with pytest.raises(ValueError, match="env must be given"):
+        examine(agent)
+
+
+def test_training_logs_signs_and_gives_each_advice_once(capsys):
+    agent = RecurrentPPO("MlpPolicy", make_env("memenvs/TMaze-v0", 4, length=3), n_steps=16, seed=0)
+    callback = HealthCallback(interval=2, rows=2)
+    kept = KeptLog()
+    agent.set_logger(Logger(None, [kept]))
+    agent.learn(16 * 4 * 4, callback=callback)
+    assert {"health/use", "health/leak", "health/largest_number", "health/staleness"} <= kept.names
+    assert capsys.readouterr().out.count("hardly used") == 1
+    assert "use" in callback.advice
+
+
+def test_an_agent_without_windows_is_refused():
+    agent = NEC("MlpPolicy", make_env("memenvs/TMaze-v0", 1))
+    with pytest.raises(ValueError, match="learns from windows"):
+        agent.learn(10, callback=HealthCallback())
+    signs = examine(agent, steps=8).signs
+    assert all(np.isfinite(sign.value) for sign in signs)
