@@ -82,6 +82,7 @@ def record_run(run: Run, played: Played, folder: Path) -> Recording:
             played.episodes,
             deterministic=not played.stochastic,
             seed=played.seed,
+            texts=True,
             overwrite=True,
             about=about,
             progress=bar.update,
@@ -109,8 +110,8 @@ def action_names(env: str, env_kwargs: dict[str, Any], space: spaces.Space) -> l
     """Return the names that an environment has for its actions; none where it has not one for each."""
     single = make_single_env(env, **{**env_kwargs, "render_mode": None}).unwrapped
     named = getattr(getattr(single, "definition", None), "action_names", ())
-    if not named and isinstance(enum := getattr(single, "actions", None), type):  # as MiniGrid's
-        named = [getattr(action, "name", "") for action in enum] if hasattr(enum, "__members__") else ()
+    if not named:
+        named = list(getattr(getattr(single, "actions", None), "__members__", ()))  # an enumeration, as MiniGrid's
     single.close()
     count = int(space.n) if isinstance(space, spaces.Discrete) else 0
     return [str(name) for name in named] if len(named) == count else []

@@ -34,7 +34,7 @@ def write_page(
 def render(payload: Payload) -> str:
     """Return the HTML of a page."""
     script, style = program()
-    names = [recording["name"] for recording in payload.index["recordings"]]
+    names = [recording["name"] for recording in payload.contents["recordings"]]
     blobs = "\n".join(
         f'<script type="application/octet-stream" id="{name}">{base64.b64encode(data).decode()}</script>'
         for name, data in payload.blobs.items()
@@ -55,7 +55,7 @@ def render(payload: Payload) -> str:
 <body>
 <noscript>This page draws everything with JavaScript, which is turned off.</noscript>
 <div id="page"></div>
-<script type="application/json" id="index">{_json(payload.index)}</script>
+<script type="application/json" id="index">{_json(payload.contents)}</script>
 {blobs}
 <script>{script}</script>
 </body>

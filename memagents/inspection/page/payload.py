@@ -5,6 +5,8 @@ Letters in shapes: T steps that are shown, K numbers of a step.
 
 from __future__ import annotations
 
+import json
+import zlib
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -17,10 +19,14 @@ from memagents.inspection.recording import OBSERVATION, TRACE, RecordedEpisode, 
 
 MAX_NUMBERS = 2**24  # of an array in an episode: more would fill the page alone
 NEIGHBOURS = 8  # nearest ones of an action that are shown
-_LINES = ("rewards", "values", "entropy", "actions", "probabilities", "action_values", "action_mean", "action_std")
+_LINES = (
+    *("rewards", "decisions", "values", "entropy", "actions"),
+    *("probabilities", "action_values", "action_mean", "action_std"),
+)
 _PRODUCTS = ("write_weights", "read_weights", "erase", "add", "cleared")  # of which long products are formed
 _HIDDEN = ("outputs", "log_probs")  # which nothing on the page shows
 _BLOB = 4 / 3  # characters of base64 that a byte takes
+_LONGEST_TEXT = 4000  # characters of what an environment says at a step
 
 
 class Budget(NamedTuple):
@@ -45,11 +51,11 @@ class Budget(NamedTuple):
 class Payload(NamedTuple):
     """The content of a page.
 
-    :param index: plain values that tell of everything, and of where in which blob it is
+    :param contents: plain values that tell of everything, and of where in which blob it is
     :param blobs: bytes by name
     """
 
-    index: dict[str, Any]
+    contents: dict[str, Any]
     blobs: dict[str, bytes]
 
 
@@ -62,6 +68,7 @@ class _Shown(NamedTuple):
     steps: int
     arrays: dict[str, np.ndarray]  # (T, ...)
     pictures: list[bytes]
+    texts: list[str]
 
 
 def make_payload(
@@ -90,18 +97,21 @@ def make_payload(
     room = int(budget.of(sum(one.steps for one in shown)) / _BLOB)
     packed = [{name: pack(values, _kind(name, values)) for name, values in one.arrays.items()} for one in shown]
     own = [_packed_layers(one, layers) for one in shown]
-    fixed = sum(len(matrix.data) for of_episode in own for _, matrix in of_episode)
+    said = [_compressed(one.texts) for one in shown]
+    fixed = sum(len(matrix.data) for of_episode in own for _, matrix in of_episode) + sum(map(len, said))
     _leave_out(packed, int(budget.arrays * room) - fixed, notes)
     _say_gaps(packed, notes)
     used = fixed + sum(len(one.data) for arrays in packed for one in arrays.values())
-    kept, said = films([one.pictures for one in shown], room - used)
-    notes += [said] if said else []
+    kept, note = films([one.pictures for one in shown], room - used)
+    notes += [note] if note else []
     notes += _say_unlike(shown) if len(recordings) == 2 else []
     index: dict[str, Any] = {"recordings": [_described(recording) for recording in recordings]}
     blobs: dict[str, bytes] = {}
-    for one, arrays, film, of_episode in zip(shown, packed, kept, own, strict=True):
+    for one, arrays, film, of_episode, texts in zip(shown, packed, kept, own, said, strict=True):
         axes = recordings[one.recording].description.get("axes", {})
         entry = _entry(one, arrays, film, of_episode, axes, blobs)
+        if texts:
+            blobs[f"texts-{one.recording}-{one.number}"] = texts
         index["recordings"][one.recording]["episodes"].append(entry)
     return Payload({**index, "notes": list(dict.fromkeys(notes))}, blobs)
 
@@ -113,9 +123,10 @@ def _shown(recording: int, number: int, episode: RecordedEpisode, max_steps: int
     """Read an episode's first steps, and nothing beyond them."""
     steps = min(episode.length, max_steps)
     if steps < episode.length:
-        notes.append(f"Only the first {steps:,} steps of an episode are shown (--max-steps); the recording has them all.")
+        notes.append(f"Only the first {steps:,} steps of an episode are shown; --max-steps sets how many.")
     parts: dict[str, list[np.ndarray]] = {}
     pictures: list[bytes] = []
+    texts: list[str] = []
     refused: set[str] = set()
     for window in episode.windows():
         wanted = steps - window.first
@@ -130,10 +141,20 @@ def _shown(recording: int, number: int, episode: RecordedEpisode, max_steps: int
                 continue
             parts.setdefault(name, []).append(_neighbours(name, values[:wanted]))
         pictures += window.pictures[:wanted]
+        texts += [text[:_LONGEST_TEXT] for text in window.texts[:wanted]]
     if refused:
         notes.append(f"Left out, since it would fill the page: {', '.join(sorted(refused))}.")
     arrays = {name: np.concatenate(values) for name, values in parts.items()}
-    return _Shown(recording, number, episode, steps, arrays, pictures)
+    return _Shown(recording, number, episode, steps, arrays, pictures, texts)
+
+
+def _compressed(texts: list[str]) -> bytes:
+    """Return texts as JSON, those that differ and which of them each step has; nothing where there are none."""
+    if not any(texts):
+        return b""
+    numbers = {text: number for number, text in enumerate(dict.fromkeys(texts))}
+    content = {"texts": list(numbers), "order": [numbers[text] for text in texts]}
+    return zlib.compress(json.dumps(content).encode())
 
 
 def _neighbours(name: str, values: np.ndarray) -> np.ndarray:
@@ -253,6 +274,7 @@ def _entry(
         "info": {str(name): _number(value) for name, value in shown.episode.info.items()},
         "arrays": told,
         "layers": found,
+        "texts": f"texts-{key}" if any(shown.texts) else None,
         "film": None,
     }
     if film is not None:

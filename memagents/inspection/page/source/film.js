@@ -19,7 +19,7 @@ export class Scene {
   }
 
   load() {
-    return this.films ? null : this.observation?.load();
+    return Promise.all([this.episode.loadTexts(), this.films ? null : this.observation?.load()]);
   }
 
   /** A new element with the picture of a step. */
@@ -36,8 +36,14 @@ export class Scene {
 export function film(store, host, scene, caption) {
   const screen = element("div", { className: "screen" });
   host.append(element("figcaption", { className: "film-name", title: caption }, caption), screen);
+  const words = element("pre", { className: "words" });
+  if (scene.episode.texts) {
+    const summary = element("summary", {}, "what the environment says");
+    host.append(element("details", { open: !scene.films }, summary, words));
+  }
   let image = null;
   const show = () => {
+    words.textContent = scene.episode.text(Math.min(store.step, scene.episode.steps - 1));
     screen.classList.toggle("ended", store.step >= scene.episode.steps);
     const step = Math.min(store.step, scene.episode.steps - 1);
     if (!scene.films) {

@@ -55,13 +55,14 @@ function head() {
   );
 }
 
-/** The first step at which the actions of two recordings differ, −1 where there is none. */
+/** The first step at which actions of two recordings differ where they matter, −1 where there is none. */
 function partingOf(episodes) {
   if (episodes.length < 2) return -1;
   const [one, other] = episodes.map((episode) => episode.tensor("actions"));
   const steps = Math.min(one.steps, other.steps);
+  const matters = (step) => episodes.some((episode) => (episode.tensor("decisions")?.at(step, 0) ?? 1) !== 0);
   for (let step = 0; step < steps; step++)
-    for (let k = 0; k < one.size; k++) if (one.at(step, k) !== other.at(step, k)) return step;
+    for (let k = 0; k < one.size; k++) if (one.at(step, k) !== other.at(step, k) && matters(step)) return step;
   return one.steps === other.steps ? -1 : steps;
 }
 

@@ -84,6 +84,16 @@ export class Episode {
     return [...this.tensors].filter(own).map(([, one]) => one);
   }
 
+  /** Load what the environment says of itself at each step. */
+  async loadTexts() {
+    const blob = this.told.texts;
+    if (blob !== null && !this.texts) this.texts = JSON.parse(new TextDecoder().decode(await inflated(bytesOf(blob))));
+  }
+
+  text(step) {
+    return this.texts?.texts[this.texts.order[step]] ?? "";
+  }
+
   /** URL of the picture of a step, null where there are no pictures. */
   picture(step) {
     const film = this.told.film;

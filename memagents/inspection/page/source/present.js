@@ -5,7 +5,7 @@ import { actionName, sideName } from "./names.js";
 import { among, percent, short } from "./numbers.js";
 
 const MOST = 12; // actions that are listed
-export const SERIES = ["rewards", "values", "entropy", "actions", "probabilities", "action_values", "action_mean", "action_std"];
+export const SERIES = ["rewards", "decisions", "values", "entropy", "actions", "probabilities", "action_values", "action_mean", "action_std"];
 
 /** Whether the actions of a recording are single choices. */
 function choices(recording) {
@@ -30,6 +30,9 @@ export function present(store, host, recordings, side, episode) {
     numbers.replaceChildren(
       ...pairs.flatMap(([word, name]) => [element("dt", {}, word), element("dd", {}, short(episode.tensor(name).at(step, 0)))]),
     );
+    const idle = episode.tensor("decisions")?.at(step, 0) === 0;
+    if (idle) numbers.append(element("dd", { className: "soft" }, "the action does not matter here"));
+    bars.classList.toggle("idle", idle);
     bars.replaceChildren(...rowsOf(recording, episode, step));
   };
   store.on("step", show);
