@@ -66,11 +66,10 @@ def test_what_is_no_number_is_a_gap(kind):
 def test_a_page_of_200_steps_of_a_dnc_stays_below_3_mb_and_of_2000_below_15(tmp_path):
     """Also of noise, which nothing compresses."""
     drawn = np.random.default_rng(0)
-    for steps, side, most in ((200, 256, 3e6), (2000, 64, 15e6)):
+    for steps, side, most in ((200, 256, 3e6), (2000, 320, 15e6)):
         trace = {"read_weights": drawn.random((steps, 2, 32)), "add": drawn.random((steps, 32))}
         trace |= {name: drawn.random((steps, 32)) for name in ("write_weights", "erase", "usage", "allocation")}
-        noise = [picture(0, side, drawn) for _ in range(50)] if steps == 200 else []
-        pictures = noise * 4 if noise else [picture(0, side, drawn) for _ in range(steps)]
+        pictures = [picture(0, side, drawn) for _ in range(50)] * (steps // 50)
         recording = written(tmp_path / str(steps), [steps_of(trace, steps)], pictures)
         write_page(tmp_path / "page.html", [recording])
         assert (tmp_path / "page.html").stat().st_size < most
@@ -116,6 +115,22 @@ def test_pictures_that_do_not_fit_are_made_smaller_or_left_out_and_the_page_says
     none = make_payload([recording], budget=Budget(base=8_000, step=0))
     assert none.contents["recordings"][0]["episodes"][0]["film"] is None
     assert "The 12 pictures are left out: the page would become too large." in none.contents["notes"]
+
+
+def test_texts_and_layers_that_do_not_fit_are_left_out_and_the_page_says_so(tmp_path):
+    drawn = np.random.default_rng(0)
+    texts = [drawn.bytes(2000).hex() for _ in range(STEPS)]
+    layers = [
+        Layer(name, 0, drawn.random((STEPS, width)), "slot", "A layer.") for name, width in [("wide", 900), ("b", 3)]
+    ]
+    payload = make_payload([planted(tmp_path / "a", texts=texts)], layers, budget=Budget(base=30_000, step=0))
+    episode = payload.contents["recordings"][0]["episodes"][0]
+    assert episode["texts"] is None and [layer["name"] for layer in episode["layers"]] == ["b"]
+    assert payload.contents["notes"] == [
+        "Left out, so that the page stays small: wide.",
+        "Left out, so that the page stays small: what the environment says.",
+    ]
+    assert entry(payload, "trace.read_weights") is not None
 
 
 def test_infinite_numbers_are_told(tmp_path):
@@ -337,6 +352,30 @@ def test_a_click_on_a_planted_read_finds_the_frames_that_wrote_it(opened, tmp_pa
     assert "Nothing was written into slot 0" in trail.inner_text()
     page.keyboard.press("Escape")
     assert trail.is_hidden()
+
+
+@browsing
+def test_of_many_slots_those_that_are_touched_are_shown_first(opened, tmp_path):
+    slots = 100
+    trace = {"write_weights": np.full((STEPS, slots), 0.001), "usage": np.zeros((STEPS, slots))}
+    trace["write_weights"][2, 30] = trace["write_weights"][4, 70] = 1
+    trace["read_weights"] = trace["write_weights"][::-1]
+    axes = {name: ["slot"] for name in trace}
+    page = scrolled(opened([planted_with(tmp_path / "a", trace, axes)]))
+    assert (
+        page.locator("[data-tensor=usage]")
+        .inner_text()
+        .endswith("2 of 100 slots; the others are hardly touched. Show all")
+    )
+    click_cell(page, "read_weights", step=7, row=1, rows=2)
+    assert page.locator("#trail h2").inner_text() == "What slot 70 holds at step 7"
+    assert page.locator("#trail .origin").first.inner_text() == "step 4 · 100 %"
+    page.locator("[data-tensor=usage] .others").click()
+    page.wait_for_selector(".others", state="detached")
+    scrolled(page)
+    assert at(page) == 7
+    click_cell(page, "read_weights", step=7, row=70, rows=100)
+    assert page.locator("#trail h2").inner_text() == "What slot 70 holds at step 7"
 
 
 @browsing

@@ -35,13 +35,17 @@ class Budget(NamedTuple):
     :param base: of a page without steps
     :param step: for each step
     :param most: of any page
-    :param arrays: share of arrays; pictures have what is left
+    :param arrays: share of all but the pictures, which have what is left
+    :param layers: share of layers, among these
+    :param texts: share of what environments say, among these
     """
 
     base: int = 1_400_000
     step: int = 6_400
     most: int = 14_200_000
     arrays: float = 0.6
+    layers: float = 0.3
+    texts: float = 0.15
 
     def of(self, steps: int) -> int:
         """Return the characters of a page of so many steps."""
@@ -96,8 +100,11 @@ def make_payload(
     ]
     room = int(budget.of(sum(one.steps for one in shown)) / _BLOB)
     packed = [{name: pack(values, _kind(name, values)) for name, values in one.arrays.items()} for one in shown]
-    own = [_packed_layers(one, layers) for one in shown]
+    own = _fitting([_packed_layers(one, layers) for one in shown], int(budget.layers * room), notes)
     said = [_compressed(one.texts) for one in shown]
+    if sum(map(len, said)) > budget.texts * room:
+        said = [b""] * len(said)
+        notes.append("Left out, so that the page stays small: what the environment says.")
     fixed = sum(len(matrix.data) for of_episode in own for _, matrix in of_episode) + sum(map(len, said))
     _leave_out(packed, int(budget.arrays * room) - fixed, notes)
     _say_gaps(packed, notes)
@@ -111,7 +118,8 @@ def make_payload(
         axes = recordings[one.recording].description.get("axes", {})
         entry = _entry(one, arrays, film, of_episode, axes, blobs)
         if texts:
-            blobs[f"texts-{one.recording}-{one.number}"] = texts
+            entry["texts"] = f"texts-{one.recording}-{one.number}"
+            blobs[entry["texts"]] = texts
         index["recordings"][one.recording]["episodes"].append(entry)
     return Payload({**index, "notes": list(dict.fromkeys(notes))}, blobs)
 
@@ -179,6 +187,18 @@ def _packed_layers(shown: _Shown, layers: Sequence[Layer]) -> list[tuple[Layer, 
             matrix = np.asarray(layer.matrix)[: shown.steps]
             found.append((layer, pack(matrix[:, : shown.steps] if layer.axis == "past step" else matrix, U8)))
     return found
+
+
+def _fitting(layers: list[list[tuple[Layer, Packed]]], room: int, notes: list[str]) -> list[list[tuple[Layer, Packed]]]:
+    """Leave out the largest layers until the others fit."""
+    sizes = sorted((len(packed.data), layer.name) for of_episode in layers for layer, packed in of_episode)
+    left = set()
+    while sizes and sum(size for size, _ in sizes) > room:
+        left.add(sizes[-1][1])
+        sizes = [(size, name) for size, name in sizes if name not in left]
+    if left:
+        notes.append(f"Left out, so that the page stays small: {', '.join(sorted(left))}.")
+    return [[one for one in of_episode if one[0].name not in left] for of_episode in layers]
 
 
 # --- what is told ---------------------------------------------------------------------------------------------------
@@ -274,7 +294,7 @@ def _entry(
         "info": {str(name): _number(value) for name, value in shown.episode.info.items()},
         "arrays": told,
         "layers": found,
-        "texts": f"texts-{key}" if any(shown.texts) else None,
+        "texts": None,
         "film": None,
     }
     if film is not None:

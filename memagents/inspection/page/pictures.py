@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import NamedTuple
 
 from PIL import Image
+from tqdm import tqdm
 
 _SAMPLE = 8  # pictures by which the size of all is estimated
 
@@ -58,7 +59,7 @@ def films(episodes: Sequence[Sequence[bytes]], budget: int) -> tuple[list[Film |
         if shrinks * whole > 1.1 * budget:
             continue
         with ThreadPoolExecutor() as threads:  # Pillow lets go of the interpreter
-            files = [list(threads.map(partial(encoded, way=way), pictures)) for pictures in distinct]
+            files = [list(threads.map(partial(encoded, way=way), bar_of(pictures))) for pictures in distinct]
         if sum(len(file) for of_episode in files for file in of_episode) > budget:
             continue
         kind = "image/png" if way.quality is None else "image/webp"
@@ -70,6 +71,11 @@ def films(episodes: Sequence[Sequence[bytes]], budget: int) -> tuple[list[Film |
         said = f"Pictures are kept at {way.side} pixels and less well than they were, so that the page stays small."
         return found, said if number > 1 else ""
     return [None] * len(episodes), f"The {len(every):,} pictures are left out: the page would become too large."
+
+
+def bar_of(pictures: list[bytes]) -> Iterable[bytes]:
+    """Return the pictures, with a bar on a terminal: many take a minute."""
+    return tqdm(pictures, unit=" pictures", leave=False, disable=None if len(pictures) > 100 else True)
 
 
 def encoded(picture: bytes, way: Way) -> bytes:

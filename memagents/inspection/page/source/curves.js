@@ -30,6 +30,8 @@ export function lines(charts, host, recordings, tensors, caption, { bars = false
   let low = Math.min(...bounds(finite), bars ? 0 : Infinity);
   let high = Math.max(...bounds(finite), bars ? 0 : -Infinity);
   if (!(low < high)) [low, high] = Number.isFinite(low) ? [low - 0.5, low + 0.5] : [0, 1];
+  const least = 0.01 * Math.max(Math.abs(low), Math.abs(high)); // what hardly changes looks so
+  if (high - low < least) [low, high] = [(low + high - least) / 2, (low + high + least) / 2];
   const pad = 0.06 * (high - low);
   const single = store.steps === 1 || tensors.some((tensor) => tensor && tensor.steps === 1);
   charts.add(plot, {

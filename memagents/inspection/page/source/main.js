@@ -67,7 +67,7 @@ function partingOf(episodes) {
 }
 
 /** Show an episode. */
-async function open(number) {
+async function open(number, { allSlots = false, step = 0 } = {}) {
   leave();
   const episodes = recordings.map((recording) => new Episode(recording.episodes[number]));
   const store = new Store(Math.max(...episodes.map((episode) => episode.steps)));
@@ -79,7 +79,9 @@ async function open(number) {
     ...past.map((layer) => layer.load()),
   ]);
   const parting = partingOf(episodes);
+  store.step = Math.min(step, store.steps - 1);
   charts = new Charts(store, parting);
+  Object.assign(charts, { allSlots, showAll: () => open(number, { allSlots: true, step: store.step }) });
 
   const bar = element("div", { id: "controls", role: "group", "aria-label": "film" });
   const films = element("div", { className: "films" });

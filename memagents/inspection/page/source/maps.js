@@ -10,6 +10,39 @@ import { rangeOf } from "./scale.js";
 import { followAge, followSlot, followWrite, memoryOf, writesOf } from "./trail.js";
 
 const SEPARATE = 16; // heads at most that have a map each
+const MANY = 24; // slots from which on those that are hardly touched are left out
+const TOUCHED = 0.05; // weight of a read or a write
+
+/** The slots of a memory that are ever read or written to speak of; null where all are to be shown. */
+async function touched(memory, slots) {
+  const weights = ["write_weights", "read_weights"].map((name) => memory.get(name)).filter((one) => one && one.size % slots === 0);
+  if (slots <= MANY || !weights.length) return null;
+  await Promise.all(weights.map((one) => one.load()));
+  const seen = new Set();
+  for (const one of weights)
+    for (let step = 0; step < one.steps; step++)
+      for (let k = 0; k < one.size; k++) if (one.at(step, k) > TOUCHED) seen.add(k % slots);
+  return seen.size && seen.size <= slots / 2 ? [...seen].sort((one, other) => one - other) : null;
+}
+
+/** The map of some of its rows. */
+function some(map, kept) {
+  if (!kept) return map;
+  return {
+    ...map,
+    rows: kept.length,
+    kept,
+    value: (step, row) => map.value(step, kept[row]),
+    row: (k) => map.row(kept[k]),
+    tick: (k) => kept[k],
+  };
+}
+
+/** The button that brings the other slots in. */
+function others(charts, kept, slots) {
+  const text = `${kept.length} of ${slots} slots; the others are hardly touched. Show all`;
+  return element("button", { type: "button", className: "others", onclick: () => charts.showAll() }, text);
+}
 
 /** Whether the first of two axes of a step counts heads or the like, which have a map each. */
 function separate(axes, shape) {
@@ -107,7 +140,8 @@ function block(charts, box, recordings, sides, traces, name) {
     shown(charts, inner, tensor, range, of, sides[side].scene, memoryOf(traces[side], name), name);
   });
   const [one, other] = tensors;
-  if (one && other && String(one.shape) === String(other.shape)) difference(charts, inner, one, other);
+  const memories = traces.map((trace) => memoryOf(trace, name));
+  if (one && other && String(one.shape) === String(other.shape)) difference(charts, inner, one, other, memories);
 }
 
 /** Add the maps or pictures of one tensor of one recording. */
@@ -123,20 +157,24 @@ function shown(charts, inner, tensor, range, of, scene, memory, name) {
     return;
   }
   const slots = axes[axes.length - 1] === "slot";
-  mapsOf(tensor, range).forEach((map, number, all) => {
-    const caption = [of, map.caption].filter(Boolean).join(" · ");
+  mapsOf(tensor, range).forEach((whole, number, all) => {
+    const caption = [of, whole.caption].filter(Boolean).join(" · ");
     const last = number === all.length - 1;
-    lazily(inner, map, last, async (own) => {
+    lazily(inner, whole, last, async (own) => {
       await tensor.load();
-      map.mark = (trail) => (trail.map === map ? trail.cell : null);
       const writes = slots ? await writesOf(memory) : null;
+      const kept = slots && !charts.allSlots ? await touched(memory, whole.rows) : null;
+      const map = some(whole, kept);
+      map.mark = (trail) => (trail.map === map ? trail.cell : null);
       const onCell = (step, row) => {
-        if (axes[axes.length - 1] === "age") followAge(charts.store, scene, map, step, row);
-        else if (!writes || row >= writes.slots) charts.store.follow(null);
-        else if (bare(name) === "write_weights") followWrite(charts.store, scene, map, writes, memory.get("read_weights"), step, row);
-        else followSlot(charts.store, scene, map, writes, step, row, bare(name) === "read_weights" ? map.caption || "it" : "");
+        const cell = { map, step, row, slot: map.kept?.[row] ?? row };
+        if (axes[axes.length - 1] === "age") followAge(charts.store, scene, cell);
+        else if (!writes || cell.slot >= writes.slots) charts.store.follow(null);
+        else if (bare(name) === "write_weights") followWrite(charts.store, scene, cell, writes, memory.get("read_weights"));
+        else followSlot(charts.store, scene, cell, writes, bare(name) === "read_weights" ? map.caption || "it" : "");
       };
       heatMap(charts, own, map, { caption, onCell, axis: last });
+      if (kept && last) own.append(others(charts, kept, whole.rows));
     });
   });
 }
@@ -171,7 +209,7 @@ function pictureOf(tensor, axes, range, caption) {
 }
 
 /** Add where two memories differ. */
-function difference(charts, inner, one, other) {
+function difference(charts, inner, one, other, memories) {
   const axes = axesOf(one);
   const steps = Math.min(one.steps, other.steps);
   const most = Math.max(one.high - other.low, other.high - one.low, 0);
@@ -190,10 +228,13 @@ function difference(charts, inner, one, other) {
     return;
   }
   const apart = { at: gap, steps, size: one.size, shape: one.shape, axes: one.axes };
-  mapsOf(apart, range).forEach((map, number, all) => {
+  mapsOf(apart, range).forEach((whole, number, all) => {
     const last = number === all.length - 1;
-    lazily(inner, map, last, async (own) => {
+    lazily(inner, whole, last, async (own) => {
       await load();
+      const slots = axes[axes.length - 1] === "slot" && !charts.allSlots;
+      const kept = slots ? await Promise.all(memories.map((memory) => touched(memory, whole.rows))) : [null];
+      const map = some(whole, kept.every(Boolean) ? [...new Set(kept.flat())].sort((a, b) => a - b) : null);
       own.classList.add("difference");
       heatMap(charts, own, map, { caption: ["|A − B|", map.caption].filter(Boolean).join(" · "), axis: last });
     });

@@ -12,7 +12,8 @@ export function short(value) {
 /** A number beside an axis, where there is little room, with as many digits as its steps need. */
 export function tick(value, step) {
   const size = Math.abs(value);
-  const digits = Math.ceil(-Math.log10(step) - 1e-9);
+  let digits = 0;
+  while (digits < 6 && Math.abs(step * 10 ** digits - Math.round(step * 10 ** digits)) > 1e-6 * step * 10 ** digits) digits++;
   if (digits > 0 && digits < 6 && size < 1e3) return value.toFixed(digits).replaceAll("-", "−");
   if (value !== 0 && (size >= 1e5 || size < 1e-2)) return value.toExponential(1).replace(".0e", "e").replace("+", "").replaceAll("-", "−");
   return short(value);

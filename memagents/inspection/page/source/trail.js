@@ -23,13 +23,13 @@ export async function writesOf(memory) {
 }
 
 /** Follow what a slot holds after a step back to its writes. */
-export function followSlot(store, scene, map, writes, step, slot, head = "") {
+export function followSlot(store, scene, { map, step, row, slot }, writes, head = "") {
   const shares = origins(writes, step, slot);
-  const read = head && map.value ? `, of which ${head} reads ${short(map.value(step, slot))}` : "";
+  const read = head && map.value ? `, of which ${head} reads ${short(map.value(step, row))}` : "";
   store.follow({
     map,
     scene,
-    cell: [step, slot],
+    cell: [step, row],
     marks: [...shares].map((share, s) => ({ step: s, share })),
     title: `What slot ${slot} holds at step ${step}`,
     told: `by the steps that wrote it${read}`,
@@ -38,7 +38,7 @@ export function followSlot(store, scene, map, writes, step, slot, head = "") {
 }
 
 /** Follow a write to the reads that see it. */
-export function followWrite(store, scene, map, writes, reads, step, slot) {
+export function followWrite(store, scene, { map, step, row, slot }, writes, reads) {
   const shares = reads ? laterReads(writes, reads, step, slot) : new Float64Array(0);
   const heads = reads ? reads.size / writes.slots : 1;
   const marks = [];
@@ -49,7 +49,7 @@ export function followWrite(store, scene, map, writes, reads, step, slot) {
   store.follow({
     map,
     scene,
-    cell: [step, slot],
+    cell: [step, row],
     marks,
     title: `Who reads what step ${step} wrote into slot ${slot}`,
     told: "its share in what is read there",
@@ -58,7 +58,7 @@ export function followWrite(store, scene, map, writes, reads, step, slot) {
 }
 
 /** Follow attention to the step that is looked at. */
-export function followAge(store, scene, map, step, age) {
+export function followAge(store, scene, { map, step, row: age }) {
   const past = step - age;
   const share = map.value(step, age);
   store.follow({
