@@ -101,7 +101,7 @@ def test_giant_tensors_are_left_out_and_the_page_says_so(tmp_path):
     payload = make_payload([recording])
     assert entry(payload, "trace.link") is None and entry(payload, "trace.hidden") is not None
     assert payload.contents["notes"] == ["Left out, since it would fill the page: link (1200 × 1200 a step)."]
-    small = make_payload([recording], budget=Budget(base=6000, step=0))
+    small = make_payload([recording], budget=Budget(least=6000, step=0))
     assert entry(small, "trace.hidden") is None and entry(small, "values") is not None
     assert "Left out, so that the page stays small: hidden." in small.contents["notes"]
 
@@ -109,10 +109,10 @@ def test_giant_tensors_are_left_out_and_the_page_says_so(tmp_path):
 def test_pictures_that_do_not_fit_are_made_smaller_or_left_out_and_the_page_says_so(tmp_path):
     noise = np.random.default_rng(0)
     recording = planted(tmp_path / "a", pictures=[picture(0, 256, noise) for _ in range(STEPS)])
-    payload = make_payload([recording], budget=Budget(base=200_000, step=0))
+    payload = make_payload([recording], budget=Budget(least=200_000, step=0))
     assert payload.contents["recordings"][0]["episodes"][0]["film"]["type"] == "image/webp"
     assert "Pictures are kept at" in payload.contents["notes"][0]
-    none = make_payload([recording], budget=Budget(base=8_000, step=0))
+    none = make_payload([recording], budget=Budget(least=8_000, step=0))
     assert none.contents["recordings"][0]["episodes"][0]["film"] is None
     assert "The 12 pictures are left out: the page would become too large." in none.contents["notes"]
 
@@ -123,7 +123,7 @@ def test_texts_and_layers_that_do_not_fit_are_left_out_and_the_page_says_so(tmp_
     layers = [
         Layer(name, 0, drawn.random((STEPS, width)), "slot", "A layer.") for name, width in [("wide", 900), ("b", 3)]
     ]
-    payload = make_payload([planted(tmp_path / "a", texts=texts)], layers, budget=Budget(base=30_000, step=0))
+    payload = make_payload([planted(tmp_path / "a", texts=texts)], layers, budget=Budget(least=30_000, step=0))
     episode = payload.contents["recordings"][0]["episodes"][0]
     assert episode["texts"] is None and [layer["name"] for layer in episode["layers"]] == ["b"]
     assert payload.contents["notes"] == [

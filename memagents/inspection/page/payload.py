@@ -32,15 +32,15 @@ _LONGEST_TEXT = 4000  # characters of what an environment says at a step
 class Budget(NamedTuple):
     """Characters that a page may have: 200 steps stay under 3 MB, 2,000 and more under 15 MB.
 
-    :param base: of a page without steps
-    :param step: for each step
+    :param least: of a page of up to 200 steps
+    :param step: for each further one
     :param most: of any page
     :param arrays: share of all but the pictures, which have what is left
     :param layers: share of layers, among these
     :param texts: share of what environments say, among these
     """
 
-    base: int = 1_400_000
+    least: int = 2_700_000
     step: int = 6_400
     most: int = 14_200_000
     arrays: float = 0.6
@@ -49,7 +49,7 @@ class Budget(NamedTuple):
 
     def of(self, steps: int) -> int:
         """Return the characters of a page of so many steps."""
-        return min(self.most, self.base + self.step * steps)
+        return min(self.most, self.least + self.step * max(0, steps - 200))
 
 
 class Payload(NamedTuple):

@@ -87,12 +87,12 @@ async function open(number, { allSlots = false, step = 0 } = {}) {
   const films = element("div", { className: "films" });
   const numbers = element("div", { className: "presents" });
   const trail = element("aside", { id: "trail", "aria-live": "polite", hidden: true });
-  const left = element("div", { className: "left" }, films, numbers, trail);
+  const left = element("div", { className: "left" }, films, trail, numbers);
   const right = element("div", { className: "right" });
   const results = recordings.length > 1 ? recordings.map((recording, side) => `${"AB"[side]}: ${resultOf(recording.episodes[number])}`) : [];
   const parts = parting >= 0 ? `The actions part at step ${parting}.` : recordings.length > 1 ? "The actions never part." : "";
   const said = [results.join("; "), parts].filter(Boolean).map((text) => element("p", { className: "result" }, text));
-  stage.replaceChildren(bar, ...said, element("div", { className: "columns" }, left, right));
+  stage.replaceChildren(bar, ...said, element("div", { className: recordings.length > 1 ? "columns two" : "columns" }, left, right));
 
   const stop = controls(store, bar, { parting });
   sides.forEach(({ episode, scene }, side) => {

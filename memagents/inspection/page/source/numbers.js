@@ -21,7 +21,7 @@ export function tick(value, step) {
 
 /** A word beside an axis. */
 export function clipped(word) {
-  return word.length > 7 ? `${word.slice(0, 5)}…` : word;
+  return word.length > 7 ? `${word.slice(0, 4)}…` : word;
 }
 
 /** A share as per cent. */

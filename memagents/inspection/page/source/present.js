@@ -22,16 +22,18 @@ export function present(store, host, recordings, side, episode) {
   const show = () => {
     const { step } = store;
     if (step >= episode.steps) {
-      numbers.replaceChildren(element("dd", { className: "soft" }, `ended after ${episode.steps} steps`));
+      numbers.replaceChildren(element("div", { className: "soft" }, `ended after ${episode.steps} steps`));
       bars.replaceChildren();
       return;
     }
     const pairs = [["reward", "rewards"], ["value", "values"], ["entropy", "entropy"]].filter(([, name]) => episode.tensor(name));
     numbers.replaceChildren(
-      ...pairs.flatMap(([word, name]) => [element("dt", {}, word), element("dd", {}, short(episode.tensor(name).at(step, 0)))]),
+      ...pairs.map(([word, name]) =>
+        element("div", {}, element("dt", {}, word), element("dd", {}, short(episode.tensor(name).at(step, 0)))),
+      ),
     );
     const idle = episode.tensor("decisions")?.at(step, 0) === 0;
-    if (idle) numbers.append(element("dd", { className: "soft" }, "the action does not matter here"));
+    if (idle) numbers.append(element("div", { className: "soft" }, "the action does not matter here"));
     bars.classList.toggle("idle", idle);
     bars.replaceChildren(...rowsOf(recording, episode, step));
   };
