@@ -16,6 +16,7 @@ DOORS = {
     "compare": ("memagents.command_line.compare:main", "train several memories with several seeds, with statistics"),
     "tune": ("memagents.command_line.tune:main", "search for hyperparameters with Optuna"),
     "plot": ("memagents.command_line.plot:main", "draw runs: learning curves over seeds, or scores by core and task"),
+    "health": ("memagents.command_line.health:main", "say what a run's memory is worth, and what looks wrong about it"),
     "list": ("memagents.command_line.listing:main", "list cores, envs, recipes or runs"),
     "recipe": ("memagents.command_line.listing:recipe", "print a recipe, or copy it to change it"),
 }

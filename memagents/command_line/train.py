@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from memagents.command_line.errors import plain_errors
 from memagents.command_line.help import short_help
 from memagents.experiments.catalogue import ALGORITHMS
 from memagents.experiments.configuration import command_line
-from memagents.experiments.settings import TrainSettings
+from memagents.experiments.settings import TrainSettings, WindowSettings
 from memagents.runs.layout import EVALUATION_FILE
+
+if TYPE_CHECKING:
+    from stable_baselines3.common.callbacks import BaseCallback
 
 USAGE = f"""usage: memagents train {{{",".join(ALGORITHMS)}}} [--setting value …]
 
@@ -63,7 +67,16 @@ def train(settings: TrainSettings) -> None:
         curriculum = make_curriculum(settings)  # makes the environments, lesson after lesson
         agent = make_agent(settings, curriculum)
         with plain_errors(FloatingPointError, CurriculumError):
-            learn(agent, settings, curriculum)  # with a progress bar; Ctrl-C saves
+            learn(agent, settings, curriculum, callbacks_of(settings))  # with a progress bar; Ctrl-C saves
         folder = agent.run_dir
     assert folder is not None
     show_evaluation(Run.open(folder), settings.eval_episodes, settings.device)
+
+
+def callbacks_of(settings: TrainSettings) -> list[BaseCallback]:
+    """Return what watches a training, as its settings ask for."""
+    if not (isinstance(settings, WindowSettings) and settings.health_interval):
+        return []
+    from memagents.inspection.health import HealthCallback
+
+    return [HealthCallback(settings.health_interval)]

@@ -187,6 +187,7 @@ class WindowSettings(GradientSettings):
     :param ent_coef: weight of the entropy bonus
     :param final_ent_coef: weight of the entropy bonus at the end of the training, reached linearly; by default constant
     :param vf_coef: weight of the value loss
+    :param health_interval: windows between two looks at the memory's health, logged as health/…; 0 for none
     """
 
     arguments: ClassVar[tuple[str, ...]] = (
@@ -203,6 +204,12 @@ class WindowSettings(GradientSettings):
     ent_coef: float = 0.0
     final_ent_coef: float | None = None
     vf_coef: float = 0.5
+    health_interval: int = 0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.health_interval < 0:
+            raise ValueError(f"health_interval must be 0 or more windows, not {self.health_interval}")
 
     def hyperparameters(self) -> dict[str, Any]:
         arguments = super().hyperparameters()

@@ -15,6 +15,7 @@ from pathlib import Path
 from types import FrameType
 
 import torch
+from stable_baselines3.common.callbacks import BaseCallback
 
 from memagents.algorithms.algorithm import MemoryAlgorithm
 from memagents.algorithms.sb3_names import option_hint
@@ -164,9 +165,12 @@ def finished(folder: Path, settings: TrainSettings) -> bool:
 # --- learning -------------------------------------------------------------------------------------------------------
 
 
-def learn(agent: MemoryAlgorithm, settings: TrainSettings, curriculum: Curriculum) -> None:
+def learn(
+    agent: MemoryAlgorithm, settings: TrainSettings, curriculum: Curriculum, callbacks: Sequence[BaseCallback] = ()
+) -> None:
     """Learn until the steps are made or the curriculum is, then draw the learning curve.
 
+    :param callbacks: further ones
     :raises KeyboardInterrupt: after Ctrl-C, when all is saved; its message says how to go on
     :raises FloatingPointError: if a loss is not finite; the last checkpoint is kept
     """
@@ -184,7 +188,7 @@ def learn(agent: MemoryAlgorithm, settings: TrainSettings, curriculum: Curriculu
             f"which is always finished: {settings.n_steps * agent.n_envs:,} steps will be made"
         )
     with stop_on_interrupt(agent) as interrupted:
-        agent.learn(steps, curriculum, reset_num_timesteps=not resumed, progress_bar=True)
+        agent.learn(steps, [curriculum, *callbacks], reset_num_timesteps=not resumed, progress_bar=True)
     planned = agent.num_timesteps + agent.remaining_timesteps
     if agent.remaining_timesteps and not interrupted:
         why = "the last lesson is learned" if curriculum.learned else "a callback stopped it"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -11,15 +11,21 @@ from rich.table import Table
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.utils import set_random_seed
 from stable_baselines3.common.vec_env import VecEnv
+from tqdm import tqdm
 
 from memagents.algorithms.algorithm import MemoryAlgorithm
 from memagents.algorithms.window_algorithm import WindowAlgorithm
 from memagents.checks import positive_int
 from memagents.cores.core import map_state
+from memagents.environments.make import make_env
+from memagents.experiments.evaluate_run import EVALUATION_ENVS
+from memagents.experiments.run import Run
 from memagents.inspection.forgetting import Forgetting, forgetting
 from memagents.inspection.signs import Seen, Sign, rows_of, signs_of, staleness
 from memagents.policies.core_policy import CorePolicy
 from memagents.policies.encoding import map_observations, stack_steps
+from memagents.runs.files import write_json
+from memagents.runs.layout import HEALTH_FILE
 from memagents.runs.random_states import preserved_random_states
 
 ROWS = 8  # environments that are looked at
@@ -94,6 +100,16 @@ class Report(NamedTuple):
         """All advice, in plain sentences; none for a healthy memory."""
         return [sign.advice for sign in self.signs if sign.advice is not None]
 
+    def to_json(self) -> dict[str, Any]:
+        """Return the report as plain values; what is not finite is None."""
+        signs = [{**sign._asdict(), "value": sign.value if np.isfinite(sign.value) else None} for sign in self.signs]
+        found = self.forgetting
+        if found is None:
+            return {"signs": signs, "forgetting": None}
+        scores = [score._asdict() for score in found.scores]
+        whole = {"measure": found.measure, "ages": list(found.ages), "horizon": found.horizon}
+        return {"signs": signs, "forgetting": {**whole, "scores": scores, "whole": found.whole._asdict()}}
+
     def table(self) -> Table:
         """Return the figures as a table, with the advice below."""
         table = Table(title="health of the memory", caption="\n".join(self.advice) or "nothing looks wrong")
@@ -107,6 +123,9 @@ class Report(NamedTuple):
                 table.add_row(f"memory of {age}", f"{score.mean:.3g}", meaning)
             whole = self.forgetting.whole
             table.add_row("whole memory", f"{whole.mean:.3g}", f"{whole.low:.2f} to {whole.high:.2f}")
+            horizon = self.forgetting.horizon
+            told = "none of these ages is enough" if horizon is None else "forgetting what is older costs nothing"
+            table.add_row("effective horizon", "-" if horizon is None else str(horizon), told)
         return table
 
 
@@ -138,6 +157,24 @@ def examine(
     seen = play(agent.policy, env, positive_int("steps", steps), seed)
     found = forgetting(agent.policy, env, ages, episodes, seed, progress=progress) if len(ages) else None
     return Report(signs_of(agent.policy, seen), found)
+
+
+def examine_run(run: Run, env: str, env_kwargs: dict[str, Any], *, device: str = "auto", **how: Any) -> Report:
+    """Examine the memory of a run's agent, and leave the report in its folder as ``health.json``.
+
+    :param env: id of an environment
+    :param env_kwargs: its parameters
+    :param device: of the policy
+    :param how: arguments of :func:`examine`, ``episodes`` and ``ages`` among them
+    """
+    made = make_env(env, min(how["episodes"], EVALUATION_ENVS), **env_kwargs)
+    agent = run.load_agent(made, device, verbose=0)
+    evaluations = 1 + len(how["ages"]) if how["ages"] else 0
+    with tqdm(total=how["episodes"] * evaluations, unit=" episodes", leave=False, disable=None) as bar:
+        report = examine(agent, progress=bar.update, **how)
+    agent.env.close()
+    write_json(run.folder / HEALTH_FILE, {"env": env, "env_kwargs": env_kwargs, **report.to_json()})
+    return report
 
 
 @torch.no_grad()

@@ -37,11 +37,18 @@ def replay(policy: CorePolicy, observations: Observations, state: State, starts:
     :param state: before the window, leaves (B, ...)
     :param starts: (T, B) booleans
     :return: as outputs of episodic control its keys, which are what it acts by
+    :raises ValueError: if the core's trace is of another shape than it must be
     """
     if isinstance(policy, ProjectionPolicy):  # which goes past its core
         keys, state, _ = policy.keys(observations, state, starts)
         return Replayed(keys, neighbours(policy, keys, observations), state)
     outputs, state, _, trace = policy.core.recur(policy.project(observations), state, starts, trace=True)
+    for name, values in trace.items():
+        if values.shape[:2] != starts.shape:
+            raise ValueError(
+                f"trace of {type(policy.core).__name__}: {name!r} must be a tensor (B, ...) in each step, that is "
+                f"{(*starts.shape, '...')} in this window, not {tuple(values.shape)}"
+            )
     if isinstance(policy, EpisodicPolicy):
         outputs = policy.key_net(outputs)
         trace = {**trace, **neighbours(policy, outputs, observations)}

@@ -82,7 +82,7 @@ def test_help_and_mistakes_need_no_torch():
     [
         (
             ["fly"],
-            "memagents has no command 'fly'; it has: train, evaluate, inspect, compare, tune, plot, list, recipe",
+            "memagents has no command 'fly'; it has: train, evaluate, inspect, compare, tune, plot, health, list, rec",
         ),
         (["train", "dqn"], "train must be followed by one of ppo, imitate, nec, mfec, not 'dqn'"),
         (["list", "trees"], "list must be followed by one of cores, envs, recipes, runs, not 'trees'"),

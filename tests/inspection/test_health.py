@@ -134,7 +134,8 @@ def test_a_report_says_what_the_memory_is_worth():
     assert report.forgetting is not None
     assert report.forgetting.ages == (0, 2)
     assert report.advice == []
-    assert report.table().row_count == len(report.signs) + 3
+    assert report.table().row_count == len(report.signs) + 4
+    assert report.to_json()["forgetting"]["ages"] == [0, 2]
     agent.env = None
     with pytest.raises(ValueError, match="env must be given"):
         examine(agent)

@@ -66,7 +66,7 @@ def test_what_is_no_number_is_a_gap(kind):
 def test_a_page_of_200_steps_of_a_dnc_stays_below_3_mb_and_of_2000_below_15(tmp_path):
     """Also of noise, which nothing compresses."""
     drawn = np.random.default_rng(0)
-    for steps, side, most in ((200, 256, 3e6), (2000, 320, 15e6)):
+    for steps, side, most in ((200, 160, 3e6), (2000, 64, 15e6)):
         trace = {"read_weights": drawn.random((steps, 2, 32)), "add": drawn.random((steps, 32))}
         trace |= {name: drawn.random((steps, 32)) for name in ("write_weights", "erase", "usage", "allocation")}
         pictures = [picture(0, side, drawn) for _ in range(50)] * (steps // 50)

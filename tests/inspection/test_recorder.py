@@ -7,8 +7,9 @@ import pytest
 import torch
 from PIL import Image
 
-from memagents import MFEC, NEC, core_names
-from memagents.cores.core import map_state, unroll_by_steps
+from memagents import MFEC, NEC, core_names, register_core
+from memagents.cores.core import MemoryCore, Step, map_state, unroll_by_steps
+from memagents.cores.gru import GRUState
 from memagents.environments import make_env
 from memagents.experiments.evaluation import evaluate
 from memagents.inspection import Recording, recorder
@@ -141,6 +142,35 @@ def test_texts_are_those_of_the_environment(tmp_path):
     assert record(agent, tmp_path / "other", 1).episodes[0].texts() == []
     without = make_agent("CartPole-v1", 1)
     assert record(without, tmp_path / "without", 1, texts=True).episodes[0].texts() == []
+
+
+@register_core("oddly traced")
+class OddlyTraced(MemoryCore):
+    """A core whose trace has shapes of its own."""
+
+    def __init__(self, input_size: int, wrong: bool = False):
+        super().__init__(input_size, input_size)
+        self.wrong, self.weight = wrong, torch.nn.Parameter(torch.ones(1))
+
+    def initial_state(self, batch_size):
+        return GRUState(self.weight.new_zeros(batch_size, self.input_size))
+
+    def step(self, x, state):
+        hidden = (state.hidden + self.weight * x).tanh()
+        trace = {"scalar": hidden[:, 0], "cube": hidden[:, None, None, None].expand(-1, 2, 3, 4, -1)}
+        return Step(hidden, GRUState(hidden), {}, {"whole": hidden.sum()} if self.wrong else trace)
+
+
+def test_a_trace_of_odd_shapes_is_recorded_and_one_without_rows_is_told(tmp_path):
+    agent = make_agent(n_envs=2, length=3, policy_kwargs={"core": "oddly traced"})
+    recording = record(agent, tmp_path / "recording", 2)
+    steps = recording.episodes[0].read("trace")
+    assert steps["trace.scalar"].ndim == 1
+    assert steps["trace.cube"].shape[1:4] == (2, 3, 4)
+    assert recording.description["axes"]["cube"][-2:] == ["row", "column"]
+    wrong = make_agent(n_envs=2, length=3, policy_kwargs={"core": "oddly traced", "core_kwargs": {"wrong": True}})
+    with pytest.raises(ValueError, match="trace of OddlyTraced: 'whole' must be a tensor"):
+        record(wrong, tmp_path / "wrong", 2)
 
 
 def test_bad_input_is_told_in_one_sentence(tmp_path):

@@ -1,0 +1,96 @@
+"""Pictures of what a memory did: heat maps over the steps of an episode, as PNG or SVG."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from memagents.experiments.figures import INK, PAPER, write
+
+COLOURS = "cividis"  # as readable without colour vision, and in grey
+_WIDE, _ROW = 0.16, 0.11  # inches of a step and of a place
+MOST_LABELS = 60  # of steps
+
+
+class Map(NamedTuple):
+    """A heat map.
+
+    :param title: above it
+    :param values: (T, K)
+    :param axis: what the K places are
+    """
+
+    title: str
+    values: np.ndarray
+    axis: str
+
+
+def maps_of(trace: Mapping[str, np.ndarray], axes: Mapping[str, Sequence[str]], names: Sequence[str]) -> list[Map]:
+    """Return the heat maps of tensors of a trace, one for each head where there are several.
+
+    :param trace: tensors (T, ...) by name
+    :param axes: what their axes are, see :func:`memagents.inspection.axes.axes_of`
+    :param names: which
+    :raises ValueError: if one of them is not there, or has more than two axes beside the steps
+    """
+    found = []
+    for name in names:
+        if name not in trace:
+            raise ValueError(f"names: there is no {name!r} in the trace; it has {', '.join(trace) or 'nothing'}")
+        values, own = trace[name], list(axes.get(name, ()))
+        title = name.replace("_", " ")
+        if values.ndim == 1:
+            found.append(Map(title, values[:, None], ""))
+        elif values.ndim == 2:
+            found.append(Map(title, values, own[0] if own else "place"))
+        elif values.ndim == 3:
+            first, second = own if len(own) == 2 else ("row", "column")
+            one = values.shape[1] == 1
+            found += [
+                Map(title if one else f"{title}, {first} {head + 1}", values[:, head], second)
+                for head in range(values.shape[1])
+            ]
+        else:
+            raise ValueError(f"names: {name!r} has {values.ndim - 1} axes beside the steps; at most two can be drawn")
+    return found
+
+
+def draw_maps(maps: Sequence[Map], path: Path, labels: Sequence[str] = (), title: str = "") -> None:
+    """Draw heat maps under one another, all over the same steps.
+
+    :param maps: each (T, K)
+    :param path: of the PNG or SVG
+    :param labels: of the steps, drawn below the last map where there are not too many
+    :param title: above all
+    """
+    steps = len(maps[0].values)
+    heights = [max(0.5, _ROW * min(one.values.shape[1], 40)) for one in maps]
+    shown = list(labels) if 0 < len(labels) <= MOST_LABELS else []
+    room = 0.075 * max(map(len, shown), default=4)
+    size = (float(np.clip(_WIDE * steps + 2, 5, 14)), sum(heights) + 0.45 * len(maps) + room + 0.4)
+    figure = Figure(size, dpi=130, layout="constrained", facecolor=PAPER)
+    panels = figure.subplots(len(maps), 1, sharex=True, squeeze=False, height_ratios=heights)[:, 0]
+    for ax, one in zip(panels, maps, strict=True):
+        image = ax.imshow(one.values.T, aspect="auto", origin="lower", cmap=COLOURS, interpolation="nearest")
+        bar = figure.colorbar(image, ax=ax, fraction=0.03, pad=0.01)
+        bar.ax.tick_params(colors=INK, length=0, labelsize=7)
+        bar.ax.yaxis.set_major_locator(MaxNLocator(3))
+        bar.outline.set_visible(False)
+        ax.set_title(one.title, loc="left", color=INK, fontsize=9)
+        ax.set_ylabel(one.axis, color=INK, fontsize=8)
+        ax.yaxis.set_major_locator(MaxNLocator(4, integer=True))
+        ax.tick_params(colors=INK, length=0, labelsize=7)
+        ax.spines[:].set_visible(False)
+    if shown:
+        panels[-1].set_xticks(range(len(shown)), shown, rotation=90, fontsize=7)
+    else:
+        panels[-1].xaxis.set_major_locator(MaxNLocator(10, integer=True))
+        panels[-1].set_xlabel("step", color=INK, fontsize=8)
+    if title:
+        figure.suptitle(title, x=0.01, ha="left", color=INK, weight="bold", fontsize=10)
+    write(figure, path)
