@@ -193,3 +193,12 @@ def test_bad_input_is_told_in_one_sentence(tmp_path):
     agent.env = None
     with pytest.raises(ValueError, match="environment to play in"):
         record(agent, tmp_path / "b")
+
+
+def test_recordings_know_which_actions_matter(tmp_path):
+    """In Copy those of the answer, which begins after the input."""
+    (episode,) = record(make_agent("memenvs/Copy-v0", 1), tmp_path / "copy", 1).episodes
+    decisions = episode.read("decisions")["decisions"]
+    answer = (episode.length - 2) // 2  # as long as the input, which stands between two marks
+    assert decisions.tolist() == [False] * (episode.length - answer) + [True] * answer
+    assert record(make_agent(length=3, n_envs=1), tmp_path / "maze", 1).episodes[0].read("decisions")["decisions"].all()
