@@ -12,6 +12,7 @@ from memagents.command_line.errors import plain_ends
 DOORS = {
     "train": ("memagents.command_line.train:main", "train an agent: ppo, imitate, nec or mfec"),
     "evaluate": ("memagents.command_line.evaluate:main", "score a run's agent beside random play and the oracle"),
+    "inspect": ("memagents.command_line.inspect:main", "show what the memory of a run's agent does, on one page"),
     "compare": ("memagents.command_line.compare:main", "train several memories with several seeds, with statistics"),
     "tune": ("memagents.command_line.tune:main", "search for hyperparameters with Optuna"),
     "plot": ("memagents.command_line.plot:main", "draw runs: learning curves over seeds, or scores by core and task"),

@@ -22,7 +22,7 @@ def test_the_wheel_holds_both_packages_with_their_recipes_and_types(tmp_path):
     sources |= {
         path.relative_to(ROOT / "envs").as_posix() for path in (ROOT / "envs" / "memenvs").rglob("*") if path.is_file()
     }
-    assert {name for name in sources if "__pycache__" not in name} == {
+    assert {name for name in sources if not {"__pycache__", "node_modules"} & set(name.split("/"))} == {
         name for name in names if "dist-info" not in name
     }
     assert "memagents/py.typed" in names and "memenvs/py.typed" in names

@@ -18,6 +18,7 @@ from torch import Tensor
 from memagents.algorithms.algorithm import MemoryAlgorithm
 from memagents.checks import positive_int
 from memagents.cores.core import State, advance_keys, map_state, restart_state, select_rows, state_leaves
+from memagents.environments.guidance import decision_mask
 from memagents.experiments.evaluation import evaluate, monitored, quotas
 from memagents.inspection.axes import axes_of
 from memagents.inspection.recording import (
@@ -61,10 +62,11 @@ def record(
 ) -> Recording:
     """Play episodes and write them to a folder, window by window: long ones need no more memory than short ones.
 
-    Arrays of each step, beside ``actions`` and ``rewards``: ``observation``, or ``observation.NAME`` of each entry;
-    what the policy makes of it, see :func:`memagents.inspection.replay.estimates`; the memory's ``outputs``; and
-    ``trace.NAME``, all that the core shows of its inside, which a replay by the plain loop gives and the fused kernels
-    do not. Pictures are taken where the environment was made with ``render_mode="rgb_array"``.
+    Arrays of each step, beside ``actions``, ``rewards`` and ``decisions`` (whether the action mattered):
+    ``observation``, or ``observation.NAME`` of each entry; what the policy makes of it, see
+    :func:`memagents.inspection.replay.estimates`; the memory's ``outputs``; and ``trace.NAME``, all that the core shows
+    of its inside, which a replay by the plain loop gives and the fused kernels do not. Pictures are taken where the
+    environment was made with ``render_mode="rgb_array"``.
 
     :param agent: with an environment, whose rows all take part; it is reset
     :param folder: of the recording
@@ -146,7 +148,8 @@ class Tape(VecEnvWrapper):
         self._state: State = ()  # before the first step of the window
         self._plain_state: State | None = None  # the same, as the replay left it
         self._seen: list[tuple[Observations, Tensor, Tensor, Tensor]] = []  # observations, starts, actions, outputs
-        self._came: list[tuple[np.ndarray, np.ndarray]] = []  # rewards, ends
+        self._decision = np.ones(env.num_envs, dtype=bool)  # whether the action for the last observation matters
+        self._came: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []  # rewards, ends, decisions
         self._pictures: list[list[bytes]] = []
         self._texts: list[list[str]] = []
         self._infos: dict[tuple[int, int], dict[str, Any]] = {}  # of ends, by step of the window and row
@@ -177,13 +180,16 @@ class Tape(VecEnvWrapper):
     # --- as an environment ------------------------------------------------------------------------------------------
 
     def reset(self) -> VecEnvObs:
-        return self.venv.reset()
+        observations = self.venv.reset()
+        self._decision = decision_mask(self.venv, None, None)
+        return observations
 
     def step_wait(self) -> VecEnvStepReturn:
         observations, rewards, ends, infos = self.venv.step_wait()
         for row in np.flatnonzero(ends).tolist():
             self._infos[len(self._came), row] = infos[row]
-        self._came.append((rewards.copy(), ends.copy()))
+        self._came.append((rewards.copy(), ends.copy(), self._decision.copy()))
+        self._decision = decision_mask(self.venv, infos, ends)
         ended = np.bincount([row for _, row in self._infos], minlength=self.num_envs)
         if len(self._came) == WINDOW or (ended >= self._wanted).all():
             self._flush()
@@ -204,8 +210,7 @@ class Tape(VecEnvWrapper):
         entries = observations if isinstance(observations, dict) else {"": observations}
         noted |= {f"{OBSERVATION}.{name}" if name else OBSERVATION: values for name, values in entries.items()}
         arrays = {name: values.cpu().numpy() for name, values in noted.items()}
-        arrays["rewards"] = np.stack([rewards for rewards, _ in self._came])
-        ends = np.stack([ends for _, ends in self._came])
+        arrays["rewards"], ends, arrays["decisions"] = map(np.stack, zip(*self._came, strict=True))
         for row in np.flatnonzero(self._wanted > 0).tolist():
             self._write_row(row, arrays, ends[:, row])
         self._seen, self._came, self._pictures, self._texts, self._infos = [], [], [], [], {}

@@ -22,12 +22,15 @@ LEARNING_CURVE = "learning_curve.png"
 EVALUATION_FILE = "evaluation.json"
 HEALTH_FILE = "health.json"  # of the memory
 RESULT_FILE = "result.json"  # of a row in a table of the documents
+# The inspection.
+INSPECTION_PAGE = "inspection.html"
+INSPECTION_FOLDER = "inspection"  # the recording that the page shows
 
 FILES = (
     *(POLICY_FILE, WEIGHTS_FILE, MEMORY_FILE, NORMALIZATION_FILE, CONFIG_FILE, PROGRESS_FILE),
-    *(LEARNING_CURVE, EVALUATION_FILE, HEALTH_FILE, RESULT_FILE, LOCK_FILE),
+    *(LEARNING_CURVE, EVALUATION_FILE, HEALTH_FILE, RESULT_FILE, LOCK_FILE, INSPECTION_PAGE),
 )
-FOLDERS = (STATE_FILE.parent.name, TENSORBOARD_FOLDER)
+FOLDERS = (STATE_FILE.parent.name, TENSORBOARD_FOLDER, INSPECTION_FOLDER)
 
 _BEGUN = (CONFIG_FILE, PROGRESS_FILE)  # written before the first checkpoint
 

@@ -66,7 +66,13 @@ def test_all_settings_are_described_at_length(said):
 def test_help_and_mistakes_need_no_torch():
     """They are shown at once; torch takes seconds to load."""
     loads = "import sys; from memagents.__main__ import main\ntry: main({words})\nexcept SystemExit: pass\n"
-    for words in (["--help"], ["train", "ppo", "--help"], ["train", "ppo", "--recipe", "no"], ["list", "recipes"]):
+    for words in (
+        ["--help"],
+        ["train", "ppo", "--help"],
+        ["inspect", "--help"],
+        ["train", "ppo", "--recipe", "no"],
+        ["list", "recipes"],
+    ):
         code = loads.format(words=words) + "assert not {'torch', 'numba', 'matplotlib'} & set(sys.modules)"
         subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, env=os.environ)
 
@@ -74,7 +80,10 @@ def test_help_and_mistakes_need_no_torch():
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["fly"], "memagents has no command 'fly'; it has: train, evaluate, compare, tune, plot, health, list, recipe"),
+        (
+            ["fly"],
+            "memagents has no command 'fly'; it has: train, evaluate, inspect, compare, tune, plot, health, list, rec",
+        ),
         (["train", "dqn"], "train must be followed by one of ppo, imitate, nec, mfec, not 'dqn'"),
         (["list", "trees"], "list must be followed by one of cores, envs, recipes, runs, not 'trees'"),
         (["recipe", "no"], "there is no recipe 'no'; there are: "),

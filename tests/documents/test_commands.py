@@ -14,6 +14,7 @@ import yaml
 
 from memagents.__main__ import DOORS
 from memagents.command_line.evaluate import EvaluateCommand
+from memagents.command_line.inspect import InspectCommand
 from memagents.command_line.listing import KINDS
 from memagents.experiments.catalogue import ALGORITHMS
 from memagents.experiments.configuration import command_line, recipe_path
@@ -91,6 +92,8 @@ def test_a_command_can_be_typed(command):
         check_settings(Path(script).stem, words)
     elif script == "train/evaluate.py":
         tyro.cli(EvaluateCommand, args=words)
+    elif script == "train/inspect_memory.py":
+        tyro.cli(InspectCommand, args=words)
     else:
         check_script(script, tuple(words))
 
@@ -105,6 +108,8 @@ def check_door(words):
         check_settings(words[0], words[1:])
     elif door == "evaluate" and words:
         tyro.cli(EvaluateCommand, args=words)
+    elif door == "inspect" and words:
+        tyro.cli(InspectCommand, args=words)
     elif door == "list" and words:
         assert set(re.split(r"[,|{}]", words[0])) - {""} <= KINDS.keys()
     elif door == "recipe" and words and words[0] != "NAME":

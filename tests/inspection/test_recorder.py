@@ -144,7 +144,7 @@ def test_texts_are_those_of_the_environment(tmp_path):
     assert record(without, tmp_path / "without", 1, texts=True).episodes[0].texts() == []
 
 
-@register_core("oddly traced")
+@register_core("oddly_traced")
 class OddlyTraced(MemoryCore):
     """A core whose trace has shapes of its own."""
 
@@ -162,13 +162,13 @@ class OddlyTraced(MemoryCore):
 
 
 def test_a_trace_of_odd_shapes_is_recorded_and_one_without_rows_is_told(tmp_path):
-    agent = make_agent(n_envs=2, length=3, policy_kwargs={"core": "oddly traced"})
+    agent = make_agent(n_envs=2, length=3, policy_kwargs={"core": "oddly_traced"})
     recording = record(agent, tmp_path / "recording", 2)
     steps = recording.episodes[0].read("trace")
     assert steps["trace.scalar"].ndim == 1
     assert steps["trace.cube"].shape[1:4] == (2, 3, 4)
     assert recording.description["axes"]["cube"][-2:] == ["row", "column"]
-    wrong = make_agent(n_envs=2, length=3, policy_kwargs={"core": "oddly traced", "core_kwargs": {"wrong": True}})
+    wrong = make_agent(n_envs=2, length=3, policy_kwargs={"core": "oddly_traced", "core_kwargs": {"wrong": True}})
     with pytest.raises(ValueError, match="trace of OddlyTraced: 'whole' must be a tensor"):
         record(wrong, tmp_path / "wrong", 2)
 
@@ -193,3 +193,12 @@ def test_bad_input_is_told_in_one_sentence(tmp_path):
     agent.env = None
     with pytest.raises(ValueError, match="environment to play in"):
         record(agent, tmp_path / "b")
+
+
+def test_recordings_know_which_actions_matter(tmp_path):
+    """In Copy those of the answer, which begins after the input."""
+    (episode,) = record(make_agent("memenvs/Copy-v0", 1), tmp_path / "copy", 1).episodes
+    decisions = episode.read("decisions")["decisions"]
+    answer = (episode.length - 2) // 2  # as long as the input, which stands between two marks
+    assert decisions.tolist() == [False] * (episode.length - answer) + [True] * answer
+    assert record(make_agent(length=3, n_envs=1), tmp_path / "maze", 1).episodes[0].read("decisions")["decisions"].all()

@@ -1,0 +1,97 @@
+"""Command ``memagents inspect``: a page that shows what the memory of a run's agent does."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from memagents.checks import positive_int
+from memagents.command_line.errors import plain_errors
+from memagents.experiments.options import Pairs, parse_options
+from memagents.experiments.settings import EVALUATION_SEED
+
+LARGEST_SEED = 2**32 - 1
+
+
+@dataclass(kw_only=True)
+class InspectCommand:
+    """Play episodes of a run's agent, and write a page that shows them with all that its memory did.
+
+    The page is one file that needs no network and no server; the recording it is made of stays in the run's folder.
+
+    :param run: folder of the run
+    :param against: folder of another run, which plays the same episodes and is shown beside it
+    :param env: id of an environment with the run's spaces, or "package:Id"; by default the run's own, as in its last
+        lesson
+    :param env_kwargs: its parameters, as key=value with values in YAML; they add to the run's where --env is the run's
+    :param split: levels to play; by default test, where the environment has splits
+    :param episodes: episodes to play and to show
+    :param seed: seed of the environments and of sampled actions
+    :param stochastic: act by sampled actions, as in training, instead of the most likely ones
+    :param max_steps: steps of each episode that the page shows at most; the recording has them all
+    :param out: path of the page, which ends in .html; by default inspection.html in the run's folder
+    :param slots: slots of the memory; by default as many as it was trained with
+    :param device: auto, cpu, cuda or cuda:N
+    :param imports: packages to import first, beside those that the runs imported
+    """
+
+    run: tyro.conf.Positional[Path]
+    against: Path | None = None
+    env: str | None = None
+    env_kwargs: Pairs = field(default_factory=dict)
+    split: Literal["train", "test"] | None = None
+    episodes: int = 3
+    seed: int = EVALUATION_SEED
+    stochastic: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    max_steps: int = 2000
+    out: Path | None = None
+    slots: int | None = None
+    device: str = "auto"
+    imports: tuple[str, ...] = ()
+
+
+def check(settings: InspectCommand) -> None:
+    """Refuse what cannot be, before anything is loaded.
+
+    :raises ValueError: for numbers that are not positive, a seed out of range, a path that is no page's
+    """
+    positive_int("episodes", settings.episodes)
+    positive_int("max_steps", settings.max_steps)
+    if not 0 <= settings.seed <= LARGEST_SEED:
+        raise ValueError(f"seed must be an integer from 0 to {LARGEST_SEED}, not {settings.seed}")
+    if settings.out is None:
+        return
+    if settings.out.suffix.lower() not in (".html", ".htm") or settings.out.is_dir():
+        raise ValueError(f"--out must be a path that ends in .html, not {settings.out}")
+    if not settings.out.absolute().parent.is_dir():
+        raise ValueError(f"--out: there is no folder {settings.out.absolute().parent}")
+
+
+def main(argv: Sequence[str]) -> None:
+    """Inspect a run.
+
+    :param argv: the words after ``inspect``
+    """
+    with plain_errors(ValueError):
+        settings = parse_options(InspectCommand, argv, "memagents inspect")
+        check(settings)
+        os.environ.setdefault("SDL_VIDEODRIVER", "dummy")  # no window opens; pygame complains where it finds no screen
+        from memagents.experiments.run import Run
+        from memagents.experiments.training import prepare
+        from memagents.inspection.run_page import Played, inspect_run
+
+        run = Run.open(settings.run)
+        against = None if settings.against is None else Run.open(settings.against)
+        others = () if against is None else against.imports
+        prepare([*run.imports, *others, *settings.imports], device=settings.device)
+        run.say_what_does_not_apply(settings.env)
+        env, env_kwargs = run.evaluation_env(settings.env, settings.env_kwargs, settings.split)
+        played = Played(
+            env, env_kwargs, settings.episodes, settings.seed, settings.stochastic, settings.slots, settings.device
+        )
+        print(f"the page is {inspect_run(run, against, played, settings.out, settings.max_steps)}")

@@ -1,0 +1,113 @@
+// The data in the page: an index of plain values, and blobs of bytes that are opened when they are needed.
+
+export function readIndex() {
+  return JSON.parse(document.getElementById("index").textContent);
+}
+
+const blobs = new Map();
+
+/** The bytes of a blob. */
+export function bytesOf(id) {
+  if (!blobs.has(id)) {
+    const text = atob(document.getElementById(id).textContent);
+    const bytes = new Uint8Array(text.length);
+    for (let k = 0; k < text.length; k++) bytes[k] = text.charCodeAt(k);
+    blobs.set(id, bytes);
+  }
+  return blobs.get(id);
+}
+
+async function inflated(bytes) {
+  const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate"));
+  return new Response(stream).arrayBuffer();
+}
+
+const KINDS = { u8: Uint8Array, u16: Uint16Array, f32: Float32Array };
+
+/** An array of the recording, (T, ...), whose numbers are there after `load`. */
+export class Tensor {
+  constructor(name, told, blob) {
+    Object.assign(this, { name, blob, told, low: told.low, high: told.high, axes: told.axes ?? [] });
+    this.steps = told.shape[0];
+    this.shape = told.shape.slice(1); // of a step
+    this.size = this.shape.reduce((product, count) => product * count, 1);
+    this.codes = null;
+  }
+
+  async load() {
+    if (this.codes === null) {
+      const { at, size, kind } = this.told;
+      this.codes = new KINDS[kind](await inflated(bytesOf(this.blob).subarray(at, at + size)));
+      this.largest = kind === "u8" ? 255 : 65535;
+    }
+    return this;
+  }
+
+  /** Number k of a step, NaN where there is none. */
+  at(step, k) {
+    const code = this.codes[step * this.size + k];
+    if (this.told.kind === "f32") return code;
+    if (this.told.gaps && code === this.largest) return NaN;
+    return this.told.low + code * this.told.step;
+  }
+}
+
+/** An episode of one recording. */
+export class Episode {
+  constructor(told) {
+    this.told = told;
+    this.steps = told.shown;
+    this.tensors = new Map();
+    for (const [name, one] of Object.entries(told.arrays)) this.tensors.set(name, new Tensor(name, one, told.blob));
+    this.layers = told.layers.map((one) => new Tensor(one.name, one, told.blob));
+    this.urls = new Map();
+  }
+
+  /** Load some arrays; those that are not there are left out. */
+  async load(...names) {
+    await Promise.all(names.map((name) => this.tensors.get(name)?.load()));
+  }
+
+  tensor(name) {
+    return this.tensors.get(name) ?? null;
+  }
+
+  /** Those of the memory, by name without the prefix. */
+  trace() {
+    const found = new Map();
+    for (const [name, one] of this.tensors) if (name.startsWith("trace.")) found.set(name.slice(6), one);
+    return found;
+  }
+
+  observations() {
+    const own = ([name]) => name === "observation" || name.startsWith("observation.");
+    return [...this.tensors].filter(own).map(([, one]) => one);
+  }
+
+  /** Load what the environment says of itself at each step. */
+  async loadTexts() {
+    const blob = this.told.texts;
+    if (blob !== null && !this.texts) this.texts = JSON.parse(new TextDecoder().decode(await inflated(bytesOf(blob))));
+  }
+
+  text(step) {
+    return this.texts?.texts[this.texts.order[step]] ?? "";
+  }
+
+  /** URL of the picture of a step, null where there are no pictures. */
+  picture(step) {
+    const film = this.told.film;
+    if (film === null || step >= film.order.length) return null;
+    const number = film.order[step];
+    if (!this.urls.has(number)) {
+      const bytes = bytesOf(film.blob).subarray(number ? film.ends[number - 1] : 0, film.ends[number]);
+      this.urls.set(number, URL.createObjectURL(new Blob([bytes], { type: film.type })));
+    }
+    return this.urls.get(number);
+  }
+
+  close() {
+    for (const url of this.urls.values()) URL.revokeObjectURL(url);
+    this.urls.clear();
+  }
+}

@@ -1,0 +1,124 @@
+"""From a run folder to the page about its memory: play, record, write."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from gymnasium import spaces
+from stable_baselines3.common.vec_env import VecEnv
+from tqdm import tqdm
+
+from memagents.environments.make import make_env, make_single_env
+from memagents.experiments.run import Run
+from memagents.inspection.page import write_page
+from memagents.inspection.recorder import record
+from memagents.inspection.recording import Recording
+from memagents.runs.layout import INSPECTION_FOLDER, INSPECTION_PAGE
+
+
+class Played(NamedTuple):
+    """What is played, and how.
+
+    :param env: id of the environment
+    :param env_kwargs: its parameters
+    :param episodes: how many, one a row
+    :param seed: of the environments and of sampled actions
+    :param stochastic: sampled actions instead of the most likely ones
+    :param slots: of the memory; None: as many as it was trained with
+    :param device: of the policy
+    """
+
+    env: str
+    env_kwargs: dict[str, Any]
+    episodes: int = 3
+    seed: int = 0
+    stochastic: bool = False
+    slots: int | None = None
+    device: str = "auto"
+
+
+def inspect_run(run: Run, against: Run | None, played: Played, out: Path | None = None, max_steps: int = 2000) -> Path:
+    """Record episodes of a run's agent into the run's folder, and write the page about them.
+
+    :param against: another run, which plays the same episodes and is shown beside it
+    :param out: path of the page; by default in the run's folder
+    :param max_steps: of an episode that are shown at most
+    :return: path of the page
+    :raises ValueError: if an agent cannot act in the environment
+    """
+    path = run.folder / INSPECTION_PAGE if out is None else out
+    recordings = [record_run(run, played, run.folder / INSPECTION_FOLDER)]
+    if against is None:
+        write_page(path, recordings, max_steps=max_steps)
+        return path
+    with tempfile.TemporaryDirectory() as folder:
+        recordings.append(record_run(against, played, Path(folder) / INSPECTION_FOLDER))
+        write_page(path, recordings, max_steps=max_steps)
+    return path
+
+
+def record_run(run: Run, played: Played, folder: Path) -> Recording:
+    """Record episodes of a run's agent, with pictures where the environment has any.
+
+    :param folder: of the recording; one that is there is replaced
+    """
+    made = filmed(played)
+    agent = run.load_agent(made, played.device, played.slots, verbose=0)
+    assert agent.env is not None
+    about = {
+        "run": run.folder.name,
+        "env": played.env,
+        "env_kwargs": {name: value for name, value in played.env_kwargs.items() if name != "render_mode"},
+        "action_names": action_names(played.env, played.env_kwargs, made.action_space),
+        "action_sizes": action_sizes(made.action_space),
+    }
+    with tqdm(total=played.episodes, unit=" episodes", leave=False, disable=None) as bar:
+        recording = record(
+            agent,
+            folder,
+            played.episodes,
+            deterministic=not played.stochastic,
+            seed=played.seed,
+            texts=True,
+            overwrite=True,
+            about=about,
+            progress=bar.update,
+        )
+    agent.env.close()
+    return recording
+
+
+def filmed(played: Played) -> VecEnv:
+    """Make the environments with pictures, or without where they have none."""
+    kwargs = {name: value for name, value in played.env_kwargs.items() if name != "render_mode"}
+    try:
+        made = make_env(played.env, played.episodes, **kwargs, render_mode="rgb_array")
+        made.seed(played.seed)
+        made.reset()
+        if made.get_images()[0] is not None:
+            return made
+        made.close()
+    except (ValueError, TypeError, NotImplementedError, ImportError, AttributeError):
+        pass  # whatever else is wrong with it, it is wrong without pictures too
+    return make_env(played.env, played.episodes, **kwargs)
+
+
+def action_names(env: str, env_kwargs: dict[str, Any], space: spaces.Space) -> list[str]:
+    """Return the names that an environment has for its actions; none where it has not one for each."""
+    single = make_single_env(env, **{**env_kwargs, "render_mode": None}).unwrapped
+    named = getattr(getattr(single, "definition", None), "action_names", ())
+    if not named:
+        named = list(getattr(getattr(single, "actions", None), "__members__", ()))  # an enumeration, as MiniGrid's
+    single.close()
+    count = int(space.n) if isinstance(space, spaces.Discrete) else 0
+    return [str(name) for name in named] if len(named) == count else []
+
+
+def action_sizes(space: spaces.Space) -> list[int]:
+    """Return how many choices each part of an action has; none where it is no choice."""
+    if isinstance(space, spaces.Discrete):
+        return [int(space.n)]
+    return np.ravel(space.nvec).tolist() if isinstance(space, spaces.MultiDiscrete) else []
