@@ -34,6 +34,10 @@ class InspectCommand:
     :param seed: seed of the environments and of sampled actions
     :param stochastic: act by sampled actions, as in training, instead of the most likely ones
     :param max_steps: steps of each episode that the page shows at most; the recording has them all
+    :param change: do this to each place of the memory (slot, entry or unit) before each step, and show by how much the
+        policy departs and what return is lost
+    :param picture: draw tensors of the first episode's trace to this path, which ends in .png or .svg
+    :param tensors: which, such as write_weights read_weights; the page shows all of them
     :param out: path of the page, which ends in .html; by default inspection.html in the run's folder
     :param slots: slots of the memory; by default as many as it was trained with
     :param device: auto, cpu, cuda or cuda:N
@@ -49,6 +53,9 @@ class InspectCommand:
     seed: int = EVALUATION_SEED
     stochastic: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     max_steps: int = 2000
+    change: Literal["erase", "noise", "swap", "freeze"] | None = None
+    picture: Path | None = None
+    tensors: tuple[str, ...] = ()
     out: Path | None = None
     slots: int | None = None
     device: str = "auto"
@@ -64,6 +71,10 @@ def check(settings: InspectCommand) -> None:
     positive_int("max_steps", settings.max_steps)
     if not 0 <= settings.seed <= LARGEST_SEED:
         raise ValueError(f"seed must be an integer from 0 to {LARGEST_SEED}, not {settings.seed}")
+    if (settings.picture is None) != (not settings.tensors):
+        raise ValueError("--picture and --tensors belong together: --picture memory.png --tensors write_weights")
+    if settings.picture is not None and settings.picture.suffix.lower() not in (".png", ".svg"):
+        raise ValueError(f"--picture must be a path that ends in .png or .svg, not {settings.picture}")
     if settings.out is None:
         return
     if settings.out.suffix.lower() not in (".html", ".htm") or settings.out.is_dir():
@@ -83,7 +94,8 @@ def main(argv: Sequence[str]) -> None:
         os.environ.setdefault("SDL_VIDEODRIVER", "dummy")  # no window opens; pygame complains where it finds no screen
         from memagents.experiments.run import Run
         from memagents.experiments.training import prepare
-        from memagents.inspection.run_page import Played, inspect_run
+        from memagents.inspection.played import Played
+        from memagents.inspection.run_page import draw_inspected, inspect_run
 
         run = Run.open(settings.run)
         against = None if settings.against is None else Run.open(settings.against)
@@ -94,4 +106,8 @@ def main(argv: Sequence[str]) -> None:
         played = Played(
             env, env_kwargs, settings.episodes, settings.seed, settings.stochastic, settings.slots, settings.device
         )
-        print(f"the page is {inspect_run(run, against, played, settings.out, settings.max_steps)}")
+        page = inspect_run(run, against, played, settings.out, settings.max_steps, settings.change)
+        print(f"the page is {page}")
+        if settings.picture is not None:
+            draw_inspected(run, played, settings.picture, settings.tensors, settings.change)
+            print(f"the picture is {settings.picture}")

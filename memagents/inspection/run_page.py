@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from gymnasium import spaces
@@ -14,50 +15,57 @@ from tqdm import tqdm
 from memagents.environments.make import make_env, make_single_env
 from memagents.experiments.run import Run
 from memagents.inspection.page import write_page
+from memagents.inspection.played import Played
 from memagents.inspection.recorder import record
 from memagents.inspection.recording import Recording
+from memagents.inspection.run_layers import draw_run, forked_episode, layers_of
 from memagents.runs.layout import INSPECTION_FOLDER, INSPECTION_PAGE
 
 
-class Played(NamedTuple):
-    """What is played, and how.
-
-    :param env: id of the environment
-    :param env_kwargs: its parameters
-    :param episodes: how many, one a row
-    :param seed: of the environments and of sampled actions
-    :param stochastic: sampled actions instead of the most likely ones
-    :param slots: of the memory; None: as many as it was trained with
-    :param device: of the policy
-    """
-
-    env: str
-    env_kwargs: dict[str, Any]
-    episodes: int = 3
-    seed: int = 0
-    stochastic: bool = False
-    slots: int | None = None
-    device: str = "auto"
-
-
-def inspect_run(run: Run, against: Run | None, played: Played, out: Path | None = None, max_steps: int = 2000) -> Path:
+def inspect_run(
+    run: Run,
+    against: Run | None,
+    played: Played,
+    out: Path | None = None,
+    max_steps: int = 2000,
+    change: str | None = None,
+) -> Path:
     """Record episodes of a run's agent into the run's folder, and write the page about them.
 
     :param against: another run, which plays the same episodes and is shown beside it
     :param out: path of the page; by default in the run's folder
     :param max_steps: of an episode that are shown at most
+    :param change: what is done to each place of the memory before each step, see
+        :func:`memagents.inspection.run_layers.layers_of`; None for nothing
     :return: path of the page
-    :raises ValueError: if an agent cannot act in the environment
+    :raises ValueError: if an agent cannot act in the environment, or its memory has no places to be changed
     """
     path = run.folder / INSPECTION_PAGE if out is None else out
     recordings = [record_run(run, played, run.folder / INSPECTION_FOLDER)]
+    layers = layers_of(run, played, recordings[0], change)
     if against is None:
-        write_page(path, recordings, max_steps=max_steps)
+        write_page(path, recordings, layers, max_steps=max_steps)
         return path
     with tempfile.TemporaryDirectory() as folder:
         recordings.append(record_run(against, played, Path(folder) / INSPECTION_FOLDER))
-        write_page(path, recordings, max_steps=max_steps)
+        write_page(path, recordings, layers, max_steps=max_steps)
     return path
+
+
+def draw_inspected(run: Run, played: Played, path: Path, tensors: Sequence[str], change: str | None = None) -> None:
+    """Draw tensors of the first episode that :func:`inspect_run` recorded, and what a change of the memory cost.
+
+    :param path: of the PNG or SVG
+    :param tensors: names of the trace
+    :param change: as there
+    :raises ValueError: if there is no such tensor
+    """
+    recording = Recording.open(run.folder / INSPECTION_FOLDER)
+    forked = None
+    if change is not None:
+        policy = run.load_agent(None, played.device, played.slots, verbose=0).policy
+        forked = forked_episode(run, policy, played, recording.episodes[0], change)
+    draw_run(path, recording, tensors, forked)
 
 
 def record_run(run: Run, played: Played, folder: Path) -> Recording:

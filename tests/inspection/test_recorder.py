@@ -201,4 +201,7 @@ def test_recordings_know_which_actions_matter(tmp_path):
     decisions = episode.read("decisions")["decisions"]
     answer = (episode.length - 2) // 2  # as long as the input, which stands between two marks
     assert decisions.tolist() == [False] * (episode.length - answer) + [True] * answer
+    (journey,) = record(make_agent("memenvs/Underground-v0", 1), tmp_path / "journey", 1, texts=True).episodes
+    travels = [text.startswith("travel") for text in journey.texts()]
+    assert journey.read("decisions")["decisions"].tolist() == travels
     assert record(make_agent(length=3, n_envs=1), tmp_path / "maze", 1).episodes[0].read("decisions")["decisions"].all()

@@ -9,7 +9,8 @@ import pytest
 from memagents.__main__ import main
 from memagents.environments import make_env
 from memagents.inspection import Recording
-from memagents.inspection.run_page import Played, action_names, action_sizes, filmed
+from memagents.inspection.played import Played
+from memagents.inspection.run_page import action_names, action_sizes, filmed
 from memagents.runs import layout
 from tests.inspection.support import make_agent
 
