@@ -181,15 +181,15 @@ class Tape(VecEnvWrapper):
 
     def reset(self) -> VecEnvObs:
         observations = self.venv.reset()
-        self._decision = decision_mask(self.venv, None, None)
+        self._decision = decision_mask(self.venv, None, None).copy()  # the environment may use it again
         return observations
 
     def step_wait(self) -> VecEnvStepReturn:
         observations, rewards, ends, infos = self.venv.step_wait()
         for row in np.flatnonzero(ends).tolist():
             self._infos[len(self._came), row] = infos[row]
-        self._came.append((rewards.copy(), ends.copy(), self._decision.copy()))
-        self._decision = decision_mask(self.venv, infos, ends)
+        self._came.append((rewards.copy(), ends.copy(), self._decision))
+        self._decision = decision_mask(self.venv, infos, ends).copy()
         ended = np.bincount([row for _, row in self._infos], minlength=self.num_envs)
         if len(self._came) == WINDOW or (ended >= self._wanted).all():
             self._flush()
