@@ -165,7 +165,8 @@ def _roll(
             begun = following
         starts = torch.zeros(1, 1 + begun, dtype=torch.bool, device=projected.device)
         before = select_rows(state, slice(1, None))  # type: ignore[arg-type]
-        outputs, state, _, _ = policy.core.recur(now.expand(1, 1 + begun, -1).contiguous(), state, starts)
+        # By the plain loop, as a recording's trace: between it and the kernels slots that are alike may change places.
+        outputs, state, _, _ = policy.core.recur(now.expand(1, 1 + begun, -1).contiguous(), state, starts, trace=True)
         if begun:
             held = changes.held(select_rows(state, slice(1, None)), before, changed[:begun])  # type: ignore[arg-type]
             state = map_state(lambda base, own: torch.cat([base[:1], own]), state, held)

@@ -18,6 +18,7 @@ from memagents.cores.core import State, map_state
 from memagents.environments.snapshot import join_snapshots, restore_env, snapshot_env
 from memagents.inspection.ablation import Changes, numbers
 from memagents.inspection.places import places_of
+from memagents.inspection.replay import replay
 from memagents.policies.core_policy import CorePolicy
 from memagents.policies.encoding import Observations, map_observations
 from memagents.runs.random_states import preserved_random_states
@@ -104,9 +105,12 @@ def _played(policy: CorePolicy, env: VecEnv, seed: int) -> tuple[list[_Moment], 
     while len(moments) < MOST_STEPS:
         observations = map_observations(torch.clone, policy.obs_to_tensor(observed)[0])
         moments.append(_Moment(snapshot_env(env), observations, map_state(torch.clone, state), reward))
-        acted = policy(observations, state, torch.as_tensor(starts, device=policy.device), True)
-        observed, rewards, starts, _ = env.step(policy.to_env_actions(acted.actions))
-        state, reward = acted.state, reward + float(rewards[0])
+        begins = torch.as_tensor(starts, device=policy.device)
+        actions = policy(observations, state, begins, True).actions
+        # By the plain loop, as a recording's trace: between it and the kernels slots that are alike may change places.
+        state = replay(policy, map_observations(lambda values: values[None], observations), state, begins[None]).state
+        observed, rewards, starts, _ = env.step(policy.to_env_actions(actions))
+        reward += float(rewards[0])
         if starts[0]:
             env.close()
             return moments, reward

@@ -13,7 +13,7 @@ from matplotlib.ticker import MaxNLocator
 from memagents.experiments.figures import INK, PAPER, write
 
 COLOURS = "cividis"  # as readable without colour vision, and in grey
-_WIDE, _ROW = 0.16, 0.11  # inches of a step and of a place
+_WIDE, _ROW = 0.16, 0.07  # inches of a step and of a place
 MOST_LABELS = 60  # of steps
 
 

@@ -181,7 +181,7 @@ class Tape(VecEnvWrapper):
 
     def reset(self) -> VecEnvObs:
         observations = self.venv.reset()
-        self._decision = decision_mask(self.venv, None, None).copy()  # which the next step may write over
+        self._decision = decision_mask(self.venv, None, None).copy()  # the environment may use it again
         return observations
 
     def step_wait(self) -> VecEnvStepReturn:

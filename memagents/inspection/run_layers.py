@@ -97,7 +97,7 @@ def _smears(policy: MemoryPolicy, episode: RecordedEpisode, number: int) -> list
             number,
             smear(policy, episode, which),  # type: ignore[arg-type]
             PAST_STEP,
-            f"How much of each past observation {told} of a step hangs on, by gradient; the shares of a step add up to 1.",
+            f"How much of each past observation {told} of a step hangs on, by gradient, as shares of 1.",
         )
         for which, told in of.items()
     ]

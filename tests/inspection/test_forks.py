@@ -7,7 +7,8 @@ from stable_baselines3.common.vec_env import VecNormalize
 
 from memagents import RecurrentPPO
 from memagents.environments import ConditionOn, make_env
-from memagents.inspection.forks import fork
+from memagents.inspection import record
+from memagents.inspection.forks import _played, fork
 from memagents.inspection.places import leaf_of, places_of, with_leaf
 from tests.inspection.support import livened
 
@@ -59,6 +60,18 @@ def test_erasing_equals_an_episode_played_by_hand():
             observed, rewards, starts, _ = env.step(actions)
             total, t = total + rewards[0], t + 1
         assert np.isclose(found.returns[found.steps == at, which], total)
+
+
+def test_places_are_those_of_a_recording(tmp_path):
+    """Slots that are alike, as those of an untrained DNC, may change places between its kernel and the plain loop."""
+    make = makes("memenvs/TMaze-v0", length=6)
+    agent = RecurrentPPO("MultiInputPolicy", make(1), policy_kwargs={"core": "dnc"}, seed=1)
+    (episode,) = record(agent, tmp_path / "recording", 1, seed=3).episodes
+    written = episode.read("trace.write_weights")["trace.write_weights"]
+    moments, _ = _played(agent.policy, make(1), 3)
+    assert len(moments) == episode.length
+    for before, moment in zip(written, moments[1:], strict=False):
+        assert np.allclose(moment.state.write_weights[0], before, atol=1e-5)
 
 
 def test_an_environment_that_cannot_be_forked_is_told():
