@@ -25,6 +25,7 @@ from memagents.environments.vector import Env
 from memagents.policies.actor_critic import Evaluated
 from memagents.policies.core_policy import Acted
 from memagents.policies.encoding import Observations
+from memagents.policies.popart import PopArt
 
 KL_TOLERANCE = 1.5  # times ``target_kl``, as in OpenAI's Spinning Up and Stable-Baselines3
 
@@ -48,6 +49,8 @@ class RecurrentPPO(WindowAlgorithm):
     :param clip_range: ε of the surrogate objective; a number or a function of the remaining progress
     :param clip_range_vf: the same around the old values, or None for no clipping
     :param normalize_advantage: advantages of the whole window to mean 0 and standard deviation 1
+    :param normalize_values: let the critic learn returns in units of their running mean and standard deviation, see
+        :class:`memagents.policies.popart.PopArt`; values, and ``clip_range_vf``, stay in real units, the loss does not
     :param target_kl: stop the epochs of a window beyond 1.5 times this approximate divergence, or None
     :param cuda_graphs: on a CUDA device, capture acting and a minibatch's update once in each call of ``learn`` and
         replay them from then on (see :class:`memagents.algorithms.cuda_graphs.GraphedFunction`); without effect on
@@ -60,7 +63,7 @@ class RecurrentPPO(WindowAlgorithm):
 
     hyperparameters: ClassVar[tuple[str, ...]] = (
         *WindowAlgorithm.hyperparameters,
-        *("clip_range", "clip_range_vf", "normalize_advantage", "target_kl", "cuda_graphs"),
+        *("clip_range", "clip_range_vf", "normalize_advantage", "normalize_values", "target_kl", "cuda_graphs"),
         *("bonus", "bonus_kwargs"),
     )
 
@@ -73,6 +76,7 @@ class RecurrentPPO(WindowAlgorithm):
         clip_range: float | Schedule = 0.2,
         clip_range_vf: float | Schedule | None = None,
         normalize_advantage: bool = True,
+        normalize_values: bool = False,
         target_kl: float | None = None,
         cuda_graphs: bool = False,
         bonus: str | None = None,
@@ -84,6 +88,7 @@ class RecurrentPPO(WindowAlgorithm):
             clip_range_vf = in_range("clip_range_vf", clip_range_vf, 0)
         self.clip_range_vf = clip_range_vf
         self.normalize_advantage = boolean("normalize_advantage", normalize_advantage)
+        self.normalize_values = boolean("normalize_values", normalize_values)
         self.target_kl = target_kl if target_kl is None else in_range("target_kl", target_kl, 0)
         self.cuda_graphs = boolean("cuda_graphs", cuda_graphs)
         self.bonus, self.bonus_kwargs = bonus, dict(bonus_kwargs or {})
@@ -97,6 +102,8 @@ class RecurrentPPO(WindowAlgorithm):
     def _setup_model(self) -> None:
         if self.bonus is not None and self.bonus_kwargs.get("heads") == 2:
             self.policy_kwargs = {**self.policy_kwargs, "bonus_head": True}
+        if self.normalize_values:
+            self.policy_kwargs = {**self.policy_kwargs, "normalize_values": True}
         super()._setup_model()
         if self.bonus is not None and self.env is not None:
             spaces = self.observation_space, self.action_space
@@ -135,7 +142,9 @@ class RecurrentPPO(WindowAlgorithm):
 
     def train(self) -> None:
         """Epochs of minibatch updates on the window."""
-        window = self._window
+        window, popart = self._window, self._popart()
+        if popart is not None:
+            popart.update(window.returns)
         # Tensors, since they may follow schedules and an update must not depend on numbers.
         clip = self._clip_range(self.clip_range)
         clip_vf = None if self.clip_range_vf is None else self._clip_range(self.clip_range_vf)
@@ -177,6 +186,11 @@ class RecurrentPPO(WindowAlgorithm):
         except FloatingPointError:
             raise self.not_finite(["bonus_loss"]) from None
 
+    def _popart(self) -> PopArt | None:
+        """Return the critic's last layer where it is to learn in units of its own."""
+        layer = self.policy.value_net
+        return layer if self.normalize_values and isinstance(layer, PopArt) else None
+
     def _too_far(self, divergence: float) -> bool:
         """Return whether the policy has moved so far from the one that acted that the window's epochs end."""
         return self.target_kl is not None and divergence > KL_TOLERANCE * self.target_kl
@@ -203,9 +217,12 @@ class RecurrentPPO(WindowAlgorithm):
         values = evaluated.values
         if clip_vf is not None:
             values = batch.values + (values - batch.values).clamp(-clip_vf, clip_vf)
+        errors, popart = batch.returns - values, self._popart()
+        if popart is not None:
+            errors = errors / popart.std.to(errors.dtype)
         losses = {
             "policy_gradient_loss": -masked_mean(surrogate, batch.decisions),
-            "value_loss": (batch.returns - values).square().mean(),
+            "value_loss": errors.square().mean(),
             **({} if evaluated.bonus_values is None else bonus_value_loss(batch, evaluated.bonus_values)),
             "entropy_loss": -masked_mean(evaluated.entropy, batch.decisions),
             **{f"{name}_loss": loss.mean() for name, loss in evaluated.losses.items()},
