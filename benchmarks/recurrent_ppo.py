@@ -21,11 +21,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import gymnasium as gym
 import numpy as np
 import torch
 import tyro
-from gymnasium.wrappers import TransformObservation
 from report import show
 from sb3_contrib import RecurrentPPO as TheirPPO
 from stable_baselines3.common.env_util import make_vec_env
@@ -34,8 +32,9 @@ from stable_baselines3.common.vec_env import VecEnv, VecNormalize
 from torch import nn
 
 from memagents import RecurrentPPO as OurPPO
+from memagents.environments.cartpole import POSITIONS
 from memagents.experiments.evaluation import over_seeds
-from memagents.experiments.statistics import bootstrap, probability_of_improvement
+from memagents.experiments.statistics import improvement
 
 
 @dataclass
@@ -54,18 +53,8 @@ class LearningBenchmark:
     figure: Path | None = None
 
 
-def without_velocities(env: gym.Env) -> gym.Env:
-    """Return CartPole with the cart's position and the pole's angle alone."""
-    seen = [0, 2]
-    space = env.observation_space
-    assert isinstance(space, gym.spaces.Box)
-    return TransformObservation(
-        env, lambda observation: observation[seen], gym.spaces.Box(space.low[seen], space.high[seen])
-    )
-
-
 def make_env(seed: int) -> VecEnv:
-    return VecNormalize(make_vec_env("CartPole-v1", 8, seed=seed, wrapper_class=without_velocities))
+    return VecNormalize(make_vec_env(POSITIONS, 8, seed=seed))
 
 
 COMMON: dict[str, Any] = {
@@ -161,9 +150,8 @@ def main(settings: LearningBenchmark) -> None:
         ends, means = reached[name], [run.mean() for run in runs]
         rate, ratio = settings.steps / min(seconds[name]), min(seconds["sb3-contrib"]) / min(seconds[name])
         returns = [over_seeds(values, digits=0, low=0, high=500) for values in (ends, means)]
-        better = bootstrap(probability_of_improvement, ends, reached["sb3-contrib"])
-        shown = "" if better is None else f"{better.mean:.2f} ({better.low:.2f} to {better.high:.2f})"
-        rows.append([name, *returns, shown, f"{rate:,.0f}", f"{ratio:.1f}×", " ".join(f"{end:.0f}" for end in ends)])
+        better = improvement(ends, reached["sb3-contrib"])
+        rows.append([name, *returns, better, f"{rate:,.0f}", f"{ratio:.1f}×", " ".join(f"{end:.0f}" for end in ends)])
     title = f"CartPole without velocities, {settings.steps:,} steps, {settings.seeds} seeds: return"
     show(
         title,

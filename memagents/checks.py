@@ -6,7 +6,7 @@ import math
 import numbers
 import sys
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -82,6 +82,18 @@ def one_of(name: str, value: T, allowed: Sequence[T]) -> T:
     if not any(type(value) is type(choice) and value == choice for choice in allowed):
         raise ValueError(f"{name} must be one of {', '.join(map(repr, allowed))}, not {value!r}")
     return value
+
+
+def selected(asked: Sequence[str], there: Iterable[str]) -> list[str]:
+    """Names that were asked for, by default all there are; an empty word alone asks for none.
+
+    :raises ValueError: for a name that there is not
+    """
+    known = list(there)
+    for name in filter(None, asked):
+        if name not in known:
+            raise ValueError(f"there is no {name!r}; there are: {', '.join(known)}")
+    return [name for name in asked or known if name]
 
 
 def warn_user(message: str, kind: type[Warning] = UserWarning) -> None:

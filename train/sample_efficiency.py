@@ -27,6 +27,7 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.vec_env import VecEnv
 
 from memagents import MFEC, RecurrentPPO
+from memagents.checks import selected
 from memagents.command_line.errors import plain_errors
 from memagents.environments.make import make_env
 from memagents.environments.vector import as_vec_env
@@ -259,14 +260,11 @@ def draw(settings: EfficiencySettings, path: Path) -> None:
 
 
 def main(settings: EfficiencySettings) -> None:
-    for asked, there in ((settings.tasks, TASKS), (settings.agents, AGENTS)):
-        for name in asked:
-            if name and name not in there:
-                raise ValueError(f"there is no {name!r}; there are: {', '.join(there)}")
+    tasks, agents = selected(settings.tasks, TASKS), selected(settings.agents, AGENTS)
     prepare(threads=1)
     for seed in settings.seeds:
-        for name in settings.tasks:
-            for agent in filter(None, settings.agents):
+        for name in tasks:
+            for agent in agents:
                 path = settings.folder / f"{name}-{agent}-{seed}.json"
                 if not path.is_file():
                     write_json(path, train(name, agent, seed, settings))

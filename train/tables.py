@@ -20,6 +20,7 @@ import numpy as np
 import tyro
 
 from memagents import core_names
+from memagents.checks import selected
 from memagents.command_line.errors import plain_errors
 from memagents.environments.make import make_env
 from memagents.experiments.configuration import of_recipe
@@ -374,17 +375,14 @@ def write_table(name: str, experiment: Experiment, settings: TablesSettings) -> 
 
 def main(settings: TablesSettings) -> None:
     experiments = {**EXPERIMENTS, **small_runs(), **horizons()}
-    rows = list(dict.fromkeys(row for experiment in experiments.values() for row in experiment.rows))
-    for asked, there in ((settings.only, experiments), (settings.rows, rows)):
-        for name in asked:
-            if name and name not in there:
-                raise ValueError(f"there is no {name!r}; there are: {', '.join(there)}")
+    names = selected(settings.only, experiments)
+    rows = selected(settings.rows, dict.fromkeys(row for experiment in experiments.values() for row in experiment.rows))
     prepare(threads=settings.threads)
-    for name in settings.only or experiments:
+    for name in names:
         for seed in settings.seeds:
-            for row in experiments[name].rows if name else ():
+            for row in experiments[name].rows:
                 folder = settings.folder / name / f"{row}-{seed}"
-                if (not settings.rows or row in settings.rows) and not (folder / RESULT_FILE).is_file():
+                if row in rows and not (folder / RESULT_FILE).is_file():
                     train(experiments[name], row, seed, folder, settings)
     for name, experiment in experiments.items():
         if settings.documents.name and any((settings.folder / name).glob(f"*/{RESULT_FILE}")):

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from memagents.algorithms.cuda_graphs import GraphedFunction, look
 from memagents.algorithms.exploration import Exploration, bonus_value_loss
+from memagents.algorithms.refresh import Past
 from memagents.algorithms.rollout import Beyond, Minibatch, Window, observation_tensors
 from memagents.algorithms.window_algorithm import WindowAlgorithm
 from memagents.bonuses import check_bonus
@@ -25,6 +26,7 @@ from memagents.environments.vector import Env
 from memagents.policies.actor_critic import Evaluated
 from memagents.policies.core_policy import Acted
 from memagents.policies.encoding import Observations
+from memagents.policies.popart import PopArt
 
 KL_TOLERANCE = 1.5  # times ``target_kl``, as in OpenAI's Spinning Up and Stable-Baselines3
 
@@ -48,6 +50,11 @@ class RecurrentPPO(WindowAlgorithm):
     :param clip_range: ε of the surrogate objective; a number or a function of the remaining progress
     :param clip_range_vf: the same around the old values, or None for no clipping
     :param normalize_advantage: advantages of the whole window to mean 0 and standard deviation 1
+    :param normalize_values: let the critic learn returns in units of their running mean and standard deviation, see
+        :class:`memagents.policies.popart.PopArt`; values, and ``clip_range_vf``, stay in real units, the loss does not
+    :param refresh_states: before each epoch but the first of a window, let the present weights live through the window
+        before it once more, without gradients, for the memory's state at its start; there is no such window after the
+        beginning of ``learn`` or of a resumed run whose episodes begin anew. A forward pass for each epoch
     :param target_kl: stop the epochs of a window beyond 1.5 times this approximate divergence, or None
     :param cuda_graphs: on a CUDA device, capture acting and a minibatch's update once in each call of ``learn`` and
         replay them from then on (see :class:`memagents.algorithms.cuda_graphs.GraphedFunction`); without effect on
@@ -60,8 +67,8 @@ class RecurrentPPO(WindowAlgorithm):
 
     hyperparameters: ClassVar[tuple[str, ...]] = (
         *WindowAlgorithm.hyperparameters,
-        *("clip_range", "clip_range_vf", "normalize_advantage", "target_kl", "cuda_graphs"),
-        *("bonus", "bonus_kwargs"),
+        *("clip_range", "clip_range_vf", "normalize_advantage", "normalize_values", "refresh_states"),
+        *("target_kl", "cuda_graphs", "bonus", "bonus_kwargs"),
     )
 
     def __init__(
@@ -73,6 +80,8 @@ class RecurrentPPO(WindowAlgorithm):
         clip_range: float | Schedule = 0.2,
         clip_range_vf: float | Schedule | None = None,
         normalize_advantage: bool = True,
+        normalize_values: bool = False,
+        refresh_states: bool = False,
         target_kl: float | None = None,
         cuda_graphs: bool = False,
         bonus: str | None = None,
@@ -84,6 +93,8 @@ class RecurrentPPO(WindowAlgorithm):
             clip_range_vf = in_range("clip_range_vf", clip_range_vf, 0)
         self.clip_range_vf = clip_range_vf
         self.normalize_advantage = boolean("normalize_advantage", normalize_advantage)
+        self.normalize_values = boolean("normalize_values", normalize_values)
+        self.refresh_states = boolean("refresh_states", refresh_states)
         self.target_kl = target_kl if target_kl is None else in_range("target_kl", target_kl, 0)
         self.cuda_graphs = boolean("cuda_graphs", cuda_graphs)
         self.bonus, self.bonus_kwargs = bonus, dict(bonus_kwargs or {})
@@ -91,12 +102,16 @@ class RecurrentPPO(WindowAlgorithm):
             check_bonus(bonus)
         elif self.bonus_kwargs:
             raise ValueError(f"bonus_kwargs: {self.bonus_kwargs!r} is for bonus, which is None")
+        self._past: Past | None = None  # the last window that was learned from, if no step has been made since
+        self._before: Past | None = None  # the one at whose end the present window began
         self._exploration: Exploration | None = None  # there is none without an environment to explore
         super().__init__(policy, env, learning_rate, **kwargs)
 
     def _setup_model(self) -> None:
         if self.bonus is not None and self.bonus_kwargs.get("heads") == 2:
             self.policy_kwargs = {**self.policy_kwargs, "bonus_head": True}
+        if self.normalize_values:
+            self.policy_kwargs = {**self.policy_kwargs, "normalize_values": True}
         super()._setup_model()
         if self.bonus is not None and self.env is not None:
             spaces = self.observation_space, self.action_space
@@ -111,6 +126,10 @@ class RecurrentPPO(WindowAlgorithm):
         if self.cuda_graphs:  # new ones: the policy, and what is constant in them, may have changed
             self._acting, self._updating = (GraphedFunction(f, self.device) for f in (self.policy, self._update))
         return result
+
+    def collect(self, callback: BaseCallback) -> bool:
+        self._before, self._past = self._past, None
+        return super().collect(callback)
 
     def choose(self, observations: Observations, state: State, t: int) -> Acted:
         return self._acting(observations, state, self._window.starts[t])
@@ -127,15 +146,22 @@ class RecurrentPPO(WindowAlgorithm):
         self.logger.record("rollout/bonus_mean", self._exploration.mean_reward)
 
     def own_state(self) -> dict[str, Any] | None:
-        return None if self._exploration is None else self._exploration.reward.state()
+        bonus = None if self._exploration is None else self._exploration.reward.state()
+        return bonus if self._past is None else {"bonus": bonus, "past": self._past.to_tree()}
 
     def restore_own_state(self, tree: Any) -> None:
+        if isinstance(tree, dict) and "past" in tree:
+            if self.refresh_states:
+                self._past = Past.of_tree(tree["past"], self.policy.initial_state(self.n_envs), self.device)
+            tree = tree["bonus"]
         if self._exploration is not None:
             self._exploration.reward.restore(tree)
 
     def train(self) -> None:
         """Epochs of minibatch updates on the window."""
-        window = self._window
+        window, popart = self._window, self._popart()
+        if popart is not None:
+            popart.update(window.returns)
         # Tensors, since they may follow schedules and an update must not depend on numbers.
         clip = self._clip_range(self.clip_range)
         clip_vf = None if self.clip_range_vf is None else self._clip_range(self.clip_range_vf)
@@ -148,6 +174,8 @@ class RecurrentPPO(WindowAlgorithm):
         log: dict[str, list[float]] = defaultdict(list)
         for epoch in range(self.n_epochs):
             divergences = []
+            if epoch > 0 and self._before is not None:
+                window.initial_state = self._before.refreshed(self.policy, window)
             for batch in window.minibatches(self.minibatch_count()):
                 update = self._updating(batch, clip, clip_vf, weights)
                 figures = look({**update.losses, **update.figures, "gradient_norm": update.norm})
@@ -164,6 +192,8 @@ class RecurrentPPO(WindowAlgorithm):
             self._n_updates += 1
             if self._too_far(divergences[-1]):
                 break
+        if self.refresh_states:
+            self._past = Past.of(window)
         self.record_means(log)
         explained = explained_variance(window.values.flatten().cpu().numpy(), window.returns.flatten().cpu().numpy())
         self.logger.record("train/explained_variance", explained)
@@ -176,6 +206,11 @@ class RecurrentPPO(WindowAlgorithm):
             exploration.learn(rows, log)
         except FloatingPointError:
             raise self.not_finite(["bonus_loss"]) from None
+
+    def _popart(self) -> PopArt | None:
+        """Return the critic's last layer where it is to learn in units of its own."""
+        layer = self.policy.value_net
+        return layer if self.normalize_values and isinstance(layer, PopArt) else None
 
     def _too_far(self, divergence: float) -> bool:
         """Return whether the policy has moved so far from the one that acted that the window's epochs end."""
@@ -203,9 +238,12 @@ class RecurrentPPO(WindowAlgorithm):
         values = evaluated.values
         if clip_vf is not None:
             values = batch.values + (values - batch.values).clamp(-clip_vf, clip_vf)
+        errors, popart = batch.returns - values, self._popart()
+        if popart is not None:
+            errors = errors / popart.std.to(errors.dtype)
         losses = {
             "policy_gradient_loss": -masked_mean(surrogate, batch.decisions),
-            "value_loss": (batch.returns - values).square().mean(),
+            "value_loss": errors.square().mean(),
             **({} if evaluated.bonus_values is None else bonus_value_loss(batch, evaluated.bonus_values)),
             "entropy_loss": -masked_mean(evaluated.entropy, batch.decisions),
             **{f"{name}_loss": loss.mean() for name, loss in evaluated.losses.items()},

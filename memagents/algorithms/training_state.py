@@ -83,7 +83,7 @@ class ResumableAlgorithm(BaseAlgorithm):
         before = len(state["last_episode_starts"])
         if before != self.n_envs:
             raise ValueError(f"the run had {before} environments, now there are {self.n_envs}")
-        core_state = _state_like(self.policy.initial_state(self.n_envs), state["core_state"])
+        core_state = state_like(self.policy.initial_state(self.n_envs), state["core_state"])
         if restore_env(self.env, state["env"]):
             self._last_obs, self._decisions = state["last_obs"], state["decisions"]
             self._last_episode_starts, self._state = state["last_episode_starts"], core_state
@@ -91,7 +91,7 @@ class ResumableAlgorithm(BaseAlgorithm):
             self.env.seed(self.seed + self.num_timesteps)
 
 
-def _state_like(like: State, leaves: list[Tensor]) -> State:
+def state_like(like: State, leaves: list[Tensor]) -> State:
     """Put leaves back into the structure of ``like``."""
     remaining = list(leaves)
 

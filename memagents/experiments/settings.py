@@ -228,6 +228,9 @@ class PPOSettings(WindowSettings):
     :param clip_range: ε of the clipped surrogate objective
     :param clip_range_vf: ε of the clipped values; by default values are not clipped
     :param normalize_advantage: normalise the advantages of a window to mean 0 and standard deviation 1
+    :param normalize_values: let the critic learn returns in units of their running mean and standard deviation (PopArt)
+    :param refresh_states: before each epoch of a window but its first, find the memory's state at its start by the
+        present weights, which live through the window before once more
     :param target_kl: approximate divergence; beyond 1.5 times it the epochs of a window end. By default they never do
     :param cuda_graphs: on a CUDA device, capture acting and updates as CUDA graphs and replay them
     :param bonus: intrinsic reward: count, rnd, noveld, e3b, or a product such as "e3b*rnd"; by default none
@@ -237,13 +240,15 @@ class PPOSettings(WindowSettings):
     algorithm: ClassVar[str] = "RecurrentPPO"
     arguments: ClassVar[tuple[str, ...]] = (
         *WindowSettings.arguments,
-        *("clip_range", "clip_range_vf", "normalize_advantage", "target_kl", "cuda_graphs"),
-        *("bonus", "bonus_kwargs"),
+        *("clip_range", "clip_range_vf", "normalize_advantage", "normalize_values", "refresh_states"),
+        *("target_kl", "cuda_graphs", "bonus", "bonus_kwargs"),
     )
 
     clip_range: float = 0.2
     clip_range_vf: float | None = None
     normalize_advantage: bool = True
+    normalize_values: bool = False
+    refresh_states: bool = False
     target_kl: float | None = None
     cuda_graphs: bool = False
     bonus: str | None = None

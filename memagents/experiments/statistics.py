@@ -74,6 +74,22 @@ def bootstrap(statistic: Statistic, *scores: ArrayLike, replicas: int = REPLICAS
     return Interval(float(statistic(*arrays)), float(low), float(high))
 
 
+def improvement(ours: ArrayLike, theirs: ArrayLike) -> str:
+    """Return in words how probable it is that a run of ours is better than one of theirs: ``0.62 (0.40 to 0.82)``.
+
+    Of fewer seeds than an interval needs it says how few there are: ``3 seeds``.
+
+    :param ours: (N, M), or (N,) for one task
+    :param theirs: (K, M), or (K,)
+    :raises ValueError: for scores that are no such arrays, or not finite
+    """
+    interval = bootstrap(probability_of_improvement, ours, theirs)
+    if interval is None:
+        few = min(len(_runs(scores)) for scores in (ours, theirs))
+        return f"{few} seed{'s' * (few > 1)}"
+    return f"{interval.mean:.2f} ({interval.low:.2f} to {interval.high:.2f})"
+
+
 def _runs(scores: ArrayLike) -> np.ndarray:
     array = np.asarray(scores, dtype=np.float64)
     array = array[:, None] if array.ndim == 1 else array

@@ -121,17 +121,17 @@ def check_parameters(settings: TrainSettings, algorithm: type[MemoryAlgorithm]) 
 def take_weights(agent: MemoryAlgorithm, folder: Path) -> None:
     """Begin with the weights of another run.
 
-    :raises CheckpointError: if its spaces or its core are others
+    :raises CheckpointError: if its spaces or its core are others, or its critic learned in other units
     """
     saved = agent_files.read_description(folder)
     for name in ("observation_space", "action_space"):
         theirs, ours = space_from_json(saved[name]), getattr(agent, name)
         if theirs != ours:
             raise CheckpointError(f"init_from {folder}: its {name} is {theirs}, this run's is {ours}")
-    for name in ("core", "critic_core"):
-        core, own = (kwargs.get(name) for kwargs in (saved["policy_kwargs"], agent.policy_kwargs))
-        if core != own:
-            raise CheckpointError(f"init_from {folder}: its {name} is {core}, this run's is {own}")
+    for name in ("core", "critic_core", "normalize_values"):
+        value, own = (kwargs.get(name) for kwargs in (saved["policy_kwargs"], agent.policy_kwargs))
+        if value != own:
+            raise CheckpointError(f"init_from {folder}: its {name} is {value}, this run's is {own}")
     agent.set_parameters(folder)
 
 

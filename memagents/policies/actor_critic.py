@@ -24,6 +24,7 @@ from memagents.cores.recompute import unroll_in_chunks
 from memagents.policies.core_policy import Acted, CorePolicy, layer_sizes
 from memagents.policies.distributions import distribution_for
 from memagents.policies.encoding import Observations, map_observations
+from memagents.policies.popart import PopArt
 
 
 class Appraised(NamedTuple):
@@ -63,6 +64,8 @@ class MemoryPolicy(CorePolicy):
     :param critic_gradient: whether the critic's loss also trains what it shares with the actor: the encoder, and the
         memory where there is one for both. With sb3-contrib's ``shared_lstm``, it does not train the memory
     :param bonus_head: whether the critic also estimates, by a second head, the return of intrinsic rewards alone
+    :param normalize_values: whether the critic's last layer is a :class:`memagents.policies.popart.PopArt`; values are
+        in real units all the same
     :param recall_lag: a linear layer predicts, from what the memory gives, the encoded observation of so many steps
         before, or several such for a list of lags, so that a memory which the task does not yet reward is used; None
         for no such loss
@@ -97,6 +100,7 @@ class MemoryPolicy(CorePolicy):
         critic_core_kwargs: dict[str, Any] | None = None,
         critic_gradient: bool = True,
         bonus_head: bool = False,
+        normalize_values: bool = False,
         recall_lag: int | Sequence[int] | None = None,
         recall_weight: float = 1.0,
         recompute_steps: int | None = None,
@@ -149,7 +153,8 @@ class MemoryPolicy(CorePolicy):
             self.action_net, self.log_std = distribution.proba_distribution_net(width, log_std_init)
         else:
             self.action_net = distribution.proba_distribution_net(width)
-        self.value_net = nn.Linear([critic_width, *hidden["vf"]][-1], 1)
+        last = PopArt if boolean("normalize_values", normalize_values) else nn.Linear
+        self.value_net: nn.Linear = last([critic_width, *hidden["vf"]][-1], 1)
         self.bonus_value_net = nn.Linear(self.value_net.in_features, 1) if boolean("bonus_head", bonus_head) else None
         if boolean("ortho_init", ortho_init):
             gains = {self.actor: 2**0.5, self.critic: 2**0.5, self.action_net: 0.01, self.value_net: 1}

@@ -308,6 +308,8 @@ def test_schedules_of_clipping(monkeypatch):
         ("learning_rate", lambda _: math.nan, "a finite number of at least 0, not nan"),
         ("memory_learning_rate", lambda _: -1.0, "a finite number of at least 0, not -1.0"),
         ("normalize_advantage", "yes", "true or false, not 'yes'"),
+        ("normalize_values", 1, "true or false, not 1"),
+        ("refresh_states", "no", "true or false, not 'no'"),
         ("cuda_graphs", 1, "true or false, not 1"),
         ("max_grad_norm", "a", r"in \[0, inf\]"),
         ("target_kl", -1, r"in \[0, inf\]"),

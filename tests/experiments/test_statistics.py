@@ -6,7 +6,13 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from memagents.experiments.statistics import bootstrap, interquartile_mean, mean, probability_of_improvement
+from memagents.experiments.statistics import (
+    bootstrap,
+    improvement,
+    interquartile_mean,
+    mean,
+    probability_of_improvement,
+)
 
 
 def test_the_middle_half():
@@ -75,3 +81,13 @@ def test_few_runs_have_no_interval():
 def test_what_are_no_scores(scores):
     with pytest.raises(ValueError, match=r"scores must be finite numbers \(runs, tasks\)"):
         bootstrap(mean, scores)
+
+
+def test_an_improvement_in_words():
+    rng = np.random.default_rng(0)
+    ours, theirs = rng.normal(1, 1, size=(5, 2)), rng.normal(0, 1, size=(6, 2))
+    interval = bootstrap(probability_of_improvement, ours, theirs)
+    assert improvement(ours, theirs) == f"{interval.mean:.2f} ({interval.low:.2f} to {interval.high:.2f})"
+    assert improvement([1, 2, 3, 4, 5], [6, 7, 8, 9, 10]) == "0.00 (0.00 to 0.00)"
+    assert improvement(ours, theirs[:3]) == "3 seeds"
+    assert improvement([1.0], [0, 0, 0, 0, 0]) == "1 seed"
