@@ -17,11 +17,12 @@ from gymnasium import spaces
 from torch import Tensor
 
 from memagents.checks import in_range, one_of, positive_int
-from memagents.cores.core import State, map_state, select_rows
+from memagents.cores.core import State, map_state, select_rows, state_leaves
 from memagents.inspection.places import Places, leaf_of, places_of, with_leaf
-from memagents.inspection.recording import OBSERVATION, RecordedEpisode
+from memagents.inspection.recording import OBSERVATION, STATE, RecordedEpisode
 from memagents.inspection.replay import Named, action_distribution
 from memagents.policies.actor_critic import MemoryPolicy
+from memagents.policies.core_policy import CorePolicy
 from memagents.policies.encoding import Observations
 from memagents.runs.arrays import tensor_of
 
@@ -93,9 +94,9 @@ def ablate(
     observations = observations_of(policy, episode)
     pairs = np.stack(np.meshgrid(at, of, indexing="ij"), -1).reshape(-1, 2)  # by step
     noise = torch.Generator().manual_seed(seed)
-    state = state_of(policy, episode)
+    states = Course(policy, episode)
     parts = [
-        _roll(policy, observations, state, pairs[begin : begin + rows], Changes(known, kind, scale, noise))
+        _roll(policy, observations, states, pairs[begin : begin + rows], Changes(known, kind, scale, noise))
         for begin in range(0, len(pairs), rows)
     ]
     divergence, values = (np.concatenate(part).reshape(len(at), len(of), -1) for part in zip(*parts, strict=True))
@@ -144,12 +145,12 @@ class Changes(NamedTuple):
 
 
 def _roll(
-    policy: MemoryPolicy, observations: Observations, state: State, pairs: np.ndarray, changes: Changes
+    policy: MemoryPolicy, observations: Observations, course: Course, pairs: np.ndarray, changes: Changes
 ) -> tuple[np.ndarray, np.ndarray]:
     """Run through an episode, with one more row from the step of each ablation on.
 
     :param observations: (T, 1, ...)
-    :param state: before the episode, of one row
+    :param course: of the episode's states
     :param pairs: step and place of each ablation, (K, 2), by step
     :return: divergences and differences of values, (K, T)
     """
@@ -157,7 +158,9 @@ def _roll(
     initial, changed = policy.initial_state(1), torch.as_tensor(pairs[:, 1], device=projected.device)
     divergence, values = (np.full((len(pairs), len(projected)), np.nan) for _ in range(2))
     begun = 0  # ablations so far; row 0 is the episode as it was
+    state = course.begin()
     for t, now in enumerate(projected):
+        state = course.at(t, state)
         following = int(np.searchsorted(pairs[:, 0], t, side="right"))
         if following > begun:
             fresh = changes.made(select_rows(state, [0] * (following - begun)), initial, changed[begun:following])
@@ -174,6 +177,37 @@ def _roll(
             found = policy.values(outputs[0])
             values[:begun, t] = (found[1:] - found[:1]).cpu().numpy()
     return divergence, values
+
+
+class Course:
+    """States of an episode as it was, from the recording where it has them.
+
+    What is rolled anew may put what is remembered into other slots, where slots are alike: between the plain loop and
+    the kernels, or batches of other sizes.
+
+    :param policy: that played
+    :param episode: that was recorded
+    """
+
+    def __init__(self, policy: CorePolicy, episode: RecordedEpisode):
+        self._like = policy.initial_state(1)
+        leaves = [tensor_of(values, policy.device) for values in episode.read(STATE).values()]
+        self._recorded = leaves if len(leaves) == len(state_leaves(self._like)) else None
+        self._first = state_of(policy, episode)
+
+    def begin(self) -> State:
+        """Return the state before the episode, of one row."""
+        return self._first
+
+    def at(self, step: int, rolled: State) -> State:
+        """Return states (B, ...) before a step, the first row of which is the episode as it was.
+
+        :param rolled: those that the steps before led to
+        """
+        if self._recorded is None:
+            return rolled
+        own = iter(self._recorded)
+        return map_state(lambda leaf: torch.cat([next(own)[step : step + 1], leaf[1:]]), rolled)
 
 
 def divergences(policy: MemoryPolicy, own: Tensor, others: Tensor) -> np.ndarray:
@@ -210,7 +244,7 @@ def check_policy(policy: Any) -> None:
         )
 
 
-def observations_of(policy: MemoryPolicy, episode: RecordedEpisode) -> Observations:
+def observations_of(policy: CorePolicy, episode: RecordedEpisode) -> Observations:
     """Return what was seen in an episode, (T, 1, ...), on the policy's device."""
     arrays = {
         name.removeprefix(OBSERVATION).removeprefix("."): tensor_of(values[:, None], policy.device)
@@ -219,7 +253,7 @@ def observations_of(policy: MemoryPolicy, episode: RecordedEpisode) -> Observati
     return arrays.get("", arrays)
 
 
-def state_of(policy: MemoryPolicy, episode: RecordedEpisode) -> State:
+def state_of(policy: CorePolicy, episode: RecordedEpisode) -> State:
     """Return the state of the core before an episode, of one row."""
     leaves = iter(next(episode.windows()).state)
     return map_state(lambda leaf: next(leaves).to(leaf.device), policy.initial_state(1))

@@ -16,11 +16,13 @@ from stable_baselines3.common.vec_env import VecEnv
 from memagents.checks import in_range, one_of, positive_int
 from memagents.cores.core import State, map_state
 from memagents.environments.snapshot import join_snapshots, restore_env, snapshot_env
-from memagents.inspection.ablation import Changes, numbers
+from memagents.inspection.ablation import Changes, Course, numbers, observations_of
 from memagents.inspection.places import places_of
+from memagents.inspection.recording import RecordedEpisode
 from memagents.inspection.replay import replay
 from memagents.policies.core_policy import CorePolicy
 from memagents.policies.encoding import Observations, map_observations
+from memagents.runs.arrays import tensor_of
 from memagents.runs.random_states import preserved_random_states
 
 KINDS = ("erase", "noise", "swap")
@@ -61,6 +63,7 @@ def fork(
     make: Callable[[int], VecEnv],
     kind: str = "erase",
     *,
+    episode: RecordedEpisode | None = None,
     steps: Sequence[int] | None = None,
     places: Sequence[int] | None = None,
     scale: float = 1.0,
@@ -73,6 +76,8 @@ def fork(
     :param make: makes environments, by their number, wrapped as the policy needs them; they must offer ``snapshot`` and
         ``restore``, as those of memenvs do
     :param kind: ``"erase"``, ``"noise"`` or ``"swap"``, see :func:`memagents.inspection.ablation.ablate`
+    :param episode: recorded one to fork, which the environments must play again with the same seed: the first of a
+        recording. By default one is played anew
     :param steps: before which, all by default
     :param places: which, all by default
     :param scale: of the noise
@@ -87,7 +92,7 @@ def fork(
     policy.set_training_mode(False)
     with preserved_random_states():
         set_random_seed(seed)
-        moments, whole = _played(policy, make(1), seed)
+        moments, whole = _played(policy, make(1), seed, episode)
         at, of = numbers("steps", steps, len(moments)), numbers("places", places, known.number)
         pairs = np.stack(np.meshgrid(at, of, indexing="ij"), -1).reshape(-1, 2)
         changes = Changes(known, kind, scale, torch.Generator().manual_seed(seed))
@@ -96,25 +101,43 @@ def fork(
     return Forked(kind, known.kind, at, of, np.concatenate(returns).reshape(len(at), len(of)), whole)
 
 
-def _played(policy: CorePolicy, env: VecEnv, seed: int) -> tuple[list[_Moment], float]:
-    """Play an episode, and return all of its moments and its return."""
+def _played(
+    policy: CorePolicy, env: VecEnv, seed: int, episode: RecordedEpisode | None = None
+) -> tuple[list[_Moment], float]:
+    """Play an episode, or one again, and return all of its moments and its return.
+
+    :raises ValueError: if the environment does not play a recorded episode again, or it takes too long
+    """
     env.seed(seed)
     observed, starts = env.reset(), np.ones(1, dtype=bool)
     state, reward = policy.initial_state(1), 0.0
     moments: list[_Moment] = []
+    actions = None if episode is None else tensor_of(episode.read("actions")["actions"][:, None], policy.device)
+    recorded = None if episode is None else observations_of(policy, episode)
+    course = None if episode is None else Course(policy, episode)
     while len(moments) < MOST_STEPS:
-        observations = map_observations(torch.clone, policy.obs_to_tensor(observed)[0])
+        observations, t = map_observations(torch.clone, policy.obs_to_tensor(observed)[0]), len(moments)
+        if actions is not None and recorded is not None and course is not None:
+            if t == len(actions) or not _same(observations, map_observations(lambda values: values[t], recorded)):  # noqa: B023
+                raise ValueError("episode is not played again by the environment: it must be the first of a recording")
+            state = course.at(t, state)
         moments.append(_Moment(snapshot_env(env), observations, map_state(torch.clone, state), reward))
         begins = torch.as_tensor(starts, device=policy.device)
-        actions = policy(observations, state, begins, True).actions
+        action = policy(observations, state, begins, True).actions if actions is None else actions[t]
         # By the plain loop, as a recording's trace: between it and the kernels slots that are alike may change places.
         state = replay(policy, map_observations(lambda values: values[None], observations), state, begins[None]).state
-        observed, rewards, starts, _ = env.step(policy.to_env_actions(actions))
+        observed, rewards, starts, _ = env.step(policy.to_env_actions(action))
         reward += float(rewards[0])
         if starts[0]:
             env.close()
             return moments, reward
     raise ValueError(f"an episode that is forked must end within {MOST_STEPS:,} steps")
+
+
+def _same(ours: Observations, theirs: Observations) -> bool:
+    if isinstance(ours, dict) and isinstance(theirs, dict):
+        return all(torch.equal(values, theirs[name]) for name, values in ours.items())
+    return torch.equal(ours, theirs)  # type: ignore[arg-type]
 
 
 def _went_on(

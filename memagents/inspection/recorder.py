@@ -24,6 +24,7 @@ from memagents.inspection.axes import axes_of
 from memagents.inspection.recording import (
     DESCRIPTION_FILE,
     OBSERVATION,
+    STATE,
     TRACE,
     RecordedWindow,
     Recording,
@@ -55,6 +56,7 @@ def record(
     deterministic: bool = True,
     seed: int | None = 0,
     trace: bool = True,
+    states: bool = False,
     texts: bool = False,
     overwrite: bool = False,
     about: Mapping[str, Any] | None = None,
@@ -74,6 +76,8 @@ def record(
     :param deterministic: the most likely actions instead of sampled ones
     :param seed: of the environments and of sampled actions; None goes on from where they are
     :param trace: whether the memory's inside is recorded
+    :param states: whether the whole state before each step is recorded, as ``state.0``, ``state.1``, …: what ablations
+        and forks of this recording begin from. It needs a trace, and much room
     :param texts: whether what the environments say of themselves at each step is recorded, as those of memenvs do
     :param overwrite: whether a recording that is there may be replaced
     :param about: plain values to keep with it, such as the environment's id
@@ -85,8 +89,10 @@ def record(
     if agent.env is None:
         raise ValueError("agent must have an environment to play in: load_agent(folder, env)")
     positive_int("episodes", episodes)
+    if states and not trace:
+        raise ValueError("states needs trace: they are found by the replay that the trace is from")
     folder = _prepared(Path(folder), overwrite)
-    tape = Tape(monitored(agent.env), agent.policy, folder, episodes, trace, texts)
+    tape = Tape(monitored(agent.env), agent.policy, folder, episodes, trace, texts, states)
     agent.policy.set_training_mode(False)
     evaluate(tape, tape, episodes, deterministic, seed, progress)
     core = agent.policy.core
@@ -131,11 +137,21 @@ class Tape(VecEnvWrapper):
     :param episodes: how many are kept
     :param trace: whether the memory's inside is noted
     :param texts: whether what the environments say of themselves is
+    :param states: whether the state before each step is
     """
 
-    def __init__(self, env: VecEnv, policy: CorePolicy, folder: Path, episodes: int, trace: bool, texts: bool):
+    def __init__(
+        self,
+        env: VecEnv,
+        policy: CorePolicy,
+        folder: Path,
+        episodes: int,
+        trace: bool,
+        texts: bool = False,
+        states: bool = False,
+    ):
         super().__init__(env)
-        self.policy, self.folder, self.trace = policy, folder, trace
+        self.policy, self.folder, self.trace, self.states = policy, folder, trace, states
         self.told: list[Told] = []
         self.shapes: dict[str, tuple[int, ...]] = {}  # of the trace's tensors, of one step
         self.replay_error: float | None = None  # the largest difference between outputs acted by and replayed
@@ -201,7 +217,8 @@ class Tape(VecEnvWrapper):
         starts, actions, outputs = map(torch.stack, zip(*(noted[1:] for noted in self._seen), strict=True))
         noted = {"actions": actions, "outputs": outputs, **estimates(self.policy, observations, outputs, actions)}
         if self.trace:
-            again = replay(self.policy, observations, self._state, starts)
+            again = replay(self.policy, observations, self._state, starts, self.states)
+            noted |= {f"{STATE}.{number}": leaf for number, leaf in enumerate(again.states)}
             noted |= {f"{TRACE}.{name}": values for name, values in again.trace.items()}
             self.shapes = {name: tuple(values.shape[2:]) for name, values in again.trace.items()}
             error = float((again.outputs - outputs).abs().max())

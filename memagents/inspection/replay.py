@@ -11,7 +11,7 @@ import torch
 from gymnasium import spaces
 from torch import Tensor
 
-from memagents.cores.core import State
+from memagents.cores.core import MemoryCore, State, restart_state, stack_dicts, state_leaves
 from memagents.nec.policy import EpisodicPolicy, ProjectionPolicy
 from memagents.policies.actor_critic import MemoryPolicy
 from memagents.policies.core_policy import CorePolicy
@@ -22,27 +22,39 @@ Named = dict[str, Tensor]
 
 
 class Replayed(NamedTuple):
-    """A window that was run again: outputs (T, B, O), the trace (T, B, ...) by name, and the state after it."""
+    """A window that was run again: outputs (T, B, O), the trace (T, B, ...) by name, and the state after it.
+
+    ``states`` are the leaves of the states before each step, (T, B, ...) each, where they were asked for.
+    """
 
     outputs: Tensor
     trace: Named
     state: State
+    states: list[Tensor]
 
 
 @torch.no_grad()
-def replay(policy: CorePolicy, observations: Observations, state: State, starts: Tensor) -> Replayed:
+def replay(
+    policy: CorePolicy, observations: Observations, state: State, starts: Tensor, keep_states: bool = False
+) -> Replayed:
     """Run a window again by the core's plain loop, which alone leaves a trace.
 
     :param observations: (T, B, ...)
     :param state: before the window, leaves (B, ...)
     :param starts: (T, B) booleans
+    :param keep_states: also return the states before each step, in episodes' first steps the initial ones
     :return: as outputs of episodic control its keys, which are what it acts by
     :raises ValueError: if the core's trace is of another shape than it must be
     """
     if isinstance(policy, ProjectionPolicy):  # which goes past its core
         keys, state, _ = policy.keys(observations, state, starts)
-        return Replayed(keys, neighbours(policy, keys, observations), state)
-    outputs, state, _, trace = policy.core.recur(policy.project(observations), state, starts, trace=True)
+        return Replayed(keys, neighbours(policy, keys, observations), state, [])
+    projected = policy.project(observations)
+    if keep_states:
+        outputs, trace, state, states = _step_by_step(policy.core, projected, state, starts)
+    else:
+        outputs, state, _, trace = policy.core.recur(projected, state, starts, trace=True)
+        states = []
     for name, values in trace.items():
         if values.shape[:2] != starts.shape:
             raise ValueError(
@@ -52,7 +64,22 @@ def replay(policy: CorePolicy, observations: Observations, state: State, starts:
     if isinstance(policy, EpisodicPolicy):
         outputs = policy.key_net(outputs)
         trace = {**trace, **neighbours(policy, outputs, observations)}
-    return Replayed(outputs, trace, state)
+    return Replayed(outputs, trace, state, states)
+
+
+def _step_by_step(core: MemoryCore, x: Tensor, state: State, starts: Tensor) -> Replayed:
+    """Run a window of (T, B, X) by the plain loop, and keep the states before its steps."""
+    never, initial = torch.zeros_like(starts[:1]), core.initial_state(starts.shape[1])
+    outputs, traces, states = [], [], []
+    for now, begins in zip(x, starts, strict=True):
+        state = restart_state(begins, initial, state)
+        states.append([leaf.clone() for leaf in state_leaves(state)])
+        step = core.recur(now[None], state, never, trace=True)
+        state = step.state
+        outputs.append(step.outputs[0])
+        traces.append({name: values[0] for name, values in step.trace.items()})
+    leaves = [torch.stack(leaf) for leaf in zip(*states, strict=True)]
+    return Replayed(torch.stack(outputs), stack_dicts(traces), state, leaves)
 
 
 @torch.no_grad()

@@ -41,7 +41,7 @@ def inspect_run(
     :raises ValueError: if an agent cannot act in the environment, or its memory has no places to be changed
     """
     path = run.folder / INSPECTION_PAGE if out is None else out
-    recordings = [record_run(run, played, run.folder / INSPECTION_FOLDER)]
+    recordings = [record_run(run, played, run.folder / INSPECTION_FOLDER, states=change is not None)]
     layers = layers_of(run, played, recordings[0], change)
     if against is None:
         write_page(path, recordings, layers, max_steps=max_steps)
@@ -68,10 +68,11 @@ def draw_inspected(run: Run, played: Played, path: Path, tensors: Sequence[str],
     draw_run(path, recording, tensors, forked)
 
 
-def record_run(run: Run, played: Played, folder: Path) -> Recording:
+def record_run(run: Run, played: Played, folder: Path, states: bool = False) -> Recording:
     """Record episodes of a run's agent, with pictures where the environment has any.
 
     :param folder: of the recording; one that is there is replaced
+    :param states: whether the states are recorded too, which changes of the memory begin from
     """
     made = filmed(played)
     agent = run.load_agent(made, played.device, played.slots, verbose=0)
@@ -90,6 +91,7 @@ def record_run(run: Run, played: Played, folder: Path) -> Recording:
             played.episodes,
             deterministic=not played.stochastic,
             seed=played.seed,
+            states=states,
             texts=True,
             overwrite=True,
             about=about,

@@ -8,8 +8,9 @@ from torch.distributions import Categorical, kl_divergence
 from memagents import NEC, core_names
 from memagents.cores.core import map_state
 from memagents.environments import make_env
-from memagents.inspection.ablation import KINDS, ablate, observations_of, state_of
+from memagents.inspection.ablation import KINDS, Course, ablate, observations_of, state_of
 from memagents.inspection.places import leaf_of, places_of, with_leaf
+from memagents.inspection.replay import replay
 from tests.inspection.support import livened, make_agent, recorded
 
 WITH_PLACES = [name for name in core_names() if name != "none"]
@@ -29,25 +30,27 @@ def test_every_core_has_places_of_one_number(core):
 @pytest.mark.parametrize("core", ["dnc", "lstm", "ntm", "sam", "kv", "rmc", "ffm", "universal"])
 def test_erasing_equals_a_slow_loop_by_hand(core, tmp_path):
     agent = livened(make_agent(n_envs=1, policy_kwargs={"core": core}, length=5), 1.5)
-    policy, episode = agent.policy, recorded(agent, tmp_path / "recording")
+    policy, episode = agent.policy, recorded(agent, tmp_path / "recording", states=True)
     found = ablate(policy, episode, "erase", rows=7)
     observations, places = observations_of(policy, episode), places_of(policy.initial_state(1))
     assert found.divergence.shape == (episode.length, places.number, episode.length)
-    false = torch.zeros(1, dtype=torch.bool)
+    false, course = torch.zeros(1, 1, dtype=torch.bool), Course(policy, episode)
     with torch.no_grad():
         for step, place in [(1, 0), (2, places.number - 1), (episode.length - 1, places.number - 2)]:
             states, tellings, worth = [state_of(policy, episode)] * 2, [], []
             for t in range(episode.length):
+                states[0] = course.at(t, states[0])
                 if t == step:
+                    states[1] = states[0]
                     for path in places.leaves:
                         leaf = leaf_of(states[1], path).clone().movedim(places.axis, 1)
                         leaf[0, place] = leaf_of(policy.initial_state(1), path).movedim(places.axis, 1)[0, place]
                         states[1] = with_leaf(states[1], path, leaf.movedim(1, places.axis))
-                acted = [policy(observations[t], state, false) for state in states]
+                acted = [replay(policy, observations[t : t + 1], state, false) for state in states]
                 states = [one.state for one in acted]
-                probabilities = [policy.distribution(one.outputs).probabilities() for one in acted]
+                probabilities = [policy.distribution(one.outputs[0]).probabilities() for one in acted]
                 tellings.append(float(kl_divergence(*map(Categorical, probabilities))))
-                worth.append(float(policy.values(acted[1].outputs) - policy.values(acted[0].outputs)))
+                worth.append(float(policy.values(acted[1].outputs[0]) - policy.values(acted[0].outputs[0])))
             assert np.isnan(found.divergence[step, place, :step]).all()
             assert np.allclose(found.divergence[step, place, step:], tellings[step:], atol=1e-5)
             assert np.allclose(found.values[step, place, step:], worth[step:], atol=1e-4)

@@ -66,12 +66,32 @@ def test_places_are_those_of_a_recording(tmp_path):
     """Slots that are alike, as those of an untrained DNC, may change places between its kernel and the plain loop."""
     make = makes("memenvs/TMaze-v0", length=6)
     agent = RecurrentPPO("MultiInputPolicy", make(1), policy_kwargs={"core": "dnc"}, seed=1)
-    (episode,) = record(agent, tmp_path / "recording", 1, seed=3).episodes
+    recording = record(agent, tmp_path / "recording", 3, seed=3, deterministic=False, states=True)
+    episode = recording.episodes[0]
     written = episode.read("trace.write_weights")["trace.write_weights"]
-    moments, _ = _played(agent.policy, make(1), 3)
+    moments, whole = _played(agent.policy, make(1), 3, episode)
     assert len(moments) == episode.length
+    assert np.isclose(whole, episode.total)
     for before, moment in zip(written, moments[1:], strict=False):
         assert np.allclose(moment.state.write_weights[0], before, atol=1e-5)
+
+
+def test_an_episode_that_is_not_played_again_is_told(tmp_path):
+    make = makes("memenvs/TMaze-v0", length=(3, 9))
+    agent = RecurrentPPO("MultiInputPolicy", make(1), policy_kwargs={"core": "gru"}, seed=1)
+    episode = record(agent, tmp_path / "recording", 1, seed=3).episodes[0]
+    assert np.isclose(fork(agent.policy, make, episode=episode, seed=3, places=[0]).whole, episode.total)
+    others = [seed for seed in range(4, 20) if not plays(agent.policy, make, episode, seed)]
+    assert others
+
+
+def plays(policy, make, episode, seed):
+    try:
+        _played(policy, make(1), seed, episode)
+    except ValueError as error:
+        assert "must be the first of a recording" in str(error)
+        return False
+    return True
 
 
 def test_an_environment_that_cannot_be_forked_is_told():

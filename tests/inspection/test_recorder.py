@@ -131,6 +131,20 @@ def test_entries_of_observations_keep_their_names_and_pictures_are_those_of_the_
     assert any(np.array_equal(shown, image) for image in agent.env.get_images())
 
 
+@pytest.mark.parametrize("core", ["lstm", "dnc", "shm", "gtrxl"])
+def test_states_are_those_before_each_step(core, tmp_path):
+    agent = make_agent(n_envs=1, policy_kwargs={"core": core}, length=4)
+    recording = record(agent, tmp_path / "recording", 2, deterministic=False, states=True)
+    assert recording.description["replay_error"] < 1e-5
+    for episode in recording.episodes:
+        states, windows = episode.read("state"), list(episode.windows())
+        for window in windows:
+            for number, leaf in enumerate(window.state):
+                assert np.allclose(states[f"state.{number}"][window.first], leaf[0], atol=1e-6)
+    with pytest.raises(ValueError, match="states needs trace"):
+        record(agent, tmp_path / "other", 1, states=True, trace=False)
+
+
 def test_texts_are_those_of_the_environment(tmp_path):
     agent = make_agent(n_envs=2, length=5)
     episode = record(agent, tmp_path / "recording", 2, texts=True).episodes[1]
