@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -14,7 +14,7 @@ from memagents.experiments.figures import INK, PAPER, write
 
 COLOURS = "cividis"  # as readable without colour vision, and in grey
 _WIDE, _ROW = 0.16, 0.07  # inches of a step and of a place
-MOST_LABELS = 60  # of steps
+MOST_LABELS, LONGEST_LABEL = 60, 70  # steps that are labelled, and letters
 
 
 class Map(NamedTuple):
@@ -60,23 +60,33 @@ def maps_of(trace: Mapping[str, np.ndarray], axes: Mapping[str, Sequence[str]], 
     return found
 
 
+def tell_apart(labels: Sequence[str]) -> bool:
+    """Return whether labels of steps are words, few enough to be read, and most of them different."""
+    words = all(any(letter.isalnum() for letter in label) for label in labels)
+    return 0 < len(labels) <= MOST_LABELS and words and len(set(labels)) > len(labels) / 2
+
+
 def draw_maps(maps: Sequence[Map], path: Path, labels: Sequence[str] = (), title: str = "") -> None:
     """Draw heat maps under one another, all over the same steps.
 
     :param maps: each (T, K)
     :param path: of the PNG or SVG
-    :param labels: of the steps, drawn below the last map where there are not too many
+    :param labels: of the steps, drawn below the last map where they tell steps apart
     :param title: above all
     """
     steps = len(maps[0].values)
     heights = [max(0.5, _ROW * min(one.values.shape[1], 40)) for one in maps]
-    shown = list(labels) if 0 < len(labels) <= MOST_LABELS else []
+    shown = [label[:LONGEST_LABEL] for label in labels] if tell_apart(labels) else []
     room = 0.075 * max(map(len, shown), default=4)
     size = (float(np.clip(_WIDE * steps + 2, 5, 14)), sum(heights) + 0.45 * len(maps) + room + 0.4)
     figure = Figure(size, dpi=130, layout="constrained", facecolor=PAPER)
     panels = figure.subplots(len(maps), 1, sharex=True, squeeze=False, height_ratios=heights)[:, 0]
     for ax, one in zip(panels, maps, strict=True):
-        image = ax.imshow(one.values.T, aspect="auto", origin="lower", cmap=COLOURS, interpolation="nearest")
+        low, high = np.nanmin(one.values), np.nanmax(one.values)
+        if low < 0 < high:  # so that the middle of the scale is 0
+            low, high = -max(-low, high), max(-low, high)
+        scale: dict[str, Any] = {"cmap": COLOURS, "vmin": low, "vmax": high}
+        image = ax.imshow(one.values.T, aspect="auto", origin="lower", interpolation="nearest", **scale)
         bar = figure.colorbar(image, ax=ax, fraction=0.03, pad=0.01)
         bar.ax.tick_params(colors=INK, length=0, labelsize=7)
         bar.ax.yaxis.set_major_locator(MaxNLocator(3))

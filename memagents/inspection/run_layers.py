@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+
 from memagents.environments.make import make_env
 from memagents.experiments.run import Run
 from memagents.inspection.ablation import Ablations, ablate
@@ -81,8 +83,7 @@ def draw_run(
     if forked is not None:
         title = f"return lost if a {forked.place} is {_DONE[forked.kind]} before the step"
         maps.append(Map(title, forked.whole - forked.returns, forked.place))
-    labels = [text.split("\n")[0] for text in chosen.texts()]
-    draw_maps(maps, path, [label.split(": ", 1)[-1] for label in labels])
+    draw_maps(maps, path, [text.split("\n")[0] for text in chosen.texts()])
 
 
 def _smears(policy: MemoryPolicy, episode: RecordedEpisode, number: int) -> list[Layer]:
@@ -91,12 +92,17 @@ def _smears(policy: MemoryPolicy, episode: RecordedEpisode, number: int) -> list
         Layer(
             f"what {told} hangs on",
             number,
-            smear(policy, episode, which),  # type: ignore[arg-type]
+            _past(smear(policy, episode, which)),  # type: ignore[arg-type]
             PAST_STEP,
             f"How much of each past observation {told} of a step hangs on, by gradient, as shares of 1.",
         )
         for which, told in of.items()
     ]
+
+
+def _past(shares: np.ndarray) -> np.ndarray:
+    """Return shares (T, T) with nothing where the future would be."""
+    return np.where(np.tri(len(shares), dtype=bool), shares, np.nan)
 
 
 def _ablated(found: Ablations, number: int) -> Layer:
