@@ -12,6 +12,7 @@ ELSEWHERE = {
     "new_core.md": "test_new_core.py",
     "hindsight.md": "test_hindsight.py",
     "environments.md": "test_documentation.py",
+    "inspecting.md": "test_inspecting.py",
 }
 PAGES = [path for path in (*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")) if path.name not in ELSEWHERE]
 BLOCKS = [
