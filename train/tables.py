@@ -127,21 +127,6 @@ EXPERIMENTS = {
         tests={"success": {}},
         episodes=2000,
     ),
-    "minigrid_memory": Experiment(
-        title="MiniGrid's Memory, here and on MiniGrid",
-        about="The recipe `minigrid_memory` (an LSTM, PPO), trained on either implementation of MemoryS7; the share of "
-        "right choices in 1,000 episodes of both.",
-        recipe="minigrid_memory",
-        rows={
-            "memenvs": {"core": "lstm"},
-            "MiniGrid": {"core": "lstm", "env": "MiniGrid-MemoryS7-v0"},
-        },
-        tests={"success": {"env": "memenvs/MiniGrid-MemoryS7-v0"}},
-        settings=PPOSettings,
-        episodes=1000,
-        document="worlds.md",
-        curves="minutes",
-    ),
     "minigrid_doorkey": Experiment(
         title="MiniGrid's DoorKey, here and on MiniGrid",
         about="The same recipe on either implementation of DoorKey-5x5, 300,000 steps; success in 1,000 episodes here.",
