@@ -1,6 +1,8 @@
 """Agents and recordings for the tests of inspection."""
 
-from memagents import RecurrentPPO
+import contextlib
+
+from memagents import RecurrentPPO, cores, register_core
 from memagents.environments import make_env
 from memagents.inspection.recorder import record
 
@@ -19,3 +21,13 @@ def livened(agent, scale=3.0):
     for parameter in agent.policy.parameters():
         parameter.data.mul_(scale)
     return agent
+
+
+@contextlib.contextmanager
+def registered(name, core):
+    """A core of the catalogue for a while: other tests go through all that there are."""
+    register_core(name)(core)
+    try:
+        yield
+    finally:
+        del cores._registered[name]

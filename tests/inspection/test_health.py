@@ -5,7 +5,7 @@ import pytest
 import torch
 from stable_baselines3.common.logger import KVWriter, Logger
 
-from memagents import NEC, RecurrentPPO, register_core
+from memagents import NEC, RecurrentPPO
 from memagents.cores.core import MemoryCore, Step, Unrolled
 from memagents.cores.dnc import DNCInterface
 from memagents.cores.gru import GRUState
@@ -14,10 +14,9 @@ from memagents.environments import make_env
 from memagents.inspection import HealthCallback, examine
 from memagents.inspection.health import play
 from memagents.inspection.signs import signs_of, staleness
-from tests.inspection.support import make_agent
+from tests.inspection.support import make_agent, registered
 
 
-@register_core("leaking")
 class Leaking(MemoryCore):
     """A core that forgets to forget: its own recur goes on over the starts of episodes."""
 
@@ -45,6 +44,13 @@ class KeptLog(KVWriter):
 
     def write(self, key_values, key_excluded, step=0):
         self.names |= set(key_values)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def leaking():
+    """The core among those of the catalogue, for this module alone."""
+    with registered("leaking", Leaking):
+        yield
 
 
 def advice_of(agent, steps=64):

@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from memagents import MFEC, NEC, core_names, register_core
+from memagents import MFEC, NEC, core_names
 from memagents.cores.core import MemoryCore, Step, map_state, unroll_by_steps
 from memagents.cores.gru import GRUState
 from memagents.environments import make_env
@@ -15,7 +15,7 @@ from memagents.experiments.evaluation import evaluate
 from memagents.inspection import Recording, recorder
 from memagents.inspection.recorder import record
 from memagents.runs.files import CheckpointError
-from tests.inspection.support import make_agent
+from tests.inspection.support import make_agent, registered
 
 
 def state_like(state, leaves):
@@ -158,7 +158,6 @@ def test_texts_are_those_of_the_environment(tmp_path):
     assert record(without, tmp_path / "without", 1, texts=True).episodes[0].texts() == []
 
 
-@register_core("oddly_traced")
 class OddlyTraced(MemoryCore):
     """A core whose trace has shapes of its own."""
 
@@ -176,15 +175,16 @@ class OddlyTraced(MemoryCore):
 
 
 def test_a_trace_of_odd_shapes_is_recorded_and_one_without_rows_is_told(tmp_path):
-    agent = make_agent(n_envs=2, length=3, policy_kwargs={"core": "oddly_traced"})
-    recording = record(agent, tmp_path / "recording", 2)
-    steps = recording.episodes[0].read("trace")
-    assert steps["trace.scalar"].ndim == 1
-    assert steps["trace.cube"].shape[1:4] == (2, 3, 4)
-    assert recording.description["axes"]["cube"][-2:] == ["row", "column"]
-    wrong = make_agent(n_envs=2, length=3, policy_kwargs={"core": "oddly_traced", "core_kwargs": {"wrong": True}})
-    with pytest.raises(ValueError, match="trace of OddlyTraced: 'whole' must be a tensor"):
-        record(wrong, tmp_path / "wrong", 2)
+    with registered("oddly_traced", OddlyTraced):
+        agent = make_agent(n_envs=2, length=3, policy_kwargs={"core": "oddly_traced"})
+        recording = record(agent, tmp_path / "recording", 2)
+        steps = recording.episodes[0].read("trace")
+        assert steps["trace.scalar"].ndim == 1
+        assert steps["trace.cube"].shape[1:4] == (2, 3, 4)
+        assert recording.description["axes"]["cube"][-2:] == ["row", "column"]
+        wrong = make_agent(n_envs=2, length=3, policy_kwargs={"core": "oddly_traced", "core_kwargs": {"wrong": True}})
+        with pytest.raises(ValueError, match="trace of OddlyTraced: 'whole' must be a tensor"):
+            record(wrong, tmp_path / "wrong", 2)
 
 
 def test_bad_input_is_told_in_one_sentence(tmp_path):
