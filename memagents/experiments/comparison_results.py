@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from memagents.experiments.evaluation import AGENT, SAMPLED, Interval
 from memagents.experiments.jobs import DONE, FAILED, Job
 from memagents.experiments.statistics import bootstrap, interquartile_mean, mean, probability_of_improvement
 from memagents.runs.agent_files import read_weights
+from memagents.runs.files import read_json
 from memagents.runs.layout import EVALUATION_FILE, PROGRESS_FILE
 from memagents.runs.progress import read_progress
 
@@ -37,7 +37,7 @@ class Row:
     seeds: list[int]
     likely: list[float]
     sampled: list[float]
-    at_the_end: list[float]  # of training, by which the learning rate is chosen
+    at_the_end: list[float | None]  # of training, by which the learning rate is chosen; None where no episode ended
     failed: dict[int, str]
     chosen: bool = False  # whether its learning rate is the core's best
     mean: Interval | None = None
@@ -69,7 +69,7 @@ def results(given: Sequence[Trial]) -> Comparison:
     for core in dict.fromkeys(row.core for row in rows):
         own = [row for row in rows if row.core == core and row.likely]
         if own:
-            max(own, key=lambda row: float(np.mean(row.at_the_end))).chosen = True
+            max(own, key=_standing).chosen = True
     first = next((row for row in rows if row.chosen and row.core == rows[0].core), None)
     for row in rows:
         if row.likely:
@@ -79,9 +79,15 @@ def results(given: Sequence[Trial]) -> Comparison:
     return Comparison(measure, rows)
 
 
+def _standing(row: Row) -> tuple[float, float]:
+    """What the learning rate is chosen by: how training ended or, where it saw no end of an episode, the evaluation."""
+    ends = [end for end in row.at_the_end if end is not None]
+    return (float(np.mean(ends)) if len(ends) == len(row.likely) else -np.inf, float(np.mean(row.sampled)))
+
+
 def _scores(job: Job) -> dict[str, Any]:
     """Read what a finished job came to."""
-    evaluated = json.loads((job.folder / EVALUATION_FILE).read_text())["scores"]
+    evaluated = read_json(job.folder / EVALUATION_FILE)["scores"]
     progress = read_progress(job.folder / PROGRESS_FILE)
     measure = "returns" if evaluated[AGENT]["success"] is None else "success"
     column = "rollout/success_rate" if measure == "success" else "rollout/ep_rew_mean"
@@ -90,7 +96,7 @@ def _scores(job: Job) -> dict[str, Any]:
     return {
         "measure": "success" if measure == "success" else "return",
         **{name: evaluated[name][measure]["mean"] for name in (AGENT, SAMPLED)},
-        "end": float(np.mean(logged[-max(1, round(_LAST * len(logged))) :])) if logged else -np.inf,
+        "end": float(np.mean(logged[-max(1, round(_LAST * len(logged))) :])) if logged else None,
         "parameters": _size(job.folder),
         "steps_per_second": float(last["time/fps"]),
         "seconds": float(last["time/time_elapsed"]),
