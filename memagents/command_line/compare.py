@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from memagents.command_line.errors import plain_errors
 from memagents.experiments.comparison import (
@@ -19,9 +19,12 @@ from memagents.experiments.comparison import (
     claim,
     trials,
 )
-from memagents.experiments.jobs import FAILED, only_one, run_jobs
+from memagents.experiments.jobs import only_one, run_jobs
 from memagents.experiments.options import parse_options
 from memagents.runs.files import write_bytes, write_json
+
+if TYPE_CHECKING:
+    from memagents.experiments.comparison_results import Comparison
 
 PROG = "memagents compare"
 
@@ -48,8 +51,7 @@ def compare(settings: ComparisonSettings) -> None:
     with only_one(settings.place):
         given = trials(settings, core_kwargs)
         run(settings, given)
-    show(settings, given)
-    if any(job.status == FAILED for trial in given for job in trial.jobs):
+    if any(row.failed for row in show(settings, given).rows):
         raise SystemExit(1)
 
 
@@ -89,7 +91,7 @@ def run(settings: ComparisonSettings, given: Sequence[Trial]) -> None:
         )
 
 
-def show(settings: ComparisonSettings, given: Sequence[Trial]) -> None:
+def show(settings: ComparisonSettings, given: Sequence[Trial]) -> Comparison:
     """Print the table of results, and leave it with the figure and the numbers in the folder."""
     from rich.console import Console
 
@@ -106,3 +108,4 @@ def show(settings: ComparisonSettings, given: Sequence[Trial]) -> None:
     print_results(comparison, Console())
     print("\n".join(seeds(comparison)))
     print(f"{', '.join(made)} and all runs are in {folder}")
+    return comparison

@@ -19,6 +19,9 @@ from memagents.runs.files import read_json
 from memagents.runs.layout import EVALUATION_FILE, PROGRESS_FILE
 from memagents.runs.progress import read_progress
 
+_AGENTS = (AGENT, SAMPLED)
+_SOURCES = {"success": ("rollout/success_rate", "success"), "return": ("rollout/ep_rew_mean", "returns")}
+"""Of each measure the column of the log, and the field of an evaluation."""
 _LAST = 0.1  # share of a training by whose success the learning rate is chosen
 
 
@@ -63,9 +66,10 @@ class Comparison(NamedTuple):
 
 def results(given: Sequence[Trial]) -> Comparison:
     """Gather what the finished jobs came to, with statistics over the seeds."""
-    scores = {id(job): _scores(job) for trial in given for job in trial.jobs if job.status == DONE}
-    measure = "success" if scores and all(own["measure"] == "success" for own in scores.values()) else "return"
-    rows = [_row(trial, scores, measure) for trial in given]
+    evaluated = {id(job): _evaluated(job) for trial in given for job in trial.jobs if job.status == DONE}
+    alike = evaluated and all(own[name]["success"] is not None for own in evaluated.values() for name in _AGENTS)
+    measure = "success" if alike else "return"
+    rows = [_row(trial, evaluated, measure) for trial in given]
     for core in dict.fromkeys(row.core for row in rows):
         own = [row for row in rows if row.core == core and row.likely]
         if own:
@@ -85,17 +89,19 @@ def _standing(row: Row) -> tuple[float, float]:
     return (float(np.mean(ends)) if len(ends) == len(row.likely) else -np.inf, float(np.mean(row.sampled)))
 
 
-def _scores(job: Job) -> dict[str, Any]:
+def _evaluated(job: Job) -> dict[str, Any]:
+    """Read the scores of a finished job."""
+    return read_json(job.folder / EVALUATION_FILE)["scores"]
+
+
+def _scores(job: Job, evaluated: dict[str, Any], measure: str) -> dict[str, Any]:
     """Read what a finished job came to."""
-    evaluated = read_json(job.folder / EVALUATION_FILE)["scores"]
     progress = read_progress(job.folder / PROGRESS_FILE)
-    measure = "returns" if evaluated[AGENT]["success"] is None else "success"
-    column = "rollout/success_rate" if measure == "success" else "rollout/ep_rew_mean"
+    column, field = _SOURCES[measure]
     logged = [float(row[column]) for row in progress if row.get(column)]
     last = progress[-1]
     return {
-        "measure": "success" if measure == "success" else "return",
-        **{name: evaluated[name][measure]["mean"] for name in (AGENT, SAMPLED)},
+        **{name: evaluated[name][field]["mean"] for name in _AGENTS},
         "end": float(np.mean(logged[-max(1, round(_LAST * len(logged))) :])) if logged else None,
         "parameters": _size(job.folder),
         "steps_per_second": float(last["time/fps"]),
@@ -108,9 +114,16 @@ def _size(folder: Path) -> int:
     return sum(weights.numel() for weights in read_weights(folder).values())
 
 
-def _row(trial: Trial, scores: dict[int, dict[str, Any]], measure: str) -> Row:
-    done = {seed: scores[id(job)] for seed, job in enumerate(trial.jobs) if job.status == DONE}
+def _row(trial: Trial, evaluated: dict[int, dict[str, Any]], measure: str) -> Row:
     failed = {seed: job.reason for seed, job in enumerate(trial.jobs) if job.status == FAILED}
+    done = {}
+    for seed, job in enumerate(trial.jobs):
+        if job.status == DONE:
+            own = _scores(job, evaluated[id(job)], measure)
+            if None in (own[AGENT], own[SAMPLED]):  # as JSON has what is no number
+                failed[seed] = f"its {measure} in the evaluation is not a finite number"
+            else:
+                done[seed] = own
 
     def middle(name: str) -> float | None:
         return float(np.median([own[name] for own in done.values()])) if done else None

@@ -250,12 +250,16 @@ def _tell(study: optuna.Study, trial: Any, job: Job) -> None:
     """Tell Optuna what a finished or failed trial came to."""
     import optuna
 
-    if job.status != DONE:
-        trial.set_user_attr("reason", job.reason)
+    reason, score = job.reason, None
+    if job.status == DONE:
+        scores = read_json(job.folder / EVALUATION_FILE)["scores"]["agent, sampled"]
+        score = (scores["success"] or scores["returns"])["mean"]
+        reason = "its return in the evaluation is not a finite number"
+    if score is None:
+        trial.set_user_attr("reason", reason)
         study.tell(trial, state=optuna.trial.TrialState.FAIL)
-        return
-    scores = read_json(job.folder / EVALUATION_FILE)["scores"]["agent, sampled"]
-    study.tell(trial, (scores["success"] or scores["returns"])["mean"])
+    else:
+        study.tell(trial, score)
 
 
 def _is_whole(name: str) -> bool:

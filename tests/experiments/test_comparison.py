@@ -29,7 +29,10 @@ FEW = ("--n-envs", "4", "--n-steps", "8", "--checkpoint-interval", "1")
 def finished(folder, likely, sampled, end):
     """A job whose run ended with these scores, and with this success at the end of its training."""
     folder.mkdir(parents=True)
-    score = {name: {"success": {"mean": value}} for name, value in (("agent", likely), ("agent, sampled", sampled))}
+    score = {
+        name: {"success": {"mean": value}, "returns": {"mean": 10 * value}}
+        for name, value in (("agent", likely), ("agent, sampled", sampled))
+    }
     (folder / "evaluation.json").write_text(json.dumps({"scores": score}))
     rows = [f"{step},{success},1000,{step / 1000}" for step, success in [(k, 0.0) for k in range(1, 10)] + [(10, end)]]
     head = "time/total_timesteps,rollout/success_rate,time/fps,time/time_elapsed"
@@ -106,6 +109,35 @@ def test_trainings_that_saw_no_end_of_an_episode(tmp_path, monkeypatch):
     assert [row.chosen for row in comparison.rows] == [False, True]
     told = json.dumps(comparison.to_json(ComparisonSettings(**TMAZE)), allow_nan=False)
     assert json.loads(told)["rows"][0]["at_the_end"] == [None]
+
+
+def changed(job, change):
+    """The job with other scores."""
+    file = job.folder / "evaluation.json"
+    told = json.loads(file.read_text())
+    change(told["scores"])
+    file.write_text(json.dumps(told))
+
+
+def test_success_that_not_every_run_knows(made_up):
+    """As where an environment names it in the info of a success alone: all are compared by their returns."""
+    given, best, _ = made_up
+    changed(given[2].jobs[3], lambda scores: scores["agent, sampled"].update(success=None))
+    comparison = results(given)
+    assert comparison.measure == "return"
+    assert comparison.rows[0].likely == pytest.approx(10 * best)
+
+
+def test_scores_that_are_no_numbers(made_up):
+    """The seed has failed, and says so; the others are compared."""
+    given, best, _ = made_up
+    changed(given[0].jobs[1], lambda scores: scores["agent"]["success"].update(mean=None))
+    comparison = results(given)
+    assert comparison.rows[0].seeds == [0, 2, 3, 4]
+    assert comparison.rows[0].likely == np.delete(best, 1).tolist()
+    assert "lstm, learning rate 0.01, seed 1 failed: its success in the evaluation is not a finite" in "\n".join(
+        failures(comparison)
+    )
 
 
 def test_few_seeds_have_no_interval(made_up):

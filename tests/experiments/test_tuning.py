@@ -165,6 +165,17 @@ def test_it_finds_what_is_best(tmp_path, monkeypatch):
     assert score > 0.95
 
 
+def test_a_score_that_is_no_number(tmp_path, monkeypatch):
+    pretend(monkeypatch)
+    monkeypatch.setattr(tuning, "read_json", lambda _: {"scores": {"agent, sampled": NO_NUMBER}})
+    study = search(TuningSettings(**TMAZE, trials=2, space={"gamma": [0.6, 1.0]}, folder=tmp_path))
+    assert best(study) is None
+    assert set(failures(study).values()) == {"its return in the evaluation is not a finite number"}
+
+
+NO_NUMBER = {"success": None, "returns": {"mean": None}}
+
+
 def test_a_search_goes_on_where_it_was_stopped(tmp_path, monkeypatch):
     """Trials that were running are begun again with the values they had, and no others are lost or added."""
     settings = TuningSettings(**TMAZE, trials=6, space={"gamma": [0.6, 1.0]}, folder=tmp_path)
