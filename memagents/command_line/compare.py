@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from memagents.command_line.errors import plain_errors
 from memagents.experiments.comparison import (
@@ -22,6 +22,9 @@ from memagents.experiments.comparison import (
 from memagents.experiments.jobs import only_one, run_jobs
 from memagents.experiments.options import parse_options
 from memagents.runs.files import write_bytes, write_json
+
+if TYPE_CHECKING:
+    from memagents.experiments.comparison_results import Comparison
 
 PROG = "memagents compare"
 
@@ -39,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def compare(settings: ComparisonSettings) -> None:
-    """Run a comparison, or go on with it, and show what came of it.
+    """Run a comparison, or go on with it, and show what came of it; exit code 1 if a training failed.
 
     :raises ValueError: for an environment, a core or a setting that there is not, before anything is trained
     """
@@ -48,7 +51,8 @@ def compare(settings: ComparisonSettings) -> None:
     with only_one(settings.place):
         given = trials(settings, core_kwargs)
         run(settings, given)
-    show(settings, given)
+    if any(row.failed for row in show(settings, given).rows):
+        raise SystemExit(1)
 
 
 def checked(settings: ComparisonSettings) -> dict[str, dict[str, Any]]:
@@ -87,18 +91,21 @@ def run(settings: ComparisonSettings, given: Sequence[Trial]) -> None:
         )
 
 
-def show(settings: ComparisonSettings, given: Sequence[Trial]) -> None:
+def show(settings: ComparisonSettings, given: Sequence[Trial]) -> Comparison:
     """Print the table of results, and leave it with the figure and the numbers in the folder."""
     from rich.console import Console
 
-    from memagents.experiments.comparison_report import draw_comparison, results_markdown, results_table, seeds
+    from memagents.experiments.comparison_report import draw_comparison, print_results, results_markdown, seeds
     from memagents.experiments.comparison_results import results
 
     comparison, folder = results(given), settings.place
     write_json(folder / RESULTS_FILE, comparison.to_json(settings))
     write_bytes(folder / TABLE_FILE, results_markdown(comparison).encode())
+    made = [TABLE_FILE, RESULTS_FILE]
     if comparison.chosen():
         draw_comparison(comparison, folder / FIGURE_FILE)
-    Console().print(results_table(comparison))
+        made.append(FIGURE_FILE)
+    print_results(comparison, Console())
     print("\n".join(seeds(comparison)))
-    print(f"{TABLE_FILE}, {RESULTS_FILE}, {FIGURE_FILE} and all runs are in {folder}")
+    print(f"{', '.join(made)} and all runs are in {folder}")
+    return comparison

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import importlib.util
+import shlex
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from memagents.command_line.errors import plain_errors
 from memagents.experiments.jobs import Job, only_one
-from memagents.experiments.options import parse_options
-from memagents.experiments.tuning import STUDY_FILE, TuningSettings, best, search
+from memagents.experiments.options import as_words, parse_options
+from memagents.experiments.tuning import STUDY_FILE, TuningSettings, best, claim, failures, search
 
 if TYPE_CHECKING:
     import optuna
@@ -36,27 +37,33 @@ def tune(settings: TuningSettings) -> None:
     if importlib.util.find_spec("optuna") is None:
         raise ValueError("tune needs Optuna: pip install optuna")
     check(settings)
-    settings.place.mkdir(parents=True, exist_ok=True)
+    claim(settings)
     with only_one(settings.place):
-        found = best(_watched(settings))
+        study = _watched(settings)
+    found, failed = best(study), failures(study)
+    for number, reason in failed.items():
+        print(f"trial {number} failed: {reason}")
     if found is None:
         raise ValueError(f"no trial has finished; what each of them printed is in {settings.place}/trial-*.log")
     score, chosen = found
-    options = " ".join(f"--{name.replace('_', '-')} {value}" for name, value in chosen.items())
+    options = shlex.join(word for name, value in chosen.items() for word in as_words(name, value))
     print(f"best of the finished trials: {score:.3f} by sampled actions, with {options}")
     print(f"all of them are in {settings.place}; {STUDY_FILE} is Optuna's, for its dashboard too")
 
 
 def check(settings: TuningSettings) -> None:
-    """Make the environment and an agent, without training.
+    """Make the environment, and agents with every value that is searched (of a range its ends), without training.
 
     :raises ValueError: for what cannot be trained
     """
     from memagents.experiments.rehearsal import Rehearsal
 
     rehearsal = Rehearsal(settings.env, settings.env_kwargs, settings.imports)
-    first = [f"--{name.replace('_', '-')}={values[0]}" for name, values in settings.searched.items()]
-    rehearsal.weights(rehearsal.settings([*settings.words, "--core", settings.core, *first]))
+    own = {"core": settings.core, **{name: values[0] for name, values in settings.searched.items()}}
+    tried = [own, *({**own, name: value} for name, values in settings.searched.items() for value in values[1:])]
+    for one in tried:
+        words = [word for name, value in one.items() for word in as_words(name, value)]
+        rehearsal.weights(rehearsal.settings([*settings.words, *words]))
 
 
 def _watched(settings: TuningSettings) -> optuna.Study:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,16 +10,19 @@ from typing import Any, NamedTuple
 
 import tyro
 
-from memagents.checks import in_range, positive_int
-from memagents.experiments.jobs import Job
-from memagents.experiments.options import Pairs
-from memagents.runs import files
+from memagents.checks import positive, positive_int
+from memagents.experiments.jobs import SET_FOR_ALL, Job
+from memagents.experiments.jobs import claim as claim_folder
+from memagents.experiments.options import Pairs, as_words, refuse_words
 from memagents.runs.layout import RUNS
 
 SETTINGS_FILE = "comparison.json"
 RESULTS_FILE = "results.json"
 TABLE_FILE = "table.md"
 FIGURE_FILE = "comparison.png"
+
+
+_SET = {**SET_FOR_ALL, "core": "--cores", "learning_rate": "--learning-rates", "seed": "--seeds"}
 
 
 @dataclass(kw_only=True)
@@ -64,11 +66,12 @@ class ComparisonSettings:
             if getattr(self, name) is not None:
                 positive_int(name, getattr(self, name))
         for rate in self.learning_rates:
-            in_range("learning_rates", rate, 0)
+            positive("learning_rates", rate)
         for name in ("cores", "learning_rates"):
             given = getattr(self, name)
             if not given or len(set(given)) < len(given):
                 raise ValueError(f"{name} must be one or more, each once, not {' '.join(map(str, given)) or 'none'}")
+        refuse_words(self.words, _SET, "compare")
 
     @property
     def place(self) -> Path:
@@ -93,23 +96,9 @@ class Trial(NamedTuple):
 def claim(settings: ComparisonSettings) -> None:
     """Make the folder of a comparison, or find it as it was left.
 
-    :raises ValueError: if it holds a comparison of other settings, or something else
+    :raises ValueError: if it holds a comparison of other settings, or something else, or cannot be made
     """
-    folder, file = settings.place, settings.place / SETTINGS_FILE
-    wanted = json.loads(json.dumps(settings.plain()))
-    if file.is_file():
-        there = json.loads(file.read_text())
-        other = sorted(name for name in wanted if there.get(name) != wanted[name])
-        if other:
-            raise ValueError(
-                f"folder {folder} holds a comparison with another {other[0]} ({there.get(other[0])}, not "
-                f"{wanted[other[0]]}); choose another --folder"
-            )
-        return
-    if folder.exists() and any(folder.iterdir()):
-        raise ValueError(f"folder {folder} is not empty and holds no comparison; choose another --folder")
-    folder.mkdir(parents=True, exist_ok=True)
-    files.write_json(file, wanted)
+    claim_folder(settings.place, SETTINGS_FILE, settings.plain(), "comparison")
 
 
 def trials(settings: ComparisonSettings, core_kwargs: dict[str, dict[str, Any]]) -> list[Trial]:
@@ -121,7 +110,7 @@ def trials(settings: ComparisonSettings, core_kwargs: dict[str, dict[str, Any]])
     for core in settings.cores:
         for rate in settings.learning_rates:
             name = re.sub(r"[^\w.-]+", "-", core)
-            folder = settings.place / (name if len(settings.learning_rates) == 1 else f"{name}-{rate:g}")
+            folder = settings.place / (name if len(settings.learning_rates) == 1 else f"{name}-{rate}")
             jobs = [
                 Job(folder / f"seed-{seed}", _words(settings, core, rate, seed, core_kwargs[core]), settings.imports)
                 for seed in range(settings.seeds)
@@ -132,11 +121,11 @@ def trials(settings: ComparisonSettings, core_kwargs: dict[str, dict[str, Any]])
 
 def _words(settings: ComparisonSettings, core: str, rate: float, seed: int, core_kwargs: dict[str, Any]) -> list[str]:
     """Return the words of one training after ``memagents train``."""
-    words = ["ppo", *settings.words, "--env", settings.env, "--core", core, "--learning-rate", repr(rate)]
-    for name, pairs in (("--env-kwargs", settings.env_kwargs), ("--core-kwargs", core_kwargs)):
-        if pairs:
-            words += [name, *(f"{key}={json.dumps(value)}" for key, value in pairs.items())]
-    if settings.imports:
-        words += ["--imports", *settings.imports]
-    others = {"seed": seed, "total-timesteps": settings.total_timesteps, "eval-episodes": settings.episodes}
-    return [*words, *(f"--{name}={value}" for name, value in others.items()), "--threads=1"]
+    own: dict[str, Any] = {"env": settings.env, "core": core, "learning_rate": rate, "env_kwargs": settings.env_kwargs}
+    own |= {"core_kwargs": core_kwargs, "imports": settings.imports, "seed": seed, "threads": 1}
+    own |= {"total_timesteps": settings.total_timesteps, "eval_episodes": settings.episodes}
+    words = ["ppo", *settings.words]
+    for name, value in own.items():
+        if value not in ({}, ()):
+            words += as_words(name, value)
+    return words

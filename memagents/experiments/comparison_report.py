@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 from rich import box
+from rich.console import Console
+from rich.measure import Measurement
 from rich.table import Table
 
 from memagents.experiments.comparison import Trial
@@ -31,14 +33,34 @@ def progress_table(trials: Sequence[Trial], total_timesteps: int) -> Table:
     return table
 
 
-def results_table(comparison: Comparison) -> Table:
-    """Return the table of results for a terminal."""
+_ANY_WIDTH = 1000
+_LEFT_OUT = ("minutes", "steps/s", "weights", "sampled actions", "interquartile mean")
+"""Columns that a narrow screen does without, the first of them first."""
+
+
+def print_results(comparison: Comparison, console: Console) -> None:
+    """Print the table of results: on a screen as many columns as it has room for, into a file all of them."""
     heads, rows = _cells(comparison)
-    table = Table(title=_title(comparison), box=box.SIMPLE, title_justify="left", pad_edge=False, padding=(0, 1))
-    for head in heads[:-1]:
+    for number in range(len(_LEFT_OUT) + 1):
+        shown = [head for head in heads if head not in ("every seed", *_LEFT_OUT[:number])]
+        table = _table(_title(comparison), heads, rows, shown)
+        wanted = Measurement.get(console, console.options.update(width=_ANY_WIDTH), table).maximum
+        if wanted <= console.width:
+            break
+        if not console.is_terminal:
+            console.width = wanted
+            break
+    console.print(table)
+
+
+def _table(title: str, heads: Sequence[str], rows: Sequence[Sequence[str]], shown: Sequence[str]) -> Table:
+    """Return a table of some columns, in two lines rather than on a wide screen."""
+    table = Table(title=title, box=box.SIMPLE, title_justify="left", pad_edge=False, padding=(0, 1))
+    for head in shown:
         table.add_column(head.replace(" ", "\n"), no_wrap=True)
     for row in rows:
-        table.add_row(*(cell.replace(" (", "\n(") for cell in row[:-1]))  # two lines rather than a wide screen
+        cells = dict(zip(heads, row, strict=True))
+        table.add_row(*(cells[head].replace(" (", "\n(") for head in shown))
     return table
 
 
@@ -53,8 +75,8 @@ def results_markdown(comparison: Comparison) -> str:
     """Return the table of results as Markdown, with what failed below it."""
     heads, rows = _cells(comparison)
     table = "\n".join(markdown_table(heads, rows))
-    notes = "".join(f"\n- {note}" for note in failures(comparison))
-    return f"{_title(comparison)}\n\n{table}\n{notes}"
+    notes = "".join(f"- {note}\n" for note in failures(comparison))
+    return f"{_title(comparison)}\n\n{table}\n" + (f"\n{notes}" if notes else "")
 
 
 def failures(comparison: Comparison) -> list[str]:
@@ -91,7 +113,11 @@ def draw_comparison(comparison: Comparison, path: Path) -> None:
 
 
 def _title(comparison: Comparison) -> str:
-    return f"{comparison.measure} of the most likely actions; intervals (95%) are over seeds, by stratified bootstrap"
+    if any(row.mean is not None for row in comparison.rows):
+        of_them = "intervals (95%) are over seeds, by stratified bootstrap"
+    else:
+        of_them = f"{FEW_SEEDS} seeds would have intervals"
+    return f"{comparison.measure} of the most likely actions; {of_them}"
 
 
 def _cells(comparison: Comparison) -> tuple[list[str], list[list[str]]]:

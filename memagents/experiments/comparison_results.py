@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,9 +15,13 @@ from memagents.experiments.evaluation import AGENT, SAMPLED, Interval
 from memagents.experiments.jobs import DONE, FAILED, Job
 from memagents.experiments.statistics import bootstrap, interquartile_mean, mean, probability_of_improvement
 from memagents.runs.agent_files import read_weights
+from memagents.runs.files import read_json
 from memagents.runs.layout import EVALUATION_FILE, PROGRESS_FILE
 from memagents.runs.progress import read_progress
 
+_AGENTS = (AGENT, SAMPLED)
+_SOURCES = {"success": ("rollout/success_rate", "success"), "return": ("rollout/ep_rew_mean", "returns")}
+"""Of each measure the column of the log, and the field of an evaluation."""
 _LAST = 0.1  # share of a training by whose success the learning rate is chosen
 
 
@@ -37,7 +40,7 @@ class Row:
     seeds: list[int]
     likely: list[float]
     sampled: list[float]
-    at_the_end: list[float]  # of training, by which the learning rate is chosen
+    at_the_end: list[float | None]  # of training, by which the learning rate is chosen; None where no episode ended
     failed: dict[int, str]
     chosen: bool = False  # whether its learning rate is the core's best
     mean: Interval | None = None
@@ -63,13 +66,14 @@ class Comparison(NamedTuple):
 
 def results(given: Sequence[Trial]) -> Comparison:
     """Gather what the finished jobs came to, with statistics over the seeds."""
-    scores = {id(job): _scores(job) for trial in given for job in trial.jobs if job.status == DONE}
-    measure = "success" if scores and all(own["measure"] == "success" for own in scores.values()) else "return"
-    rows = [_row(trial, scores, measure) for trial in given]
+    evaluated = {id(job): _evaluated(job) for trial in given for job in trial.jobs if job.status == DONE}
+    alike = evaluated and all(own[name]["success"] is not None for own in evaluated.values() for name in _AGENTS)
+    measure = "success" if alike else "return"
+    rows = [_row(trial, evaluated, measure) for trial in given]
     for core in dict.fromkeys(row.core for row in rows):
         own = [row for row in rows if row.core == core and row.likely]
         if own:
-            max(own, key=lambda row: float(np.mean(row.at_the_end))).chosen = True
+            max(own, key=_standing).chosen = True
     first = next((row for row in rows if row.chosen and row.core == rows[0].core), None)
     for row in rows:
         if row.likely:
@@ -79,18 +83,26 @@ def results(given: Sequence[Trial]) -> Comparison:
     return Comparison(measure, rows)
 
 
-def _scores(job: Job) -> dict[str, Any]:
+def _standing(row: Row) -> tuple[float, float]:
+    """What the learning rate is chosen by: how training ended or, where it saw no end of an episode, the evaluation."""
+    ends = [end for end in row.at_the_end if end is not None]
+    return (float(np.mean(ends)) if len(ends) == len(row.likely) else -np.inf, float(np.mean(row.sampled)))
+
+
+def _evaluated(job: Job) -> dict[str, Any]:
+    """Read the scores of a finished job."""
+    return read_json(job.folder / EVALUATION_FILE)["scores"]
+
+
+def _scores(job: Job, evaluated: dict[str, Any], measure: str) -> dict[str, Any]:
     """Read what a finished job came to."""
-    evaluated = json.loads((job.folder / EVALUATION_FILE).read_text())["scores"]
     progress = read_progress(job.folder / PROGRESS_FILE)
-    measure = "returns" if evaluated[AGENT]["success"] is None else "success"
-    column = "rollout/success_rate" if measure == "success" else "rollout/ep_rew_mean"
+    column, field = _SOURCES[measure]
     logged = [float(row[column]) for row in progress if row.get(column)]
     last = progress[-1]
     return {
-        "measure": "success" if measure == "success" else "return",
-        **{name: evaluated[name][measure]["mean"] for name in (AGENT, SAMPLED)},
-        "end": float(np.mean(logged[-max(1, round(_LAST * len(logged))) :])) if logged else -np.inf,
+        **{name: evaluated[name][field]["mean"] for name in _AGENTS},
+        "end": float(np.mean(logged[-max(1, round(_LAST * len(logged))) :])) if logged else None,
         "parameters": _size(job.folder),
         "steps_per_second": float(last["time/fps"]),
         "seconds": float(last["time/time_elapsed"]),
@@ -102,9 +114,16 @@ def _size(folder: Path) -> int:
     return sum(weights.numel() for weights in read_weights(folder).values())
 
 
-def _row(trial: Trial, scores: dict[int, dict[str, Any]], measure: str) -> Row:
-    done = {seed: scores[id(job)] for seed, job in enumerate(trial.jobs) if job.status == DONE}
+def _row(trial: Trial, evaluated: dict[int, dict[str, Any]], measure: str) -> Row:
     failed = {seed: job.reason for seed, job in enumerate(trial.jobs) if job.status == FAILED}
+    done = {}
+    for seed, job in enumerate(trial.jobs):
+        if job.status == DONE:
+            own = _scores(job, evaluated[id(job)], measure)
+            if None in (own[AGENT], own[SAMPLED]):  # as JSON has what is no number
+                failed[seed] = f"its {measure} in the evaluation is not a finite number"
+            else:
+                done[seed] = own
 
     def middle(name: str) -> float | None:
         return float(np.median([own[name] for own in done.values()])) if done else None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -60,7 +60,8 @@ class RunScores(NamedTuple):
         """Advice where the most likely actions and the sampled ones do very differently."""
         if AGENT not in self.scores:
             return None
-        likely, sampled = (self.scores[name].success or self.scores[name].returns for name in (AGENT, SAMPLED))
+        field = measure_of([self.scores[AGENT], self.scores[SAMPLED]])
+        likely, sampled = (getattr(self.scores[name], field) for name in (AGENT, SAMPLED))
         if likely.low <= sampled.high and sampled.low <= likely.high:
             return None
         better, worse = ("sampled", "most likely") if sampled.mean > likely.mean else ("most likely", "sampled")
@@ -69,6 +70,11 @@ class RunScores(NamedTuple):
             f"{min(likely.mean, sampled.mean):.2f}). Training shows sampled ones; a policy that still hesitates wants "
             "more steps or a smaller --ent-coef; predict(..., deterministic=False) samples"
         )
+
+
+def measure_of(scores: Iterable[Scores]) -> str:
+    """Return the field by which scores are compared: success where all of them have it, or else the returns."""
+    return "success" if all(one.success is not None for one in scores) else "returns"
 
 
 def evaluate_run(run: Run, settings: EvaluationSettings) -> RunScores:
@@ -121,14 +127,15 @@ def show_over(evaluations: Sequence[RunScores], over: dict[str, list[Any]], path
     """
     ((name, values),) = over.items()
     agents = list(evaluations[0].scores)
-    measure = "success" if evaluations[0].scores[agents[0]].success is not None else "return"
+    field = measure_of(scores for evaluation in evaluations for scores in evaluation.scores.values())
+    measure = {"success": "success", "returns": "return"}[field]
     table = Table(title=f"{measure} over {name}, {evaluations[0].episodes} episodes each, with 95% intervals")
     for head in (name, *agents):
         table.add_column(head)
     curves: dict[str, list[Interval]] = {agent: [] for agent in agents}
     for value, evaluation in zip(values, evaluations, strict=True):
         for agent, scores in evaluation.scores.items():
-            curves[agent].append(scores.success if scores.success is not None else scores.returns)
+            curves[agent].append(getattr(scores, field))
         shown = (curves[agent][-1] for agent in agents)
         table.add_row(str(value), *(f"{i.mean:.3f} ({i.low:.3f} to {i.high:.3f})" for i in shown))
     Console().print(table)

@@ -3,21 +3,36 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO
+from types import FrameType, TracebackType
+from typing import IO, Any, Self
 
-from memagents.runs.layout import EVALUATION_FILE, PROGRESS_FILE, STATE_FILE
+from memagents.runs import files
+from memagents.runs.layout import EVALUATION_FILE, PROGRESS_FILE, STATE_FILE, make
 from memagents.runs.lock import held
 
 WAITING, RUNNING, DONE, FAILED = "waiting", "running", "done", "failed"
 _LOOK_EVERY = 0.5  # seconds
+
+SET_FOR_ALL = {
+    "env": "--env",
+    "env_kwargs": "--env-kwargs",
+    "total_timesteps": "--total-timesteps",
+    "eval_episodes": "--episodes",
+    "imports": "--imports",
+    "run_dir": "--folder",
+    **dict.fromkeys(("overwrite", "resume", "threads"), ""),
+}
+"""Settings of trainings that the command which runs them sets, each with the option for it."""
 
 
 @dataclass(eq=False)
@@ -65,7 +80,10 @@ class Job:
 
 
 class Pool:
-    """Jobs that run at the same time.
+    """Jobs that run at the same time; left by an error or a signal, it lets them save and end.
+
+    Within it a request to end (``kill``, a terminal that is closed) does what Ctrl-C does: the jobs, which are no
+    children of the terminal, would else go on alone.
 
     :param processes: at a time
     """
@@ -73,6 +91,27 @@ class Pool:
     def __init__(self, processes: int):
         self.processes = processes
         self._running: list[tuple[Job, subprocess.Popen]] = []
+        self._handlers: dict[int, Any] = {}
+
+    def __enter__(self) -> Self:
+        if threading.current_thread() is threading.main_thread():  # where signals arrive
+            for name in ("SIGTERM", "SIGHUP"):
+                number = getattr(signal, name, None)
+                if number is not None and signal.getsignal(number) is not signal.SIG_IGN:  # as nohup has it
+                    self._handlers[number] = signal.signal(number, _interrupt)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            if kind is not None:
+                self.stop()
+        finally:
+            for number, before in self._handlers.items():
+                signal.signal(number, before)
+        if kind is KeyboardInterrupt:
+            raise KeyboardInterrupt("stopped, with what was done kept; the same command goes on") from None
 
     @property
     def running(self) -> list[Job]:
@@ -117,17 +156,40 @@ def run_jobs(jobs: Sequence[Job], processes: int, watch: Callable[[], None] | No
     :param watch: called about twice a second
     :raises KeyboardInterrupt: after Ctrl-C, when the running ones have saved and ended
     """
-    waiting, pool = [job for job in jobs if job.status != DONE], Pool(processes)
-    try:
+    waiting = [job for job in jobs if job.status != DONE]
+    with Pool(processes) as pool:
         while waiting or pool.running:
             while waiting and pool.has_room:
                 pool.start(waiting.pop(0))
             pool.wait()
             if watch is not None:
                 watch()
-    except BaseException:
-        pool.stop()
-        raise
+
+
+def claim(folder: Path, name: str, wanted: dict[str, Any], kind: str) -> None:
+    """Make the folder of jobs that belong together, or find it as the same command has left it.
+
+    :param folder: of the jobs
+    :param name: of the file in it that says what they are
+    :param wanted: what decides their results, as plain values
+    :param kind: what the jobs are together, for messages
+    :raises ValueError: if the folder holds such jobs by other settings, or something else, or cannot be made
+    """
+    file, wanted = folder / name, json.loads(json.dumps(wanted))
+    if file.is_file():
+        there = files.read_json(file)
+        if not isinstance(there, dict):
+            raise files.CheckpointError(f"{file} does not hold the settings of a {kind}")
+        other = sorted(setting for setting in wanted if there.get(setting) != wanted[setting])
+        if other:
+            raise ValueError(
+                f"folder {folder} holds a {kind} with other settings ({other[0]}: {there.get(other[0])}, not "
+                f"{wanted[other[0]]}); choose another --folder"
+            )
+        return
+    if any(make(folder, "folder").iterdir()):
+        raise ValueError(f"folder {folder} is not empty and holds no {kind}; choose another --folder")
+    files.write_json(file, wanted)
 
 
 @contextlib.contextmanager
@@ -141,6 +203,10 @@ def only_one(folder: Path) -> Iterator[int | None]:
         if lock is not None:
             os.set_inheritable(lock, True)
         yield lock
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
 
 
 def _start(job: Job) -> subprocess.Popen:
@@ -160,4 +226,14 @@ def _finish(job: Job, code: int) -> None:
         return
     lines = [line.strip() for line in job.log.read_text(errors="replace").splitlines() if line.strip()]
     job.status = FAILED
-    job.reason = lines[-1] if lines else f"ended with exit code {code} and without a word"
+    if code < 0:  # the last line is of its progress
+        job.reason = f"killed by {_signal_name(-code)}" + (" (by the system, for want of memory?)" * (code == -9))
+    else:
+        job.reason = lines[-1] if lines else f"ended with exit code {code} and without a word"
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"

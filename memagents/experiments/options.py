@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, TypeVar
 
 import tyro
@@ -83,6 +84,35 @@ Pairs = Annotated[
 def in_words(pairs: dict[str, Any]) -> str:
     """Return parameters as a person reads them: ``length=5, stations=[4, 6]``."""
     return ", ".join(f"{name}={value}" for name, value in pairs.items())
+
+
+def as_words(name: str, value: Any) -> list[str]:
+    """Return a setting as words of the command line."""
+    option = "--" + name.replace("_", "-")
+    if isinstance(value, bool):
+        return [option if value else f"--no-{option.removeprefix('--')}"]
+    if isinstance(value, dict):
+        return [option, *(f"{key}={json.dumps(own)}" for key, own in value.items())]
+    return [option, *map(str, value)] if isinstance(value, list | tuple) else [f"{option}={value}"]
+
+
+def settings_in(words: Sequence[str]) -> set[str]:
+    """Return the names of the settings that words of the command line set."""
+    options = (word.partition("=")[0] for word in words if word.startswith("--"))
+    return {option.removeprefix("--").removeprefix("no-").replace("-", "_") for option in options}
+
+
+def refuse_words(words: Sequence[str], own: Mapping[str, str], command: str) -> None:
+    """Refuse words after ``--`` that set what a command sets itself in every training.
+
+    :param words: after ``--``
+    :param own: names of such settings, each with the option of the command for it, or an empty string
+    :param command: its name
+    :raises ValueError: naming the first
+    """
+    for name in sorted(settings_in(words) & own.keys()):
+        instead = f": give {own[name]} before the --" if own[name] else ""
+        raise ValueError(f"--{name.replace('_', '-')} after -- is set by {command} itself{instead}")
 
 
 def parse_integer(text: str) -> int:

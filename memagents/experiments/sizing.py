@@ -20,7 +20,7 @@ def sized(core: str, core_kwargs: dict[str, Any], parameters: int, count: Callab
     :param core_kwargs: parameters that are kept, but for the one that is chosen
     :param parameters: number of weights asked for
     :param count: weights of an agent whose core has these parameters; a ``ValueError`` says that they do not fit
-    :raises ValueError: if the core has no parameter that sizes it, or the rest of the agent alone is too large
+    :raises ValueError: if the core has no parameter that sizes it, or no value of it makes so many weights or so few
     """
     allowed = inspect.signature(core_class(core)).parameters
     knob = next((name for name in KNOBS if name in allowed), None)
@@ -35,7 +35,9 @@ def sized(core: str, core_kwargs: dict[str, Any], parameters: int, count: Callab
     if weights(1) > parameters:
         raise ValueError(f"parameters: with the core {core!r} an agent has {weights(1):,} weights at least")
     low, high = 1, 2
-    while high * step < _LARGEST and weights(high) < parameters:
+    while weights(high) < parameters:
+        if high * step >= _LARGEST:
+            raise ValueError(f"parameters: with the core {core!r} an agent has {weights(high):,} weights at most")
         low, high = high, 2 * high
     while high - low > 1:
         middle = (low + high) // 2

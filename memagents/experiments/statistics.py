@@ -59,9 +59,11 @@ def bootstrap(statistic: Statistic, *scores: ArrayLike, replicas: int = REPLICAS
     :param seed: of the draws
     :return: None where one of the arrays has fewer runs than an interval needs (5); the bootstrap of three runs is far
         too narrow
-    :raises ValueError: for scores that are no such arrays, or not finite
+    :raises ValueError: for scores that are no such arrays, not finite, or of different numbers of tasks
     """
     arrays = [_runs(given) for given in scores]
+    if len({array.shape[1] for array in arrays}) > 1:
+        raise ValueError(f"scores must be of the same tasks, not of {' and '.join(str(a.shape[1]) for a in arrays)}")
     if any(len(array) < FEW_SEEDS for array in arrays):
         return None
     rng = np.random.default_rng(seed)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import re
@@ -13,16 +14,21 @@ from typing import TYPE_CHECKING, Any
 import tyro
 
 from memagents.checks import positive_int
-from memagents.experiments.jobs import DONE, Job, Pool
-from memagents.experiments.options import Pairs
+from memagents.experiments.jobs import DONE, SET_FOR_ALL, Job, Pool
+from memagents.experiments.jobs import claim as claim_folder
+from memagents.experiments.options import Pairs, as_words, refuse_words, settings_in
+from memagents.experiments.settings import PPOSettings
+from memagents.runs.files import read_json
 from memagents.runs.layout import EVALUATION_FILE, PROGRESS_FILE, RUNS
 
 if TYPE_CHECKING:
     import optuna
 
+SETTINGS_FILE = "search.json"
 STUDY_FILE = "study.db"
 STUDY_NAME = "memagents"
 _REPORTS = 20  # of how a trial does, over its training
+_SET = {**SET_FOR_ALL, "core": "--core", "seed": ""}  # the seed of a trial is its number
 
 
 @dataclass(kw_only=True)
@@ -39,7 +45,8 @@ class TuningSettings:
     :param trials: trainings in all
     :param total_timesteps: environment steps of each
     :param space: what is searched, as setting=[low,high] (by logarithms where high is 20 times low or more) or
-        setting=[a,b,c] for choices; by default learning_rate, ent_coef, gamma, gae_lambda and n_epochs
+        setting=[a,b,c] for choices; by default learning_rate, ent_coef, gamma, gae_lambda and n_epochs, without those
+        that are set after ``--``
     :param episodes: of each evaluation
     :param processes: trainings at a time; by default one for each processor
     :param folder: where everything goes; by default runs/tune-ENV-CORE
@@ -66,14 +73,28 @@ class TuningSettings:
             positive_int(name, getattr(self, name))
         if self.processes is not None:
             positive_int("processes", self.processes)
+        refuse_words(self.words, _SET, "tune")
+        if not self.searched:
+            raise ValueError("space: all that is searched by default is set after --; name what is to be searched")
         for name, values in self.searched.items():
+            if name in _SET and name != "core":
+                raise ValueError(f"space: {name} is set by tune itself; it is not searched")
+            if name in settings_in(self.words):
+                raise ValueError(f"space: {name} is also set after --; it is either searched or set")
             if not isinstance(values, list) or len(values) < 2 or (_is_range(values) and not values[0] < values[1]):
                 raise ValueError(f"space: {name} must be [low,high] or a list of choices, not {values!r}")
 
     @property
     def searched(self) -> dict[str, list[Any]]:
         """What is searched."""
-        return self.space or DEFAULT_SPACE
+        fixed = settings_in(self.words)
+        return self.space or {name: values for name, values in DEFAULT_SPACE.items() if name not in fixed}
+
+    def plain(self) -> dict[str, Any]:
+        """Return what decides the results of a trial, as plain values."""
+        settings = dataclasses.asdict(self)
+        left_out = ("trials", "processes", "folder")
+        return {**{name: settings[name] for name in settings if name not in left_out}, "space": self.searched}
 
     @property
     def place(self) -> Path:
@@ -96,12 +117,23 @@ def suggest(trial: optuna.trial.Trial, space: dict[str, list[Any]]) -> dict[str,
     chosen: dict[str, Any] = {}
     for name, values in space.items():
         if not _is_range(values):
-            chosen[name] = trial.suggest_categorical(name, values)
-        elif all(isinstance(value, int) for value in values):
+            plain = all(value is None or isinstance(value, bool | int | float | str) for value in values)
+            words = values if plain else [json.dumps(value) for value in values]  # Optuna keeps no lists, no mappings
+            word = trial.suggest_categorical(name, words)
+            chosen[name] = word if plain else json.loads(word)
+        elif _is_whole(name) and all(isinstance(value, int) for value in values):
             chosen[name] = trial.suggest_int(name, *values, log=_wide(values))
         else:
             chosen[name] = trial.suggest_float(name, *map(float, values), log=_wide(values))
     return chosen
+
+
+def claim(settings: TuningSettings) -> None:
+    """Make the folder of a search, or find it as it was left.
+
+    :raises ValueError: if it holds a search by other settings, or something else, or cannot be made
+    """
+    claim_folder(settings.place, SETTINGS_FILE, settings.plain(), "search")
 
 
 def search(
@@ -124,9 +156,8 @@ def search(
     )
     study.sampler = optuna.samplers.TPESampler(seed=settings.seed + len(study.trials))  # not the same draws again
     left = [trial.number for trial in study.trials if not trial.state.is_finished()]
-    pool = Pool(settings.processes or os.cpu_count() or 1)
     running: dict[Job, Any] = {}
-    try:
+    with Pool(settings.processes or os.cpu_count() or 1) as pool:
         while left or running or len(study.trials) < settings.trials:
             while pool.has_room and (left or len(study.trials) < settings.trials):
                 trial = _again(study, left.pop(0)) if left else study.ask()
@@ -141,9 +172,6 @@ def search(
                     study.tell(running.pop(job), state=optuna.trial.TrialState.PRUNED)
             if watch is not None:
                 watch(study, list(running))
-    except BaseException:
-        pool.stop()
-        raise
     return study
 
 
@@ -155,20 +183,32 @@ def best(study: optuna.Study) -> tuple[float, dict[str, Any]] | None:
     if not finished:
         return None
     first = max(finished, key=lambda trial: trial.value if trial.value is not None else float("-inf"))
-    return float(first.value or 0), dict(first.params)
+    return float(first.value or 0), first.user_attrs["settings"]
+
+
+def failures(study: optuna.Study) -> dict[int, str]:
+    """Return why trials failed, by their numbers."""
+    import optuna
+
+    failed = study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.FAIL,))
+    return {trial.number: trial.user_attrs.get("reason", "") for trial in failed}
 
 
 def _job(settings: TuningSettings, trial: Any) -> Job:
     """Return the job of a trial."""
     chosen = suggest(trial, settings.searched)
-    words = ["ppo", *settings.words, "--env", settings.env, "--core", settings.core]
-    if settings.env_kwargs:
-        words += ["--env-kwargs", *(f"{key}={json.dumps(value)}" for key, value in settings.env_kwargs.items())]
-    if settings.imports:
-        words += ["--imports", *settings.imports]
-    own = {**chosen, "total_timesteps": settings.total_timesteps, "eval_episodes": settings.episodes, "threads": 1}
-    words += [f"--{name.replace('_', '-')}={value}" for name, value in own.items()]
-    return Job(settings.place / f"trial-{trial.number}", [*words, f"--seed={trial.number}"], settings.imports)
+    trial.set_user_attr("settings", chosen)
+    own: dict[str, Any] = {"env": settings.env, "env_kwargs": settings.env_kwargs, "core": settings.core, **chosen}
+    own |= {
+        "imports": settings.imports,
+        "total_timesteps": settings.total_timesteps,
+        "eval_episodes": settings.episodes,
+    }
+    words = ["ppo", *settings.words]
+    for name, value in {**own, "threads": 1, "seed": trial.number}.items():
+        if value not in ({}, ()):
+            words += as_words(name, value)
+    return Job(settings.place / f"trial-{trial.number}", words, settings.imports)
 
 
 def _again(study: optuna.Study, number: int) -> Any:
@@ -210,11 +250,22 @@ def _tell(study: optuna.Study, trial: Any, job: Job) -> None:
     """Tell Optuna what a finished or failed trial came to."""
     import optuna
 
-    if job.status != DONE:
+    reason, score = job.reason, None
+    if job.status == DONE:
+        scores = read_json(job.folder / EVALUATION_FILE)["scores"]["agent, sampled"]
+        score = (scores["success"] or scores["returns"])["mean"]
+        reason = "its return in the evaluation is not a finite number"
+    if score is None:
+        trial.set_user_attr("reason", reason)
         study.tell(trial, state=optuna.trial.TrialState.FAIL)
-        return
-    scores = json.loads((job.folder / EVALUATION_FILE).read_text())["scores"]["agent, sampled"]
-    study.tell(trial, (scores["success"] or scores["returns"])["mean"])
+    else:
+        study.tell(trial, score)
+
+
+def _is_whole(name: str) -> bool:
+    """Whether a setting takes integers alone; of one that there is not the values decide."""
+    found = [field.type for field in dataclasses.fields(PPOSettings) if field.name == name]
+    return not found or "float" not in str(found[0])
 
 
 def _is_range(values: list[Any]) -> bool:

@@ -61,10 +61,11 @@ def without_checkpoint(folder: Path) -> str | None:
 def new(name: str) -> Path:
     """Make the first of ``runs/name``, ``runs/name-2``, ``runs/name-3``, … that does not exist."""
     number = 1
+    make(RUNS, "run_dir")
     while True:
         folder = RUNS / (name if number == 1 else f"{name}-{number}")
         try:
-            folder.mkdir(parents=True)
+            folder.mkdir()
             return folder
         except FileExistsError:
             number += 1
@@ -85,7 +86,19 @@ def empty(folder: Path, overwrite: bool) -> Path:
         if not (folder / CONFIG_FILE).is_file():
             raise ValueError(f"run_dir {folder} exists and is no run, so it is not overwritten")
         remove(folder)
-    folder.mkdir(parents=True, exist_ok=True)
+    return make(folder, "run_dir")
+
+
+def make(folder: Path, argument: str) -> Path:
+    """Make a folder, and those above it, where there is none.
+
+    :param argument: that names the folder, for the message
+    :raises ValueError: if that is not possible
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ValueError(f"{argument} {folder} cannot be made: {error.strerror}") from error
     return folder
 
 

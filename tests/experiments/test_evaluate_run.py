@@ -73,6 +73,13 @@ def test_sampled_actions_stand_beside_the_most_likely_ones(trained):
     assert AGENT not in alone.scores and SAMPLED in alone.scores and alone.hint is None
 
 
+def test_hints_compare_what_both_have():
+    """Not the success of the one with the return of the other."""
+    known = Scores(10, Interval(5, 4, 6), Interval(1, 0.9, 1), None, None, {})
+    unknown = known._replace(success=None)
+    assert RunScores("env", {}, 10, 0, {AGENT: known, SAMPLED: unknown}).hint is None
+
+
 def test_no_hint_where_the_scores_are_alike():
     interval = Interval(0.5, 0.4, 0.6)
     scores = Scores(10, interval, None, None, None, {})

@@ -77,6 +77,11 @@ def test_few_runs_have_no_interval():
     assert bootstrap(probability_of_improvement, np.arange(9.0), np.arange(4.0)) is None
 
 
+def test_runs_of_other_tasks_are_not_compared():
+    with pytest.raises(ValueError, match="scores must be of the same tasks, not of 1 and 2"):
+        bootstrap(probability_of_improvement, np.zeros(5), np.zeros((5, 2)))
+
+
 @pytest.mark.parametrize("scores", [[], [1.0, np.nan], np.zeros((2, 2, 2)), 3.0])
 def test_what_are_no_scores(scores):
     with pytest.raises(ValueError, match=r"scores must be finite numbers \(runs, tasks\)"):

@@ -7,8 +7,20 @@ import pytest
 
 from memagents.command_line import tune
 from memagents.experiments import tuning
+from memagents.experiments.configuration import command_line
 from memagents.experiments.jobs import DONE, FAILED, Job
-from memagents.experiments.tuning import DEFAULT_SPACE, STUDY_FILE, TuningSettings, best, search, suggest
+from memagents.experiments.options import as_words
+from memagents.experiments.settings import PPOSettings
+from memagents.experiments.tuning import (
+    DEFAULT_SPACE,
+    STUDY_FILE,
+    TuningSettings,
+    best,
+    claim,
+    failures,
+    search,
+    suggest,
+)
 
 optuna = pytest.importorskip("optuna")
 TMAZE = {"env": "memenvs/TMaze-v0", "env_kwargs": {"length": 3}}
@@ -27,6 +39,38 @@ def test_what_is_drawn():
     assert 20 < sum(one["hidden"] for one in drawn) / 200 < 28
 
 
+def test_choices_of_every_kind_are_drawn_and_said_as_options():
+    space = {"core_kwargs": [{"hidden_size": 8}, {"hidden_size": 16}], "normalize_advantage": [True, False]}
+    space |= {"condition_on": [["action"], ["action", "reward"]], "target_kl": [None, 0.1], "ent_coef": [0, 1]}
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    drawn = [suggest(study.ask(), space) for _ in range(20)]
+    assert all(one["core_kwargs"] in space["core_kwargs"] for one in drawn)
+    assert all(0 < one["ent_coef"] < 1 for one in drawn)  # of a setting that is no integer
+    seen = set()
+    for one in drawn:
+        words = [word for name, value in one.items() for word in as_words(name, value)]
+        read = command_line(PPOSettings, words)
+        assert {name: list(v) if isinstance(v := getattr(read, name), tuple) else v for name in one} == one
+        seen.add(read.normalize_advantage)
+    assert seen == {True, False}
+
+
+def test_what_is_set_is_not_searched():
+    settings = TuningSettings(**TMAZE, words=("--gamma", "0.9", "--n-epochs=2"))
+    assert list(settings.searched) == ["learning_rate", "ent_coef", "gae_lambda"]
+
+
+def test_a_folder_is_of_one_search(tmp_path):
+    claim(TuningSettings(**TMAZE, folder=tmp_path / "here"))
+    claim(TuningSettings(**TMAZE, folder=tmp_path / "here", trials=99, processes=1))  # goes on with it
+    with pytest.raises(ValueError, match=r"holds a search with other settings \(core: lstm, not gru\)"):
+        claim(TuningSettings(**TMAZE, folder=tmp_path / "here", core="gru"))
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "thesis.tex").touch()
+    with pytest.raises(ValueError, match="is not empty and holds no search"):
+        claim(TuningSettings(**TMAZE, folder=tmp_path / "other"))
+
+
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
@@ -34,6 +78,10 @@ def test_what_is_drawn():
         ({"space": {"gamma": 0.9}}, "space: gamma must be .*, not 0.9"),
         ({"space": {"gamma": [0.9, 0.5]}}, r"space: gamma must be \[low,high\] or a list of choices"),
         ({"space": {"gamma": [0.9]}}, "space: gamma must be"),
+        ({"space": {"seed": [1, 2]}}, "space: seed is set by tune itself"),
+        ({"space": {"gamma": [0.9, 0.99]}, "words": ("--gamma", "0.9")}, "space: gamma is also set after --"),
+        ({"words": tuple(f"--{name}=1" for name in DEFAULT_SPACE)}, "space: all that is searched by default is set"),
+        ({"words": ("--core", "gru")}, "--core after -- is set by tune itself: give --core before the --"),
     ],
 )
 def test_settings_that_are_refused(wrong, message):
@@ -47,6 +95,9 @@ def test_settings_that_are_refused(wrong, message):
         (["--env", "memenvs/TMaz-v0"], "TMaze"),
         (["--env", TMAZE["env"], "--core", "gro"], "there is no core 'gro'"),
         (["--env", TMAZE["env"], "--space", "gama=[0.9,0.99]"], "gama"),
+        (["--env", TMAZE["env"], "--space", "gamma=[0.9,0.99,1.5]"], "gamma must be a number in [0, 1], not 1.5"),
+        (["--env", TMAZE["env"], "--space", "learning_rate=[0.1,.inf]"], "learning_rate must be a finite number"),
+        (["--env", TMAZE["env"], "--space", "n_minibatches=[1,99]"], "n_minibatches must be at most the number of"),
     ],
 )
 def test_mistakes_are_found_before_anything_is_made(words, message, tmp_path, monkeypatch, capsys):
@@ -80,7 +131,7 @@ class Pretended:
         (job,) = self.running
         self.running = []
         gamma = next(float(word.split("=")[1]) for word in job.words if word.startswith("--gamma="))
-        job.status = FAILED if gamma < 0.5 else DONE
+        job.status, job.reason = (FAILED, "error: no luck") if gamma < 0.5 else (DONE, "")
         if job.status == DONE:
             job.folder.mkdir(parents=True)
             score = {"success": {"mean": 1 - abs(gamma - 0.99)}, "returns": {"mean": 0}}
@@ -89,6 +140,12 @@ class Pretended:
 
     def stop(self, *_):
         self.running = []
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.stop()
 
 
 def pretend(monkeypatch, stop_after=math.inf):
@@ -102,9 +159,21 @@ def test_it_finds_what_is_best(tmp_path, monkeypatch):
     states = [trial.state.name for trial in study.trials]
     assert len(states) == 25
     assert {"COMPLETE", "FAIL"} == set(states)
+    assert set(failures(study).values()) == {"error: no luck"}
     score, chosen = best(study)
     assert score == pytest.approx(1 - abs(chosen["gamma"] - 0.99))
     assert score > 0.95
+
+
+def test_a_score_that_is_no_number(tmp_path, monkeypatch):
+    pretend(monkeypatch)
+    monkeypatch.setattr(tuning, "read_json", lambda _: {"scores": {"agent, sampled": NO_NUMBER}})
+    study = search(TuningSettings(**TMAZE, trials=2, space={"gamma": [0.6, 1.0]}, folder=tmp_path))
+    assert best(study) is None
+    assert set(failures(study).values()) == {"its return in the evaluation is not a finite number"}
+
+
+NO_NUMBER = {"success": None, "returns": {"mean": None}}
 
 
 def test_a_search_goes_on_where_it_was_stopped(tmp_path, monkeypatch):
@@ -144,5 +213,5 @@ def test_the_whole_of_it(tmp_path, monkeypatch, capsys):
     tune.main([*own, "--episodes", "8", "--", "--n-envs", "4", "--n-steps", "8"])
     told = capsys.readouterr().out
     assert "best of the finished trials" in told
-    assert "--learning-rate 0.00" in told
+    assert "--learning-rate=0.00" in told
     assert (tmp_path / "runs" / "tune-TMaze-v0-lstm" / "trial-0" / "evaluation.json").is_file()

@@ -135,6 +135,15 @@ def test_a_file_in_place_of_a_folder(said, tmp_path):
         assert (code, errors) == (2, "error: run_dir x.json is a file; a run needs a folder\n")
 
 
+def test_folders_that_cannot_be_made(said, tmp_path):
+    (tmp_path / "x.json").touch()
+    errors, code = said("train", "ppo", *SMALL, "--run-dir", "x.json/mine")
+    assert (code, errors) == (2, "error: run_dir x.json/mine cannot be made: Not a directory\n")
+    (tmp_path / "runs").touch()
+    errors, code = said("train", "ppo", *SMALL)
+    assert (code, errors) == (2, "error: run_dir runs cannot be made: File exists\n")
+
+
 def test_a_folder_that_is_none_of_a_training(tmp_path):
     (tmp_path / "notes.txt").touch()
     assert layout.without_checkpoint(tmp_path) is None
