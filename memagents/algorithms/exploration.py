@@ -10,7 +10,7 @@ from torch import Tensor
 from memagents.algorithms.rollout import Beyond, Minibatch, Window, advantages
 from memagents.bonuses import Experience
 from memagents.bonuses.reward import IntrinsicReward
-from memagents.policies.actor_critic import MemoryPolicy
+from memagents.policies.actor_critic import Evaluated, MemoryPolicy
 from memagents.policies.encoding import Observations, map_observations
 
 
@@ -25,7 +25,7 @@ class Exploration:
         self.reward, self.gae_lambda = reward, gae_lambda
         self.mean_reward = 0.0  # of the present window
         self._experience: Experience | None = None
-        self._rewards: Tensor | None = None
+        self.rewards: Tensor | None = None  # of the present window's transitions, (T, B)
 
     def begin(self, window: Window, last: Observations, starts: Tensor, progress_remaining: float) -> None:
         """Take a full window; with one head, its bonuses are added to its rewards.
@@ -36,17 +36,17 @@ class Exploration:
         """
         observations = _followed_by(window.observations, last)
         self._experience = Experience(observations, torch.cat([window.starts, starts[None]]), window.actions)
-        self._rewards = self.reward.rewards(self._experience, progress_remaining).to(window.rewards.dtype)
-        self.mean_reward = self._rewards.mean().item()
+        self.rewards = self.reward.rewards(self._experience, progress_remaining).to(window.rewards.dtype)
+        self.mean_reward = self.rewards.mean().item()
         if self.reward.heads == 1:
-            window.rewards += self._rewards
+            window.rewards += self.rewards
 
     def credit(self, window: Window, beyond: Beyond, policy: MemoryPolicy) -> None:
         """With two heads, add the advantages of the bonuses to the window's, and fill in their returns."""
         if self.reward.heads == 1:
             return
         last, cut = policy.bonus_values(beyond.last), policy.bonus_values(beyond.cut)
-        assert self._rewards is not None
+        assert self.rewards is not None
         assert last is not None
         assert cut is not None
         bootstrap, ends = torch.zeros_like(window.bootstrap), window.ends
@@ -55,7 +55,7 @@ class Exploration:
         else:
             ends = torch.zeros_like(ends)
         own = advantages(
-            *(self._rewards, window.bonus_values, ends, bootstrap, last, self.reward.gamma, self.gae_lambda)
+            *(self.rewards, window.bonus_values, ends, bootstrap, last, self.reward.gamma, self.gae_lambda)
         )
         window.bonus_returns = own + window.bonus_values
         window.advantages = window.advantages + own
@@ -73,10 +73,12 @@ class Exploration:
         if loss is not None:
             log["bonus_loss"].append(loss)
 
-
-def bonus_value_loss(batch: Minibatch, values: Tensor) -> dict[str, Tensor]:
-    """Return the loss of the head that estimates the return of the bonuses, by its name."""
-    return {"bonus_value_loss": (batch.bonus_returns - values).square().mean()}
+    def value_loss(self, batch: Minibatch, evaluated: Evaluated) -> dict[str, Tensor]:
+        """Return the loss of the head that estimates the return of the bonuses, by its name; nothing with one head."""
+        if self.reward.heads == 1:
+            return {}
+        assert evaluated.bonus_values is not None
+        return {"bonus_value_loss": (batch.bonus_returns - evaluated.bonus_values).square().mean()}
 
 
 def _followed_by(window: Observations, last: Observations) -> Observations:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, NamedTuple
 
 import torch
@@ -13,8 +13,9 @@ from stable_baselines3.common.type_aliases import Schedule
 from stable_baselines3.common.utils import FloatSchedule, explained_variance
 from torch import Tensor
 
+from memagents.algorithms.causes import visible_cause
 from memagents.algorithms.cuda_graphs import GraphedFunction, look
-from memagents.algorithms.exploration import Exploration, bonus_value_loss
+from memagents.algorithms.exploration import Exploration
 from memagents.algorithms.refresh import Past
 from memagents.algorithms.rollout import Beyond, Minibatch, Window, observation_tensors
 from memagents.algorithms.window_algorithm import WindowAlgorithm
@@ -97,6 +98,8 @@ class RecurrentPPO(WindowAlgorithm):
         self.refresh_states = boolean("refresh_states", refresh_states)
         self.target_kl = target_kl if target_kl is None else in_range("target_kl", target_kl, 0)
         self.cuda_graphs = boolean("cuda_graphs", cuda_graphs)
+        if not isinstance(bonus_kwargs or {}, Mapping):
+            raise ValueError(f"bonus_kwargs must be a dict, such as {{'coef': 0.01}}, not {bonus_kwargs!r}")
         self.bonus, self.bonus_kwargs = bonus, dict(bonus_kwargs or {})
         if bonus is not None:
             check_bonus(bonus)
@@ -113,7 +116,12 @@ class RecurrentPPO(WindowAlgorithm):
         if self.normalize_values:
             self.policy_kwargs = {**self.policy_kwargs, "normalize_values": True}
         super()._setup_model()
-        if self.bonus is not None and self.env is not None:
+        if self.env is not None:
+            self._explore()
+
+    def _explore(self) -> None:
+        """Make the bonus, where there is to be one: by its environments, each with an episodic memory."""
+        if self.bonus is not None:
             spaces = self.observation_space, self.action_space
             own = {"encoder": self.policy_kwargs.get("encoder", "auto"), **self.bonus_kwargs}
             reward = IntrinsicReward(self.bonus, *spaces, self.n_envs, self.gamma, **own)
@@ -121,6 +129,8 @@ class RecurrentPPO(WindowAlgorithm):
 
     def _setup_learn(self, *args: Any, **kwargs: Any) -> tuple[int, BaseCallback]:
         result = super()._setup_learn(*args, **kwargs)
+        if self._exploration is None:  # the environment has come by set_env
+            self._explore()
         self._acting: Callable[..., Acted] = self.policy
         self._updating: Callable[..., Update] = self._update
         if self.cuda_graphs:  # new ones: the policy, and what is constant in them, may have changed
@@ -144,6 +154,13 @@ class RecurrentPPO(WindowAlgorithm):
         super().credit(window, beyond)
         self._exploration.credit(window, beyond, self.policy)
         self.logger.record("rollout/bonus_mean", self._exploration.mean_reward)
+
+    def visible_cause(self) -> str:
+        """Look also at the bonus."""
+        found = super().visible_cause()
+        if found or self._exploration is None or self._exploration.rewards is None:
+            return found
+        return visible_cause({"bonus": (self._exploration.rewards.cpu().numpy(), self.num_timesteps)}, self.n_envs)
 
     def own_state(self) -> dict[str, Any] | None:
         bonus = None if self._exploration is None else self._exploration.reward.state()
@@ -244,7 +261,7 @@ class RecurrentPPO(WindowAlgorithm):
         losses = {
             "policy_gradient_loss": -masked_mean(surrogate, batch.decisions),
             "value_loss": errors.square().mean(),
-            **({} if evaluated.bonus_values is None else bonus_value_loss(batch, evaluated.bonus_values)),
+            **(self._exploration.value_loss(batch, evaluated) if self._exploration is not None else {}),
             "entropy_loss": -masked_mean(evaluated.entropy, batch.decisions),
             **{f"{name}_loss": loss.mean() for name, loss in evaluated.losses.items()},
         }

@@ -21,7 +21,7 @@ OF_ALL = ("coef", "final_coef", "normalize", "heads", "bonus_gamma", "episodic",
 
 
 def make_bonus(
-    name: str, space: spaces.Space, action_space: spaces.Space, rows: int, encoder: Encoder = "auto", **kwargs: Any
+    name: str, space: spaces.Space, action_space: spaces.Space, rows: int, /, encoder: Encoder = "auto", **kwargs: Any
 ) -> Bonus:
     """Make a bonus by its name.
 
@@ -54,10 +54,9 @@ def check_bonus(name: str) -> list[str]:
 
     :raises ValueError: for a name that there is not
     """
-    names = [own.strip() for own in name.split("*")] if isinstance(name, str) else [name]
-    for own in names:
-        if own not in BONUSES:
-            raise ValueError(f"bonus must be one of {', '.join(BONUSES)}, or a product such as 'e3b*rnd', not {name!r}")
+    names = [own.strip() for own in name.split("*")] if isinstance(name, str) else []
+    if not names or not set(names) <= BONUSES.keys():
+        raise ValueError(f"bonus must be one of {', '.join(BONUSES)}, or a product such as 'e3b*rnd', not {name!r}")
     return names
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
@@ -9,7 +10,8 @@ from gymnasium import spaces
 from torch import Tensor, nn
 
 from memagents.bonuses.bonus import Bonus, Experience
-from memagents.bonuses.hashing import ObservationHash
+from memagents.bonuses.features import Encoder
+from memagents.bonuses.hashing import ObservationHash, counted_space
 from memagents.checks import one_of, positive_int
 
 
@@ -67,13 +69,16 @@ class EpisodicCounts(nn.Module):
 class CountBonus(Bonus):
     """Bonus for what has been seen rarely in this episode: 1/√N, or 1 the first time and then 0.
 
-    N counts the observation that a step leads to, with this time, as the agent sees it (not the state of the world).
+    N counts the observation that a step leads to, with this time: what the agent sees of it, or the entries of the
+    observation that are named, such as a state of the world that the policy does not see.
 
     :param space: of one observation
     :param rows: environments B
     :param form: ``"sqrt"`` for 1/√N, ``"first"`` for 1[N = 1]
     :param capacity: different observations of an episode that are kept apart
     :param resolution: measured numbers are rounded to multiples of it
+    :param counted: names of the entries of the observation that count; by default all that the agent sees
+    :param encoder: of the policy, which may leave out entries
     """
 
     def __init__(
@@ -83,10 +88,12 @@ class CountBonus(Bonus):
         form: Literal["sqrt", "first"] = "sqrt",
         capacity: int = 1024,
         resolution: float | None = None,
+        counted: str | Sequence[str] | None = None,
+        encoder: Encoder = "auto",
     ):
         super().__init__(rows)
         self.form = one_of("form", form, ("sqrt", "first"))
-        self.hash = ObservationHash(space, resolution)
+        self.hash = ObservationHash(counted_space(space, counted, encoder), resolution)
         self.counts = EpisodicCounts(rows, capacity)
 
     @torch.no_grad()

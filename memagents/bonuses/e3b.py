@@ -9,9 +9,11 @@ from gymnasium import spaces
 from torch import Tensor, nn
 
 from memagents.bonuses.bonus import Bonus, Experience
-from memagents.bonuses.features import Encoder, Features
-from memagents.checks import in_range, positive_int
+from memagents.bonuses.features import Encoder, Features, Whitening
+from memagents.bonuses.hashing import seen_space
+from memagents.checks import positive, positive_int
 from memagents.policies.distributions import distribution_for
+from memagents.policies.encoding import map_observations
 
 
 class E3BBonus(Bonus):
@@ -19,7 +21,7 @@ class E3BBonus(Bonus):
 
     b = φᵀ C⁻¹ φ with φ of the observation that a step leads to and C = λ I + Σ φ φᵀ over the episode before it; then
     C⁻¹ ← C⁻¹ − u uᵀ / (1 + b), u = C⁻¹ φ. φ learns by an inverse model alone: which action led from o to o'. With
-    one-hot φ, b is 1 / (λ + N).
+    one-hot φ, b is 1 / (λ + N). Measured numbers are whitened first: large ones would leave of C⁻¹ but rounding.
 
     :param space: of one observation
     :param rows: environments B
@@ -42,9 +44,8 @@ class E3BBonus(Bonus):
     ):
         super().__init__(rows)
         width, hidden_size = positive_int("width", width), positive_int("hidden_size", hidden_size)
-        self.ridge = in_range("ridge", ridge, 0)
-        if self.ridge == 0:
-            raise ValueError("ridge must be above 0, or the first step of an episode would be infinitely new")
+        self.ridge = positive("ridge", ridge)  # or the first step of an episode would be infinitely new
+        self.whitening = Whitening(seen_space(space, encoder))
         self.features = Features(space, [width], encoder)
         distribution: Any = distribution_for(action_space)
         self.distribution = distribution
@@ -59,13 +60,14 @@ class E3BBonus(Bonus):
 
     @torch.no_grad()
     def bonus(self, experience: Experience) -> Tensor:
-        features = self.features(experience.observations)
+        self.whitening.update(map_observations(lambda values: values[1:], experience.observations))
+        features = self.features(self.whitening(experience.observations))
         begun = torch.eye(features.shape[-1], device=features.device) / self.ridge
         rewards = []
         for t, (now, start) in enumerate(zip(features, experience.starts, strict=True)):
             self.inverse[:] = torch.where(start.view(-1, 1, 1), begun, self.inverse)
             moved = torch.bmm(self.inverse, now.unsqueeze(2)).squeeze(2)  # u
-            bonus = (now * moved).sum(1)
+            bonus = (now * moved).sum(1).clamp(min=0)  # below 0 by rounding alone
             if t == 0:  # the window before has taken it in, unless it begins an episode
                 moved = moved * start.unsqueeze(1)
             self.inverse -= moved.unsqueeze(2) * moved.unsqueeze(1) / (1 + bonus).view(-1, 1, 1)
@@ -74,7 +76,7 @@ class E3BBonus(Bonus):
 
     def loss(self, experience: Experience) -> Tensor:
         """The mean surprise of the inverse model by the actions, in nats, where no episode ended."""
-        features, within = self.features(experience.observations), ~experience.starts[1:]
+        features, within = self.features(self.whitening(experience.observations)), ~experience.starts[1:]
         pairs = torch.cat([features[:-1], features[1:]], dim=-1)[within]
         mean = self.actions(self.hidden(pairs))
         given = (mean,) if self.log_std is None else (mean, self.log_std)

@@ -27,14 +27,16 @@ class Features(nn.Module):
 
     Observations that come again are encoded once, where they are symbols.
 
-    :param space: of one observation; the previous action and reward are left out
+    :param space: of one observation; the previous action and reward, and what the encoder leaves out, are not taken
     :param sizes: widths of the linear layers behind the encoder, with ReLUs between them
     :param encoder: for observations of three dimensions, see :func:`memagents.policies.encoding.encoder_for`
     """
 
     def __init__(self, space: spaces.Space, sizes: Sequence[int], encoder: Encoder = "auto"):
         super().__init__()
-        seen, self.width = seen_space(space), sizes[-1]
+        seen, self.width = seen_space(space, encoder), sizes[-1]
+        if isinstance(encoder, Mapping) and isinstance(seen, spaces.Dict):
+            encoder = {name: word for name, word in encoder.items() if name in seen.spaces}
         self.names = list(seen) if isinstance(seen, spaces.Dict) else None
         with guesses_known():
             self.encoder = make_encoder(seen, encoder)

@@ -40,6 +40,7 @@ class IntrinsicReward(nn.Module):
         action_space: spaces.Space,
         rows: int,
         gamma: float,
+        /,
         coef: float = 0.01,
         final_coef: float | None = None,
         normalize: Literal["std", "returns"] | None = "std",
@@ -98,15 +99,17 @@ class IntrinsicReward(nn.Module):
         optimizer = None if self.optimizer is None else self.optimizer.state_dict()
         return {"module": dict(self.state_dict()), "optimizer": optimizer}
 
-    def restore(self, tree: dict[str, Any]) -> None:
+    def restore(self, tree: dict[str, Any] | None) -> None:
         """Put back what :meth:`state` returned.
 
         :raises ValueError: for what does not fit
         """
+        if tree is None:
+            raise ValueError("the training had no bonus, and this one has")
         try:
             self.load_state_dict(tree["module"])
         except RuntimeError as error:
-            raise ValueError(f"the bonus was another one: {error}") from error
+            raise ValueError("the bonus of the training was another one, or had other parameters") from error
         if self.optimizer is not None:
             self.optimizer.load_state_dict(tree["optimizer"])
 

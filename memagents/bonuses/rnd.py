@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from gymnasium import spaces
 from torch import Tensor
@@ -9,8 +11,8 @@ from torch import Tensor
 from memagents.bonuses.bonus import Bonus, Experience
 from memagents.bonuses.count import EpisodicCounts
 from memagents.bonuses.features import Encoder, Features, Whitening
-from memagents.bonuses.hashing import ObservationHash, seen_space
-from memagents.checks import in_range, positive_int
+from memagents.bonuses.hashing import ObservationHash, counted_space, seen_space
+from memagents.checks import finite, in_range, positive, positive_int
 from memagents.policies.encoding import Observations, map_observations
 
 
@@ -38,8 +40,8 @@ class RNDBonus(Bonus):
     ):
         super().__init__(rows)
         width, hidden_size = positive_int("width", width), positive_int("hidden_size", hidden_size)
-        self.share = in_range("share", share, 0, 1)
-        self.whitening = Whitening(seen_space(space))
+        self.share = in_range("share", positive("share", share), 0, 1)
+        self.whitening = Whitening(seen_space(space, encoder))
         self.target = Features(space, [width], encoder).requires_grad_(False)
         self.predictor = Features(space, [hidden_size, hidden_size, width], encoder)
 
@@ -66,13 +68,15 @@ class NovelDBonus(RNDBonus):
     """Bonus for crossing from what is known to what is new (Zhang et al. 2021, NeurIPS; as BeBold arXiv:2012.08621).
 
     r = max(n(o') − α n(o), 0) · 1[o' is new in this episode], n the norm of the error of random network distillation.
-    The authors count states of the whole world; here what the agent sees is counted.
+    The authors count states of the whole world, which here are to be an entry of the observation that ``counted``
+    names; by default what the agent sees is counted.
 
     :param space: of one observation
     :param rows: environments B
     :param alpha: α
     :param capacity: different observations of an episode that are kept apart
     :param resolution: measured numbers are rounded to multiples of it before they are counted
+    :param counted: names of the entries of the observation that count in the episode; by default all that is seen
     :param width: features
     :param hidden_size: units of the predictor's two layers behind the encoder
     :param share: of the observations of a minibatch that the predictor learns from
@@ -86,14 +90,15 @@ class NovelDBonus(RNDBonus):
         alpha: float = 0.5,
         capacity: int = 1024,
         resolution: float | None = None,
+        counted: str | Sequence[str] | None = None,
         width: int = 64,
         hidden_size: int = 128,
         share: float = 1.0,
         encoder: Encoder = "auto",
     ):
         super().__init__(space, rows, width, hidden_size, share, encoder)
-        self.alpha = in_range("alpha", alpha, 0)
-        self.hash = ObservationHash(space, resolution)
+        self.alpha = finite("alpha", alpha)
+        self.hash = ObservationHash(counted_space(space, counted, encoder), resolution)
         self.counts = EpisodicCounts(rows, capacity)
 
     def bonus(self, experience: Experience) -> Tensor:

@@ -86,7 +86,7 @@ class MemoryPolicy(CorePolicy):
     :param optimizer_kwargs: its parameters, without the learning rate
     :param encoder: for observations of three dimensions without an extractor of their own: ``"grid"`` for codes such as
         MiniGrid's, ``"cnn"`` for pictures, ``"flat"``, or ``"auto"`` for a guess by their shape; for a Dict also a
-        dict of such words by the names of entries
+        dict of such words by the names of entries, where ``"none"`` leaves out what the policy is not to see
     """
 
     def __init__(

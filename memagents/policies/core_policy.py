@@ -31,6 +31,7 @@ from memagents.policies.encoding import (
     condition_size,
     encoder_for,
     map_observations,
+    seen_of,
     stack_observations,
 )
 from memagents.policies.repetition import Repetition, may_repeat
@@ -66,7 +67,7 @@ class CorePolicy(SavedPolicy):
     :param optimizer_kwargs: its parameters, without the learning rate
     :param encoder: for observations of three dimensions without an extractor of their own: ``"grid"`` for codes such as
         MiniGrid's, ``"cnn"`` for pictures, ``"flat"``, or ``"auto"`` for a guess by their shape; for a Dict also a
-        dict of such words by the names of entries
+        dict of such words by the names of entries, where ``"none"`` leaves out what the policy is not to see
     """
 
     def __init__(
@@ -84,9 +85,12 @@ class CorePolicy(SavedPolicy):
     ):
         if optimizer_kwargs is None:
             optimizer_kwargs = {"eps": 1e-5} if optimizer_class is torch.optim.Adam else {}
+        self.seen_space = seen_of(observation_space, encoder)  # what the encoder takes of it
         if features_extractor_class is None:
             extractor, kwargs = encoder_for(observation_space, encoder)
             features_extractor_kwargs = {**kwargs, **(features_extractor_kwargs or {})}
+        elif self.seen_space is not observation_space:
+            raise ValueError("encoder leaves out entries: a features_extractor_class has to leave them out itself")
         super().__init__(
             observation_space,
             action_space,
@@ -100,14 +104,14 @@ class CorePolicy(SavedPolicy):
         codes = getattr(self.features_extractor, "takes_codes", False)
         if isinstance(self.features_extractor, DictEncoder):
             codes = self.features_extractor.entries_of_codes()
-        self._preprocess = Preprocessor(observation_space, normalize_images, codes)
+        self._preprocess = Preprocessor(self.seen_space, normalize_images, codes)
         if features_extractor_class is not None:
             self._check_extractor()
         # A core may ask how many of its inputs are the last action and reward; an extractor may have moved them.
-        self._condition_size = None if features_extractor_class else condition_size(observation_space)
+        self._condition_size = None if features_extractor_class else condition_size(self.seen_space)
         self.core = self._make_core(core, core_kwargs)
         # An encoder of somebody else's may look at a batch as a whole.
-        repeats = features_extractor_class is None and may_repeat(observation_space)
+        repeats = features_extractor_class is None and may_repeat(self.seen_space)
         self._encoding = Repetition(self._encode_each, self.parameters, repeats)
         self._projection = Repetition(self._project_each, self.parameters, repeats)
 
@@ -169,17 +173,25 @@ class CorePolicy(SavedPolicy):
 
     def encode(self, observations: Observations) -> Tensor:
         """Observations (T, B, ...) to what the core takes (T, B, I)."""
-        return self._encoding(observations)
+        return self._encoding(self._seen(observations))
 
     def project(self, observations: Observations) -> Tensor:
         """Observations (T, B, ...) to what the core's recurrence takes, (T, B, X): encoded and projected."""
-        return self._projection(observations)
+        return self._projection(self._seen(observations))
+
+    def _seen(self, observations: Observations) -> Observations:
+        """The entries that the encoder takes."""
+        if self.seen_space is self.observation_space:
+            return observations
+        assert isinstance(observations, dict)
+        assert isinstance(self.seen_space, spaces.Dict)
+        return {name: observations[name] for name in self.seen_space}
 
     def _encode_each(self, observations: Observations) -> Tensor:
         try:
             return self.features_extractor(self._preprocess(observations, self.dtype))
         except (RuntimeError, IndexError):
-            _check_numbers(observations, self.observation_space)  # which may be why
+            _check_numbers(observations, self.seen_space)  # which may be why
             raise
 
     def _project_each(self, observations: Observations) -> Tensor:

@@ -128,7 +128,8 @@ class DictEncoder(BaseFeaturesExtractor):
     """Every entry of a Dict by its own encoder, joined, the previous action and reward last; empty entries add nothing.
 
     :param observation_space: a Dict
-    :param encoder: for entries of three dimensions, one of :data:`ENCODERS`, or such words by the names of entries
+    :param encoder: for entries of three dimensions, one of :data:`ENCODERS`, or such words by the names of entries, of
+        which :data:`LEFT_OUT` takes no part
     :raises ValueError: for a name that is no entry's, or as :func:`encoder_for`
     """
 
@@ -186,6 +187,23 @@ def joined(entries: Sequence[Tensor]) -> Tensor:
 
 ENCODERS = ("auto", "grid", "cnn", "flat")
 """How observations of three dimensions are encoded: by a guess, as MiniGrid's codes, as pictures, or flattened."""
+LEFT_OUT = "none"
+"""The word for an entry of a Dict that the policy does not see."""
+
+
+def seen_of(space: spaces.Space, encoder: str | Mapping[str, str]) -> spaces.Space:
+    """Return the space without the entries that ``encoder`` leaves out.
+
+    :raises ValueError: if it leaves out all of them
+    """
+    if not isinstance(space, spaces.Dict) or not isinstance(encoder, Mapping):
+        return space
+    seen = [(name, entry) for name, entry in space.items() if encoder.get(name) != LEFT_OUT]
+    if len(seen) == len(space):
+        return space
+    if not seen:
+        raise ValueError(f"encoder leaves out every entry ({', '.join(space)}): the agent would see nothing")
+    return spaces.Dict(seen)
 
 
 class EncoderWarning(UserWarning):
@@ -256,13 +274,15 @@ def _choices(space: spaces.Dict, encoder: str | Mapping[str, str]) -> dict[str, 
     for name, word in named.items():
         if name not in space.spaces:
             raise ValueError(f"encoder: there is no entry {name!r}; there are {', '.join(space)}")
-        if word not in ENCODERS:
-            raise ValueError(f"encoder must be one of {', '.join(ENCODERS)}, not {word!r}")
+        if word not in (*ENCODERS, LEFT_OUT):
+            raise ValueError(f"encoder of an entry must be one of {', '.join((*ENCODERS, LEFT_OUT))}, not {word!r}")
     choices = {
-        name: _choice(entry, words.get(name, "auto"), name) for name, entry in space.items() if encoded_size(entry)
+        name: _choice(entry, words.get(name, "auto"), name)
+        for name, entry in space.items()
+        if encoded_size(entry) and words.get(name) != LEFT_OUT
     }
     # Of an entry that was named there is no doubt.
-    certain = {name for name, word in named.items() if word != "auto"}
+    certain = {name for name, word in named.items() if word not in ("auto", LEFT_OUT)}
     return {name: choice._replace(doubt="") if name in certain else choice for name, choice in choices.items()}
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from memagents import RecurrentPPO
+from memagents import CheckpointError, RecurrentPPO
 from memagents.algorithms.rollout import Beyond
 from memagents.bonuses import BONUSES
 from tests.support.agents import Interrupted, assert_same_weights, interrupt_at, make, weights_of
@@ -76,7 +76,7 @@ def test_two_heads(episodic):
         last, bonus_last = policy.values(beyond.last), policy.bonus_values(beyond.last)
     decay = agent.gae_lambda
     extrinsic = gae(window.rewards, window.values, window.ends, cut, last, agent.gamma, decay)
-    paid = agent._exploration._rewards
+    paid = agent._exploration.rewards
     intrinsic = gae(paid, window.bonus_values, ends, bonus_cut, bonus_last, 0.8, decay)
     torch.testing.assert_close(window.advantages, extrinsic + intrinsic, rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(window.returns, extrinsic + window.values, rtol=1e-4, atol=1e-5)
@@ -140,12 +140,49 @@ def test_it_is_saved_with_the_agent_and_not_needed_to_act(tmp_path):
     assert_same_weights(weights_of(alone), weights_of(RecurrentPPO.load(tmp_path, device="cpu")))
 
 
+@pytest.mark.parametrize("heads", [1, 2])
+def test_environments_that_come_later(heads, tmp_path):
+    """An agent that was loaded without one explores as soon as it has one."""
+    agent = make(bonus="count", bonus_kwargs={"heads": heads, "coef": 1.0})
+    agent.learn(32)
+    agent.save(tmp_path)
+    later = RecurrentPPO.load(tmp_path, device="cpu")
+    later.set_env(tmaze())
+    later.learn(32)
+    assert later._exploration.mean_reward > 0
+
+
+def test_a_head_that_is_not_paid_learns_nothing(tmp_path):
+    agent = make(bonus="count", bonus_kwargs={"heads": 2})
+    agent.learn(32)
+    agent.save(tmp_path)
+    for changes in ({"bonus": None, "bonus_kwargs": None}, {"bonus_kwargs": {"heads": 1}}):
+        alone = RecurrentPPO.load(tmp_path, tmaze(), device="cpu", **changes)
+        before = alone.policy.bonus_value_net.weight.clone()
+        alone.learn(32)
+        assert torch.equal(alone.policy.bonus_value_net.weight, before)
+
+
+def test_a_training_without_a_bonus_does_not_go_on_with_one(tmp_path):
+    make(run_dir=tmp_path).learn(32)
+    with pytest.raises(CheckpointError, match="the training had no bonus, and this one has"):
+        RecurrentPPO.resume(tmp_path, tmaze(), device="cpu", bonus="count")
+
+
+def test_a_bonus_that_is_not_finite_is_named():
+    agent = make(bonus="count", bonus_kwargs={"coef": 1e38})
+    with pytest.raises(FloatingPointError, match=r"not finite at step .*: the bonus of environment 0 at step"):
+        agent.learn(6 * 32)
+
+
 @pytest.mark.parametrize(
     ("kwargs", "message"),
     [
         ({"bonus": "curiosity"}, "bonus must be one of"),
         ({"bonus_kwargs": {"coef": 1}}, "bonus_kwargs: {'coef': 1} is for bonus, which is None"),
         ({"bonus": "count", "bonus_kwargs": {"coef": -0.1}}, "coef must be a finite number of"),
+        ({"bonus": "count", "bonus_kwargs": {"gamma": 0.9}}, "bonus 'count' has no parameter 'gamma'; it has: form"),
+        ({"bonus": "count", "bonus_kwargs": "coef=1"}, "bonus_kwargs must be a dict, such as .*, not 'coef=1'"),
     ],
 )
 def test_what_is_refused(kwargs, message):

@@ -10,7 +10,7 @@ from gymnasium import spaces
 from memagents import RecurrentPPO
 from memagents.bonuses import make_bonus
 from memagents.bonuses.count import EpisodicCounts
-from memagents.bonuses.hashing import ObservationHash
+from memagents.bonuses.hashing import ObservationHash, counted_space
 from tests.bonuses.support import ACTIONS, CODES, ROWS, in_windows, stream
 
 
@@ -78,9 +78,28 @@ def test_every_entry_counts_but_not_the_previous_action_and_reward():
         "on": torch.tensor([[0], [0], [1], [0]]),
         "previous_action": torch.tensor([[0], [2], [0], [0]]),
     }
-    keys = ObservationHash(space)(seen).flatten().tolist()
+    keys = ObservationHash(counted_space(space, None))(seen).flatten().tolist()
     assert keys[0] == keys[1]
     assert len(set(keys)) == 3
+
+
+@pytest.mark.parametrize(("counted", "kinds"), [("place", 3), (["place"], 3), (["view", "place"], 4), (None, 2)])
+def test_entries_that_count(counted, kinds):
+    """One that the policy does not see counts where it is named, and only there."""
+    space = spaces.Dict(view=spaces.Discrete(2), place=spaces.Discrete(9))
+    seen = {"view": torch.tensor([[0], [0], [1], [0], [0]]), "place": torch.tensor([[0], [5], [5], [7], [0]])}
+    own = counted_space(space, counted, {"place": "none"})
+    assert len(set(ObservationHash(own)(seen).flatten().tolist())) == kinds
+
+
+def test_entries_that_cannot_count():
+    space = spaces.Dict(view=spaces.Discrete(2), speed=spaces.Box(-1, 1, (2,)))
+    for wrong in (["place"], [], "", ["view", "place"]):
+        with pytest.raises(ValueError, match=r"counted must be one or more names of entries \(view, speed\), not"):
+            counted_space(space, wrong)
+    with pytest.raises(ValueError, match="the entry 'speed' is measured"):
+        ObservationHash(counted_space(space, "speed"))
+    ObservationHash(counted_space(space, "view"))  # what does not count may be measured
 
 
 def test_measured_numbers_are_rounded_or_refused():
@@ -92,7 +111,7 @@ def test_measured_numbers_are_rounded_or_refused():
         ObservationHash(space)
     with pytest.raises(ValueError, match="the entry 'speed' is measured"):
         ObservationHash(spaces.Dict(place=spaces.Discrete(3), speed=space))
-    with pytest.raises(ValueError, match="resolution must be a number in"):
+    with pytest.raises(ValueError, match="resolution must be a finite number above 0"):
         ObservationHash(space, resolution=-1)
 
 

@@ -85,6 +85,22 @@ def test_transitions_over_the_end_of_an_episode_teach_nothing():
     e3b.loss(alone).backward()
 
 
+def test_large_numbers_are_as_good_as_small_ones():
+    """Without a scale C⁻¹ would drown in its rounding, and the bonus be negative."""
+    space = spaces.Box(-torch.inf, torch.inf, (4,))
+    found = []
+    for scale in (1.0, 1e6):
+        e3b, told = make(space), []
+        for number in range(12):
+            experience = stream(steps=128, seed=number, space=space)
+            starts = torch.zeros_like(experience.starts)
+            starts[0] = number == 0
+            told.append(e3b.bonus(experience._replace(observations=scale * experience.observations, starts=starts)))
+        found.append(torch.cat(told))
+    assert found[1].min() > 0
+    torch.testing.assert_close(found[1], found[0], rtol=0.05, atol=1e-4)
+
+
 def test_without_a_ridge_nothing_is_finite():
-    with pytest.raises(ValueError, match="ridge must be above 0"):
+    with pytest.raises(ValueError, match="ridge must be a finite number above 0"):
         make_bonus("e3b", CODES, ACTIONS, ROWS, ridge=0)

@@ -32,6 +32,14 @@ def test_the_policys_word_holds(bonus, word):
     assert all(isinstance(own, KINDS[word]) for own in found)
 
 
+def test_what_the_policy_does_not_see():
+    """Neither do the bonus's networks; words for the previous action are the policy's alone."""
+    both = spaces.Dict({"cam": VIEW, "place": spaces.Box(-9, 9, (2,), np.float32)})
+    words = {"cam": "grid", "place": "none", "previous_action": "auto"}
+    found = encoders(both, bonus="rnd", policy_kwargs={"encoder": words}, condition_on=["action"])
+    assert [list(own.encoders) for own in found] == [["cam"], ["cam"]]
+
+
 def test_words_by_the_names_of_entries():
     both = spaces.Dict({"cam": VIEW, "map": VIEW})
     words = {"cam": "cnn", "map": "grid"}

@@ -81,7 +81,7 @@ def test_its_state_is_all_there_is(name):
 
 
 def test_another_bonus_cannot_take_its_state():
-    with pytest.raises(ValueError, match="the bonus was another one"):
+    with pytest.raises(ValueError, match="the bonus of the training was another one"):
         make("rnd").restore(make("count").state())
 
 
@@ -109,7 +109,17 @@ def test_a_loss_that_is_not_finite_changes_nothing():
         ({"heads": 2, "bonus_gamma": 2}, r"bonus_gamma must be a number in \[0, 1\], not 2"),
         ({"form": "cube"}, "form must be one of 'sqrt', 'first', not 'cube'"),
         ({"capacity": 0}, "capacity must be a positive integer, not 0"),
-        ({"alpha": 0.5}, "bonus 'count' has no parameter 'alpha'; it has: form, capacity, resolution, coef"),
+        ({"alpha": 0.5}, "bonus 'count' has no parameter 'alpha'; it has: form, capacity, resolution, counted, coef"),
+        ({"rows": 3}, "bonus 'count' has no parameter 'rows'; it has: form"),
+        ({"bonus": ["count"]}, r"bonus must be one of .*, not \['count'\]"),
+        ({"resolution": 0}, "resolution must be a finite number above 0, not 0"),
+        ({"bonus": "rnd", "share": 0}, "share must be a finite number above 0, not 0"),
+        ({"bonus": "noveld", "alpha": math.inf}, "alpha must be a finite number of at least 0, not inf"),
+        ({"bonus": "e3b", "ridge": math.inf}, "ridge must be a finite number above 0, not inf"),
+        (
+            {"counted": ["place"]},
+            r"counted must be one or more names of entries of a Dict, and the observation is",
+        ),
     ],
 )
 def test_what_is_refused(kwargs, message):

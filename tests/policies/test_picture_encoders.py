@@ -158,7 +158,9 @@ def test_other_words_and_names():
         with pytest.raises(ValueError, match="encoder must be one of auto, grid, cnn, flat, not"):
             encoder_for(image(7, 7, 3), wrong)
     both = spaces.Dict(camera=image(40, 40, 3), view=image(20, 20, 3))
-    with pytest.raises(ValueError, match="encoder must be one of auto, grid, cnn, flat, not 'nature'"):
+    with pytest.raises(
+        ValueError, match="encoder of an entry must be one of auto, grid, cnn, flat, none, not 'nature'"
+    ):
         make_encoder(both, {"view": "nature"})
     with pytest.raises(ValueError, match="encoder: there is no entry 'map'; there are camera, view"):
         make_encoder(both, {"map": "cnn"})
