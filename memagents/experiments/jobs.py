@@ -214,10 +214,24 @@ def _start(job: Job) -> subprocess.Popen:
     job.folder.parent.mkdir(parents=True, exist_ok=True)
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     output: IO[str]
-    with open(job.log, "w") as output:
+    with open(job.log, "w") as output, _heard():
         return subprocess.Popen(  # in a group of its own: Ctrl-C reaches it through us alone
             job.command(), stdout=output, stderr=output, close_fds=False, env=environment, start_new_session=True
         )
+
+
+@contextlib.contextmanager
+def _heard() -> Iterator[None]:
+    """Let a process that is started be ended by SIGINT, which a shell's ``&`` has its commands and theirs ignore."""
+    ignored = threading.current_thread() is threading.main_thread()
+    ignored = ignored and signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    if ignored:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        if ignored:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _finish(job: Job, code: int) -> None:
