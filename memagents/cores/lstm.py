@@ -26,9 +26,15 @@ def lstm_cell(gates: Tensor, cell: Tensor) -> LSTMState:
     :param gates: pre-activations (B, 4H) in the order of ``torch.nn.LSTM``: input, forget, candidate, output
     :param cell: c, (B, H); the new state has its dtype
     """
+    return gated_cell(gates, cell)[0]
+
+
+def gated_cell(gates: Tensor, cell: Tensor) -> tuple[LSTMState, dict[str, Tensor]]:
+    """Return what :func:`lstm_cell` does, and its three gates by name, (B, H) each."""
     i, f, g, o = gates.to(cell.dtype).chunk(4, dim=-1)
-    cell = f.sigmoid() * cell + i.sigmoid() * g.tanh()
-    return LSTMState(o.sigmoid() * cell.tanh(), cell)
+    into, keep, out = i.sigmoid(), f.sigmoid(), o.sigmoid()
+    cell = keep * cell + into * g.tanh()
+    return LSTMState(out * cell.tanh(), cell), {"input_gate": into, "forget_gate": keep, "output_gate": out}
 
 
 def as_torch_begins(module: nn.Module, hidden_size: int) -> None:
@@ -85,11 +91,8 @@ class LSTM(MemoryCore):
         return self.input_gates(inputs)
 
     def step(self, x: Tensor, state: LSTMState) -> Step:
-        gates = x + self.recurrent_gates(state.hidden)
-        state = lstm_cell(gates, state.cell)
-        into, keep, _, out = gates.chunk(4, dim=-1)
-        trace = {"input_gate": into.sigmoid(), "forget_gate": keep.sigmoid(), "output_gate": out.sigmoid()}
-        return Step(state.hidden, state, {}, {**state._asdict(), **trace})
+        state, gates = gated_cell(x + self.recurrent_gates(state.hidden), state.cell)
+        return Step(state.hidden, state, {}, {**state._asdict(), **gates})
 
     def recur(self, x: Tensor, state: LSTMState, starts: Tensor, trace: bool = False) -> Unrolled:
         """Run a window of steps by a fused kernel where there is one, see :func:`memagents.kernels.choice.window_for`.
