@@ -22,6 +22,16 @@ def positive_int(name: str, value: int) -> int:
     return int(value)
 
 
+def natural_int(name: str, value: int) -> int:
+    """``value`` if it is an integer of 0 or more.
+
+    :raises ValueError: otherwise
+    """
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < 0:
+        raise ValueError(f"{name} must be an integer of 0 or more, not {value!r}")
+    return int(value)
+
+
 def in_range(name: str, value: float, low: float, high: float = math.inf) -> float:
     """``value`` if it is a number in [low, high].
 

@@ -25,16 +25,19 @@ class Past(NamedTuple):
     initial_state: State
 
     @classmethod
-    def of(cls, window: Window) -> Self:
-        """Copy what will be written over."""
+    def of(cls, window: Window, rows: int | None = None) -> Self:
+        """Copy what will be written over.
+
+        :param rows: how many environments, the first ones; by default all
+        """
         return cls(
-            map_observations(torch.clone, window.observations),
-            window.starts.clone(),
-            map_state(torch.clone, window.initial_state),
+            map_observations(lambda values: values[:, :rows].clone(), window.observations),
+            window.starts[:, :rows].clone(),
+            map_state(lambda leaf: leaf[:rows].clone(), window.initial_state),
         )
 
     @torch.no_grad()
-    def refreshed(self, policy: MemoryPolicy, window: Window) -> State:
+    def refreshed(self, policy: MemoryPolicy, window: Window | Self) -> State:
         """Return the state before the window that followed, leaves (B, ...), as the present weights make it.
 
         A row that begins an episode with that window keeps the state it has.

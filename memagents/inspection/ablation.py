@@ -16,6 +16,7 @@ import torch
 from gymnasium import spaces
 from torch import Tensor
 
+from memagents.algorithms.training_state import state_like
 from memagents.checks import in_range, one_of, positive_int
 from memagents.cores.core import State, map_state, select_rows, state_leaves
 from memagents.inspection.places import Places, leaf_of, places_of, with_leaf
@@ -90,15 +91,10 @@ def ablate(
     known = places_of(policy.initial_state(1))
     if kind == "freeze" and known.kind == "entry":
         raise ValueError("kind freeze needs slots or units: entries of a store move on with each step")
-    at, of = numbers("steps", steps, episode.length), numbers("places", places, known.number)
-    observations = observations_of(policy, episode)
-    pairs = np.stack(np.meshgrid(at, of, indexing="ij"), -1).reshape(-1, 2)  # by step
-    noise = torch.Generator().manual_seed(seed)
-    states = Course(policy, episode)
-    parts = [
-        _roll(policy, observations, states, pairs[begin : begin + rows], Changes(known, kind, scale, noise))
-        for begin in range(0, len(pairs), rows)
-    ]
+    at, of, batches = chosen(steps, episode.length, places, known, rows)
+    observations, course = observations_of(policy, episode), Course(policy, episode)
+    changes = Changes(known, kind, scale, torch.Generator().manual_seed(seed))
+    parts = [_roll(policy, observations, course, pairs, changes) for pairs in batches]
     divergence, values = (np.concatenate(part).reshape(len(at), len(of), -1) for part in zip(*parts, strict=True))
     return Ablations(kind, known.kind, at, of, divergence, values)
 
@@ -133,12 +129,12 @@ class Changes(NamedTuple):
         return state
 
     def held(self, state: State, before: State, which: Tensor) -> State:
-        """Return the state with one place of each row as it was before the step, where places are to be frozen."""
+        """Return the state with one place of each row but the first as it was before the step, where it is frozen."""
         if self.kind != "freeze":
             return state
         for path in self.places.leaves:
             leaf = leaf_of(state, path).movedim(self.places.axis, 1).clone()
-            row = torch.arange(len(leaf), device=leaf.device)
+            row = torch.arange(1, len(leaf), device=leaf.device)
             leaf[row, which] = leaf_of(before, path).movedim(self.places.axis, 1)[row, which]
             state = with_leaf(state, path, leaf.movedim(1, self.places.axis))
         return state
@@ -158,7 +154,7 @@ def _roll(
     initial, changed = policy.initial_state(1), torch.as_tensor(pairs[:, 1], device=projected.device)
     divergence, values = (np.full((len(pairs), len(projected)), np.nan) for _ in range(2))
     begun = 0  # ablations so far; row 0 is the episode as it was
-    state = course.begin()
+    state = course.first
     for t, now in enumerate(projected):
         state = course.at(t, state)
         following = int(np.searchsorted(pairs[:, 0], t, side="right"))
@@ -167,12 +163,10 @@ def _roll(
             state = map_state(lambda old, new: torch.cat([old, new]), state, fresh)
             begun = following
         starts = torch.zeros(1, 1 + begun, dtype=torch.bool, device=projected.device)
-        before = select_rows(state, slice(1, None))  # type: ignore[arg-type]
         # By the plain loop, as a recording's trace: between it and the kernels slots that are alike may change places.
-        outputs, state, _, _ = policy.core.recur(now.expand(1, 1 + begun, -1).contiguous(), state, starts, trace=True)
+        outputs, after, _, _ = policy.core.recur(now.expand(1, 1 + begun, -1).contiguous(), state, starts, trace=True)
+        state = changes.held(after, state, changed[:begun])
         if begun:
-            held = changes.held(select_rows(state, slice(1, None)), before, changed[:begun])  # type: ignore[arg-type]
-            state = map_state(lambda base, own: torch.cat([base[:1], own]), state, held)
             divergence[:begun, t] = divergences(policy, outputs[0, :1], outputs[0, 1:])
             found = policy.values(outputs[0])
             values[:begun, t] = (found[1:] - found[:1]).cpu().numpy()
@@ -190,14 +184,9 @@ class Course:
     """
 
     def __init__(self, policy: CorePolicy, episode: RecordedEpisode):
-        self._like = policy.initial_state(1)
+        self.first = state_of(policy, episode)  # before the episode, of one row
         leaves = [tensor_of(values, policy.device) for values in episode.read(STATE).values()]
-        self._recorded = leaves if len(leaves) == len(state_leaves(self._like)) else None
-        self._first = state_of(policy, episode)
-
-    def begin(self) -> State:
-        """Return the state before the episode, of one row."""
-        return self._first
+        self._recorded = leaves if len(leaves) == len(state_leaves(self.first)) else None
 
     def at(self, step: int, rolled: State) -> State:
         """Return states (B, ...) before a step, the first row of which is the episode as it was.
@@ -255,18 +244,32 @@ def observations_of(policy: CorePolicy, episode: RecordedEpisode) -> Observation
 
 def state_of(policy: CorePolicy, episode: RecordedEpisode) -> State:
     """Return the state of the core before an episode, of one row."""
-    leaves = iter(next(episode.windows()).state)
-    return map_state(lambda leaf: next(leaves).to(leaf.device), policy.initial_state(1))
+    return state_like(policy.initial_state(1), next(episode.windows()).state)
 
 
-def numbers(name: str, given: Sequence[int] | None, count: int) -> np.ndarray:
+def chosen(
+    steps: Sequence[int] | None, length: int, places: Sequence[int] | None, known: Places, rows: int
+) -> tuple[np.ndarray, np.ndarray, list[np.ndarray]]:
+    """Return the steps and places that are meant, (S,) and (P,), and all pairs of them by step, in batches (·, 2).
+
+    :param length: of the episode
+    :param known: places of the memory
+    :param rows: pairs in a batch at most
+    :raises ValueError: for a step or a place that there is not
+    """
+    at, of = _numbers("steps", steps, length), _numbers("places", places, known.number)
+    pairs = np.stack(np.meshgrid(at, of, indexing="ij"), -1).reshape(-1, 2)
+    return at, of, [pairs[begin : begin + rows] for begin in range(0, len(pairs), rows)]
+
+
+def _numbers(name: str, given: Sequence[int] | None, count: int) -> np.ndarray:
     """Return which of 0 to count − 1 are meant, in order.
 
     :raises ValueError: for any other
     """
     if given is None:
         return np.arange(count)
-    numbers = np.unique(np.asarray(given, dtype=np.int64))
-    if numbers.size == 0 or numbers[0] < 0 or numbers[-1] >= count:
+    meant = np.unique(np.asarray(given, dtype=np.int64))
+    if meant.size == 0 or meant[0] < 0 or meant[-1] >= count:
         raise ValueError(f"{name} must be numbers from 0 to {count - 1}, not {list(given)}")
-    return numbers
+    return meant

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+
+from torch import Tensor
 
 from memagents.cores.core import MemoryCore
 from memagents.cores.dropout import Dropout
@@ -29,23 +32,23 @@ _NAMED: tuple[tuple[re.Pattern[str], tuple[str, ...]], ...] = (
 _OTHERS = ("column", "row")  # of what nobody named
 
 
-def axes_of(core: MemoryCore, shapes: dict[str, tuple[int, ...]]) -> dict[str, tuple[str, ...]]:
+def axes_of(core: MemoryCore, trace: Mapping[str, Tensor]) -> dict[str, tuple[str, ...]]:
     """Return the names of the axes of each tensor of a trace, as many as it has beyond steps and rows.
 
     Along ``age`` the last place is the step itself, and each place before it is one step older.
 
     :param core: whose trace it is; one that nobody knows has ``row`` and ``column``
-    :param shapes: of the trace's tensors, without steps and rows, by name
+    :param trace: tensors (T, B, ...) by name
     """
     if isinstance(core, Pair):
-        critics = {name.removeprefix(CRITIC): shape for name, shape in shapes.items() if name.startswith(CRITIC)}
-        actors = {name: shape for name, shape in shapes.items() if not name.startswith(CRITIC)}
+        critics = {name.removeprefix(CRITIC): values for name, values in trace.items() if name.startswith(CRITIC)}
+        actors = {name: values for name, values in trace.items() if not name.startswith(CRITIC)}
         of_critic = {CRITIC + name: axes for name, axes in axes_of(core.critic, critics).items()}
         return {**axes_of(core.actor, actors), **of_critic}
     if isinstance(core, Dropout):
-        return axes_of(core.core, shapes)
+        return axes_of(core.core, trace)
     ours = type(core).__module__.startswith("memagents.")
-    return {name: _axes(name if ours else "", len(shape)) for name, shape in shapes.items()}
+    return {name: _axes(name if ours else "", values.dim() - 2) for name, values in trace.items()}
 
 
 def _axes(name: str, count: int) -> tuple[str, ...]:

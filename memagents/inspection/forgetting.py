@@ -10,8 +10,8 @@ import torch
 from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor
 
-from memagents.checks import positive_int
-from memagents.experiments.evaluation import Interval, evaluate, mean_interval
+from memagents.checks import natural_int
+from memagents.experiments.evaluation import Agent, Interval, evaluate, mean_interval
 from memagents.policies.core_policy import CorePolicy
 from memagents.policies.encoding import Observations, map_observations
 
@@ -31,8 +31,7 @@ class ForgetfulAgent:
     """
 
     def __init__(self, policy: CorePolicy, age: int):
-        self.policy = policy
-        self.age = positive_int("age", age + 1) - 1
+        self.policy, self.age = policy, natural_int("age", age)
 
     @torch.no_grad()
     def predict(
@@ -96,10 +95,11 @@ def forgetting(
     :param deterministic: the most likely actions instead of sampled ones
     :param progress: called with the number of episodes that have just ended
     """
-    ages = tuple(sorted({positive_int("ages", age + 1) - 1 for age in ages}))
+    forgetful = [ForgetfulAgent(policy, age) for age in sorted(set(ages))]
     policy.set_training_mode(False)
-    agents: list[Any] = [policy, *(ForgetfulAgent(policy, age) for age in ages)]
+    agents: list[Agent] = [policy, *forgetful]
     played = [evaluate(agent, env, episodes, deterministic, seed, progress) for agent in agents]
     known = played[0].success is not None
     scores = [mean_interval(done.success if known and done.success is not None else done.returns) for done in played]
+    ages = tuple(agent.age for agent in forgetful)
     return Forgetting("success" if known else "return", ages, scores[1:], scores[0])

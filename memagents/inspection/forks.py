@@ -16,12 +16,12 @@ from stable_baselines3.common.vec_env import VecEnv
 from memagents.checks import in_range, one_of, positive_int
 from memagents.cores.core import State, map_state
 from memagents.environments.snapshot import join_snapshots, restore_env, snapshot_env
-from memagents.inspection.ablation import Changes, Course, numbers, observations_of
+from memagents.inspection.ablation import Changes, Course, chosen, observations_of
 from memagents.inspection.places import places_of
 from memagents.inspection.recording import RecordedEpisode
 from memagents.inspection.replay import replay
 from memagents.policies.core_policy import CorePolicy
-from memagents.policies.encoding import Observations, map_observations
+from memagents.policies.encoding import Observations, map_observations, stack_steps
 from memagents.runs.arrays import tensor_of
 from memagents.runs.random_states import preserved_random_states
 
@@ -93,11 +93,9 @@ def fork(
     with preserved_random_states():
         set_random_seed(seed)
         moments, whole = _played(policy, make(1), seed, episode)
-        at, of = numbers("steps", steps, len(moments)), numbers("places", places, known.number)
-        pairs = np.stack(np.meshgrid(at, of, indexing="ij"), -1).reshape(-1, 2)
+        at, of, batches = chosen(steps, len(moments), places, known, rows)
         changes = Changes(known, kind, scale, torch.Generator().manual_seed(seed))
-        parts = [pairs[begin : begin + rows] for begin in range(0, len(pairs), rows)]
-        returns = [_went_on(policy, make(len(part)), moments, part, changes) for part in parts]
+        returns = [_went_on(policy, make(len(pairs)), moments, pairs, changes) for pairs in batches]
     return Forked(kind, known.kind, at, of, np.concatenate(returns).reshape(len(at), len(of)), whole)
 
 
@@ -112,18 +110,14 @@ def _played(
     observed, starts = env.reset(), np.ones(1, dtype=bool)
     state, reward = policy.initial_state(1), 0.0
     moments: list[_Moment] = []
-    actions = None if episode is None else tensor_of(episode.read("actions")["actions"][:, None], policy.device)
-    recorded = None if episode is None else observations_of(policy, episode)
-    course = None if episode is None else Course(policy, episode)
+    script = None if episode is None else _Script(policy, episode)
     while len(moments) < MOST_STEPS:
         observations, t = map_observations(torch.clone, policy.obs_to_tensor(observed)[0]), len(moments)
-        if actions is not None and recorded is not None and course is not None:
-            if t == len(actions) or not _same(observations, map_observations(lambda values: values[t], recorded)):  # noqa: B023
-                raise ValueError("episode is not played again by the environment: it must be the first of a recording")
-            state = course.at(t, state)
+        if script is not None:
+            state = script.before(t, observations, state)
         moments.append(_Moment(snapshot_env(env), observations, map_state(torch.clone, state), reward))
         begins = torch.as_tensor(starts, device=policy.device)
-        action = policy(observations, state, begins, True).actions if actions is None else actions[t]
+        action = policy(observations, state, begins, True).actions if script is None else script.actions[t]
         # By the plain loop, as a recording's trace: between it and the kernels slots that are alike may change places.
         state = replay(policy, map_observations(lambda values: values[None], observations), state, begins[None]).state
         observed, rewards, starts, _ = env.step(policy.to_env_actions(action))
@@ -132,6 +126,26 @@ def _played(
             env.close()
             return moments, reward
     raise ValueError(f"an episode that is forked must end within {MOST_STEPS:,} steps")
+
+
+class _Script:
+    """What a recorded episode says of its steps, for an environment that plays it again."""
+
+    def __init__(self, policy: CorePolicy, episode: RecordedEpisode):
+        self.actions = tensor_of(episode.read("actions")["actions"][:, None], policy.device)  # (T, 1, ...)
+        self.observations, self.course = observations_of(policy, episode), Course(policy, episode)
+
+    def before(self, step: int, observations: Observations, rolled: State) -> State:
+        """Return the state before a step, of one row.
+
+        :param observations: that the environment gives, (1, ...)
+        :param rolled: state that the steps before led to
+        :raises ValueError: if they are not the recorded ones
+        """
+        more = step < len(self.actions)
+        if not (more and _same(observations, map_observations(lambda values: values[step], self.observations))):
+            raise ValueError("episode is not played again by the environment: it must be the first of a recording")
+        return self.course.at(step, rolled)
 
 
 def _same(ours: Observations, theirs: Observations) -> bool:
@@ -154,7 +168,8 @@ def _went_on(
     state = changes.made(state, policy.initial_state(1), changed)
     starts = np.zeros(len(begun), dtype=bool)  # at an episode's beginning too: its fresh memory is the one changed
     returns, going_on = np.array([moment.reward for moment in begun]), np.ones(len(begun), dtype=bool)
-    observations = _joined([moment.observations for moment in begun])
+    stacked = stack_steps([moment.observations for moment in begun])  # (K, 1, ...)
+    observations = map_observations(lambda values: values.flatten(0, 1), stacked)
     while True:
         acted = policy(observations, state, torch.as_tensor(starts, device=policy.device), True)
         observed, rewards, starts, _ = env.step(policy.to_env_actions(acted.actions))
@@ -164,10 +179,3 @@ def _went_on(
             env.close()
             return returns
         observations, state = policy.obs_to_tensor(observed)[0], acted.state
-
-
-def _joined(rows: list[Observations]) -> Observations:
-    """Return observations of one row each, (1, ...), as those of all rows, (K, ...)."""
-    if isinstance(rows[0], dict):
-        return {name: torch.cat([row[name] for row in rows]) for name in rows[0]}  # type: ignore[index]
-    return torch.cat(rows)  # type: ignore[arg-type]

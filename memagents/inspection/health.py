@@ -14,6 +14,7 @@ from stable_baselines3.common.vec_env import VecEnv
 from tqdm import tqdm
 
 from memagents.algorithms.algorithm import MemoryAlgorithm
+from memagents.algorithms.refresh import Past
 from memagents.algorithms.window_algorithm import WindowAlgorithm
 from memagents.checks import positive_int
 from memagents.cores.core import map_state
@@ -21,7 +22,7 @@ from memagents.environments.make import make_env
 from memagents.experiments.evaluate_run import EVALUATION_ENVS
 from memagents.experiments.run import Run
 from memagents.inspection.forgetting import Forgetting, forgetting
-from memagents.inspection.signs import Seen, Sign, rows_of, signs_of, staleness
+from memagents.inspection.signs import Sign, signs_of, staleness
 from memagents.policies.core_policy import CorePolicy
 from memagents.policies.encoding import map_observations, stack_steps
 from memagents.runs.files import write_json
@@ -46,7 +47,7 @@ class HealthCallback(BaseCallback):
         self.interval, self.rows = positive_int("interval", interval), positive_int("rows", rows)
         self.advice: dict[str, str] = {}  # by the name of the sign, as it was given last
         self._windows = 0
-        self._before: Seen | None = None  # the window before one that is looked at
+        self._before: Past | None = None  # the window before one that is looked at
 
     def _init_callback(self) -> None:
         if not isinstance(self.model, WindowAlgorithm):
@@ -65,12 +66,11 @@ class HealthCallback(BaseCallback):
         due = self._windows % self.interval == 0
         if not due and (self._windows + 1) % self.interval:
             return
-        window = agent.window
-        seen = rows_of(Seen(window.observations, window.starts, window.initial_state), self.rows)
+        seen = Past.of(agent.window, self.rows)
         if due:
             signs = signs_of(agent.policy, seen)
             if self._before is not None:
-                signs.append(staleness(agent.policy, self._before, seen.state, seen))
+                signs.append(staleness(agent.policy, self._before, seen))
             for sign in signs:
                 self.logger.record(f"health/{sign.name}", sign.value)
                 self._advise(sign)
@@ -178,7 +178,7 @@ def examine_run(run: Run, env: str, env_kwargs: dict[str, Any], *, device: str =
 
 
 @torch.no_grad()
-def play(policy: CorePolicy, env: VecEnv, steps: int, seed: int | None = None) -> Seen:
+def play(policy: CorePolicy, env: VecEnv, steps: int, seed: int | None = None) -> Past:
     """Act for some steps by sampled actions, and return what was seen.
 
     :param env: wrapped as the policy needs it; it is reset
@@ -199,4 +199,4 @@ def play(policy: CorePolicy, env: VecEnv, steps: int, seed: int | None = None) -
             acted = policy(now, state, begun[-1], False)
             state = acted.state
             observed, _, starts, _ = env.step(policy.to_env_actions(acted.actions))
-    return Seen(stack_steps(kept), torch.stack(begun), initial)
+    return Past(stack_steps(kept), torch.stack(begun), initial)

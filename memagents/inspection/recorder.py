@@ -95,16 +95,15 @@ def record(
     tape = Tape(monitored(agent.env), agent.policy, folder, episodes, trace, texts, states)
     agent.policy.set_training_mode(False)
     evaluate(tape, tape, episodes, deterministic, seed, progress)
-    core = agent.policy.core
     description = {
         "format": files.FORMAT_VERSION,
         "algorithm": type(agent).__name__,
-        "core": type(core).__name__,
+        "core": type(agent.policy.core).__name__,
         "about": dict(about or {}),
         "deterministic": deterministic,
         "seed": seed,
         "episodes": [{"length": told.length, "return": told.total, "info": told.info} for told in tape.told],
-        "axes": axes_of(agent.policy.core, tape.shapes),
+        "axes": tape.axes,
         "replay_error": tape.replay_error,
     }
     files.write_json(folder / DESCRIPTION_FILE, description)
@@ -153,7 +152,7 @@ class Tape(VecEnvWrapper):
         super().__init__(env)
         self.policy, self.folder, self.trace, self.states = policy, folder, trace, states
         self.told: list[Told] = []
-        self.shapes: dict[str, tuple[int, ...]] = {}  # of the trace's tensors, of one step
+        self.axes: dict[str, tuple[str, ...]] = {}  # of the trace's tensors
         self.replay_error: float | None = None  # the largest difference between outputs acted by and replayed
         self._wanted = quotas(episodes, env.num_envs)  # episodes that rows have still to end
         self._begun = 0
@@ -220,7 +219,7 @@ class Tape(VecEnvWrapper):
             again = replay(self.policy, observations, self._state, starts, self.states)
             noted |= {f"{STATE}.{number}": leaf for number, leaf in enumerate(again.states)}
             noted |= {f"{TRACE}.{name}": values for name, values in again.trace.items()}
-            self.shapes = {name: tuple(values.shape[2:]) for name, values in again.trace.items()}
+            self.axes = axes_of(self.policy.core, again.trace)
             error = float((again.outputs - outputs).abs().max())
             self.replay_error = max(error, self.replay_error or 0.0)
             self._plain_state = again.state if error < REPLAY_TOLERANCE else None

@@ -18,11 +18,8 @@ from memagents.runs import files, trees
 from memagents.runs.files import CheckpointError
 
 DESCRIPTION_FILE = "recording.json"
-OBSERVATION, TRACE, STATE = (
-    "observation",
-    "trace",
-    "state",
-)  # what begins the names of arrays that there may be several of
+# What begins the names of arrays that there may be several of.
+OBSERVATION, TRACE, STATE = "observation", "trace", "state"
 PICTURES, TEXTS = "pictures", "texts"  # PNG files, and UTF-8, one behind the other, with where each ends
 
 

@@ -13,14 +13,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from memagents.cores.core import State, map_state, select_rows, state_leaves
+from memagents.algorithms.refresh import Past
+from memagents.cores.core import State, state_leaves
 from memagents.inspection.ablation import divergences
 from memagents.inspection.axes import AGE, SLOT, UNIT, axes_of
 from memagents.inspection.provenance import Writes, surviving, writes_of
 from memagents.inspection.replay import Named, replay
 from memagents.policies.actor_critic import MemoryPolicy
 from memagents.policies.core_policy import CorePolicy
-from memagents.policies.encoding import Observations, map_observations
+from memagents.policies.encoding import map_observations
 
 # Beyond these a figure looks wrong.
 HUGE = 1e4  # numbers in a memory
@@ -35,19 +36,6 @@ NOTHING = 1e-6  # numbers that are read, from which on they count as written
 WRITTEN = 0.05  # weight from which on a slot counts as written
 
 _SAMPLED_READS = 64  # whose provenance is looked up: all would take long
-
-
-class Seen(NamedTuple):
-    """A window of experience.
-
-    :param observations: (T, B, ...)
-    :param starts: (T, B) booleans, true where the observation begins an episode
-    :param state: of the core before the window, leaves (B, ...)
-    """
-
-    observations: Observations
-    starts: Tensor
-    state: State
 
 
 class Sign(NamedTuple):
@@ -69,7 +57,7 @@ class _Case(NamedTuple):
     """What the signs are read off."""
 
     policy: CorePolicy
-    seen: Seen
+    seen: Past
     outputs: Tensor  # (T, B, O)
     trace: Named  # (T, B, ...) of the actor's memory
     after: State
@@ -77,29 +65,26 @@ class _Case(NamedTuple):
 
 
 @torch.no_grad()
-def signs_of(policy: CorePolicy, seen: Seen) -> list[Sign]:
+def signs_of(policy: CorePolicy, seen: Past) -> list[Sign]:
     """Examine a memory by a window of experience; what does not apply to it is left out.
 
     :param policy: whose memory it is
     :param seen: which must hold a step at least
     """
-    again = replay(policy, *seen[:1], seen.state, seen.starts)
-    axes = axes_of(policy.core, {name: tuple(values.shape[2:]) for name, values in again.trace.items()})
-    case = _Case(policy, seen, again.outputs, again.trace, again.state, axes)
+    again = replay(policy, seen.observations, seen.initial_state, seen.starts)
+    case = _Case(policy, seen, again.outputs, again.trace, again.state, axes_of(policy.core, again.trace))
     return [sign for find in _SIGNS for sign in find(case)]
 
 
 @torch.no_grad()
-def staleness(policy: MemoryPolicy, before: Seen, state: State, now: Seen) -> Sign:
+def staleness(policy: MemoryPolicy, before: Past, now: Past) -> Sign:
     """Compare the state that was stored at a window's start with the one that the present weights would come to.
 
     :param before: the window before
-    :param state: after that window, as it was stored when its weights were older
     :param now: the window, of which the first step is looked at
     """
-    fresh = policy.unroll(before.observations, before.state, before.starts)[1]
-    first = map_observations(lambda values: values[0], now.observations)
-    own, other = (policy.look(first, one, now.starts[0]) for one in (fresh, state))
+    first, states = map_observations(lambda values: values[0], now.observations), before.refreshed(policy, now)
+    own, other = (policy.look(first, state, now.starts[0]) for state in (states, now.initial_state))
     value = float(np.mean(divergences(policy, own, other)))
     advice = None
     if value > STALE:
@@ -147,7 +132,7 @@ def _leak(case: _Case) -> Iterator[Sign]:
     own = case.outputs[steps, rows]
     value = float((own - fresh.outputs[0]).abs().amax() / own.abs().amax().clamp(min=1e-6))
     advice = None
-    if value > LEAK and not _draws(case.seen.state):
+    if value > LEAK and not _draws(case.seen.initial_state):
         advice = (
             f"an episode begins with something of the one before: its first outputs differ by {value:.2g} of their "
             "size from those of a fresh memory; hold the core against memagents.testing.check_core"
@@ -162,12 +147,12 @@ def _draws(state: Any) -> bool:
 
 
 def _needed(case: _Case) -> Iterator[Sign]:
-    remembers = any(leaf.numel() for leaf in state_leaves(case.seen.state))
+    remembers = any(leaf.numel() for leaf in state_leaves(case.seen.initial_state))
     if not (remembers and isinstance(case.policy, MemoryPolicy)):
         return
     whole = case.outputs.flatten(0, 1)
     starts = torch.ones_like(case.seen.starts)
-    wiped = case.policy.unroll(case.seen.observations, case.seen.state, starts)[0].flatten(0, 1)
+    wiped = case.policy.unroll(case.seen.observations, case.seen.initial_state, starts)[0].flatten(0, 1)
     value, advice = float(np.mean(divergences(case.policy, whole, wiped))), None
     if value < IDLE:
         advice = (
@@ -326,13 +311,3 @@ def _gates(case: _Case) -> Iterator[Sign]:
 _SIGNS: tuple[Callable[[_Case], Iterator[Sign]], ...] = (
     *(_largest, _leak, _needed, _slots, _reads, _attention, _gates),
 )
-
-
-def rows_of(seen: Seen, rows: int) -> Seen:
-    """Return the first rows of a window, cloned: what it is of may be written over."""
-    rows = min(rows, seen.starts.shape[1])
-    return Seen(
-        map_observations(lambda values: values[:, :rows].clone(), seen.observations),
-        seen.starts[:, :rows].clone(),
-        map_state(torch.clone, select_rows(seen.state, range(rows))),
-    )

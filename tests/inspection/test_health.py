@@ -127,11 +127,11 @@ def test_numbers_too_large(factor, sentence):
 def test_stale_states():
     agent = healthy("gru")
     seen = play(agent.policy, agent.env, 32, seed=0)
-    state = agent.policy.unroll(*seen[:1], seen.state, seen.starts)[1]
-    now = seen._replace(starts=torch.zeros_like(seen.starts))  # in the midst of episodes
-    assert staleness(agent.policy, seen, state, now).advice is None
+    state = agent.policy.unroll(seen.observations, seen.initial_state, seen.starts)[1]
+    now = seen._replace(starts=torch.zeros_like(seen.starts), initial_state=state)  # in the midst of episodes
+    assert staleness(agent.policy, seen, now).advice is None
     agent.policy.core.input_gates.bias.data.neg_().mul_(30)
-    assert "stale" in staleness(agent.policy, seen, state, now).advice
+    assert "stale" in staleness(agent.policy, seen, now).advice
 
 
 def test_a_report_says_what_the_memory_is_worth():
