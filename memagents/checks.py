@@ -7,6 +7,7 @@ import numbers
 import sys
 import warnings
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -92,6 +93,16 @@ def one_of(name: str, value: T, allowed: Sequence[T]) -> T:
     if not any(type(value) is type(choice) and value == choice for choice in allowed):
         raise ValueError(f"{name} must be one of {', '.join(map(repr, allowed))}, not {value!r}")
     return value
+
+
+def path_ending(name: str, path: Path, *endings: str) -> Path:
+    """``path`` if it ends in one of some endings, such as ``.png``, in capitals or not.
+
+    :raises ValueError: otherwise
+    """
+    if path.suffix.lower() not in endings:
+        raise ValueError(f"{name} must be a path that ends in {' or '.join(endings)}, not {path}")
+    return path
 
 
 def selected(asked: Sequence[str], there: Iterable[str]) -> list[str]:

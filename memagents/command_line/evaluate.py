@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
-from memagents.checks import positive_int
+from memagents.checks import path_ending, positive_int
 from memagents.command_line.errors import plain_errors
 from memagents.experiments.options import parse_options
 from memagents.experiments.settings import EvaluationSettings
@@ -52,8 +52,8 @@ def main(argv: Sequence[str]) -> None:
     """
     with plain_errors(ValueError):
         settings = parse_options(EvaluateCommand, argv, "memagents evaluate")
-        if settings.video is not None and settings.video.suffix.lower() != ".gif":  # here: tyro would draw a box
-            raise ValueError(f"--video must be a path that ends in .gif, not {settings.video}")
+        if settings.video is not None:  # here: tyro would draw a box
+            path_ending("--video", settings.video, ".gif")
         from memagents.experiments.evaluate_run import evaluate_run, show_scores
         from memagents.experiments.run import Run
         from memagents.experiments.training import prepare

@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 import tyro
 
-from memagents.checks import positive_int
+from memagents.checks import path_ending, positive_int
 from memagents.command_line.errors import plain_errors
 from memagents.experiments.options import Pairs, parse_options
 from memagents.experiments.settings import EVALUATION_SEED
@@ -73,8 +73,8 @@ def check(settings: InspectCommand) -> None:
         raise ValueError(f"seed must be an integer from 0 to {LARGEST_SEED}, not {settings.seed}")
     if (settings.picture is None) != (not settings.tensors):
         raise ValueError("--picture and --tensors belong together: --picture memory.png --tensors write_weights")
-    if settings.picture is not None and settings.picture.suffix.lower() not in (".png", ".svg"):
-        raise ValueError(f"--picture must be a path that ends in .png or .svg, not {settings.picture}")
+    if settings.picture is not None:
+        path_ending("--picture", settings.picture, ".png", ".svg")
     if settings.out is None:
         return
     if settings.out.suffix.lower() not in (".html", ".htm") or settings.out.is_dir():
@@ -95,7 +95,8 @@ def main(argv: Sequence[str]) -> None:
         from memagents.experiments.run import Run
         from memagents.experiments.training import prepare
         from memagents.inspection.played import Played
-        from memagents.inspection.run_page import draw_inspected, inspect_run
+        from memagents.inspection.run_layers import draw_run
+        from memagents.inspection.run_page import inspect_run
 
         run = Run.open(settings.run)
         against = None if settings.against is None else Run.open(settings.against)
@@ -106,8 +107,8 @@ def main(argv: Sequence[str]) -> None:
         played = Played(
             env, env_kwargs, settings.episodes, settings.seed, settings.stochastic, settings.slots, settings.device
         )
-        page = inspect_run(run, against, played, settings.out, settings.max_steps, settings.change)
-        print(f"the page is {page}")
+        found = inspect_run(run, against, played, settings.out, settings.max_steps, settings.change)
+        print(f"the page is {found.page}")
         if settings.picture is not None:
-            draw_inspected(run, played, settings.picture, settings.tensors, settings.change)
+            draw_run(settings.picture, found.recording, settings.tensors, found.forked)
             print(f"the picture is {settings.picture}")

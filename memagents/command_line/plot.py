@@ -9,6 +9,7 @@ from typing import Literal
 
 import tyro
 
+from memagents.checks import path_ending
 from memagents.command_line.errors import plain_errors
 from memagents.experiments.options import parse_options
 
@@ -41,8 +42,7 @@ def main(argv: Sequence[str]) -> None:
         settings = parse_options(PlotCommand, argv, "memagents plot")
         if not settings.runs:
             raise ValueError("runs must be one folder of a run at least: memagents plot runs/lstm-* runs/gru-*")
-        if settings.out.suffix.lower() not in (".png", ".svg"):
-            raise ValueError(f"--out must be a path that ends in .png or .svg, not {settings.out}")
+        path_ending("--out", settings.out, ".png", ".svg")
         from memagents.experiments.seeds import MEASURES, draw_bands, draw_scores, groups_of, measures_of
 
         groups = groups_of(settings.runs)

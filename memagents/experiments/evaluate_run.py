@@ -15,6 +15,7 @@ from tqdm import tqdm
 from memagents.environments.make import make_env, make_single_env
 from memagents.experiments.evaluation import (
     AGENT,
+    MEASURES_OF,
     SAMPLED,
     Agent,
     Interval,
@@ -128,7 +129,7 @@ def show_over(evaluations: Sequence[RunScores], over: dict[str, list[Any]], path
     ((name, values),) = over.items()
     agents = list(evaluations[0].scores)
     field = measure_of(scores for evaluation in evaluations for scores in evaluation.scores.values())
-    measure = {"success": "success", "returns": "return"}[field]
+    measure = MEASURES_OF[field]
     table = Table(title=f"{measure} over {name}, {evaluations[0].episodes} episodes each, with 95% intervals")
     for head in (name, *agents):
         table.add_column(head)

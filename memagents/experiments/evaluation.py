@@ -21,6 +21,7 @@ from memagents.runs.random_states import preserved_random_states
 
 RANDOM, WALK, ORACLE = "random agent", "random walk", "oracle"
 AGENT, SAMPLED = "agent", "agent, sampled"  # a run's own, by most likely and by sampled actions
+MEASURES_OF = {"success": "success", "returns": "return"}  # what a field of scores is called
 FEW_SEEDS = 5  # below so many, tables list the seeds instead of an interval
 _BOOTSTRAP_SAMPLES = 2000
 

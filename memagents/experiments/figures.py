@@ -58,9 +58,7 @@ def learning_curve(run_dirs: Sequence[Path], path: Path, over: str = "steps") ->
         axes[0].set_title(next(iter(runs)), loc="left", color=INK, weight="bold")
     else:
         legend(figure, runs)
-    axes[-1].set_xlabel({"steps": "environment steps", "minutes": "minutes"}[over], color=INK)
-    axes[-1].set_xlim(left=0)
-    axes[-1].xaxis.set_major_formatter(FuncFormatter(lambda steps, _: short_number(steps)))
+    label_moments(axes[-1], over)
     write(figure, path)
 
 
@@ -195,11 +193,18 @@ def _curves(rows: list[dict[str, str]], over: str) -> dict[str, np.ndarray]:
     Success and return of a run that imitates are partly the oracle's own, so only its accuracy counts.
     """
     columns = (_ACCURACY,) if any(row.get(_ACCURACY) for row in rows) else (_SUCCESS, _RETURN)
-    logged = {c: [(_moment(row, over), float(row[c])) for row in rows if row.get(c)] for c in columns}
+    logged = {c: [(moment(row, over), float(row[c])) for row in rows if row.get(c)] for c in columns}
     return {column: np.array(points) for column, points in logged.items() if points}
 
 
-def _moment(row: dict[str, str], over: str) -> float:
+def label_moments(ax: Axes, over: str) -> None:
+    """Label an axis of steps or minutes, which begins at 0."""
+    ax.set_xlabel({"steps": "environment steps", "minutes": "minutes"}[over], color=INK)
+    ax.set_xlim(left=0)
+    ax.xaxis.set_major_formatter(FuncFormatter(lambda place, _: short_number(place)))
+
+
+def moment(row: dict[str, str], over: str) -> float:
     """Return the steps or minutes at which a row was logged."""
     return float(row[STEPS]) if over == "steps" else float(row[SECONDS]) / 60
 

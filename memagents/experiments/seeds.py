@@ -9,26 +9,25 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter
 
 from memagents.experiments.configuration import of_run
-from memagents.experiments.evaluation import AGENT, FEW_SEEDS, Interval, mean_interval
+from memagents.experiments.evaluation import AGENT, FEW_SEEDS, MEASURES_OF, Interval, mean_interval
 from memagents.experiments.figures import (
-    INK,
     LABELS,
     PAPER,
     comparison,
     cycle,
     dress,
+    label_moments,
     legend,
-    short_number,
+    moment,
     smooth,
     write,
 )
 from memagents.runs import files
 from memagents.runs.files import CheckpointError
 from memagents.runs.layout import CONFIG_FILE, EVALUATION_FILE, PROGRESS_FILE
-from memagents.runs.progress import SECONDS, STEPS, read_progress
+from memagents.runs.progress import read_progress
 
 MEASURES = ("rollout/success_rate", "rollout/ep_rew_mean")
 SHARES = ("rollout/success_rate", "train/accuracy")  # of which no interval goes beyond 0 and 1
@@ -98,8 +97,7 @@ def band_of(folders: Sequence[Path], measure: str, over: str = "steps") -> Band 
 def _curve(folder: Path, measure: str, over: str) -> np.ndarray:
     """Return what a run logged, (N, 2): steps or minutes, and the measure."""
     rows = [row for row in read_progress(folder / PROGRESS_FILE) if row.get(measure)]
-    scale, column = (1, STEPS) if over == "steps" else (60, SECONDS)
-    return np.array([(float(row[column]) / scale, float(row[measure])) for row in rows]).reshape(-1, 2)
+    return np.array([(moment(row, over), float(row[measure])) for row in rows]).reshape(-1, 2)
 
 
 def measures_of(folders: Sequence[Path]) -> list[str]:
@@ -130,9 +128,7 @@ def draw_bands(groups: Mapping[str, Sequence[Path]], measures: Sequence[str], pa
                 ax.plot(band.places, band.mean, color=colour, linewidth=2, solid_capstyle="round")
         dress(ax, LABELS.get(measure, measure.split("/")[-1].replace("_", " ")))
     legend(figure, [f"{name} ({_seeds(folders)})" for name, folders in groups.items()])
-    axes[-1].set_xlabel({"steps": "environment steps", "minutes": "minutes"}[over], color=INK)
-    axes[-1].set_xlim(left=0)
-    axes[-1].xaxis.set_major_formatter(FuncFormatter(lambda place, _: short_number(place)))
+    label_moments(axes[-1], over)
     write(figure, path)
 
 
@@ -164,6 +160,5 @@ def draw_scores(groups: Mapping[str, Sequence[Path]], path: Path) -> None:
 def _scores(evaluations: Sequence[dict[str, Any]]) -> tuple[str, np.ndarray]:
     """Return success, or the return where an environment knows none, and its means, one for each evaluation."""
     scores = [evaluation["scores"][AGENT] for evaluation in evaluations]
-    measure = "success" if all(score["success"] for score in scores) else "returns"
-    name = {"success": "success", "returns": "return"}[measure]
-    return name, np.array([score[measure]["mean"] for score in scores])
+    field = "success" if all(score["success"] for score in scores) else "returns"
+    return MEASURES_OF[field], np.array([score[field]["mean"] for score in scores])

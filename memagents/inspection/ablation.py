@@ -56,7 +56,7 @@ class Ablations(NamedTuple):
 
 @torch.no_grad()
 def ablate(
-    policy: MemoryPolicy,
+    policy: CorePolicy,
     episode: RecordedEpisode,
     kind: Kind = "erase",
     *,
@@ -87,7 +87,7 @@ def ablate(
     one_of("kind", kind, KINDS)
     positive_int("rows", rows)
     in_range("scale", scale, 0)
-    check_policy(policy)
+    policy = with_memory(policy)
     known = places_of(policy.initial_state(1))
     if kind == "freeze" and known.kind == "entry":
         raise ValueError("kind freeze needs slots or units: entries of a store move on with each step")
@@ -224,13 +224,14 @@ def _kl(p: Named, q: Named, space: spaces.Space) -> Tensor:
     return terms.sum(1)
 
 
-def check_policy(policy: Any) -> None:
-    """Refuse a policy without an actor and a critic over a memory."""
+def with_memory(policy: Any) -> MemoryPolicy:
+    """Return a policy that has an actor and a critic over a memory, and refuse any other."""
     if not isinstance(policy, MemoryPolicy):
         raise ValueError(
             f"policy must have an actor and a critic over a memory core, as agent.policy of PPO, not be a "
             f"{type(policy).__name__}"
         )
+    return policy
 
 
 def observations_of(policy: CorePolicy, episode: RecordedEpisode) -> Observations:

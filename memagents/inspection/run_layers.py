@@ -9,7 +9,7 @@ import numpy as np
 
 from memagents.environments.make import make_env
 from memagents.experiments.run import Run
-from memagents.inspection.ablation import Ablations, ablate
+from memagents.inspection.ablation import Ablations, Kind, ablate
 from memagents.inspection.forks import KINDS as FORKED_KINDS
 from memagents.inspection.forks import Forked, fork
 from memagents.inspection.page.layer import PAST_STEP, Layer
@@ -21,18 +21,19 @@ from memagents.policies.actor_critic import MemoryPolicy
 from memagents.policies.core_policy import CorePolicy
 
 LONGEST_SMEAR = 400  # steps of an episode: the work grows by their square
-CHANGES = ("erase", "noise", "swap", "freeze")
 _DONE = {"erase": "erased", "noise": "given noise", "swap": "swapped with the next", "freeze": "frozen"}
 
 
-def layers_of(run: Run, played: Played, recording: Recording, change: str | None = None) -> list[Layer]:
+def layers_of(
+    policy: CorePolicy, recording: Recording, change: Kind | None = None, forked: Forked | None = None
+) -> list[Layer]:
     """Return what values and actions hang on, and what becomes of the episodes when the memory is changed.
 
-    :param played: how the recording was made
-    :param change: ``"erase"``, ``"noise"``, ``"swap"`` or ``"freeze"``; None for no ablation
+    :param policy: that played
+    :param change: what is done to each place before each step; None for no ablation
+    :param forked: the first episode with its memory changed, where it could be forked
     :raises ValueError: if the agent's memory has no places to be changed
     """
-    policy = run.load_agent(None, played.device, played.slots, verbose=0).policy
     layers = []
     if isinstance(policy, MemoryPolicy):
         for number, episode in enumerate(recording.episodes):
@@ -40,19 +41,19 @@ def layers_of(run: Run, played: Played, recording: Recording, change: str | None
                 layers += _smears(policy, episode, number)
     if change is not None:
         for number, episode in enumerate(recording.episodes):
-            layers.append(_ablated(ablate(policy, episode, change), number))  # type: ignore[arg-type]
-        forked = forked_episode(run, policy, played, recording.episodes[0], change)
-        if forked is not None:
-            layers.append(_forked(forked))
+            layers.append(_ablated(ablate(policy, episode, change), number))
+    if forked is not None:
+        layers.append(_forked(forked))
     return layers
 
 
 def forked_episode(
-    run: Run, policy: CorePolicy, played: Played, episode: RecordedEpisode, change: str
+    run: Run, policy: CorePolicy, played: Played, episode: RecordedEpisode, change: Kind | None
 ) -> Forked | None:
     """Play the first episode of a recording again with each place changed before each step.
 
-    :return: None where it cannot be forked: of other environments than memenvs, and with actions that are sampled
+    :return: None where there is no change, or none that can be forked: of other environments than memenvs, and with
+        actions that are sampled
     """
     if played.stochastic or change not in FORKED_KINDS:
         return None

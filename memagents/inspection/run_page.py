@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from gymnasium import spaces
@@ -14,12 +13,27 @@ from tqdm import tqdm
 
 from memagents.environments.make import make_env, make_single_env
 from memagents.experiments.run import Run
+from memagents.inspection.ablation import Kind
+from memagents.inspection.forks import Forked
 from memagents.inspection.page import write_page
 from memagents.inspection.played import Played
 from memagents.inspection.recorder import record
 from memagents.inspection.recording import Recording
-from memagents.inspection.run_layers import draw_run, forked_episode, layers_of
+from memagents.inspection.run_layers import forked_episode, layers_of
 from memagents.runs.layout import INSPECTION_FOLDER, INSPECTION_PAGE
+
+
+class Inspected(NamedTuple):
+    """A run that was inspected.
+
+    :param page: path of the page
+    :param recording: of its episodes
+    :param forked: the first episode with its memory changed, where that was asked for and could be
+    """
+
+    page: Path
+    recording: Recording
+    forked: Forked | None
 
 
 def inspect_run(
@@ -28,8 +42,8 @@ def inspect_run(
     played: Played,
     out: Path | None = None,
     max_steps: int = 2000,
-    change: str | None = None,
-) -> Path:
+    change: Kind | None = None,
+) -> Inspected:
     """Record episodes of a run's agent into the run's folder, and write the page about them.
 
     :param against: another run, which plays the same episodes and is shown beside it
@@ -37,35 +51,18 @@ def inspect_run(
     :param max_steps: of an episode that are shown at most
     :param change: what is done to each place of the memory before each step, see
         :func:`memagents.inspection.run_layers.layers_of`; None for nothing
-    :return: path of the page
     :raises ValueError: if an agent cannot act in the environment, or its memory has no places to be changed
     """
     path = run.folder / INSPECTION_PAGE if out is None else out
     recordings = [record_run(run, played, run.folder / INSPECTION_FOLDER, states=change is not None)]
-    layers = layers_of(run, played, recordings[0], change)
-    if against is None:
-        write_page(path, recordings, layers, max_steps=max_steps)
-        return path
+    policy = run.load_agent(None, played.device, played.slots, verbose=0).policy
+    forked = forked_episode(run, policy, played, recordings[0].episodes[0], change)
+    layers = layers_of(policy, recordings[0], change, forked)
     with tempfile.TemporaryDirectory() as folder:
-        recordings.append(record_run(against, played, Path(folder) / INSPECTION_FOLDER))
+        if against is not None:
+            recordings.append(record_run(against, played, Path(folder) / INSPECTION_FOLDER))
         write_page(path, recordings, layers, max_steps=max_steps)
-    return path
-
-
-def draw_inspected(run: Run, played: Played, path: Path, tensors: Sequence[str], change: str | None = None) -> None:
-    """Draw tensors of the first episode that :func:`inspect_run` recorded, and what a change of the memory cost.
-
-    :param path: of the PNG or SVG
-    :param tensors: names of the trace
-    :param change: as there
-    :raises ValueError: if there is no such tensor
-    """
-    recording = Recording.open(run.folder / INSPECTION_FOLDER)
-    forked = None
-    if change is not None:
-        policy = run.load_agent(None, played.device, played.slots, verbose=0).policy
-        forked = forked_episode(run, policy, played, recording.episodes[0], change)
-    draw_run(path, recording, tensors, forked)
+    return Inspected(path, recordings[0], forked)
 
 
 def record_run(run: Run, played: Played, folder: Path, states: bool = False) -> Recording:

@@ -15,14 +15,15 @@ from torch import Tensor
 
 from memagents.checks import one_of, positive_int
 from memagents.cores.core import map_state
-from memagents.inspection.ablation import check_policy, observations_of, state_of
+from memagents.inspection.ablation import observations_of, state_of, with_memory
 from memagents.inspection.recording import RecordedEpisode
 from memagents.policies.actor_critic import MemoryPolicy
+from memagents.policies.core_policy import CorePolicy
 
 Of = Literal["value", "action"]
 
 
-def smear(policy: MemoryPolicy, episode: RecordedEpisode, of: Of = "value", rows: int = 64) -> np.ndarray:
+def smear(policy: CorePolicy, episode: RecordedEpisode, of: Of = "value", rows: int = 64) -> np.ndarray:
     """Return what the value, or the action taken, of each step hangs on.
 
     :param policy: an actor and a critic
@@ -33,7 +34,7 @@ def smear(policy: MemoryPolicy, episode: RecordedEpisode, of: Of = "value", rows
     """
     one_of("of", of, get_args(Of))
     positive_int("rows", rows)
-    check_policy(policy)
+    policy = with_memory(policy)
     with torch.no_grad():
         encoded = policy.encode(observations_of(policy, episode))  # (T, 1, I)
     actions = torch.as_tensor(episode.read("actions")["actions"], device=policy.device)

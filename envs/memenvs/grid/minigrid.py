@@ -46,8 +46,9 @@ def define(
     levels = within("levels", levels, 1, MOST_LEVELS)
     drawn, distinct = drawn_levels(level, levels)
     max_steps = int(drawn.records["max_steps"][0]) if max_steps is None else positive("max_steps", max_steps)
+    observable = flag("observable", observable)
     image = (agent_view_size, agent_view_size, 3)
-    if flag("observable", observable):
+    if observable:
         image = (int(drawn.records["width"].max()), int(drawn.records["height"].max()), 3)
     # Before the image: Numba would warn of a record that begins with all of another one.
     mission = [("mission", np.uint8, (MOST_WORDS,))] if drawn.with_mission else []
@@ -63,7 +64,7 @@ def define(
         generate=generate,
         reset=reset,
         step=step,
-        observe=OBSERVES[bool(observable), drawn.with_mission],
+        observe=OBSERVES[observable, drawn.with_mission],
         oracle=oracle_of(level),
         decides=always_decides,
         legal=legal,

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from memagents.inspection.page.arrays import F32, U8, U16, Packed, pack
-from memagents.inspection.page.layer import Layer, check_layers
+from memagents.inspection.page.layer import PAST_STEP, Layer, check_layers
 from memagents.inspection.page.pictures import Film, films
 from memagents.inspection.recording import OBSERVATION, TRACE, RecordedEpisode, Recording
 
@@ -185,7 +185,7 @@ def _packed_layers(shown: _Shown, layers: Sequence[Layer]) -> list[tuple[Layer, 
     for layer in layers:
         if shown.recording == 0 and layer.episode == shown.number:
             matrix = np.asarray(layer.matrix)[: shown.steps]
-            found.append((layer, pack(matrix[:, : shown.steps] if layer.axis == "past step" else matrix, U8)))
+            found.append((layer, pack(matrix[:, : shown.steps] if layer.axis == PAST_STEP else matrix, U8)))
     return found
 
 
