@@ -18,6 +18,8 @@ from memenvs.grid.dynamics import (
     observe,
     observe_all,
     observe_all_with_mission,
+    observe_beside_world,
+    observe_beside_world_with_mission,
     observe_with_mission,
     reset,
     step,
@@ -38,6 +40,7 @@ def define(
     max_steps: int | None = None,
     levels: int = 4096,
     observable: bool = False,
+    world: bool = False,
 ) -> Definition:
     """The definition of one of MiniGrid's environments; the parameters are those of :class:`MiniGrid`."""
     if level not in NAMES:
@@ -47,23 +50,33 @@ def define(
     drawn, distinct = drawn_levels(level, levels)
     max_steps = int(drawn.records["max_steps"][0]) if max_steps is None else positive("max_steps", max_steps)
     image = (agent_view_size, agent_view_size, 3)
-    if flag("observable", observable):
-        image = (int(drawn.records["width"].max()), int(drawn.records["height"].max()), 3)
+    whole = (int(drawn.records["width"].max()), int(drawn.records["height"].max()), 3)
+    observable, world = flag("observable", observable), flag("world", world)
+    if observable and world:
+        raise ValueError("world must be False where observable is True: the image is the whole grid already")
+    if observable:
+        image = whole
     # Before the image: Numba would warn of a record that begins with all of another one.
     mission = [("mission", np.uint8, (MOST_WORDS,))] if drawn.with_mission else []
+    beside = [("world", np.uint8, whole)] if world else []
     return Definition(
         name=f"{level}(agent_view_size={agent_view_size}, max_steps={max_steps}, levels={levels}"
-        f"{', observable=True' if observable else ''})",
+        f"{', observable=True' if observable else ''}{', world=True' if world else ''})",
         params=as_params(level, levels, max_steps),
         level=LEVEL,
         state=STATE,
-        out=np.dtype([("direction", np.int64), *mission, ("image", np.uint8, image)], align=True),
-        observation_space=observation_space(Box(0, 255, image, np.uint8), Discrete(4), drawn.with_mission),
+        out=np.dtype([("direction", np.int64), *mission, *beside, ("image", np.uint8, image)], align=True),
+        observation_space=observation_space(
+            Box(0, 255, image, np.uint8),
+            Discrete(4),
+            drawn.with_mission,
+            Box(0, 255, whole, np.uint8) if world else None,
+        ),
         action_space=Discrete(drawn.actions),
         generate=generate,
         reset=reset,
         step=step,
-        observe=OBSERVES[bool(observable), drawn.with_mission],
+        observe=OBSERVES["all" if observable else "beside" if world else "view", drawn.with_mission],
         oracle=oracle_of(level),
         decides=always_decides,
         legal=legal,
@@ -79,11 +92,13 @@ def define(
     )
 
 
-OBSERVES = {  # by whether the whole grid is shown, and the mission
-    (False, False): observe,
-    (False, True): observe_with_mission,
-    (True, False): observe_all,
-    (True, True): observe_all_with_mission,
+OBSERVES = {  # by what is shown of the grid: the view, all of it, or all of it beside the view; and the mission
+    ("view", False): observe,
+    ("view", True): observe_with_mission,
+    ("all", False): observe_all,
+    ("all", True): observe_all_with_mission,
+    ("beside", False): observe_beside_world,
+    ("beside", True): observe_beside_world_with_mission,
 }
 
 
@@ -178,6 +193,8 @@ class MiniGrid(SingleEnv):
     :param levels: number of levels, up to 65536. Drawing 4096 of them takes MiniGrid a few seconds, once
     :param observable: show the whole grid instead of the view, as MiniGrid's ``FullyObsWrapper``: ``image`` is
         (width, height, 3), and the agent in it an object of type 10 whose state is its direction
+    :param world: show this whole grid beside the view, as the entry ``world``: for what may know more than the agent,
+        such as a bonus that counts states; the policy has to leave it out
     :param split: ``"train"`` or ``"test"`` for levels that the other never has, ``None`` for all
     :param render_mode: ``"rgb_array"``, ``"human"`` or ``"ansi"``
     """
