@@ -286,7 +286,7 @@ class TablesSettings:
     :param folder: of the runs
     :param documents: folder of the documents that the tables are written into; an empty path writes none. By default
         docs, and with a share of the steps none: such tables are printed
-    :param share: of the environment steps, at most 1, for a quick look
+    :param share: of the environment steps, at most 1, for a quick look; also of the episodes of each test, 20 at least
     :param threads: of torch
     """
 
@@ -328,7 +328,8 @@ def train(experiment: Experiment, row: str, seed: int, folder: Path, settings: T
     begin = time.perf_counter()
     learn(agent, chosen, curriculum)
     minutes = (time.perf_counter() - begin) / 60
-    score(experiment, folder, agent.num_timesteps, minutes)
+    episodes = min(experiment.episodes, max(20, int(settings.share * experiment.episodes)))
+    score(replace(experiment, episodes=episodes), folder, agent.num_timesteps, minutes)
 
 
 def score(experiment: Experiment, folder: Path, steps: int, minutes: float) -> None:
