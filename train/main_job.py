@@ -17,7 +17,7 @@ import os
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch loads: spinning threads starve the environments
 
@@ -27,7 +27,9 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from memagents.checks import positive_int
 from memagents.command_line.errors import plain_errors
+from memagents.cores import core_class
 from memagents.environments.make import make_env
 from memagents.experiments.configuration import of_recipe
 from memagents.experiments.documents import markdown_table
@@ -36,7 +38,13 @@ from memagents.experiments.evaluation import Scores, baselines, compare, scores_
 from memagents.experiments.figures import comparison, learning_curve, write_png
 from memagents.experiments.lessons import make_curriculum
 from memagents.experiments.run import Run, load_agent
-from memagents.experiments.settings import EVALUATION_SEED, EvaluationSettings, ImitationSettings, PPOSettings
+from memagents.experiments.settings import (
+    EVALUATION_SEED,
+    EvaluationSettings,
+    ImitationSettings,
+    PPOSettings,
+    WindowSettings,
+)
 from memagents.experiments.statistics import bootstrap, mean
 from memagents.experiments.training import learn, make_agent, prepare
 from memagents.runs.files import write_bytes, write_json
@@ -70,6 +78,19 @@ class MainJobSettings:
     share: float = 1.0
     threads: int | None = None
 
+    def __post_init__(self) -> None:
+        for name in ("episodes", "seeds"):
+            positive_int(name, getattr(self, name))
+        if not 0 < self.share <= 1:
+            raise ValueError(f"share must be a number above 0 and at most 1, not {self.share}")
+        if not self.cores or len(set(self.cores)) < len(self.cores):
+            raise ValueError(f"cores must be one or more, each once, not {' '.join(self.cores) or 'none'}")
+        for core in self.cores:
+            core_class(core)  # which is an error where there is none
+
+
+S = TypeVar("S", bound=WindowSettings)
+
 
 def train(core: str, seed: int, folder: Path, settings: MainJobSettings) -> Path:
     """Train one agent by both recipes and return the run folder of the second."""
@@ -80,11 +101,33 @@ def train(core: str, seed: int, folder: Path, settings: MainJobSettings) -> Path
     imitation = of_recipe(ImitationSettings, "underground_imitation", run_dir=str(warm), **changes)
     ppo = of_recipe(PPOSettings, "underground", run_dir=str(last), init_from=str(warm), **changes)
     for phase in (imitation, ppo):
-        if settings.share < 1:
-            phase = replace(phase, total_timesteps=int(settings.share * phase.total_timesteps))
+        phase = in_part(phase, settings)
         curriculum = make_curriculum(phase)
         learn(make_agent(phase, curriculum), phase, curriculum)
     return last
+
+
+def in_part(phase: S, settings: MainJobSettings) -> S:
+    """Return the settings of a training with as many steps as are asked for."""
+    return replace(phase, total_timesteps=int(settings.share * phase.total_timesteps))
+
+
+def is_done(run: Path, settings: MainJobSettings) -> bool:
+    """Return whether a core's trainings are finished, and not stopped in the middle.
+
+    :raises ValueError: if they are, with another share of the steps
+    """
+    if not (run / LEARNING_CURVE).is_file():
+        return False
+    made, wanted = Run.open(run), in_part(of_recipe(PPOSettings, "underground"), settings)
+    assert made.settings is not None
+    steps = made.settings.total_timesteps
+    if steps != wanted.total_timesteps:
+        raise ValueError(
+            f"{run} was trained for {steps:,} steps, not {wanted.total_timesteps:,}: choose another --run-dir, or the "
+            "--share that it was made with"
+        )
+    return made.description["num_timesteps"] >= steps
 
 
 def of_seed(seed: int, settings: MainJobSettings) -> tuple[dict[str, Path], dict[str, dict[str, Scores]]]:
@@ -95,7 +138,7 @@ def of_seed(seed: int, settings: MainJobSettings) -> tuple[dict[str, Path], dict
     folder = settings.run_dir if settings.seeds == 1 else settings.run_dir / f"seed-{seed}"
     runs = {core: folder / "ppo" / core for core in settings.cores}
     for core, run in runs.items():
-        if settings.seeds == 1 or not (run / LEARNING_CURVE).is_file():
+        if settings.seeds == 1 or not is_done(run, settings):
             train(core, seed, folder, settings)
     return runs, {f"{d} hop{'s' * (d > 1)}": evaluate(runs, d, settings.episodes) for d in DISTANCES}
 

@@ -270,8 +270,9 @@ class TablesSettings:
     :param rows: names of their rows; by default all
     :param seeds: of the trainings
     :param folder: of the runs
-    :param documents: folder of the documents that the tables are written into; an empty path writes none
-    :param share: of the environment steps, for a quick look
+    :param documents: folder of the documents that the tables are written into; an empty path writes none. By default
+        docs, and with a share of the steps none: such tables are printed
+    :param share: of the environment steps, at most 1, for a quick look; also of the episodes of each test, 20 at least
     :param threads: of torch
     """
 
@@ -279,22 +280,42 @@ class TablesSettings:
     rows: tuple[str, ...] = ()
     seeds: tuple[int, ...] = (0, 1, 2)
     folder: Path = Path("runs/tables")
-    documents: Path = Path("docs")
+    documents: Path | None = None
     share: float = 1.0
     threads: int = 1
 
+    def __post_init__(self) -> None:
+        if not self.seeds:
+            raise ValueError("seeds must be one or more integers")
+        if not 0 < self.share <= 1:
+            raise ValueError(f"share must be a number above 0 and at most 1, not {self.share}")
+
 
 def train(experiment: Experiment, row: str, seed: int, folder: Path, settings: TablesSettings) -> None:
-    """Train the agent of one row with one seed, evaluate it, and leave the result in its run folder."""
+    """Train the agent of one row with one seed, evaluate it, and leave the result in its run folder.
+
+    Nothing is done where there is a result already.
+
+    :raises ValueError: if that is of another number of steps
+    """
     changes = {"core": row, "seed": seed, "threads": settings.threads, "run_dir": str(folder), "overwrite": True}
     chosen = of_recipe(experiment.settings, experiment.recipe, **{**changes, **experiment.rows[row]})
     chosen = replace(chosen, total_timesteps=int(settings.share * chosen.total_timesteps))
+    if (folder / RESULT_FILE).is_file():
+        made = Run.open(folder).settings
+        if made is not None and made.total_timesteps != chosen.total_timesteps:
+            raise ValueError(
+                f"{folder} was trained for {made.total_timesteps:,} steps, not {chosen.total_timesteps:,}: choose "
+                "another --folder, or the --share that it was made with"
+            )
+        return
     curriculum = make_curriculum(chosen)
     agent = make_agent(chosen, curriculum)
     begin = time.perf_counter()
     learn(agent, chosen, curriculum)
     minutes = (time.perf_counter() - begin) / 60
-    score(experiment, folder, agent.num_timesteps, minutes)
+    episodes = min(experiment.episodes, max(20, int(settings.share * experiment.episodes)))
+    score(replace(experiment, episodes=episodes), folder, agent.num_timesteps, minutes)
 
 
 def score(experiment: Experiment, folder: Path, steps: int, minutes: float) -> None:
@@ -346,12 +367,17 @@ def figure(values: list[float], metric: str) -> str:
     return over_seeds(values, digits=2 if np.mean(values) < 10 else 1, low=0, high=1 if metric in SHARES else np.inf)
 
 
-def write_table(name: str, experiment: Experiment, settings: TablesSettings) -> None:
-    """Put a table into its document, in place of what stands between its two marks, and a picture beside it."""
-    document = settings.documents / experiment.document
-    lines = table(experiment, settings.folder / name)
-    if experiment.curves:
-        runs = sorted((settings.folder / name).glob(f"*-{settings.seeds[0]}/{RESULT_FILE}"))
+def show_table(name: str, experiment: Experiment, settings: TablesSettings) -> None:
+    """Print a table, or put it into its document in place of what stands between its two marks, a picture beside it."""
+    lines, folder = table(experiment, settings.folder / name), settings.documents
+    if folder is None:
+        folder = Path("docs" if settings.share == 1 else "")
+    if not folder.name:
+        print("\n".join(lines))
+        return
+    document = folder / experiment.document
+    runs = sorted((settings.folder / name).glob(f"*-{settings.seeds[0]}/{RESULT_FILE}"))
+    if experiment.curves and runs:
         picture = document.with_name(f"{document.stem}_{name}.png")
         learning_curve([path.parent for path in runs], picture, experiment.curves)
         lines += [f"![{experiment.title}: learning curves of seed {settings.seeds[0]}]({picture.name})", ""]
@@ -367,11 +393,11 @@ def main(settings: TablesSettings) -> None:
         for seed in settings.seeds:
             for row in experiments[name].rows:
                 folder = settings.folder / name / f"{row}-{seed}"
-                if row in rows and not (folder / RESULT_FILE).is_file():
+                if row in rows:
                     train(experiments[name], row, seed, folder, settings)
     for name, experiment in experiments.items():
-        if settings.documents.name and any((settings.folder / name).glob(f"*/{RESULT_FILE}")):
-            write_table(name, experiment, settings)
+        if any((settings.folder / name).glob(f"*/{RESULT_FILE}")):
+            show_table(name, experiment, settings)
 
 
 if __name__ == "__main__":

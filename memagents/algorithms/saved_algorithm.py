@@ -141,11 +141,14 @@ class SavedAlgorithm(ResumableAlgorithm):
     def set_parameters(self, load_path_or_dict: Any, exact_match: bool = True, device: Any = "auto") -> None:
         """Take weights, and what a policy remembers beyond episodes, from a run folder; or those of ``get_parameters``.
 
+        :param exact_match: false to let heads for training alone (``policy.training_heads``) stay as they are where
+            the folder has none like them
         :raises CheckpointError: if the folder cannot be used; the weights stay as they were
         """
         if not isinstance(load_path_or_dict, dict):
             self._take_order(load_path_or_dict)
-            folder, load_path_or_dict = load_path_or_dict, {"policy": self._weights_in(load_path_or_dict)}
+            heads = () if exact_match else self.policy.training_heads
+            folder, load_path_or_dict = load_path_or_dict, {"policy": self._weights_in(load_path_or_dict, heads=heads)}
             if self.policy.remembers:
                 self._take_memory(folder)
         super().set_parameters(load_path_or_dict, exact_match, device)
@@ -272,16 +275,24 @@ class SavedAlgorithm(ResumableAlgorithm):
             raise CheckpointError(f"{source}: the policy is a {policy.__name__}; {cls.__name__} needs a {names}")
         return cls(policy, env, device=device, _init_setup_model=False, **{**arguments, **changes})  # type: ignore[arg-type,call-arg]
 
-    def _weights_in(self, path: str | Path, resized: bool = False) -> dict[str, Tensor]:
+    def _weights_in(self, path: str | Path, resized: bool = False, heads: tuple[str, ...] = ()) -> dict[str, Tensor]:
         """Read the weights of a run folder and hold them against this agent's.
 
         :param resized: the agent's memory may have more slots than the one that was saved
+        :param heads: modules of the policy that may be others than those that were saved; such stay the agent's own
         """
-        weights = agent_files.read_weights(path)
+        weights, own_weights = agent_files.read_weights(path), self.policy.state_dict()
+        for head in heads:
+            there, here = (
+                {name: weight for name, weight in source.items() if name.startswith(f"{head}.")}
+                for source in (weights, own_weights)
+            )
+            if {name: weight.shape for name, weight in there.items()} != {n: w.shape for n, w in here.items()}:
+                weights = {name: weight for name, weight in weights.items() if name not in there} | here
         if resized:
             own = {name.removeprefix("core."): tensor for name, tensor in weights.items() if name.startswith("core.")}
             weights |= {f"core.{name}": tensor for name, tensor in self.policy.core.with_more_slots(own).items()}
-        agent_files.check_weights(weights, self.policy.state_dict(), folder_of(path) / WEIGHTS_FILE)
+        agent_files.check_weights(weights, own_weights, folder_of(path) / WEIGHTS_FILE)
         return weights
 
     def _take_order(self, path: str | Path) -> None:

@@ -25,7 +25,7 @@ from memagents.algorithms.rollout import (
     cut_episodes,
     observation_tensors,
 )
-from memagents.checks import finite, in_range, positive_int, scheduled
+from memagents.checks import finite, in_range, positive_int, scheduled, warn_user
 from memagents.cores.core import State, map_state
 from memagents.environments.adapted import numbers
 from memagents.environments.guidance import decision_mask
@@ -95,6 +95,9 @@ class WindowAlgorithm(MemoryAlgorithm):
             self.device,
             self.policy.dtype,
         )
+        far = [lag for lag in getattr(self.policy, "recall_lags", ()) if lag >= self.n_steps]
+        if far:
+            warn_user(f"recall_lag {far[0]} reaches beyond windows of n_steps {self.n_steps}, and so asks for nothing")
         return result
 
     @property

@@ -54,6 +54,8 @@ def main(argv: Sequence[str]) -> None:
         settings = parse_options(EvaluateCommand, argv, "memagents evaluate")
         if settings.video is not None:  # here: tyro would draw a box
             path_ending("--video", settings.video, ".gif")
+        if settings.video is not None and settings.over:
+            raise ValueError("--video is of one environment: leave out --over, and give its value by --env-kwargs")
         from memagents.experiments.evaluate_run import evaluate_run, show_scores
         from memagents.experiments.run import Run
         from memagents.experiments.training import prepare

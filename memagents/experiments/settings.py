@@ -397,3 +397,6 @@ class EvaluationSettings:
             raise ValueError(
                 f"over must be one parameter with a list of values, key=[1,2,3], not {in_words(self.over)}"
             )
+        both = self.over.keys() & self.env_kwargs.keys()
+        if both:
+            raise ValueError(f"over: {both.pop()} is also in env_kwargs; give it once")

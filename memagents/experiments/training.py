@@ -119,7 +119,7 @@ def check_parameters(settings: TrainSettings, algorithm: type[MemoryAlgorithm]) 
 
 
 def take_weights(agent: MemoryAlgorithm, folder: Path) -> None:
-    """Begin with the weights of another run.
+    """Begin with the weights of another run; heads for training alone may be others, and begin anew.
 
     :raises CheckpointError: if its spaces or its core are others, or its critic learned in other units
     """
@@ -132,7 +132,7 @@ def take_weights(agent: MemoryAlgorithm, folder: Path) -> None:
         value, own = (kwargs.get(name) for kwargs in (saved["policy_kwargs"], agent.policy_kwargs))
         if value != own:
             raise CheckpointError(f"init_from {folder}: its {name} is {value}, this run's is {own}")
-    agent.set_parameters(folder)
+    agent.set_parameters(folder, exact_match=False)
 
 
 def new_folder(settings: TrainSettings) -> Path:

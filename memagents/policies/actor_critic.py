@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from gymnasium import spaces
@@ -88,6 +88,8 @@ class MemoryPolicy(CorePolicy):
         MiniGrid's, ``"cnn"`` for pictures, ``"flat"``, or ``"auto"`` for a guess by their shape; for a Dict also a
         dict of such words by the names of entries, where ``"none"`` leaves out what the policy is not to see
     """
+
+    training_heads: ClassVar[tuple[str, ...]] = ("recall_net", "bonus_value_net")
 
     def __init__(
         self,

@@ -224,6 +224,7 @@ class CorePolicy(SavedPolicy):
         """
         raise NotImplementedError
 
+    training_heads: ClassVar[tuple[str, ...]] = ()  # names of modules that acting does not need
     remembers: ClassVar[bool] = False  # whether there is anything that is remembered beyond episodes
 
     # --- SB3's interface --------------------------------------------------------------------------------------------

@@ -73,6 +73,11 @@ def test_sampled_actions_stand_beside_the_most_likely_ones(trained):
     assert AGENT not in alone.scores and SAMPLED in alone.scores and alone.hint is None
 
 
+def test_a_parameter_is_varied_or_set():
+    with pytest.raises(ValueError, match="over: length is also in env_kwargs; give it once"):
+        EvaluationSettings(over={"length": [1, 2]}, env_kwargs={"length": 3})
+
+
 def test_hints_compare_what_both_have():
     """Not the success of the one with the return of the other."""
     known = Scores(10, Interval(5, 4, 6), Interval(1, 0.9, 1), None, None, {})

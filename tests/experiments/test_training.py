@@ -80,6 +80,14 @@ def test_weights_of_another_run(trained):
     with pytest.raises(CheckpointError, match="there is no run folder"):
         take_weights(agent, Path("nowhere"))
     assert set(Path("runs").iterdir()) == folders
+    # Heads that only training needs may be others: after imitation, say, comes a bonus with a head of its own.
+    other = begun(bonus="count", bonus_kwargs={"heads": 2}, policy_kwargs={"recall_lag": 2})
+    own = other.policy.state_dict()
+    assert all(torch.equal(own[name], weights) for name, weights in theirs.items())
+    assert {name.split(".")[0] for name in own.keys() - theirs.keys()} == {"recall_net", "bonus_value_net"}
+    other.save("with_heads")
+    take_weights(agent, Path("with_heads"))
+    take_weights(other, Path("with_heads"))
 
 
 def test_packages_of_the_current_folder_are_imported(tmp_path, monkeypatch):

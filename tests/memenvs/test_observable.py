@@ -28,6 +28,24 @@ def test_the_whole_grid_is_what_minigrid_shows(level):
                 break
 
 
+@pytest.mark.parametrize("level", ["MemoryS7", "Fetch-5x5-N2"])
+def test_the_whole_grid_beside_the_view(level):
+    """Each as it is alone."""
+    seen = [
+        gym.make_vec(f"memenvs/MiniGrid-{level}-v0", num_envs=3, levels=20, **more)
+        for more in ({"observable": "beside"}, {"observable": True}, {})
+    ]
+    both, whole, view = (env.reset(seed=3)[0] for env in seen)
+    for _ in range(40):
+        assert np.array_equal(both["world"], whole["image"])
+        assert all(np.array_equal(both[name], view[name]) for name in view)
+        assert seen[0].observation_space.contains(both)
+        actions = seen[0].action_space.sample()
+        both, whole, view = (env.step(actions)[0] for env in seen)
+    with pytest.raises(ValueError, match="observable must be True, False or 'beside', not 'behind'"):
+        gym.make(f"memenvs/MiniGrid-{level}-v0", observable="behind")
+
+
 def test_a_tmaze_shows_its_cue_at_every_step():
     env = gym.make("memenvs/TMaze-v0", length=4, observable=True)
     cues = set()

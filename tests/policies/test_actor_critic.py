@@ -431,6 +431,12 @@ def test_the_critics_gradient_can_be_kept_out_of_the_memory():
         assert all(p.grad.any() for p in policy.value_net.parameters())
 
 
+def test_a_lag_beyond_the_window_is_told():
+    agent = RecurrentPPO("MlpPolicy", dummy(2), n_steps=4, policy_kwargs={"recall_lag": [2, 4]}, device="cpu")
+    with pytest.warns(UserWarning, match="recall_lag 4 reaches beyond windows of n_steps 4, and so asks for nothing"):
+        agent.learn(8)
+
+
 def test_the_past_is_recalled_at_several_lags():
     """The error is the mean of those of each lag alone; what never varies is no error."""
     policy = make(core="gru", recall_lag=[1, 3]).double()

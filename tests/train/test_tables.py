@@ -19,7 +19,9 @@ def run(tmp_path, monkeypatch):
     """Return the script as a function, on a hundredth of the steps, in a folder of its own."""
     monkeypatch.chdir(tmp_path)
     Path("docs").mkdir()
-    return lambda **changes: SCRIPT["main"](SCRIPT["TablesSettings"](**{"share": 0.01, **changes}))
+    return lambda **changes: SCRIPT["main"](
+        SCRIPT["TablesSettings"](**{"share": 0.01, "documents": Path("docs"), **changes})
+    )
 
 
 def test_a_table_is_made_of_the_runs_there_are(run):
@@ -44,6 +46,27 @@ def test_a_table_is_made_of_the_runs_there_are(run):
     write_json(first, {**results[0], "minutes": 9.0})
     run(only=("",))
     assert text != document.read_text()
+
+
+def test_a_quick_look_is_printed_and_not_taken_for_the_whole(run, capsys):
+    document = Path("docs/cores.md")
+    document.write_text(TABLE)
+    run(only=("small_tmaze",), rows=("none",), seeds=(3,), documents=None)
+    assert "| `none` |" in capsys.readouterr().out
+    assert document.read_text() == TABLE
+    with pytest.raises(ValueError, match="none-3 was trained for 245 steps, not 491: choose another --folder, or the"):
+        run(only=("small_tmaze",), rows=("none",), seeds=(3,), share=0.02)
+    with pytest.raises(ValueError, match="none-3 was trained for 245 steps, not 24,576"):
+        run(only=("small_tmaze",), rows=("none",), seeds=(3,), share=1.0)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [({"seeds": ()}, "seeds must be one or more"), ({"share": 0}, "share must be"), ({"share": 2}, "share must be")],
+)
+def test_settings_that_are_refused(wrong, message, run):
+    with pytest.raises(ValueError, match=message):
+        run(**wrong)
 
 
 def test_a_table_without_runs_stays(run):

@@ -220,6 +220,19 @@ def observe_all_with_mission(state, level, out):
 
 
 @njit
+def observe_beside_world(state, level, out):
+    observe(state, level, out)
+    grid = (state.cells, level.width, level.height)
+    show_all(*grid, state.x, state.y, state.direction, out.world)
+
+
+@njit
+def observe_beside_world_with_mission(state, level, out):
+    observe_beside_world(state, level, out)
+    tell_mission(level, out)
+
+
+@njit
 def tell_mission(level, out):
     for i in range(level.words.size):
         out.mission[i] = level.words[i]

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import functools
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from gymnasium.spaces import Box, Discrete
 
 from memenvs.batched import BatchedEnv, Definition, SingleEnv
-from memenvs.checks import flag, odd, positive, within
+from memenvs.checks import odd, positive, within
 from memenvs.engine.defaults import always_decides
 from memenvs.grid.dynamics import (
     ACTIONS,
@@ -18,6 +18,8 @@ from memenvs.grid.dynamics import (
     observe,
     observe_all,
     observe_all_with_mission,
+    observe_beside_world,
+    observe_beside_world_with_mission,
     observe_with_mission,
     reset,
     step,
@@ -37,7 +39,7 @@ def define(
     agent_view_size: int = 7,
     max_steps: int | None = None,
     levels: int = 4096,
-    observable: bool = False,
+    observable: bool | Literal["beside"] = False,
 ) -> Definition:
     """The definition of one of MiniGrid's environments; the parameters are those of :class:`MiniGrid`."""
     if level not in NAMES:
@@ -46,20 +48,27 @@ def define(
     levels = within("levels", levels, 1, MOST_LEVELS)
     drawn, distinct = drawn_levels(level, levels)
     max_steps = int(drawn.records["max_steps"][0]) if max_steps is None else positive("max_steps", max_steps)
-    observable = flag("observable", observable)
-    image = (agent_view_size, agent_view_size, 3)
-    if observable:
-        image = (int(drawn.records["width"].max()), int(drawn.records["height"].max()), 3)
+    if not isinstance(observable, (bool, np.bool_)) and observable != "beside":
+        raise ValueError(f"observable must be True, False or 'beside', not {observable!r}")
+    beside = observable == "beside"
+    whole = (int(drawn.records["width"].max()), int(drawn.records["height"].max()), 3)
+    image = whole if observable and not beside else (agent_view_size, agent_view_size, 3)
     # Before the image: Numba would warn of a record that begins with all of another one.
     mission = [("mission", np.uint8, (MOST_WORDS,))] if drawn.with_mission else []
+    world = [("world", np.uint8, whole)] if beside else []
     return Definition(
         name=f"{level}(agent_view_size={agent_view_size}, max_steps={max_steps}, levels={levels}"
-        f"{', observable=True' if observable else ''})",
+        f"{f', observable={observable}' if observable else ''})",
         params=as_params(level, levels, max_steps),
         level=LEVEL,
         state=STATE,
-        out=np.dtype([("direction", np.int64), *mission, ("image", np.uint8, image)], align=True),
-        observation_space=observation_space(Box(0, 255, image, np.uint8), Discrete(4), drawn.with_mission),
+        out=np.dtype([("direction", np.int64), *mission, *world, ("image", np.uint8, image)], align=True),
+        observation_space=observation_space(
+            Box(0, 255, image, np.uint8),
+            Discrete(4),
+            drawn.with_mission,
+            Box(0, 255, whole, np.uint8) if beside else None,
+        ),
         action_space=Discrete(drawn.actions),
         generate=generate,
         reset=reset,
@@ -80,11 +89,13 @@ def define(
     )
 
 
-OBSERVES = {  # by whether the whole grid is shown, and the mission
+OBSERVES = {  # by whether all of the grid is shown, or all of it beside the view; and the mission
     (False, False): observe,
     (False, True): observe_with_mission,
     (True, False): observe_all,
     (True, True): observe_all_with_mission,
+    ("beside", False): observe_beside_world,
+    ("beside", True): observe_beside_world_with_mission,
 }
 
 
@@ -178,7 +189,9 @@ class MiniGrid(SingleEnv):
     :param max_steps: after how many steps an episode is truncated; by default as many as MiniGrid allows
     :param levels: number of levels, up to 65536. Drawing 4096 of them takes MiniGrid a few seconds, once
     :param observable: show the whole grid instead of the view, as MiniGrid's ``FullyObsWrapper``: ``image`` is
-        (width, height, 3), and the agent in it an object of type 10 whose state is its direction
+        (width, height, 3), and the agent in it an object of type 10 whose state is its direction. ``"beside"`` shows
+        it beside the view, as the entry ``world``, to whatever may know more than the policy: a bonus that counts
+        states
     :param split: ``"train"`` or ``"test"`` for levels that the other never has, ``None`` for all
     :param render_mode: ``"rgb_array"``, ``"human"`` or ``"ansi"``
     """

@@ -64,11 +64,15 @@ def varies(space: gymnasium.Space) -> bool:
     return any(len(choices) > 1 for choices in placeholders)
 
 
-def observation_space(image: gymnasium.Space, direction: gymnasium.Space, with_mission: bool) -> Dict:
+def observation_space(
+    image: gymnasium.Space, direction: gymnasium.Space, with_mission: bool, world: gymnasium.Space | None = None
+) -> Dict:
     """Observations of MiniGrid's grids as those of memenvs."""
     spaces: dict[str, gymnasium.Space] = {"direction": direction, "image": image}
     if with_mission:
         spaces["mission"] = MultiDiscrete([len(WORDS)] * MOST_WORDS, dtype=np.uint8)
+    if world is not None:
+        spaces["world"] = world
     return Dict(spaces)
 
 

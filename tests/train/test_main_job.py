@@ -1,0 +1,56 @@
+"""The main job: what of it is kept."""
+
+import runpy
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from stable_baselines3.common.callbacks import ConvertCallback
+
+from memagents.experiments.lessons import make_curriculum
+from memagents.experiments.settings import PPOSettings
+from memagents.experiments.training import learn, make_agent
+from tests.support.trainings import SMALL
+
+SCRIPT = runpy.run_path(str(Path(__file__).parent.parent.parent / "train/main_job.py"))
+SHARE = 128 / 2_000_000  # of the steps of PPO
+
+
+def asked(**changes):
+    return SCRIPT["MainJobSettings"](**{"share": SHARE, "seeds": 2, **changes})
+
+
+def test_what_is_finished_is_kept_and_what_was_stopped_is_not(tmp_path):
+    """A training that Ctrl-C has stopped has drawn its curve, and saved, all the same."""
+    run = tmp_path / "ppo"
+    settings = PPOSettings(**SMALL | {"total_timesteps": 128}, run_dir=str(run))
+    assert not SCRIPT["is_done"](run, asked())
+    curriculum = make_curriculum(settings)
+    agent = make_agent(settings, curriculum)
+    learn(agent, settings, curriculum, [ConvertCallback(lambda *_: agent.stop() or True)])  # as Ctrl-C does
+    assert (run / "learning_curve.png").is_file()
+    assert agent.num_timesteps == 64
+    assert not SCRIPT["is_done"](run, asked())
+    resumed = replace(settings, resume=str(run))
+    agent = make_agent(resumed, curriculum)
+    learn(agent, resumed, curriculum)
+    assert SCRIPT["is_done"](run, asked())
+    with pytest.raises(
+        ValueError, match="was trained for 128 steps, not 256: choose another --run-dir, or the --share"
+    ):
+        SCRIPT["is_done"](run, asked(share=2 * SHARE))
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"cores": ("dnc", "lsmt")}, "there is no core 'lsmt'"),
+        ({"cores": ("dnc", "dnc")}, "cores must be one or more, each once, not dnc dnc"),
+        ({"cores": ()}, "cores must be one or more, each once, not none"),
+        ({"seeds": 0}, "seeds must be a positive integer"),
+        ({"share": 0.0}, "share must be a number above 0 and at most 1, not 0.0"),
+    ],
+)
+def test_mistakes_are_found_before_anything_is_trained(wrong, message):
+    with pytest.raises(ValueError, match=message):
+        asked(**wrong)
