@@ -249,8 +249,11 @@ def draw_keys(state: S) -> S:
     )
 
 
-def advance_keys(state: S, steps: int) -> S:
-    """The state with its keys as they are so many steps later, all else as it is."""
+def advance_keys(state: S, steps: int | Tensor) -> S:
+    """The state with its keys as they are so many steps later, all else as it is.
+
+    :param steps: of all rows, or of each, (B,)
+    """
     if not isinstance(state, tuple):
         return state
     fields: Iterable[tuple[str, Any]] = zip(state._fields, state, strict=True)  # type: ignore[attr-defined]

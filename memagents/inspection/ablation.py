@@ -245,7 +245,7 @@ def observations_of(policy: CorePolicy, episode: RecordedEpisode) -> Observation
 
 def state_of(policy: CorePolicy, episode: RecordedEpisode) -> State:
     """Return the state of the core before an episode, of one row."""
-    return state_like(policy.initial_state(1), next(episode.windows()).state)
+    return state_like(policy.initial_state(1), next(episode.windows(STATE)).state)
 
 
 def chosen(

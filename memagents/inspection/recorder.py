@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -26,9 +25,9 @@ from memagents.inspection.recording import (
     OBSERVATION,
     STATE,
     TRACE,
-    RecordedWindow,
+    Piece,
     Recording,
-    episode_folder,
+    window_file,
     write_window,
 )
 from memagents.inspection.replay import estimates, replay
@@ -41,11 +40,25 @@ REPLAY_TOLERANCE = 1e-3  # of outputs: beyond it a replay has left the path of w
 
 
 class Told(NamedTuple):
-    """What is told of an episode that was recorded: its steps, the sum of its rewards, plain values of its end."""
+    """What is told of an episode that was recorded: where it is, the sum of its rewards, plain values of its end."""
 
-    length: int
+    pieces: list[Piece]
     total: float
     info: dict[str, Any]
+
+    def described(self) -> dict[str, Any]:
+        """Return its entry in the description of the recording."""
+        length = sum(piece.steps for piece in self.pieces)
+        return {"length": length, "return": self.total, "info": self.info, "pieces": self.pieces}
+
+
+class Cut(NamedTuple):
+    """Piece of an episode in the present window: its row, its steps, and whether the episode begins with it."""
+
+    row: int
+    begin: int
+    end: int
+    first: bool
 
 
 def record(
@@ -102,7 +115,7 @@ def record(
         "about": dict(about or {}),
         "deterministic": deterministic,
         "seed": seed,
-        "episodes": [{"length": told.length, "return": told.total, "info": told.info} for told in tape.told],
+        "episodes": [told.described() for told in tape.told],
         "axes": tape.axes,
         "replay_error": tape.replay_error,
     }
@@ -116,13 +129,13 @@ def _prepared(folder: Path, overwrite: bool) -> Path:
     :raises ValueError: if there is something in it that may not be replaced
     """
     if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
-        recorded = (folder / DESCRIPTION_FILE).is_file() or (folder / episode_folder(0)).is_dir()
+        recorded = any((folder / name).is_file() for name in (DESCRIPTION_FILE, window_file(0)))
         if not (overwrite and recorded):
             ask = "overwrite replaces it" if recorded else "it is no recording, so it stays"
             raise ValueError(f"folder {folder} exists; {ask}")
         (folder / DESCRIPTION_FILE).unlink(missing_ok=True)  # first: what is left of it is no whole recording
-        for old in folder.glob("episode-*"):
-            shutil.rmtree(old)
+        for old in folder.glob(window_file(None)):
+            old.unlink()
     folder.mkdir(parents=True, exist_ok=True)
     return folder
 
@@ -155,9 +168,8 @@ class Tape(VecEnvWrapper):
         self.axes: dict[str, tuple[str, ...]] = {}  # of the trace's tensors
         self.replay_error: float | None = None  # the largest difference between outputs acted by and replayed
         self._wanted = quotas(episodes, env.num_envs)  # episodes that rows have still to end
-        self._begun = 0
-        self._episode = np.zeros(env.num_envs, dtype=np.int64)  # the present one of each row
-        self._steps = np.zeros(env.num_envs, dtype=np.int64)  # of it that are on disk
+        self._episode = [-1] * env.num_envs  # the present one of each row; -1 where none is begun
+        self._window = 0  # number of the present one
         self._films = env.render_mode == "rgb_array"
         self._tells = texts and env.has_attr("texts")
         self._state: State = ()  # before the first step of the window
@@ -227,49 +239,60 @@ class Tape(VecEnvWrapper):
         noted |= {f"{OBSERVATION}.{name}" if name else OBSERVATION: values for name, values in entries.items()}
         arrays = {name: values.cpu().numpy() for name, values in noted.items()}
         arrays["rewards"], ends, arrays["decisions"] = map(np.stack, zip(*self._came, strict=True))
-        for row in np.flatnonzero(self._wanted > 0).tolist():
-            self._write_row(row, arrays, ends[:, row])
+        self._write(arrays, self._cut(ends))
+        self._window += 1
         self._seen, self._came, self._pictures, self._texts, self._infos = [], [], [], [], {}
 
-    def _write_row(self, row: int, arrays: dict[str, np.ndarray], ends: np.ndarray) -> None:
-        """Write what a row did in the window: parts of one or more episodes."""
-        bounds = [0, *(np.flatnonzero(ends) + 1).tolist()]
-        for begin, end in zip(bounds, [*bounds[1:], len(ends)], strict=True):
-            if begin == end or not self._wanted[row]:
-                break
-            first = int(self._steps[row])
-            if first == 0:
-                self._episode[row] = self._begun
-                self._begun += 1
-            steps = {name: values[begin:end, row] for name, values in arrays.items()}
-            state = self._state_of(row) if first else self._beginning_of(row, begin)
-            pictures = [at_once[row] for at_once in self._pictures[begin:end]]
-            texts = [at_once[row] for at_once in self._texts[begin:end]]
-            number = int(self._episode[row])
-            write_window(self.folder / episode_folder(number), RecordedWindow(first, steps, state, pictures, texts))
-            self._steps[row] += end - begin
-            if ends[end - 1]:
-                self._tell(number, int(self._steps[row]), self._infos[end - 1, row])
-                self._steps[row] = 0
-                self._wanted[row] -= 1
+    def _cut(self, ends: np.ndarray) -> list[Cut]:
+        """Cut the window into the pieces of the episodes that are kept, and tell of these.
 
-    def _state_of(self, row: int) -> list[Tensor]:
-        """Return the state of a row at the window's beginning."""
-        return [leaf[row : row + 1].cpu() for leaf in state_leaves(self._state)]
+        :param ends: of episodes, (T, B) booleans
+        """
+        cuts: list[Cut] = []
+        place = 0
+        for row in np.flatnonzero(self._wanted > 0).tolist():
+            begin = 0
+            for end in [*(np.flatnonzero(ends[:, row]) + 1).tolist(), len(ends)]:
+                if begin == end or not self._wanted[row]:
+                    break
+                first = self._episode[row] < 0
+                if first:
+                    self._episode[row] = len(self.told)
+                    self.told.append(Told([], 0.0, {}))
+                self.told[self._episode[row]].pieces.append(Piece(self._window, len(cuts), place, end - begin))
+                cuts.append(Cut(row, begin, end, first))
+                if ends[end - 1, row]:
+                    self._tell_end(row, self._infos[end - 1, row])
+                place += end - begin
+                begin = end
+        return cuts
 
-    def _beginning_of(self, row: int, step: int) -> list[Tensor]:
-        """Return the state with which a row begins an episode at a step of the window: random keys go on."""
-        now = select_rows(self._state, [row])
-        begun = restart_state(torch.ones(1, dtype=torch.bool), self.policy.initial_state(1), advance_keys(now, step))
+    def _write(self, arrays: dict[str, np.ndarray], cuts: list[Cut]) -> None:
+        """Write the pieces of a window whose arrays are (T, B, ...)."""
+        steps = np.concatenate([np.arange(cut.begin, cut.end) for cut in cuts])
+        rows = np.repeat([cut.row for cut in cuts], [cut.end - cut.begin for cut in cuts])
+        kept = {name: values[steps, rows] for name, values in arrays.items()}
+        pictures = [[at_once[cut.row] for at_once in self._pictures[cut.begin : cut.end]] for cut in cuts]
+        texts = [[at_once[cut.row] for at_once in self._texts[cut.begin : cut.end]] for cut in cuts]
+        write_window(self.folder, self._window, kept, self._states_before(cuts), pictures, texts)
+
+    def _states_before(self, cuts: list[Cut]) -> list[Tensor]:
+        """Return the states before pieces, leaves (P, ...); where an episode begins, random keys go on."""
+        now = select_rows(self._state, [cut.row for cut in cuts])
+        begins = torch.tensor([cut.begin for cut in cuts], device=self.policy.device)
+        firsts = torch.tensor([cut.first for cut in cuts], device=self.policy.device)
+        begun = restart_state(firsts, self.policy.initial_state(len(cuts)), advance_keys(now, begins))
         return [leaf.cpu() for leaf in state_leaves(begun)]
 
-    def _tell(self, number: int, length: int, info: dict[str, Any]) -> None:
-        """Note the end of an episode; episodes end in another order than they begin."""
+    def _tell_end(self, row: int, info: dict[str, Any]) -> None:
+        """Note the end of a row's episode."""
         plain = {name: value.item() if isinstance(value, np.generic) else value for name, value in info.items()}
         plain = {name: value for name, value in plain.items() if isinstance(value, bool | int | float | str)}
         finite = {name: value for name, value in plain.items() if not isinstance(value, float) or np.isfinite(value)}
-        self.told += [Told(0, 0.0, {})] * (number + 1 - len(self.told))
-        self.told[number] = Told(length, float(info["episode"]["r"]), finite)
+        number = self._episode[row]
+        self.told[number] = self.told[number]._replace(total=float(info["episode"]["r"]), info=finite)
+        self._episode[row] = -1
+        self._wanted[row] -= 1
 
 
 def _png(image: np.ndarray | None) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -28,9 +29,14 @@ def write_tree(path: Path, tree: Any, durable: bool = True) -> None:
     write_bytes(path, safetensors_bytes(arrays, metadata=header), durable)
 
 
-def read_tree(path: Path) -> Any:
+Rows = Callable[[tuple[str, ...]], slice | None]
+"""By the keys on the way to an array, which of its rows are wanted: None for nothing of it."""
+
+
+def read_tree(path: Path, rows: Rows | None = None) -> Any:
     """Read what :func:`write_tree` wrote: tensors on the CPU, arrays as they were.
 
+    :param rows: what to read of each array, by default all; what is not wanted is None in the tree, and stays on disk
     :raises CheckpointError: if the file is missing, truncated, foreign, or of a newer version
     """
     if not path.is_file():
@@ -39,7 +45,7 @@ def read_tree(path: Path) -> Any:
         with safe_open(path, framework="pt") as file:
             header = json.loads((file.metadata() or {})["memagents"])
             check_version(path, header)
-            return _restore(header["tree"], {name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
+            return _restore(header["tree"], {name: _read(file, name, rows) for name in file.keys()})  # noqa: SIM118
     except CheckpointError:
         raise
     except (SafetensorError, LookupError, TypeError, AttributeError, ValueError, RuntimeError, OSError) as error:
@@ -47,6 +53,14 @@ def read_tree(path: Path) -> Any:
         if foreign is not None:
             raise CheckpointError(f"{path} is {foreign}; {OTHERS}") from error
         raise CheckpointError(f"{path} is truncated, or not a file of memagents: {error!r}") from error
+
+
+def _read(file: Any, name: str, rows: Rows | None) -> torch.Tensor | None:
+    """Read the wanted rows of an array of an open file."""
+    if rows is None:
+        return file.get_tensor(name)
+    wanted = rows(tuple(name.split("/")[1:]))
+    return None if wanted is None else file.get_slice(name)[wanted]
 
 
 def _flatten(node: Any, name: str, arrays: dict[str, torch.Tensor]) -> Any:
@@ -80,10 +94,10 @@ def _tensor(array: np.ndarray, name: str) -> torch.Tensor:
         ) from error
 
 
-def _restore(node: Any, arrays: dict[str, torch.Tensor]) -> Any:
+def _restore(node: Any, arrays: dict[str, torch.Tensor | None]) -> Any:
     if "array" in node:
         tensor = arrays[node["array"]]
-        return tensor.numpy() if node["numpy"] else tensor
+        return tensor.numpy() if node["numpy"] and tensor is not None else tensor
     if "dict" in node:
         return {key: _restore(value, arrays) for key, value in node["dict"]}
     if "list" in node:

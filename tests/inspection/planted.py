@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image
 
 from memagents.inspection import Recording
-from memagents.inspection.recording import DESCRIPTION_FILE, RecordedWindow, episode_folder, write_window
+from memagents.inspection.recording import DESCRIPTION_FILE, write_window
 from memagents.runs import files
 
 STEPS, SLOTS, WIDTH, HEADS = 12, 4, 2, 2
@@ -60,18 +60,22 @@ def written(
     :param episodes: arrays (T, ...) by name of each
     :param pictures: PNG files of each step, of every episode
     :param texts: likewise
-    :param length: steps that it claims to have
+    :param length: steps that it claims to have, those beyond the arrays in a window that is not there
     """
-    told = []
-    for number, steps in enumerate(episodes):
-        count = len(steps["rewards"])
+    told, windows = [], 0
+    for steps in episodes:
+        count, pieces = len(steps["rewards"]), []
         for first in range(0, count, window):
             part = slice(first, first + window)
             arrays = {name: np.ascontiguousarray(values[part]) for name, values in steps.items()}
-            kept = RecordedWindow(first, arrays, [], (pictures or [])[part], (texts or [])[part])
-            write_window(folder / episode_folder(number), kept)
-        info = {"success": 1.0}
-        told.append({"length": length or count, "return": float(steps["rewards"].sum()), "info": info})
+            beside = ([noted[part]] if noted else [] for noted in (pictures, texts))
+            write_window(folder, windows, arrays, [], *beside)
+            pieces.append([windows, 0, 0, len(arrays["rewards"])])
+            windows += 1
+        if length:
+            pieces.append([windows, 0, 0, length - count])
+        total, info = float(steps["rewards"].sum()), {"success": 1.0}
+        told.append({"length": length or count, "return": total, "info": info, "pieces": pieces})
     files.write_json(
         folder / DESCRIPTION_FILE,
         {

@@ -1,6 +1,7 @@
 """Recordings hold what happened, what the agent made of it, and what its memory did."""
 
 import io
+import json
 
 import numpy as np
 import pytest
@@ -85,6 +86,37 @@ def test_a_long_episode_is_on_disk_window_by_window_and_each_goes_on_from_its_st
     for window in windows[1:]:
         (before,) = window.state
         assert np.allclose(before[0], hidden[window.first - 1], atol=1e-6)
+
+
+def test_episodes_of_many_rows_share_a_file_and_are_read_in_part(tmp_path):
+    """One file for each window of all rows; an episode reads its own steps, and the arrays asked for alone."""
+    recording = record(make_agent(length=(2, 9), n_envs=4), tmp_path / "recording", 12, texts=True)
+    windows = {piece.window for episode in recording.episodes for piece in episode.pieces}
+    assert len(list((tmp_path / "recording").glob("window-*"))) == len(windows) < len(recording.episodes)
+    for episode in recording.episodes:
+        whole, rewards, texts = (list(episode.windows(*names)) for names in ([], ["rewards"], ["texts"]))
+        assert sum(len(window.steps["actions"]) for window in whole) == episode.length
+        for window, only, said in zip(whole, rewards, texts, strict=True):
+            assert only.steps.keys() == {"rewards"} and not only.texts
+            assert not said.steps and said.texts == window.texts != []
+            assert np.array_equal(only.steps["rewards"], window.steps["rewards"])
+
+
+def test_what_is_damaged_is_told(tmp_path):
+    recording = record(make_agent(length=3), tmp_path / "recording", 2)
+    (window,) = (tmp_path / "recording").glob("window-*")
+    whole = window.read_bytes()
+    window.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(CheckpointError, match=r"window-00000000\.safetensors is truncated"):
+        recording.episodes[0].read()
+    window.unlink()
+    with pytest.raises(CheckpointError, match=r"window-00000000\.safetensors does not exist"):
+        recording.episodes[0].read()
+    description = json.loads((tmp_path / "recording" / "recording.json").read_text())
+    description["episodes"][0]["pieces"][0][3] += 1
+    (tmp_path / "recording" / "recording.json").write_text(json.dumps(description))
+    with pytest.raises(CheckpointError, match=r"recording\.json is damaged"):
+        Recording.open(tmp_path / "recording")
 
 
 def test_without_a_trace_the_fused_outputs_and_estimates_are_the_same(tmp_path):

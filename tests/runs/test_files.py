@@ -44,6 +44,16 @@ def test_a_tree_comes_back_as_it_was(tmp_path):
     again["doubles"][0] = 7  # not a view of something read-only
 
 
+@pytest.mark.parametrize("rows", [slice(1, 2), slice(0, 1), slice(1, 1), slice(None)])
+def test_a_tree_in_part(rows, tmp_path):
+    """The rows of every array alone; of what is not wanted, nothing."""
+    tree = {name: leaf for name, leaf in TREE.items() if name not in ("scalar", "numpy_number")}
+    write_tree(tmp_path / "tree", {"part": tree, "rest": [np.arange(3), 5]})
+    read = read_tree(tmp_path / "tree", lambda path: rows if path[0] == "part" else None)
+    cut = {n: leaf[rows] if isinstance(leaf, torch.Tensor | np.ndarray) else leaf for n, leaf in tree.items()}
+    assert_equal(read, {"part": cut, "rest": [None, 5]})
+
+
 @pytest.mark.parametrize("kind", [">f4", ">f8", ">i8", ">u2", ">c8", "=f4", "<i8"])
 def test_numbers_of_either_order_of_bytes(kind, tmp_path):
     values = np.array([[1, 2, 200], [0, 5, 7]], kind)
