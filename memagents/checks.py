@@ -33,6 +33,16 @@ def natural_int(name: str, value: int) -> int:
     return int(value)
 
 
+def seed_int(name: str, value: int) -> int:
+    """``value`` if it is a seed, of Gymnasium, NumPy and torch alike: an integer from 0 to 2³² − 1.
+
+    :raises ValueError: otherwise
+    """
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or not 0 <= value < 2**32:
+        raise ValueError(f"{name} must be an integer from 0 to {2**32 - 1}, not {value!r}")
+    return int(value)
+
+
 def in_range(name: str, value: float, low: float, high: float = math.inf) -> float:
     """``value`` if it is a number in [low, high].
 

@@ -25,7 +25,7 @@ from memagents.algorithms.hindsight import HindsightReplay
 from memagents.command_line.errors import plain_errors
 from memagents.experiments.documents import markdown_table, write_between_marks
 from memagents.experiments.evaluation import evaluate, over_seeds
-from memagents.experiments.settings import EVALUATION_SEED
+from memagents.experiments.evaluation_settings import EVALUATION_SEED
 from memagents.experiments.training import prepare
 from memagents.runs.files import read_json, write_json
 from memenvs.goals import GoalView

@@ -35,16 +35,11 @@ from memagents.experiments.configuration import of_recipe
 from memagents.experiments.documents import markdown_table
 from memagents.experiments.evaluate_run import scenes
 from memagents.experiments.evaluation import Scores, baselines, compare, scores_json
+from memagents.experiments.evaluation_settings import EVALUATION_SEED, EvaluationSettings
 from memagents.experiments.figures import comparison, learning_curve, write_png
 from memagents.experiments.lessons import make_curriculum
 from memagents.experiments.run import Run, load_agent
-from memagents.experiments.settings import (
-    EVALUATION_SEED,
-    EvaluationSettings,
-    ImitationSettings,
-    PPOSettings,
-    WindowSettings,
-)
+from memagents.experiments.settings import ImitationSettings, PPOSettings, WindowSettings
 from memagents.experiments.statistics import bootstrap, mean
 from memagents.experiments.training import learn, make_agent, prepare
 from memagents.runs.files import write_bytes, write_json

@@ -26,10 +26,11 @@ from memagents.environments.make import make_env
 from memagents.experiments.configuration import of_recipe
 from memagents.experiments.documents import markdown_table, write_between_marks
 from memagents.experiments.evaluation import FEW_SEEDS, evaluate, over_seeds
+from memagents.experiments.evaluation_settings import EVALUATION_SEED
 from memagents.experiments.figures import learning_curve
 from memagents.experiments.lessons import make_curriculum
 from memagents.experiments.run import Run
-from memagents.experiments.settings import EVALUATION_SEED, ImitationSettings, PPOSettings, WindowSettings
+from memagents.experiments.settings import ImitationSettings, PPOSettings, WindowSettings
 from memagents.experiments.training import learn, make_agent, prepare
 from memagents.runs.files import read_json, write_json
 from memagents.runs.layout import RESULT_FILE

@@ -14,8 +14,8 @@ import tyro
 
 from memagents.checks import path_ending, positive_int
 from memagents.command_line.errors import plain_errors
+from memagents.experiments.evaluation_settings import EvaluationSettings
 from memagents.experiments.options import parse_options
-from memagents.experiments.settings import EvaluationSettings
 
 if TYPE_CHECKING:
     from memagents.experiments.run import Run
@@ -43,6 +43,10 @@ class EvaluateCommand(EvaluationSettings):
     def __post_init__(self) -> None:
         super().__post_init__()
         positive_int("video_episodes", self.video_episodes)
+        if self.video is not None:
+            path_ending("--video", self.video, ".gif")
+            if self.over:
+                raise ValueError("--video is of one environment: leave out --over, and give its value by --env-kwargs")
 
 
 def main(argv: Sequence[str]) -> None:
@@ -52,10 +56,6 @@ def main(argv: Sequence[str]) -> None:
     """
     with plain_errors(ValueError):
         settings = parse_options(EvaluateCommand, argv, "memagents evaluate")
-        if settings.video is not None:  # here: tyro would draw a box
-            path_ending("--video", settings.video, ".gif")
-        if settings.video is not None and settings.over:
-            raise ValueError("--video is of one environment: leave out --over, and give its value by --env-kwargs")
         from memagents.experiments.evaluate_run import evaluate_run, show_scores
         from memagents.experiments.run import Run
         from memagents.experiments.training import prepare

@@ -3,45 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import tyro
 
 from memagents.checks import positive_int
 from memagents.command_line.errors import plain_errors
-from memagents.experiments.options import Pairs, parse_options
-from memagents.experiments.settings import EVALUATION_SEED
+from memagents.experiments.evaluation_settings import PlaySettings
+from memagents.experiments.options import parse_options
 
 
 @dataclass(kw_only=True)
-class HealthCommand:
+class HealthCommand(PlaySettings):
     """Examine the memory of a run's agent: how it reads and writes, and what the agent is worth when it forgets.
 
     :param run: folder of the run
-    :param env: id of an environment with the run's spaces, or "package:Id"; by default the run's own, as in its last
-        lesson
-    :param env_kwargs: its parameters, as key=value with values in YAML; they add to the run's where --env is the run's
-    :param split: levels to play; by default test, where the environment has splits
     :param steps: steps of each environment by which the memory is examined
     :param ages: steps that memories go back in further evaluations; 0 is one wiped in every step
     :param episodes: episodes of each of these evaluations
-    :param seed: seed of the environments and of sampled actions
-    :param device: auto, cpu, cuda or cuda:N
     :param imports: packages to import first, beside those that the run imported
     """
 
     run: tyro.conf.Positional[Path]
-    env: str | None = None
-    env_kwargs: Pairs = field(default_factory=dict)
-    split: Literal["train", "test"] | None = None
     steps: int = 256
     ages: tuple[int, ...] = (0, 1, 2, 4, 8, 16)
     episodes: int = 100
-    seed: int = EVALUATION_SEED
-    device: str = "auto"
     imports: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        positive_int("steps", self.steps)
+        if any(age < 0 for age in self.ages):
+            raise ValueError(f"ages must be 0 or more steps, not {' '.join(map(str, self.ages))}")
 
 
 def main(argv: Sequence[str]) -> None:
@@ -51,10 +45,6 @@ def main(argv: Sequence[str]) -> None:
     """
     with plain_errors(ValueError):
         settings = parse_options(HealthCommand, argv, "memagents health")
-        positive_int("episodes", settings.episodes)
-        positive_int("steps", settings.steps)
-        if any(age < 0 for age in settings.ages):
-            raise ValueError(f"ages must be 0 or more steps, not {' '.join(map(str, settings.ages))}")
         from rich.console import Console
 
         from memagents.experiments.run import Run

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -12,26 +12,19 @@ import tyro
 
 from memagents.checks import path_ending, positive_int
 from memagents.command_line.errors import plain_errors
-from memagents.experiments.options import Pairs, parse_options
-from memagents.experiments.settings import EVALUATION_SEED
-
-LARGEST_SEED = 2**32 - 1
+from memagents.experiments.evaluation_settings import PlaySettings
+from memagents.experiments.options import parse_options
 
 
 @dataclass(kw_only=True)
-class InspectCommand:
+class InspectCommand(PlaySettings):
     """Play episodes of a run's agent, and write a page that shows them with all that its memory did.
 
     The page is one file that needs no network and no server; the recording it is made of stays in the run's folder.
 
     :param run: folder of the run
     :param against: folder of another run, which plays the same episodes and is shown beside it
-    :param env: id of an environment with the run's spaces, or "package:Id"; by default the run's own, as in its last
-        lesson
-    :param env_kwargs: its parameters, as key=value with values in YAML; they add to the run's where --env is the run's
-    :param split: levels to play; by default test, where the environment has splits
     :param episodes: episodes to play and to show
-    :param seed: seed of the environments and of sampled actions
     :param stochastic: act by sampled actions, as in training, instead of the most likely ones
     :param max_steps: steps of each episode that the page shows at most; the recording has them all
     :param change: do this to each place of the memory (slot, entry or unit) before each step, and show by how much the
@@ -40,17 +33,12 @@ class InspectCommand:
     :param tensors: which, such as write_weights read_weights; the page shows all of them
     :param out: path of the page, which ends in .html; by default inspection.html in the run's folder
     :param slots: slots of the memory; by default as many as it was trained with
-    :param device: auto, cpu, cuda or cuda:N
     :param imports: packages to import first, beside those that the runs imported
     """
 
     run: tyro.conf.Positional[Path]
     against: Path | None = None
-    env: str | None = None
-    env_kwargs: Pairs = field(default_factory=dict)
-    split: Literal["train", "test"] | None = None
     episodes: int = 3
-    seed: int = EVALUATION_SEED
     stochastic: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     max_steps: int = 2000
     change: Literal["erase", "noise", "swap", "freeze"] | None = None
@@ -58,29 +46,21 @@ class InspectCommand:
     tensors: tuple[str, ...] = ()
     out: Path | None = None
     slots: int | None = None
-    device: str = "auto"
     imports: tuple[str, ...] = ()
 
-
-def check(settings: InspectCommand) -> None:
-    """Refuse what cannot be, before anything is loaded.
-
-    :raises ValueError: for numbers that are not positive, a seed out of range, a path that is no page's
-    """
-    positive_int("episodes", settings.episodes)
-    positive_int("max_steps", settings.max_steps)
-    if not 0 <= settings.seed <= LARGEST_SEED:
-        raise ValueError(f"seed must be an integer from 0 to {LARGEST_SEED}, not {settings.seed}")
-    if (settings.picture is None) != (not settings.tensors):
-        raise ValueError("--picture and --tensors belong together: --picture memory.png --tensors write_weights")
-    if settings.picture is not None:
-        path_ending("--picture", settings.picture, ".png", ".svg")
-    if settings.out is None:
-        return
-    if settings.out.suffix.lower() not in (".html", ".htm") or settings.out.is_dir():
-        raise ValueError(f"--out must be a path that ends in .html, not {settings.out}")
-    if not settings.out.absolute().parent.is_dir():
-        raise ValueError(f"--out: there is no folder {settings.out.absolute().parent}")
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        positive_int("max_steps", self.max_steps)
+        if (self.picture is None) != (not self.tensors):
+            raise ValueError("--picture and --tensors belong together: --picture memory.png --tensors write_weights")
+        if self.picture is not None:
+            path_ending("--picture", self.picture, ".png", ".svg")
+        if self.out is None:
+            return
+        if self.out.suffix.lower() not in (".html", ".htm") or self.out.is_dir():
+            raise ValueError(f"--out must be a path that ends in .html, not {self.out}")
+        if not self.out.absolute().parent.is_dir():
+            raise ValueError(f"--out: there is no folder {self.out.absolute().parent}")
 
 
 def main(argv: Sequence[str]) -> None:
@@ -90,7 +70,6 @@ def main(argv: Sequence[str]) -> None:
     """
     with plain_errors(ValueError):
         settings = parse_options(InspectCommand, argv, "memagents inspect")
-        check(settings)
         os.environ.setdefault("SDL_VIDEODRIVER", "dummy")  # no window opens; pygame complains where it finds no screen
         from memagents.experiments.run import Run
         from memagents.experiments.training import prepare

@@ -32,6 +32,11 @@ class PlotCommand:
     scores: bool = False
     out: Path = Path("plot.png")
 
+    def __post_init__(self) -> None:
+        if not self.runs:
+            raise ValueError("runs must be one folder of a run at least: memagents plot runs/lstm-* runs/gru-*")
+        path_ending("--out", self.out, ".png", ".svg")
+
 
 def main(argv: Sequence[str]) -> None:
     """Draw runs.
@@ -40,9 +45,6 @@ def main(argv: Sequence[str]) -> None:
     """
     with plain_errors(ValueError):
         settings = parse_options(PlotCommand, argv, "memagents plot")
-        if not settings.runs:
-            raise ValueError("runs must be one folder of a run at least: memagents plot runs/lstm-* runs/gru-*")
-        path_ending("--out", settings.out, ".png", ".svg")
         from memagents.experiments.seeds import MEASURES, draw_bands, draw_scores, groups_of, measures_of
 
         groups = groups_of(settings.runs)

@@ -10,8 +10,8 @@ if TYPE_CHECKING:
     from memagents.experiments.catalogue import ALGORITHMS
     from memagents.experiments.evaluate_run import evaluate_run
     from memagents.experiments.evaluation import compare, evaluate
+    from memagents.experiments.evaluation_settings import EvaluationSettings
     from memagents.experiments.run import Run, load_agent
-    from memagents.experiments.settings import EvaluationSettings
 
 __all__ = ["ALGORITHMS", "EvaluationSettings", "Run", "compare", "evaluate", "evaluate_run", "load_agent"]
 

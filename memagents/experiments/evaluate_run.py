@@ -27,9 +27,9 @@ from memagents.experiments.evaluation import (
     scores_json,
     scores_table,
 )
+from memagents.experiments.evaluation_settings import EvaluationSettings
 from memagents.experiments.figures import score_over
 from memagents.experiments.run import Run
-from memagents.experiments.settings import EvaluationSettings
 from memagents.runs import files
 from memagents.runs.layout import EVALUATION_FILE
 

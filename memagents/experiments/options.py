@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any, TypeVar
 
 import tyro
@@ -59,7 +60,7 @@ def parse_pairs(words: Sequence[str]) -> dict[str, Any]:
 
 
 class _RefusedError(Exception):
-    """Words that cannot be read; tyro would draw a box around a ValueError."""
+    """Words that cannot be read, and values that are refused; tyro would draw a box around a ValueError."""
 
 
 def _pairs(words: Sequence[str]) -> dict[str, Any]:
@@ -157,10 +158,36 @@ def parse_options(kind: type[K], argv: Sequence[str], prog: str, default: K | No
     :param argv: the words behind the command
     :param prog: the command, as a person types it
     :param default: settings where the command line says nothing; by default those of the class
-    :raises ValueError: for pairs that cannot be read
+    :raises ValueError: for pairs that cannot be read, and for values that the dataclass refuses
     """
     begun: dict[str, Any] = {} if default is None else {"default": default}
     try:
-        return tyro.cli(kind, args=argv, prog=prog, registry=_INTEGERS, **begun)
+        with _refusing(kind):
+            return tyro.cli(kind, args=argv, prog=prog, registry=_INTEGERS, **begun)
     except _RefusedError as error:
         raise ValueError(str(error)) from error
+
+
+@contextlib.contextmanager
+def _refusing(kind: type) -> Iterator[None]:
+    """Let a dataclass that checks its values raise what goes past tyro."""
+    check = getattr(kind, "__post_init__", None)
+    if check is None:
+        yield
+        return
+    inherited = "__post_init__" not in vars(kind)
+
+    def checked(settings: Any) -> None:
+        try:
+            check(settings)
+        except ValueError as error:
+            raise _RefusedError(error) from error
+
+    kind.__post_init__ = checked  # type: ignore[attr-defined]
+    try:
+        yield
+    finally:
+        if inherited:
+            del kind.__post_init__  # type: ignore[attr-defined]
+        else:
+            kind.__post_init__ = check  # type: ignore[attr-defined]

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import tyro
 
-from memagents.checks import positive, positive_int
-from memagents.experiments.options import Pairs, in_words
+from memagents.checks import positive, seed_int
+from memagents.experiments.options import Pairs
 
 if TYPE_CHECKING:
     from stable_baselines3.common.type_aliases import Schedule
@@ -97,6 +97,7 @@ class TrainSettings:
         for name, low in (("total_timesteps", 1), ("eval_episodes", 0)):
             if getattr(self, name) < low:
                 raise ValueError(f"{name} must be at least {low}, not {getattr(self, name)}")
+        seed_int("seed", self.seed)
         if not 0 <= self.review < 1:
             raise ValueError(f"review must be a share in [0, 1), not {self.review}")
 
@@ -355,48 +356,3 @@ class MFECSettings(EpisodicSettings):
     @property
     def agent(self) -> str:
         return "mfec"
-
-
-# --- evaluations ----------------------------------------------------------------------------------------------------
-
-EVALUATION_SEED = 1_000_000  # unlike the seeds that trainings are given
-
-
-@dataclass(kw_only=True)
-class EvaluationSettings:
-    """Settings of an evaluation: where the agent of a run acts, and how.
-
-    :param env: id of an environment with the run's spaces, or "package:Id"; by default the run's own, as in its last
-        lesson
-    :param env_kwargs: its parameters, as key=value with values in YAML; they add to the run's where --env is the run's
-    :param split: levels to play; by default test, where the environment has splits
-    :param episodes: episodes of each agent
-    :param seed: seed of the environments
-    :param device: auto, cpu, cuda or cuda:N
-    :param slots: slots of the memory; by default as many as it was trained with
-    :param stochastic: act by sampled actions only, as in training; by default the scores of the most likely actions and
-        of sampled ones are shown
-    :param over: a parameter of the environment and several values of it, such as length=[10,100,1000]: the scores over
-        these, without random play and the oracle
-    """
-
-    env: str | None = None
-    env_kwargs: Pairs = field(default_factory=dict)
-    split: Literal["train", "test"] | None = None
-    episodes: int = 500
-    seed: int = EVALUATION_SEED
-    device: str = "auto"
-    slots: int | None = None
-    stochastic: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
-    over: Pairs = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        positive_int("episodes", self.episodes)
-        values = list(self.over.values())
-        if self.over and (len(values) != 1 or not isinstance(values[0], list) or not values[0]):
-            raise ValueError(
-                f"over must be one parameter with a list of values, key=[1,2,3], not {in_words(self.over)}"
-            )
-        both = self.over.keys() & self.env_kwargs.keys()
-        if both:
-            raise ValueError(f"over: {both.pop()} is also in env_kwargs; give it once")

@@ -53,6 +53,7 @@ def test_the_command_line_overrides_the_recipe(recipe):
         ("condition_on: [sight]", r"condition_on must be a list of action or reward, not \['sight'\]"),
         ("schedule: cosine", "schedule must be constant or linear, not 'cosine'"),
         ("total_timesteps: 0", "total_timesteps must be at least 1, not 0"),
+        ("seed: -1", "seed must be an integer from 0 to 4294967295, not -1"),
         ("lessons: 3", "lessons must be a list of mappings"),
         ("lessons: [{env_kwargs: {}, sucess: 1}]", "lessons must be a list of mappings with env_kwargs and success"),
         ("lessons: [{env_kwargs: {}}, {env_kwargs: {}}]", "lesson 0 needs env_kwargs, a mapping, and success"),

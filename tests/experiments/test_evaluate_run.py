@@ -11,8 +11,8 @@ from memagents import CheckpointError, load_agent
 from memagents.environments.make import make_env
 from memagents.experiments.evaluate_run import AGENT, SAMPLED, RunScores, evaluate_run, scenes
 from memagents.experiments.evaluation import ORACLE, RANDOM, WALK, Interval, Scores, evaluate
+from memagents.experiments.evaluation_settings import EVALUATION_SEED, EvaluationSettings
 from memagents.experiments.run import Run
-from memagents.experiments.settings import EVALUATION_SEED, EvaluationSettings
 
 
 def test_a_run_is_evaluated_where_its_agent_can_act(trained):
@@ -29,6 +29,9 @@ def test_a_run_is_evaluated_where_its_agent_can_act(trained):
         evaluate_run(run, EvaluationSettings(split="test", episodes=2))
     with pytest.raises(ValueError, match="episodes must be a positive integer"):
         EvaluationSettings(episodes=0)
+    for seed in (-1, 2**32):
+        with pytest.raises(ValueError, match=f"seed must be an integer from 0 to 4294967295, not {seed}"):
+            EvaluationSettings(seed=seed)
 
 
 def test_more_minibatches_than_environments_do_not_hinder_an_evaluation(trained):

@@ -10,9 +10,9 @@ from memagents import load_agent
 from memagents.experiments.catalogue import of_settings
 from memagents.experiments.configuration import command_line
 from memagents.experiments.evaluate_run import evaluate_run
+from memagents.experiments.evaluation_settings import EvaluationSettings
 from memagents.experiments.lessons import make_curriculum
 from memagents.experiments.run import Run
-from memagents.experiments.settings import EvaluationSettings
 from memagents.experiments.training import make_agent
 from memagents.runs.trees import read_tree
 from tests.support.trees import assert_close
