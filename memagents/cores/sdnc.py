@@ -100,4 +100,5 @@ class SDNC(SparseMemoryCore[SDNCState]):
         modes = self.read_modes(hidden.to(content.dtype)).unflatten(1, (self.read_heads, 3)).softmax(dim=-1)
         weights = torch.stack([backward, content, forward], dim=2) * modes.unsqueeze(3)  # (B, R, 3, K)
         weights = weights.flatten(2)
-        return Reading(memory, indices, weights, sparse.read(rows, weights), {"links": links}, {"read_modes": modes})
+        shown = {"read_modes": modes, "link_slots": links.before, "link_weights": links.before_weights}
+        return Reading(memory, indices, weights, sparse.read(rows, weights), {"links": links}, shown)

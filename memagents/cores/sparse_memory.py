@@ -222,7 +222,8 @@ class SparseMemoryCore(MemoryCore[Sparse]):
                 "write_gate": interface.write_gate,
                 "interpolation": interface.interpolation,
                 "head_shares": interface.head_shares,
-                **reading.trace,
+                # Copies: later steps change the tables in place.
+                **{name: values.clone() for name, values in reading.trace.items()},
             }
         after = replaced(
             state,

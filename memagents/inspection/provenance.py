@@ -24,6 +24,7 @@ class Writes(NamedTuple):
 
     amounts: np.ndarray  # (T, N, W): absolute numbers written
     keeps: np.ndarray  # (T, N, W): share of what was there before that is left
+    sizes: np.ndarray  # (T,): sum of the absolute numbers that a write of weight 1 writes
 
 
 def writes_of(trace: Mapping[str, np.ndarray]) -> Writes:
@@ -44,7 +45,8 @@ def writes_of(trace: Mapping[str, np.ndarray]) -> Writes:
     if "cleared" in trace:
         keeps = keeps * (1 - trace["cleared"])[..., None]
     amounts, keeps = np.broadcast_arrays(amounts, keeps)
-    return Writes(amounts, keeps)
+    most = np.abs(np.broadcast_to(add, (*weights.shape[:3], amounts.shape[2]))).max(axis=(1, 2))  # (T, W)
+    return Writes(amounts, keeps, most.sum(1))
 
 
 def origins(writes: Writes, step: int, slot: int) -> np.ndarray:
@@ -63,6 +65,23 @@ def read_origins(writes: Writes, read_weights: np.ndarray, step: int) -> np.ndar
     """
     slots = np.flatnonzero(read_weights)
     return _shares(surviving(writes, step, slots) @ read_weights[slots])
+
+
+def read_sources(writes: Writes, read_weights: np.ndarray, step: int) -> np.ndarray:
+    """Return the weight of each step in what each head reads in a step.
+
+    That is its share, as of :func:`read_origins`, times how much is read at all: Σ_s c_s, at most 1, where the read is
+    Σ_s c_s v_s. What reads slots that were hardly written reads hardly anything.
+
+    :param read_weights: of all heads in that step, (R, N), or (N,) of one
+    :return: (R, step + 1), each row of a sum of 1 at most
+    """
+    reads = np.atleast_2d(read_weights)
+    slots = np.flatnonzero(reads.any(0))
+    amounts = reads[:, slots] @ surviving(writes, step, slots).T
+    sizes = writes.sizes[: step + 1]
+    parts = np.divide(amounts, sizes, out=np.zeros_like(amounts), where=sizes > 0)
+    return np.stack([_shares(own) * min(1.0, part.sum()) for own, part in zip(amounts, parts, strict=True)])
 
 
 def later_reads(writes: Writes, read_weights: np.ndarray, step: int, slot: int) -> np.ndarray:

@@ -7,6 +7,7 @@ import torch
 from memagents import make_core
 from memagents.cores.core import state_leaves, unroll_by_steps
 from memagents.cores.sparse_memory import SparseInterface
+from memagents.inspection.axes import axes_of
 from memagents.memory import sparse, sparse_linkage
 from memagents.memory.addressing import cosine_similarity
 from tests.reference import sdnc
@@ -302,6 +303,21 @@ def test_hashing_in_place_is_hashing_by_copies():
         grads = torch.autograd.grad(outputs.square().sum(), list(core.parameters()))
         found.append([outputs, *state_leaves(state), *grads])
     torch.testing.assert_close(found[0], found[1], rtol=1e-9, atol=1e-11)
+
+
+def test_the_trace_holds_the_links_of_each_step():
+    """They are not those of later steps, which change the tables in place."""
+    core, inputs, starts = make(), inputs_of(12), no_starts(12)
+    starts[5, 0] = True
+    state = core.initial_state(B)
+    trace = core.unroll(inputs, state, starts, trace=True).trace
+    for t in range(12):
+        state = core.unroll(inputs[t : t + 1], state, starts[t : t + 1]).state
+        shown = sparse.dense(trace["link_slots"][t], trace["link_weights"][t], SMALL["slots"])
+        expected = sparse.dense(state.links.before, state.links.before_weights, SMALL["slots"])
+        torch.testing.assert_close(shown, expected, rtol=1e-12, atol=1e-12)
+    assert expected.amax() > 0
+    assert axes_of(core, trace)["link_slots"] == axes_of(core, trace)["link_weights"] == ("slot", "link")
 
 
 def test_a_penalty_on_writes():

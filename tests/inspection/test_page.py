@@ -15,7 +15,7 @@ from memagents.inspection.page import Layer, write_page
 from memagents.inspection.page.arrays import pack, unpack
 from memagents.inspection.page.document import program
 from memagents.inspection.page.payload import Budget, make_payload
-from memagents.inspection.provenance import later_reads, origins, writes_of
+from memagents.inspection.provenance import later_reads, origins, read_sources, writes_of
 from tests.inspection.planted import AXES, STEPS, picture, planted, planted_trace, steps_of, written
 
 SOURCE = Path(__file__).parents[2] / "memagents" / "inspection" / "page" / "source"
@@ -69,12 +69,14 @@ def test_a_page_of_200_steps_of_a_dnc_stays_below_3_mb_and_of_2000_below_15(tmp_
     for steps, side, most in ((200, 160, 3e6), (2000, 64, 15e6)):
         trace = {"read_weights": drawn.random((steps, 2, 32)), "add": drawn.random((steps, 32))}
         trace |= {name: drawn.random((steps, 32)) for name in ("write_weights", "erase", "usage", "allocation")}
+        trace["link"] = drawn.random((steps, 32, 32))
         pictures = [picture(0, side, drawn) for _ in range(50)] * (steps // 50)
         recording = written(tmp_path / str(steps), [steps_of(trace, steps)], pictures)
         write_page(tmp_path / "page.html", [recording])
         assert (tmp_path / "page.html").stat().st_size < most
         payload = make_payload([recording])
         assert entry(payload, "trace.read_weights")["shape"] == [steps, 2, 32]
+        assert entry(payload, "trace.link")["shape"] == [steps, 32, 32]
         assert payload.contents["recordings"][0]["episodes"][0]["film"] is not None
 
 
@@ -408,6 +410,154 @@ def test_provenance_in_the_page_equals_python_and_a_slow_loop(opened, tmp_path, 
         assert np.allclose(found, np.array(slow) / (sum(slow) or 1), atol=1e-3)
         found = np.reshape(page.evaluate(f"inspection.laterReads({step}, {slot})"), (STEPS, 2))
         assert np.allclose(found, later_reads(writes, trace["read_weights"], step, slot), atol=1e-3)
+        found = page.evaluate(f"inspection.readSources({step})")
+        assert np.allclose(found, read_sources(writes, trace["read_weights"][step], step), atol=2e-3)
+
+
+@browsing
+def test_what_is_read_now_names_the_steps_that_wrote_it_and_what_was_said_there(opened, tmp_path):
+    drawing = ["██@██", "always the same"]
+    texts = ["\n".join([*drawing, f"<b>edge {step}</b> of the map"]) for step in range(STEPS)]
+    texts[7] = "\n".join(drawing)  # says nothing
+    steps = steps_of(planted_trace())
+    steps["decisions"][10] = False
+    pictures = [picture(step) for step in range(STEPS)]
+    page = opened([written(tmp_path / "a", [steps], pictures, texts)])
+    panel = page.locator(".reading")
+    sources = panel.locator(".source:visible")
+
+    def told():
+        return [text.split("\n") for text in sources.all_inner_texts()]
+
+    assert "Next to nothing" in panel.inner_text() and sources.count() == 0
+    page.locator("#slider").fill("9")
+    assert told() == [
+        ["step 3", "50 %", "head 0", "<b>edge 3</b> of the map"],
+        ["step 7", "50 %", "head 0"],
+    ]
+    assert "Next to nothing" not in panel.inner_text() and "idle" not in panel.get_attribute("class")
+    page.keyboard.press("ArrowRight")
+    assert told() == [["step 5", "100 %", "head 1", "<b>edge 5</b> of the map"]]
+    assert "idle" in panel.get_attribute("class")
+    sources.first.click()
+    assert at(page) == 5 and sources.count() == 0
+    page.keyboard.press("ArrowRight")  # the keys are the film's again
+    assert at(page) == 6
+    page = opened([planted_with(tmp_path / "b", {"hidden": np.zeros((STEPS, 3))}, {"hidden": ["unit"]})])
+    assert page.locator(".reading").count() == 0
+
+
+@browsing
+def test_a_step_says_what_it_did_not_say_before(opened, tmp_path):
+    """Of stories that grow the last line; of drawings nothing; of a page without texts nothing."""
+    told = ["John went home.", "Mary went out.", "██g·███", "  3: -0.8 +0.4", "John went home."]
+    texts = ["\n".join(told[: step + 1]) for step in range(5)] + ["·· yes, but drawn"] * (STEPS - 5)
+    page = opened([planted(tmp_path / "a", texts=texts)])
+    news = [page.evaluate(f"inspection.episodes[0].news({step})") for step in range(6)]
+    assert news == ["John went home.", "Mary went out.", "", "3: -0.8 +0.4", "", ""]
+    page = opened([planted(tmp_path / "b")])
+    assert page.evaluate("inspection.episodes[0].news(3)") == ""
+
+
+def linked():
+    """A trace whose link goes from slot s − 1 to slot s at step s, modulo the slots, and of all steps before."""
+    link = np.zeros((STEPS, 4, 4))
+    for step in range(1, STEPS):
+        link[step] = 0.8 * link[step - 1]
+        link[step, step % 4, (step - 1) % 4] = 1
+    return link
+
+
+def pixels(page, tensor):
+    """Brightness of the cells of a map, as rows."""
+    return page.evaluate(
+        "(tensor) => { const c = document.querySelector(`[data-tensor=${tensor}] canvas.pixels`);"
+        "const copy = Object.assign(document.createElement('canvas'), { width: c.width, height: c.height });"
+        "copy.getContext('2d').drawImage(c, 0, 0);"
+        "const { data } = copy.getContext('2d').getImageData(0, 0, c.width, c.height);"
+        "return Array.from({ length: c.height }, (_, r) => Array.from({ length: c.width }, (_, k) =>"
+        "data[4 * (r * c.width + k)])) }",
+        tensor,
+    )
+
+
+@browsing
+@pytest.mark.parametrize("sparse", [False, True])
+def test_the_link_matrix_moves_with_the_film(opened, tmp_path, sparse):
+    """Kept as slots × slots, or as a few links of each slot."""
+    link = linked()
+    trace, axes = {"link": link}, {"link": ["to slot", "from slot"]}
+    if sparse:
+        slots = np.argsort(-link, axis=2)[:, :, :2]
+        trace = {"link_slots": slots, "link_weights": np.take_along_axis(link, slots, 2)}
+        axes = {name: ["slot", "link"] for name in trace}
+    page = scrolled(opened([planted_with(tmp_path / "a", planted_trace() | trace, AXES | axes)]))
+    block = page.locator("[data-tensor=link]")
+    assert page.locator("[data-tensor]").count() == 5  # and no map of its parts
+    readout = block.locator(".readout")
+    assert readout.inner_text() == "step 0 · all 0"
+    assert np.ptp(pixels(page, "link")) == 0
+    for step in (1, 6, 11):
+        page.locator("#slider").fill(str(step))
+        shown = np.array(pixels(page, "link"))
+        assert np.unravel_index(shown.argmax(), shown.shape) == (step % 4, (step - 1) % 4)
+        assert np.array_equal(shown == shown.min(), link[step] < 0.002)
+        assert readout.inner_text() == f"step {step} · slot {(step - 1) % 4} → slot {step % 4} · 1"
+    assert block.locator(".above span").all_inner_texts() == list("0123")
+    assert block.locator(".axis").all_inner_texts() == ["from slot", "to slot"]
+    field = block.locator(".field")
+    field.scroll_into_view_if_needed()
+    box = field.bounding_box()
+    page.mouse.move(box["x"] + 0.4 * box["width"], box["y"] + 0.6 * box["height"])  # row 2, column 1
+    assert readout.inner_text() == "step 11 · slot 1 → slot 2 · 0.8"
+    assert field.locator(".cell").is_visible()
+    page.mouse.down()
+    page.mouse.up()
+    page.keyboard.press("ArrowLeft")  # a click leaves the keys to the film
+    assert at(page) == 10
+    page.mouse.move(0, 0)
+    assert field.locator(".cell").is_hidden()
+    field.focus()
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("ArrowRight")
+    assert at(page) == 10 and readout.inner_text() == "step 10 · slot 2 → slot 3 · 0.514"  # 0.8³ in a byte
+    page.keyboard.press("Escape")
+    page.keyboard.press("ArrowRight")
+    assert at(page) == 11 and field.locator(".cell").is_hidden()
+
+
+@browsing
+def test_pairs_of_slots_of_any_core_heads_and_many_slots(opened, tmp_path):
+    drawn = np.random.default_rng(0)
+    weights = {"block_0_weights": drawn.random((STEPS, 2, 5, 6))}
+    axes = {"block_0_weights": ["head", "slot", "slot read"], "link": ["to slot", "from slot"]}
+    one = planted_with(tmp_path / "a", weights, axes)
+    page = scrolled(opened([one]))
+    block = page.locator("[data-tensor=block_0_weights]")
+    assert block.locator("figcaption").all_inner_texts() == ["head 0", "head 1"]
+    assert block.locator(".beside").first.locator("span").all_inner_texts() == list("01234")
+    assert block.locator(".above").first.locator("span").all_inner_texts() == list("012345")
+    block.locator(".field").nth(1).focus()
+    for _ in range(9):  # no further than the edge
+        page.keyboard.press("ArrowRight")
+    told = block.locator(".readout").inner_text()
+    assert told.startswith("step 0 · head 1 · slot 0 · slot read 5 · ")
+    assert abs(float(told.split(" · ")[-1]) - weights["block_0_weights"][0, 1, 0, 5]) < 0.005
+    slots = 60
+    trace = {"write_weights": np.zeros((STEPS, slots)), "link": np.zeros((STEPS, slots, slots))}
+    trace["write_weights"][2, 30] = trace["write_weights"][4, 50] = trace["link"][4:, 50, 30] = 1
+    recordings = [planted_with(tmp_path / name, trace, {**axes, "write_weights": ["slot"]}) for name in "bc"]
+    page = scrolled(opened(recordings, width=400))
+    page.keyboard.press("End")
+    block = page.locator("[data-tensor=link]")
+    assert block.locator(".field").count() == 3  # of either, and where they differ
+    assert block.locator(".above").first.locator("span").all_inner_texts() == ["30", "50"]
+    assert block.locator(".readout").all_inner_texts() == ["step 11 · slot 30 → slot 50 · 1"] * 2 + ["step 11 · all 0"]
+    block.locator(".others").first.click()
+    page.wait_for_selector(".others", state="detached")
+    scrolled(page)
+    assert len(pixels(page, "link")) == slots
+    assert page.evaluate("document.documentElement.scrollWidth") == 400
 
 
 def slow_survival(trace, s, t, n, width):

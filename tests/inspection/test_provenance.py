@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from memagents import make_core
-from memagents.inspection.provenance import later_reads, origins, read_origins, surviving, writes_of
+from memagents.inspection.provenance import later_reads, origins, read_origins, read_sources, surviving, writes_of
 
 STEPS, SLOTS = 12, 5
 SIZES = {
@@ -89,6 +89,33 @@ def test_a_planted_read_finds_its_write():
     assert np.allclose(read_origins(writes, trace["read_weights"][4], 4), [0.2, 0, 0, 0.8, 0])
     assert np.allclose(later_reads(writes, trace["read_weights"], 0, 0)[:, 0], [0, 1, 0, 0.2, 0.2])
     assert np.allclose(origins(writes, 1, 3), [0, 0])  # nothing was written
+
+
+@pytest.mark.parametrize("name", SIZES)
+def test_what_is_read_is_the_sum_of_what_was_written_by_its_weights(name):
+    """Where all write the same numbers and erase nothing, the weights are those of the sum."""
+    trace, _, _ = run(name)
+    heads = trace["write_weights"].reshape(STEPS, -1, SLOTS)
+    given = {"write_weights": heads / STEPS, "add": np.ones((STEPS, len(heads[0]), 3))}
+    given |= {"erase": np.zeros_like(given["add"])}
+    writes, reads = writes_of(given), trace["read_weights"].reshape(STEPS, -1, SLOTS)
+    for t in range(STEPS):
+        found = read_sources(writes, reads[t], t)
+        assert np.allclose(found, reads[t] @ given["write_weights"][: t + 1].sum(1).T, atol=1e-6)
+        assert np.allclose(found[0], read_sources(writes, reads[t, 0], t))
+
+
+def test_a_read_of_what_was_hardly_written_is_hardly_one():
+    trace = {
+        "write_weights": np.array([[1, 0.01, 0], [1, 0, 0]]),
+        "erase": np.full((2, 2), 0.75),
+        "add": np.array([[2.0, 6], [1, 1]]),
+    }
+    writes = writes_of(trace)
+    reads = np.array([[1, 0, 0], [0.5, 0, 0], [0, 1, 0], [0, 0, 1]])
+    # Of the first slot a quarter of 8 is left beside 2: two halves; the second holds a hundredth of a write.
+    assert np.allclose(read_sources(writes, reads, 1), [[0.5, 0.5], [0.3125, 0.3125], [0.01, 0], [0, 0]])
+    assert np.allclose(read_origins(writes, reads[2], 1), [1, 0])
 
 
 def test_without_erase_and_add_a_write_replaces():

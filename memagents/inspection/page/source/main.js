@@ -9,7 +9,8 @@ import { sideName } from "./names.js";
 import { counted, short } from "./numbers.js";
 import { Episode, readIndex } from "./payload.js";
 import { present, SERIES } from "./present.js";
-import { laterReads, origins } from "./provenance.js";
+import { laterReads, origins, readSources } from "./provenance.js";
+import { readingOf, readingPanel } from "./reading.js";
 import { seen } from "./seen.js";
 import { Store } from "./store.js";
 import { themeButton } from "./theme.js";
@@ -72,11 +73,13 @@ async function open(number, { allSlots = false, step = 0 } = {}) {
   const episodes = recordings.map((recording) => new Episode(recording.episodes[number]));
   const store = new Store(Math.max(...episodes.map((episode) => episode.steps)));
   const sides = episodes.map((episode) => ({ episode, scene: new Scene(episode) }));
+  const readings = episodes.map(readingOf);
   const past = episodes[0].layers.filter((layer) => layer.told.axis === "past step");
   await Promise.all([
     ...episodes.map((episode) => episode.load(...SERIES)),
     ...sides.map(({ scene }) => scene.load()),
     ...past.map((layer) => layer.load()),
+    ...readings,
   ]);
   const parting = partingOf(episodes);
   store.step = Math.min(step, store.steps - 1);
@@ -86,8 +89,9 @@ async function open(number, { allSlots = false, step = 0 } = {}) {
   const bar = element("div", { id: "controls", role: "group", "aria-label": "film" });
   const films = element("div", { className: "films" });
   const numbers = element("div", { className: "presents" });
+  const reads = element("div", { className: "readings" });
   const trail = element("aside", { id: "trail", "aria-live": "polite", hidden: true });
-  const left = element("div", { className: "left" }, films, trail, numbers);
+  const left = element("div", { className: "left" }, films, trail, element("div", { className: "now-at" }, reads, numbers));
   const right = element("div", { className: "right" });
   const results = recordings.length > 1 ? recordings.map((recording, side) => `${"AB"[side]}: ${resultOf(recording.episodes[number])}`) : [];
   const parts = parting >= 0 ? `The actions part at step ${parting}.` : recordings.length > 1 ? "The actions never part." : "";
@@ -95,10 +99,12 @@ async function open(number, { allSlots = false, step = 0 } = {}) {
   stage.replaceChildren(bar, ...said, element("div", { className: recordings.length > 1 ? "columns two" : "columns" }, left, right));
 
   const stop = controls(store, bar, { parting });
+  const known = await Promise.all(readings);
   sides.forEach(({ episode, scene }, side) => {
     const figure = element("figure", { className: "film", id: `film-${side}` });
     films.append(figure);
     film(store, figure, scene, sideName(recordings, side));
+    if (known[side]) readingPanel(store, reads, recordings, side, episode, known[side]);
     present(store, numbers, recordings, side, episode);
   });
   trailPanel(store, trail);
@@ -143,6 +149,10 @@ window.inspection = {
   async laterReads(step, slot, side = 0, name = "read_weights") {
     const memory = memoryOf(this.episodes[side].trace(), name);
     return Array.from(laterReads(await writesOf(memory), memory.get("read_weights"), step, slot));
+  },
+  async readSources(step, side = 0) {
+    const { writes, reads } = await readingOf(this.episodes[side]);
+    return readSources(writes, reads, step).map((own) => Array.from(own));
   },
 };
 

@@ -3,7 +3,8 @@ import { element, whenNear } from "./dom.js";
 import { heatMap, heightOf, legend } from "./heat.js";
 import { images, panelsOf } from "./image.js";
 import { lines } from "./curves.js";
-import { axesOf, bare, GROUPS, groupOf, ofCritic, plain, sentence, sideName } from "./names.js";
+import { matrices } from "./matrix.js";
+import { axesOf, bare, GROUPS, groupOf, ofCritic, ofSlotPairs, plain, sentence, sideName } from "./names.js";
 import { neighboursIn, neighbourTable } from "./neighbours.js";
 import { clipped } from "./numbers.js";
 import { rangeOf } from "./scale.js";
@@ -152,7 +153,9 @@ function shown(charts, inner, tensor, range, of, scene, memory, name) {
     inner.append(own);
     whenNear(own, async () => {
       await tensor.load();
-      images(charts.store, own, pictureOf(tensor, axes, range, of));
+      const picture = pictureOf(tensor, axes, range, of);
+      if (ofSlotPairs(axes)) await slotPairs(charts, own, picture, plain(name), [memory]);
+      else images(charts.store, own, picture);
     });
     return;
   }
@@ -177,6 +180,17 @@ function shown(charts, inner, tensor, range, of, scene, memory, name) {
       if (kept && last) own.append(others(charts, kept, whole.rows));
     });
   });
+}
+
+/** Add the maps of pairs of slots: of many slots, those that are touched. */
+async function slotPairs(charts, own, picture, about, memories) {
+  const { rows, columns } = picture; // as many, but where the input stands beside the slots
+  const found = charts.allSlots || rows !== columns ? [null] : await Promise.all(memories.map((one) => touched(one, rows)));
+  const kept = found.every(Boolean) ? [...new Set(found.flat())].sort((a, b) => a - b) : null;
+  const [down, across] = [rows, columns].map((count) => kept ?? Array.from({ length: count }, (_, k) => k));
+  const value = (step, panel, r, c) => picture.value(step, panel, down[r], across[c]);
+  matrices(charts.store, own, { ...picture, about, down, across, value });
+  if (kept) own.append(others(charts, kept, rows));
 }
 
 /** Keep room for a map, and build it when it comes near the screen. */
@@ -223,12 +237,15 @@ function difference(charts, inner, one, other, memories) {
       await load();
       const picture = pictureOf(one, axes, range, "|A − B|");
       const { at } = panelsOf(one);
-      images(charts.store, own, { ...picture, steps, value: (step, panel, r, c) => gap(step, at(panel, r, c)) });
+      const apart = { ...picture, steps, value: (step, panel, r, c) => gap(step, at(panel, r, c)) };
+      own.classList.add("difference");
+      if (ofSlotPairs(axes)) await slotPairs(charts, own, apart, "where they differ", memories);
+      else images(charts.store, own, apart);
     });
     return;
   }
-  const apart = { at: gap, steps, size: one.size, shape: one.shape, axes: one.axes };
-  mapsOf(apart, range).forEach((whole, number, all) => {
+  const both = { at: gap, steps, size: one.size, shape: one.shape, axes: one.axes };
+  mapsOf(both, range).forEach((whole, number, all) => {
     const last = number === all.length - 1;
     lazily(inner, whole, last, async (own) => {
       await load();

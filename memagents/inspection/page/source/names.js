@@ -1,12 +1,13 @@
 // What the tensors of a trace are called, and what they are to a reader.
 
-export const GROUPS = ["Reads", "Writes", "Usage", "Gates", "Attention by age", "Neighbours", "Units", "Other"];
+export const GROUPS = ["Reads", "Writes", "Order of writing", "Usage", "Gates", "Attention by age", "Neighbours", "Units", "Other"];
 const CRITIC = "critic_";
 
 const RULES = [
   [/^neighbour_/, "Neighbours"],
   [/^(read_(weights|modes|vectors)|block_\d+_weights)$/, "Reads"],
   [/^(write_(weights|gates?)|erase|add|cleared|allocation)$/, "Writes"],
+  [/^link$/, "Order of writing"],
   [/^(usage|last_access|free_gates)$/, "Usage"],
   [/gate|interpolation|strength|sharpening|shift|head_shares|decay|update_weights|^depth$/, "Gates"],
   [/^(hidden|cell)$/, "Units"],
@@ -22,6 +23,7 @@ const SENTENCES = {
   allocation_gate: "1: write into a free slot; 0: write where the content matches",
   free_gates: "how far a head frees the slots that it has just read",
   allocation: "how free each slot is, in the order in which they would be taken",
+  link: "how far the slot of a row was written right after the slot of a column",
   erase: "how far each number of the written slots is erased first",
   add: "what is written",
   cleared: "slots emptied before the write",
@@ -78,6 +80,11 @@ export function axesOf(tensor) {
   const { shape, axes } = tensor;
   if (axes.length === shape.length) return axes;
   return shape.map((_, k) => ["column", "row"][shape.length - 1 - k] ?? `axis ${shape.length - k}`);
+}
+
+/** Whether the last two axes of a step count slots both. */
+export function ofSlotPairs(axes) {
+  return axes.length > 1 && axes.slice(-2).every((axis) => /\bslot\b/.test(axis));
 }
 
 /** The name of an action. */

@@ -22,6 +22,8 @@ async function inflated(bytes) {
   return new Response(stream).arrayBuffer();
 }
 
+const WORDS = /\p{L}{3}|\d\.\d/u;
+const DRAWN = /[\u2500-\u25ff]|··/; // lines, blocks and dots of a picture in letters
 const KINDS = { u8: Uint8Array, u16: Uint16Array, f32: Float32Array };
 
 /** An array of the recording, (T, ...), whose numbers are there after `load`. */
@@ -52,6 +54,31 @@ export class Tensor {
   }
 }
 
+/** The slot × slot links of a memory that keeps a few for each slot, as one tensor. */
+class SparseLinks {
+  /** @param slots of each slot those that it is linked to, (N, L); @param weights of these links */
+  constructor(name, slots, weights) {
+    const [count, links] = slots.shape;
+    Object.assign(this, { name, slots, weights, count, links, steps: slots.steps, low: 0, high: weights.high });
+    this.shape = [count, count];
+    this.size = count * count;
+    this.axes = ["to slot", "from slot"];
+  }
+
+  async load() {
+    await Promise.all([this.slots.load(), this.weights.load()]);
+    return this;
+  }
+
+  at(step, k) {
+    const [to, from] = [Math.floor(k / this.count), k % this.count];
+    let sum = 0;
+    for (let link = to * this.links; link < (to + 1) * this.links; link++)
+      if (this.slots.at(step, link) === from) sum += this.weights.at(step, link);
+    return sum;
+  }
+}
+
 /** An episode of one recording. */
 export class Episode {
   constructor(told) {
@@ -76,6 +103,11 @@ export class Episode {
   trace() {
     const found = new Map();
     for (const [name, one] of this.tensors) if (name.startsWith("trace.")) found.set(name.slice(6), one);
+    for (const own of ["link", "critic_link"]) {
+      const [slots, weights] = ["slots", "weights"].map((part) => found.get(`${own}_${part}`));
+      if (slots && weights) found.set(own, new SparseLinks(own, slots, weights));
+      for (const part of ["slots", "weights"]) found.delete(`${own}_${part}`); // one alone says nothing
+    }
     return found;
   }
 
@@ -92,6 +124,13 @@ export class Episode {
 
   text(step) {
     return this.texts?.texts[this.texts.order[step]] ?? "";
+  }
+
+  /** What the environment says at a step that it did not say at the one before: its first line of words, "" where there is none. */
+  news(step) {
+    const before = new Set(step > 0 ? this.text(step - 1).split("\n") : []);
+    const lines = this.text(step).split("\n");
+    return lines.find((line) => !before.has(line) && WORDS.test(line) && !DRAWN.test(line))?.trim() ?? "";
   }
 
   /** URL of the picture of a step, null where there are no pictures. */

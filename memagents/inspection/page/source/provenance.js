@@ -5,22 +5,36 @@
 //   M[n] ← M[n] ∘ Π_i (1 − w_i[n] e_i) + Σ_i w_i[n] v_i
 // and a core that empties a slot before it writes says so by `cleared`.
 
+const FORGOTTEN = 1e-9; // share of a write that is left, below which nothing before it is looked for
+
+const tables = new WeakMap();
+
+/** All numbers of a tensor in a row: they are read over and over. */
+function table(tensor) {
+  if (!tables.has(tensor)) {
+    const { steps, size } = tensor;
+    tables.set(tensor, Float64Array.from({ length: steps * size }, (_, k) => tensor.at(Math.floor(k / size), k % size)));
+  }
+  return tables.get(tensor);
+}
+
 export class Writes {
   /** @param trace tensors by name, loaded: write_weights, and where they are there erase, add, cleared */
   constructor(trace) {
-    this.weights = trace.get("write_weights");
-    const { shape } = this.weights;
-    this.slots = shape[shape.length - 1];
-    this.heads = this.weights.size / this.slots;
+    const weights = trace.get("write_weights");
+    this.slots = weights.shape[weights.shape.length - 1];
+    this.heads = weights.size / this.slots;
+    this.weights = table(weights);
     [this.erase, this.add] = ["erase", "add"].map((name) => {
       const tensor = trace.get(name);
       if (!tensor) return { width: 1, at: () => 1 };
       const width = tensor.shape[tensor.shape.length - 1];
-      const heads = tensor.size / width;
-      return { width, at: (step, head, w) => tensor.at(step, (heads > 1 ? head : 0) * width + (width > 1 ? w : 0)) };
+      const [numbers, { size }] = [table(tensor), tensor];
+      const [head, number] = [size > width ? width : 0, width > 1 ? 1 : 0];
+      return { width, at: (step, v, w) => numbers[step * size + v * head + w * number] };
     });
     this.width = Math.max(this.erase.width, this.add.width);
-    this.cleared = trace.get("cleared") ?? null;
+    this.cleared = trace.has("cleared") ? table(trace.get("cleared")) : null;
   }
 
   static in(trace) {
@@ -28,36 +42,87 @@ export class Writes {
     return weights && weights.shape.length >= 1 && weights.shape.length <= 2 ? new Writes(trace) : null;
   }
 
+  weight(step, head, slot) {
+    return this.weights[(step * this.heads + head) * this.slots + slot];
+  }
+
+  /** Whether a step changes a slot at all. */
+  changes(step, slot) {
+    for (let head = 0; head < this.heads; head++) if (this.weight(step, head, slot) !== 0) return true;
+    return this.cleared !== null && this.cleared[step * this.slots + slot] !== 0;
+  }
+
   /** |Σ_i w_i[n] v_i| of number w. */
   amount(step, slot, w) {
     let sum = 0;
-    for (let head = 0; head < this.heads; head++)
-      sum += this.weights.at(step, head * this.slots + slot) * this.add.at(step, head, w);
+    for (let head = 0; head < this.heads; head++) sum += this.weight(step, head, slot) * this.add.at(step, head, w);
     return Math.abs(sum);
+  }
+
+  /** The sum of the absolute numbers that a write of weight 1 writes. */
+  whole(step) {
+    let sum = 0;
+    for (let w = 0; w < this.width; w++) {
+      let most = 0;
+      for (let head = 0; head < this.heads; head++) most = Math.max(most, Math.abs(this.add.at(step, head, w)));
+      sum += most;
+    }
+    return sum;
   }
 
   /** The share of what number w was before that is left. */
   keep(step, slot, w) {
-    let product = this.cleared ? 1 - this.cleared.at(step, slot) : 1;
-    for (let head = 0; head < this.heads; head++)
-      product *= 1 - this.weights.at(step, head * this.slots + slot) * this.erase.at(step, head, w);
+    let product = this.cleared ? 1 - this.cleared[step * this.slots + slot] : 1;
+    for (let head = 0; head < this.heads; head++) product *= 1 - this.weight(step, head, slot) * this.erase.at(step, head, w);
     return product;
   }
 }
 
+/** How much of each write is left in a slot after a step. */
+function surviving(writes, step, slot) {
+  const left = new Float64Array(writes.width).fill(1);
+  const amounts = new Float64Array(step + 1);
+  for (let s = step; s >= 0; s--) {
+    if (!writes.changes(s, slot)) continue;
+    let most = 0;
+    for (let w = 0; w < writes.width; w++) {
+      amounts[s] += writes.amount(s, slot, w) * left[w];
+      left[w] *= writes.keep(s, slot, w);
+      most = Math.max(most, Math.abs(left[w]));
+    }
+    if (most < FORGOTTEN) break;
+  }
+  return amounts;
+}
+
+function sharesOf(amounts) {
+  const total = amounts.reduce((sum, amount) => sum + amount, 0);
+  return total > 0 ? amounts.map((amount) => amount / total) : amounts;
+}
+
 /** The share of each step up to this one in what a slot holds after it; zeros if nothing was written. */
 export function origins(writes, step, slot) {
-  const left = new Float64Array(writes.width).fill(1);
-  const shares = new Float64Array(step + 1);
-  let total = 0;
-  for (let s = step; s >= 0; s--) {
-    for (let w = 0; w < writes.width; w++) {
-      shares[s] += writes.amount(s, slot, w) * left[w];
-      left[w] *= writes.keep(s, slot, w);
-    }
-    total += shares[s];
+  return sharesOf(surviving(writes, step, slot));
+}
+
+/**
+ * The weight of each step in what each head reads in a step, a row a head: its share, times how much is read at all.
+ * Slots that are read by `least` or less are left out.
+ */
+export function readSources(writes, reads, step, least = 0) {
+  const { slots } = writes;
+  const heads = Array.from({ length: reads.size / slots }, () => new Float64Array(step + 1));
+  for (let slot = 0; slot < slots; slot++) {
+    const weights = heads.map((_, head) => reads.at(step, head * slots + slot) || 0);
+    if (!weights.some((weight) => weight > least)) continue;
+    const amounts = surviving(writes, step, slot);
+    for (let s = 0; s <= step; s++) if (amounts[s] > 0) heads.forEach((own, head) => (own[s] += weights[head] * amounts[s]));
   }
-  return total > 0 ? shares.map((share) => share / total) : shares;
+  const wholes = Array.from({ length: step + 1 }, (_, s) => writes.whole(s));
+  return heads.map((own) => {
+    const all = own.reduce((sum, amount, s) => sum + (wholes[s] > 0 ? amount / wholes[s] : 0), 0);
+    return sharesOf(own).map((share) => share * Math.min(1, all));
+  });
 }
 
 /** The share of one write into one slot in what each head read from then on: (T, R) in a row. */

@@ -5,6 +5,7 @@ const TABLE = Array.from({ length: 256 }, (_, k) => interpolateCividis(k / 255).
 
 /** The range of colours for numbers from low to high: from 0 on, or as far below as above it where signs differ. */
 export function rangeOf(low, high) {
+  if (low < 0 && -low < high / 1000) return [0, high]; // rounding
   if (low < 0 && high > 0) return [-Math.max(-low, high), Math.max(-low, high)];
   if (low >= 0 && low <= high / 2) return [0, high];
   if (high <= 0 && high >= low / 2) return [low, 0];
