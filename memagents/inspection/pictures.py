@@ -52,7 +52,7 @@ def maps_of(trace: Mapping[str, np.ndarray], axes: Mapping[str, Sequence[str]], 
             first, second = own if len(own) == 2 else ("row", "column")
             one = values.shape[1] == 1
             found += [
-                Map(title if one else f"{title}, {first} {head + 1}", values[:, head], second)
+                Map(title if one else f"{title}, {first} {head}", values[:, head], second)
                 for head in range(values.shape[1])
             ]
         else:

@@ -16,7 +16,7 @@ AXES = {"usage": ["slot"], "read_weights": ["head", "slot"], "depth": []}
 
 def test_each_head_is_a_map_of_its_own():
     found = maps_of(TRACE, AXES, ["read_weights", "usage", "depth"])
-    assert [one.title for one in found] == ["read weights, head 1", "read weights, head 2", "usage", "depth"]
+    assert [one.title for one in found] == ["read weights, head 0", "read weights, head 1", "usage", "depth"]
     assert [one.axis for one in found] == ["slot", "slot", "slot", ""]
     assert all(len(one.values) == 5 for one in found)
     with pytest.raises(ValueError, match="there is no 'writes' in the trace; it has usage, read_weights"):
