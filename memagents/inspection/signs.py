@@ -17,6 +17,7 @@ from memagents.algorithms.refresh import Past
 from memagents.cores.core import State, state_leaves
 from memagents.inspection.ablation import divergences
 from memagents.inspection.axes import AGE, SLOT, UNIT, axes_of
+from memagents.inspection.lags import gradient_by_lag
 from memagents.inspection.provenance import Writes, surviving, writes_of
 from memagents.inspection.replay import Named, replay
 from memagents.policies.actor_critic import MemoryPolicy
@@ -31,6 +32,10 @@ FEW_SLOTS = 0.1  # slots for each write of an episode
 UNWRITTEN = 0.9  # share of what is read that was never written
 NEVER = 0.01  # writes a step
 SATURATED = 0.98  # share of a gate's figures that are within 0.01 of 0 or 1
+REACHING = 0.01  # of the largest gradient by what was given before, from which on one counts
+SHORT = 4  # steps that gradients reach back
+LONG = 16  # steps of an episode, from which on a short reach looks wrong
+EXPLODING = 100  # times the gradients of lags 0 and 1
 STALE = 0.05  # nats, between the policy by a stored state and by one that is found anew
 NOTHING = 1e-6  # numbers that are read, from which on they count as written
 WRITTEN = 0.05  # weight from which on a slot counts as written
@@ -161,6 +166,45 @@ def _needed(case: _Case) -> Iterator[Sign]:
             "--n-steps)"
         )
     yield Sign("use", value, "divergence of the policy when its memory is wiped in every step, nats", advice)
+
+
+def _gradients(case: _Case) -> Iterator[Sign]:
+    """How far back gradients reach, and whether they vanish or explode on the way (Bengio et al. 1994)."""
+    remembers = any(leaf.numel() for leaf in state_leaves(case.seen.initial_state))
+    if not (remembers and isinstance(case.policy, MemoryPolicy)):
+        return
+    norms = gradient_by_lag(case.policy, case.seen)
+    if len(norms) == 1:
+        return
+    largest, recent = float(norms[1:].max()), float(norms[:2].max())
+    growth, advice = (largest / max(recent, 1e-30) if np.isfinite(norms).all() else float("inf")), None
+    if growth > EXPLODING:
+        advice = (
+            f"gradients explode: those of earlier steps are {growth:.2g} times those of the present one; lower "
+            "--learning-rate or --max-grad-norm, or learn from shorter windows (--n-steps)"
+        )
+    yield Sign("gradient_growth", growth, "largest gradient by an earlier input over that by the last two", advice)
+    if not np.isfinite(norms).all():
+        return
+    for lag in _doublings(len(norms)):
+        value = float(norms[lag] / norms[0]) if norms[0] else 0.0
+        yield Sign(f"gradient_lag_{lag}", value, f"gradient by the input {lag} steps before over that by the present")
+    reach, short = int(np.flatnonzero(norms[1:] >= REACHING * largest)[-1]) + 1 if largest else 0, None
+    if reach < SHORT and len(norms) > LONG:
+        short = (
+            f"gradients vanish: they reach {reach} steps back in episodes of {len(norms)} and more, so that nothing "
+            "older is learned to be kept; begin with longer time scales (--core-kwargs horizon=50 of LSTM and GRU), "
+            "or ask the memory for the past (recall_lag, docs/training.md)"
+        )
+    yield Sign("gradient_reach", reach, "steps back to which gradients are 1% or more of their largest", short)
+
+
+def _doublings(end: int) -> Iterator[int]:
+    """Yield 1, 2, 4, ... below a number."""
+    lag = 1
+    while lag < end:
+        yield lag
+        lag *= 2
 
 
 # --- signs of slots -------------------------------------------------------------------------------------------------
@@ -309,5 +353,5 @@ def _gates(case: _Case) -> Iterator[Sign]:
 
 
 _SIGNS: tuple[Callable[[_Case], Iterator[Sign]], ...] = (
-    *(_largest, _leak, _needed, _slots, _reads, _attention, _gates),
+    *(_largest, _leak, _needed, _gradients, _slots, _reads, _attention, _gates),
 )

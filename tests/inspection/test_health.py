@@ -5,7 +5,7 @@ import pytest
 import torch
 from stable_baselines3.common.logger import KVWriter, Logger
 
-from memagents import NEC, RecurrentPPO
+from memagents import NEC, RecurrentPPO, core_names
 from memagents.cores.core import MemoryCore, Step, Unrolled
 from memagents.cores.dnc import DNCInterface
 from memagents.cores.gru import GRUState
@@ -13,6 +13,7 @@ from memagents.cores.ntm import NTMInterface
 from memagents.environments import make_env
 from memagents.inspection import HealthCallback, examine
 from memagents.inspection.health import play
+from memagents.inspection.lags import gradient_by_lag, longest_stretches
 from memagents.inspection.signs import signs_of, staleness
 from tests.inspection.support import make_agent, registered
 
@@ -108,6 +109,75 @@ def test_a_leaking_reset():
     assert "something of the one before" in advice_of(agent)["leak"]
 
 
+@pytest.mark.parametrize("core", ["lstm", "gru"])
+def test_gradients_that_vanish(core):
+    agent = healthy(core)
+    biases = agent.policy.core.input_gates.bias.data
+    for kept in biases.chunk(4)[1:2] if core == "lstm" else biases.chunk(3)[:2]:  # forget; reset and update
+        kept.fill_(-4)
+    assert "gradients vanish" in advice_of(agent)["gradient_reach"]
+
+
+@pytest.mark.parametrize("core", core_names())
+def test_every_memory_has_a_gradient_by_lag_and_only_it(core):
+    agent = make_agent(n_envs=2, length=5, policy_kwargs={"core": core})
+    norms = gradient_by_lag(agent.policy, play(agent.policy, agent.env, 12, seed=0))
+    assert np.isfinite(norms).all() and norms[0] > 0
+    assert norms[1:].any() == (core != "none")
+
+
+class Growing(Leaking):
+    """A core whose state is three times as large in each step."""
+
+    def step(self, x, state):
+        hidden = 3 * state.hidden + self.weight * x
+        return Step(hidden, GRUState(hidden), {}, {})
+
+    recur = MemoryCore.recur
+
+
+def test_gradients_that_explode():
+    with registered("growing", Growing):
+        agent = make_agent(n_envs=4, length=6, policy_kwargs={"core": "growing"})
+        assert "gradients explode: those of earlier steps are" in advice_of(agent)["gradient_growth"]
+
+
+def test_the_gradient_by_lag_is_that_of_finite_differences():
+    agent = make_agent(n_envs=3, length=6, policy_kwargs={"core": "lstm", "core_kwargs": {"hidden_size": 5}})
+    policy = agent.policy.double()
+    seen = play(policy, agent.env, 16, seed=0)
+    norms = gradient_by_lag(policy, seen)
+    inputs, epsilon = policy.encode(seen.observations).detach(), 1e-6
+    vector = torch.randn(5, generator=torch.Generator().manual_seed(0)).double()
+    vector /= vector.norm()
+    last, ages = longest_stretches(seen.starts.numpy())
+    assert ages == [steps - 1 for steps in _longest(seen.starts.numpy())]
+
+    def output(row, changed):
+        with torch.no_grad():
+            outputs = policy.core.unroll(changed, seen.initial_state, seen.starts).outputs
+        return float(outputs[last[row], row] @ vector)
+
+    squares = [[] for _ in norms]
+    for row, (step, age) in enumerate(zip(last, ages, strict=True)):
+        for lag in range(age + 1):
+            total = 0.0
+            for number in range(inputs.shape[-1]):
+                sides = []
+                for sign in (1, -1):
+                    changed = inputs.clone()
+                    changed[step - lag, row, number] += sign * epsilon
+                    sides.append(output(row, changed))
+                total += ((sides[0] - sides[1]) / (2 * epsilon)) ** 2
+            squares[lag].append(total)
+    assert np.allclose(norms, [np.sqrt(np.mean(own)) for own in squares], rtol=1e-5, atol=1e-9)
+
+
+def _longest(starts):
+    """The steps of the longest stretch of each row."""
+    return [max(np.diff([0, *np.flatnonzero(own[1:]) + 1, len(own)])) for own in starts.T]
+
+
 def test_a_memory_that_is_never_needed():
     agent = healthy("gru")
     agent.policy.action_net.weight.data.zero_()
@@ -153,7 +223,13 @@ def test_training_logs_signs_and_gives_each_advice_once(capsys):
     kept = KeptLog()
     agent.set_logger(Logger(None, [kept]))
     agent.learn(16 * 4 * 4, callback=callback)
-    assert {"health/use", "health/leak", "health/largest_number", "health/staleness"} <= kept.names
+    assert {
+        "health/use",
+        "health/leak",
+        "health/largest_number",
+        "health/staleness",
+        "health/gradient_reach",
+    } <= kept.names
     assert capsys.readouterr().out.count("hardly used") == 1
     assert "use" in callback.advice
 
