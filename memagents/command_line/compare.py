@@ -41,9 +41,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         compare(replace(settings, words=tuple(words[end + 1 :])))
 
 
-def compare(settings: ComparisonSettings) -> None:
+def compare(settings: ComparisonSettings) -> Comparison:
     """Run a comparison, or go on with it, and show what came of it; exit code 1 if a training failed.
 
+    :return: the results
     :raises ValueError: for an environment, a core or a setting that there is not, before anything is trained
     """
     core_kwargs = checked(settings)
@@ -51,8 +52,10 @@ def compare(settings: ComparisonSettings) -> None:
     with only_one(settings.place):
         given = trials(settings, core_kwargs)
         run(settings, given)
-    if any(row.failed for row in show(settings, given).rows):
+    found = show(settings, given)
+    if any(row.failed for row in found.rows):
         raise SystemExit(1)
+    return found
 
 
 def checked(settings: ComparisonSettings) -> dict[str, dict[str, Any]]:

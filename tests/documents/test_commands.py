@@ -18,6 +18,7 @@ from memagents.command_line.inspect import InspectCommand
 from memagents.command_line.listing import KINDS
 from memagents.experiments.catalogue import ALGORITHMS
 from memagents.experiments.configuration import command_line, recipe_path
+from memagents.experiments.options import parse_options
 from memenvs.catalogue import find
 
 ROOT = Path(__file__).parents[2]
@@ -147,9 +148,12 @@ def check_script(script, words):
     assert (ROOT / script).is_file(), f"there is no {script}"
     if not words or "--help" in words:
         return
-    (settings,) = re.findall(r"tyro\.cli\((\w+)", (ROOT / script).read_text())
+    (settings,) = re.findall(r"(?:tyro\.cli|parse_options)\((\w+)", (ROOT / script).read_text())
+    end = words.index("--") if "--" in words else len(words)
+    if words[end + 1 :]:
+        check_settings("ppo", words[end + 1 :])
     try:
-        tyro.cli(names_in(script)[settings], args=words)
+        parse_options(names_in(script)[settings], words[:end], script)
     except SystemExit as stop:
         raise AssertionError(f"{words} are no settings of {script}") from stop
 

@@ -1,0 +1,68 @@
+"""``train/twins.py``: three agents a seed by two comparisons, and the two figures of their scores."""
+
+import json
+import runpy
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from memagents.experiments.comparison_results import Comparison
+
+script = SimpleNamespace(**runpy.run_path(str(Path(__file__).parent.parent.parent / "train/twins.py")))
+SCORES = {("seen", "gru"): [1.0, 0.8, 0.9, 0.9, 0.9], ("seen", "none"): [1.0] * 5, ("hidden", "gru"): [0.5] * 5}
+
+
+@pytest.fixture
+def settings(tmp_path):
+    return script.TwinsSettings(env="memenvs/TMaze-v0", env_kwargs={"length": 3}, core="gru", folder=tmp_path)
+
+
+def trained(comparison):
+    """What a comparison comes to, without a training."""
+    rows = [SimpleNamespace(core=core, likely=SCORES[comparison.folder.name, core]) for core in comparison.cores]
+    return Comparison("success", rows)
+
+
+def test_the_figures_are_those_of_the_three_agents(settings, monkeypatch, capsys):
+    monkeypatch.setitem(script.main.__globals__, "compare", trained)
+    script.main(settings)
+    told = capsys.readouterr().out
+    assert "observability gap: +0.400 (+0.312 to +0.488)" in told  # Welch: 4 degrees of freedom, 2.776 · 0.0707 / √5
+    assert "memory bias: -0.100 (-0.188 to -0.012)" in told
+    kept = json.loads((settings.folder / "twins.json").read_text())
+    assert kept["scores"] == {"seen": SCORES["seen", "gru"], "hidden": [0.5] * 5, "seen_without": [1.0] * 5}
+    assert kept["gap"]["mean"] == pytest.approx(0.4)
+    script.main(replace(settings, seeds=3))
+    assert "observability gap: +0.400 (3 seeds)" in capsys.readouterr().out
+
+
+def test_the_twins_differ_by_what_is_shown(settings):
+    seen, hidden = settings.twin(True), settings.twin(False)
+    assert (seen.env_kwargs, hidden.env_kwargs) == (
+        {"length": 3, "observable": True},
+        {"length": 3, "observable": False},
+    )
+    assert (seen.cores, hidden.cores) == (("gru", "none"), ("gru",))
+    assert seen.seeds == hidden.seeds == 5 and seen.folder != hidden.folder
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"seeds": 1}, "seeds must be 2 or more"),
+        ({"core": "none"}, "core must be a memory"),
+        ({"env_kwargs": {"observable": True}}, "env_kwargs must leave out observable"),
+    ],
+)
+def test_bad_input(changes, message, settings):
+    with pytest.raises(ValueError, match=message):
+        replace(settings, **changes)
+
+
+def test_an_environment_without_a_twin_is_told_before_anything_is_trained(tmp_path):
+    settings = script.TwinsSettings(env="memenvs/Copy-v0", folder=tmp_path)
+    with pytest.raises(ValueError, match="observable"):
+        script.main(settings)
+    assert not any(tmp_path.iterdir())

@@ -1,0 +1,102 @@
+"""Observability gap and memory bias of a memory: a task beside the same task that shows everything.
+
+    python train/twins.py --env memenvs/TMaze-v0 --core lstm --seeds 5 --total-timesteps 400_000 -- --recipe tmaze
+
+trains with each seed an agent with the memory where everything is shown (``observable=True``), one without a memory
+there, and one with the memory where it is not, as two runs of ``memagents compare``; words after ``--`` are settings of
+``memagents train ppo`` that all trainings share. What is done is kept: the same command goes on where it was stopped.
+"""
+
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import tyro
+
+from memagents.checks import positive_int
+from memagents.command_line.compare import compare
+from memagents.command_line.errors import plain_errors
+from memagents.experiments.comparison import ComparisonSettings
+from memagents.experiments.evaluation import FEW_SEEDS, Interval
+from memagents.experiments.options import Pairs, parse_options
+from memagents.inspection.twins import twins
+from memagents.runs.files import write_json
+
+NONE = "none"
+
+
+@dataclass
+class TwinsSettings:
+    """Settings of the trainings, each a process of its own with one thread.
+
+    :param env: id of an environment with a parameter ``observable``, or "package:Id"
+    :param env_kwargs: its other parameters, as key=value with values in YAML
+    :param core: memory
+    :param seeds: of each of the three agents, two or more; five or more have intervals
+    :param learning_rate: of all trainings
+    :param total_timesteps: environment steps of each training
+    :param episodes: of each evaluation
+    :param processes: trainings at a time; by default one for each processor
+    :param folder: where everything goes
+    :param imports: packages to import first
+    :param words: settings of ``memagents train ppo``, after ``--``
+    """
+
+    env: str
+    env_kwargs: Pairs = field(default_factory=dict)
+    core: str = "lstm"
+    seeds: int = 5
+    learning_rate: float = 1e-3
+    total_timesteps: int = 1_000_000
+    episodes: int = 1000
+    processes: int | None = None
+    folder: Path = Path("runs/twins")
+    imports: tuple[str, ...] = ()
+    words: tyro.conf.Suppress[tuple[str, ...]] = ()
+
+    def __post_init__(self) -> None:
+        if positive_int("seeds", self.seeds) < 2:
+            raise ValueError("seeds must be 2 or more")
+        if self.core == NONE:
+            raise ValueError("core must be a memory: the agents without one are trained beside it")
+        if "observable" in self.env_kwargs:
+            raise ValueError("env_kwargs must leave out observable, which is what the twins differ by")
+
+    def twin(self, observable: bool) -> ComparisonSettings:
+        """Return the comparison that trains the agents of one twin."""
+        shared = {name: getattr(self, name) for name in ("env", "seeds", "total_timesteps", "episodes", "processes")}
+        return ComparisonSettings(
+            **shared,
+            env_kwargs={**self.env_kwargs, "observable": observable},
+            cores=(self.core, NONE) if observable else (self.core,),
+            learning_rates=(self.learning_rate,),
+            folder=self.folder / ("seen" if observable else "hidden"),
+            imports=self.imports,
+            words=self.words,
+        )
+
+
+def main(settings: TwinsSettings) -> None:
+    hidden, seen = (compare(settings.twin(observable)) for observable in (False, True))
+    scores = {"seen": seen.rows[0].likely, "hidden": hidden.rows[0].likely, "seen_without": seen.rows[1].likely}
+    found = twins(**scores)
+    print(f"observability gap: {told(found.gap, settings.seeds)}")
+    print(f"memory bias: {told(found.bias, settings.seeds)}")
+    measured = {"measure": seen.measure, "scores": scores, **found.to_json()}
+    write_json(settings.folder / "twins.json", measured)
+    print(f"twins.json is in {settings.folder}")
+
+
+def told(interval: Interval, seeds: int) -> str:
+    """Return a difference with its interval, where there are enough seeds for one."""
+    shown = f"({interval.low:+.3f} to {interval.high:+.3f})" if seeds >= FEW_SEEDS else f"({seeds} seeds)"
+    return f"{interval.mean:+.3f} {shown}"
+
+
+if __name__ == "__main__":
+    given = sys.argv[1:]
+    end = given.index("--") if "--" in given else len(given)
+    with plain_errors(ValueError, KeyboardInterrupt):
+        parsed = parse_options(TwinsSettings, given[:end], "train/twins.py")
+        parsed.words = tuple(given[end + 1 :])
+        main(parsed)
