@@ -54,6 +54,7 @@ class Experiment:
     :param curves: axis over which the learning curves are drawn, ``"steps"`` or ``"minutes"``;
         an empty word draws none
     :param each_seed: list the scores of all seeds behind their mean
+    :param ever_harder: whether a score of 0 in one test stands for 0 in those that follow, which are not played then
     """
 
     title: str
@@ -68,6 +69,7 @@ class Experiment:
     document: str = "cores.md"
     curves: str = "steps"
     each_seed: bool = False
+    ever_harder: bool = False
 
 
 SHARES = ("success", "first", "later")  # metrics that are at most 1
@@ -213,7 +215,8 @@ def horizons() -> dict[str, Experiment]:
         "tmaze_horizon": Experiment(
             title="T-mazes far longer than those of the training",
             about="Trained in corridors of 1 to 10 steps (recipe `tmaze`, 400,000 steps), each core with the "
-            "parameters it has by default; the share of right turns in 100 corridors of each length.",
+            "parameters it has by default; the share of right turns in 100 corridors of each length. One that makes "
+            "no right turn at a length is not asked at longer ones, which count as 0.",
             recipe="tmaze",
             rows={core: {"core_kwargs": {}, "env_kwargs": {"length": [1, 10]}} for core in core_names()},
             tests={f"{head} steps": {"length": length} for head, length in lengths.items()},
@@ -221,6 +224,7 @@ def horizons() -> dict[str, Experiment]:
             document="learning.md",
             curves="",
             each_seed=True,
+            ever_harder=True,
         ),
     }
 
@@ -321,7 +325,7 @@ def train(experiment: Experiment, row: str, seed: int, folder: Path, settings: T
 
 def score(experiment: Experiment, folder: Path, steps: int, minutes: float) -> None:
     """Evaluate a trained agent, and leave the result in its run folder."""
-    run, scores = Run.open(folder), {}
+    run, scores = Run.open(folder), dict.fromkeys(experiment.tests, 0.0)
     assert run.settings is not None
     for name, test in experiment.tests.items():
         slots = experiment.test_slots if "slots" in run.settings.core_kwargs else None  # type: ignore[attr-defined]
@@ -334,6 +338,8 @@ def score(experiment: Experiment, folder: Path, steps: int, minutes: float) -> N
         measured = episodes.success if metric == "success" else episodes.metrics[metric]
         assert measured is not None
         scores[name] = float(measured.mean())
+        if experiment.ever_harder and scores[name] == 0:
+            break
     write_json(folder / RESULT_FILE, {"steps": steps, "minutes": minutes, "scores": scores})
 
 

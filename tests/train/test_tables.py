@@ -1,8 +1,11 @@
 """The tables of the documents."""
 
 import runpy
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from memagents.experiments.documents import marks
@@ -58,6 +61,21 @@ def test_a_quick_look_is_printed_and_not_taken_for_the_whole(run, capsys):
         run(only=("small_tmaze",), rows=("none",), seeds=(3,), share=0.02)
     with pytest.raises(ValueError, match="none-3 was trained for 245 steps, not 24,576"):
         run(only=("small_tmaze",), rows=("none",), seeds=(3,), share=1.0)
+
+
+def test_what_is_never_right_is_not_asked_for_more(run, monkeypatch):
+    run(only=("small_tmaze",), rows=("none",), seeds=(0,), documents=Path(""))
+    score, tests, asked = SCRIPT["score"], {f"{length} steps": {"length": length} for length in (1, 2, 3)}, []
+
+    def evaluate(agent, env, episodes, *rest, **kwargs):
+        asked.append(env)
+        return SimpleNamespace(success=np.full(episodes, 2.0 - len(asked)))
+
+    monkeypatch.setitem(score.__globals__, "evaluate", evaluate)
+    experiment = replace(SCRIPT["small_runs"]()["small_tmaze"], tests=tests, ever_harder=True)
+    score(experiment, Path("runs/tables/small_tmaze/none-0"), 100, 1.0)
+    scores = read_json(Path("runs/tables/small_tmaze/none-0/result.json"))["scores"]
+    assert scores == {"1 steps": 1.0, "2 steps": 0.0, "3 steps": 0.0} and len(asked) == 2
 
 
 @pytest.mark.parametrize(
