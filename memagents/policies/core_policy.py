@@ -248,7 +248,8 @@ class CorePolicy(SavedPolicy):
         """
         if isinstance(observation, tuple):
             raise ValueError("observation must be an array or a dict of arrays, not a tuple: obs, info = env.reset()")
-        self.set_training_mode(False)
+        if self.training:  # to set it again in every step would take a tenth of it
+            self.set_training_mode(False)
         observations, vectorized = self.obs_to_tensor(observation)
         rows = len(any_entry(observations))
         if state is None:
