@@ -22,7 +22,7 @@ MAY_IMPORT = {
     "algorithms": {"bonuses", "policies", "cores", "environments", "runs", "kernels"},
     "nec": {"algorithms", "policies", "cores", "environments", "runs"},
     "experiments": {"nec", "algorithms", "policies", "cores", "environments", "runs"},
-    "inspection": {"experiments", "nec", "algorithms", "policies", "cores", "environments", "runs"},
+    "inspection": {"experiments", "nec", "algorithms", "policies", "cores", "memory", "environments", "runs"},
     "testing": {"cores"},
     "command_line": {"inspection", "experiments", "cores", "runs", "memenvs"},
     "__main__": {"command_line"},

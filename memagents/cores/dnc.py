@@ -169,7 +169,6 @@ class DNC(MemoryCore):
             "read_weights": read_weights,
             "usage": usage,
             "allocation": free,
-            "link": link,
             "write_gate": interface.write_gate,
             "allocation_gate": interface.allocation_gate,
             "free_gates": interface.free_gates,

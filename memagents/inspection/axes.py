@@ -20,7 +20,6 @@ _NAMED: tuple[tuple[re.Pattern[str], tuple[str, ...]], ...] = (
     (re.compile(r"block_\d+_weights"), ("slot read", SLOT, HEAD)),
     (re.compile(r"(read|write)_weights|write_gates"), (SLOT, HEAD)),
     (re.compile(r"usage|allocation|last_access|cleared"), (SLOT,)),
-    (re.compile(r"link"), ("from slot", "to slot")),
     (re.compile(r"link_(slots|weights)"), ("link", SLOT)),
     (re.compile(r"read_modes"), ("backward, content, forward", HEAD)),
     (re.compile(r"shift_weights"), ("shift", HEAD)),

@@ -8,7 +8,6 @@ from torch.nn import functional
 from memagents import make_core
 from memagents.cores.core import detach_state, state_leaves
 from memagents.cores.dnc import DNCInterface, DNCState
-from memagents.inspection.axes import axes_of
 from tests.reference import dnc
 
 T, B = 10, 2
@@ -67,17 +66,6 @@ def test_ten_steps_equal_the_paper_in_loops(core):
             np.testing.assert_allclose(getattr(state, name)[b].detach(), expected[name], **close)
         np.testing.assert_allclose(state.controller.hidden[b].detach(), expected["hidden"], **close)
         np.testing.assert_allclose(state.controller.cell[b].detach(), expected["cell"], **close)
-
-
-def test_the_trace_holds_the_links_of_each_step(core):
-    """In a window with resets as step by step."""
-    inputs, starts, state = inputs_of(core), no_starts(), core.initial_state(B)
-    starts[4, 0] = starts[7, 1] = True
-    shown = core.unroll(inputs, state, starts, trace=True).trace["link"]
-    for t in range(T):
-        state = core.unroll(inputs[t : t + 1], state, starts[t : t + 1]).state
-        torch.testing.assert_close(shown[t], state.link, rtol=1e-12, atol=1e-12)
-    assert axes_of(core, {"link": shown})["link"] == ("to slot", "from slot")
 
 
 def test_the_state_begins_as_zeros(core):

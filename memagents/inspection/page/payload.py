@@ -12,6 +12,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from memagents.cores.pair import CRITIC
+from memagents.inspection.links import LINK, LINK_AXES, linked, links_of
 from memagents.inspection.page.arrays import F32, U8, U16, Packed, pack
 from memagents.inspection.page.layer import PAST_STEP, Layer, check_layers
 from memagents.inspection.page.pictures import Film, films
@@ -115,7 +117,7 @@ def make_payload(
     index: dict[str, Any] = {"recordings": [_described(recording) for recording in recordings]}
     blobs: dict[str, bytes] = {}
     for one, arrays, film, of_episode, texts in zip(shown, packed, kept, own, said, strict=True):
-        axes = recordings[one.recording].description.get("axes", {})
+        axes = {LINK: LINK_AXES, CRITIC + LINK: LINK_AXES, **recordings[one.recording].description.get("axes", {})}
         entry = _entry(one, arrays, film, of_episode, axes, blobs)
         if texts:
             entry["texts"] = f"texts-{one.recording}-{one.number}"
@@ -150,9 +152,15 @@ def _shown(recording: int, number: int, episode: RecordedEpisode, max_steps: int
             parts.setdefault(name, []).append(_neighbours(name, values[:wanted]))
         pictures += window.pictures[:wanted]
         texts += [text[:_LONGEST_TEXT] for text in window.texts[:wanted]]
+    arrays = {name: np.concatenate(values) for name, values in parts.items()}
+    for name, write_weights in linked(arrays).items():
+        slots = write_weights.shape[1]
+        if slots * slots * steps > MAX_NUMBERS:
+            refused.add(f"{name.removeprefix(f'{TRACE}.')} ({slots} × {slots} a step)")
+        else:
+            arrays[name] = links_of(write_weights)
     if refused:
         notes.append(f"Left out, since it would fill the page: {', '.join(sorted(refused))}.")
-    arrays = {name: np.concatenate(values) for name, values in parts.items()}
     return _Shown(recording, number, episode, steps, arrays, pictures, texts)
 
 
