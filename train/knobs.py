@@ -84,7 +84,7 @@ CARTPOLE = PPOSettings(
     total_timesteps=60_000,
 )
 TASKS = {
-    "tmaze": Task("T-maze", of_recipe(PPOSettings, "tmaze", total_timesteps=200_000), "success"),
+    "tmaze": Task("T-maze", of_recipe(PPOSettings, "tmaze", total_timesteps=200_000, lessons=()), "success"),
     "doorkey": Task("DoorKey", of_recipe(PPOSettings, "minigrid_doorkey", total_timesteps=200_000), "success"),
     "cartpole": Task("CartPole", CARTPOLE, "return", digits=0, arguments={"clip_range": linear(0.2, 0.0)}),
     "memory_s7": Task(

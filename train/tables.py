@@ -218,7 +218,7 @@ def horizons() -> dict[str, Experiment]:
             "parameters it has by default; the share of right turns in 100 corridors of each length. One that makes "
             "no right turn at a length is not asked at longer ones, which count as 0.",
             recipe="tmaze",
-            rows={core: {"core_kwargs": {}, "env_kwargs": {"length": [1, 10]}} for core in core_names()},
+            rows={core: {"core_kwargs": {}, "env_kwargs": {"length": [1, 10]}, "lessons": ()} for core in core_names()},
             tests={f"{head} steps": {"length": length} for head, length in lengths.items()},
             settings=PPOSettings,
             document="learning.md",
@@ -256,7 +256,7 @@ def small_runs() -> dict[str, Experiment]:
             about="Share of right turns after a corridor of 3 steps, after 24,576 steps of PPO.",
             recipe="tmaze",
             rows={
-                core: {"core_kwargs": {}, "env_kwargs": {"length": 3}, "total_timesteps": 24_576}
+                core: {"core_kwargs": {}, "env_kwargs": {"length": 3}, "lessons": (), "total_timesteps": 24_576}
                 for core in core_names()
             },
             tests={"success": {}},

@@ -107,12 +107,21 @@ def _merged(begun: S, typed: S) -> S:
             changes[name] = {**before, **after}
         elif before:
             say_left_out("the recipe's", name, before, owner, str(getattr(typed, owner)))
-    if begun.env != typed.env:
+    reason = _against_lessons(begun, typed)
+    if begun.lessons and reason:
         changes["lessons"] = ()
-        if begun.lessons:
-            print(f"note: the recipe's lessons are left out, since --env {typed.env} is another env", file=sys.stderr)
+        print(f"note: the recipe's lessons are left out, since {reason}", file=sys.stderr)
     changes["policy_kwargs"] = {**begun.policy_kwargs, **typed.policy_kwargs}
     return dataclasses.replace(typed, **changes)
+
+
+def _against_lessons(begun: TrainSettings, typed: TrainSettings) -> str:
+    """Return why the recipe's lessons do not apply to what was typed; nothing where they do."""
+    if begun.env != typed.env:
+        return f"--env {typed.env} is another env"
+    theirs = {name for lesson in begun.lessons for name in lesson.env_kwargs}
+    both = [name for name in typed.env_kwargs if name in theirs]
+    return f"they set {both[0]} as --env-kwargs does" if both else ""
 
 
 def say_left_out(whose: str, name: str, left_out: dict[str, Any], owner: str, value: str) -> None:

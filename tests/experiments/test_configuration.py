@@ -42,6 +42,17 @@ def test_the_command_line_overrides_the_recipe(recipe):
     assert by_name.env_kwargs == {"length": 10} and by_name.recipe == "tmaze"
 
 
+def test_lessons_that_set_what_is_typed_are_left_out(recipe, capsys):
+    mine = recipe(
+        "env: memenvs/TMaze-v0\nlessons: [{env_kwargs: {length: 3}, success: 0.9}, {env_kwargs: {length: 9}}]\n"
+    )
+    kept = command_line(PPOSettings, ["--recipe", mine, "--env-kwargs", "observable=true"])
+    assert len(kept.lessons) == 2 and capsys.readouterr().err == ""
+    typed = command_line(PPOSettings, ["--recipe", mine, "--env-kwargs", "length=20"])
+    assert typed.lessons == () and typed.env_kwargs == {"length": 20}
+    assert "the recipe's lessons are left out, since they set length as --env-kwargs does" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
