@@ -24,10 +24,6 @@ class Twins(NamedTuple):
     gap: Interval
     bias: Interval
 
-    def to_json(self) -> dict[str, dict[str, float]]:
-        """Return both as plain values."""
-        return {"gap": self.gap._asdict(), "bias": self.bias._asdict()}
-
 
 def twins(seen: Sequence[float], hidden: Sequence[float], seen_without: Sequence[float]) -> Twins:
     """Compare the scores of agents that were trained on a task and on its twin, one for each seed.
