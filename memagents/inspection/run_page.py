@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+import warnings
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -102,7 +103,8 @@ def filmed(played: Played) -> VecEnv:
     """Make the environments with pictures, or without where they have none."""
     kwargs = {name: value for name, value in played.env_kwargs.items() if name != "render_mode"}
     try:
-        made = make_env(played.env, played.episodes, **kwargs, render_mode="rgb_array")
+        with warnings.catch_warnings(action="ignore"):  # Gymnasium warns of a mode that is tried and not there
+            made = make_env(played.env, played.episodes, **kwargs, render_mode="rgb_array")
         made.seed(played.seed)
         made.reset()
         if made.get_images()[0] is not None:

@@ -2,6 +2,7 @@
 
 import json
 import re
+from typing import Any, ClassVar
 
 import gymnasium as gym
 import pytest
@@ -111,10 +112,22 @@ class Bare(gym.Env):
         return self.observation_space.low, 0.0, True, False, {}
 
 
+class Told(Bare):
+    """An environment that shows itself in words only."""
+
+    metadata: ClassVar[dict[str, Any]] = {"render_modes": ["ansi"]}
+
+    def __init__(self, render_mode=None):
+        self.render_mode = render_mode
+
+
+@pytest.mark.filterwarnings("error")
 def test_an_environment_without_pictures_is_played_without():
     assert filmed(Played("memenvs/TMaze-v0", {"render_mode": "human"}, 2)).render_mode == "rgb_array"
     gym.register("Bare-v0", Bare)
+    gym.register("Told-v0", Told)
     assert filmed(Played("Bare-v0", {}, 1)).render_mode is None
+    assert filmed(Played("Told-v0", {}, 1)).render_mode is None
 
 
 def test_actions_have_the_names_that_environments_give_them():
