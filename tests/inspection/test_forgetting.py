@@ -81,6 +81,13 @@ def test_the_smear_is_the_gradient_by_each_observation(of, tmp_path):
         assert np.allclose(shares[t], (density / density.sum()).numpy(), atol=1e-4)
 
 
+def test_the_smear_of_one_step_is_all_its_own(tmp_path):
+    agent = make_agent("memenvs/Bandit-v0", n_envs=1, policy_kwargs={"core": "gru"}, max_episode_steps=1)
+    episode = recorded(agent, tmp_path / "recording")
+    assert episode.length == 1
+    assert smear(agent.policy, episode).tolist() == [[1.0]]
+
+
 def test_an_agent_without_memory_hangs_on_the_present_alone(tmp_path):
     agent = make_agent(n_envs=1, policy_kwargs={"core": "none"}, length=4)
     shares = smear(agent.policy, recorded(agent, tmp_path / "recording"))
