@@ -16,7 +16,7 @@ from stable_baselines3.common.vec_env import VecEnv
 from memagents.checks import in_range, one_of, positive_int
 from memagents.cores.core import State, map_state
 from memagents.environments.snapshot import join_snapshots, restore_env, snapshot_env
-from memagents.inspection.ablation import Changes, Course, chosen, observations_of
+from memagents.inspection.ablation import Changes, Course, chosen, core_policy, observations_of
 from memagents.inspection.places import places_of
 from memagents.inspection.recording import RecordedEpisode
 from memagents.inspection.replay import replay
@@ -88,7 +88,7 @@ def fork(
     one_of("kind", kind, KINDS)
     in_range("scale", scale, 0)
     positive_int("rows", rows)
-    known = places_of(policy.initial_state(1))
+    known = places_of(core_policy(policy).initial_state(1))
     policy.set_training_mode(False)
     with preserved_random_states():
         set_random_seed(seed)

@@ -68,7 +68,7 @@ def tell_apart(labels: Sequence[str]) -> bool:
     return 0 < len(labels) <= MOST_LABELS and words and len(set(labels)) > len(labels) / 2
 
 
-def draw_maps(maps: Sequence[Map], path: Path, labels: Sequence[str] = (), title: str = "") -> None:
+def draw_maps(maps: Sequence[Map], path: str | Path, labels: Sequence[str] = (), title: str = "") -> None:
     """Draw heat maps under one another, all over the same steps.
 
     :param maps: each (T, K)
@@ -106,4 +106,4 @@ def draw_maps(maps: Sequence[Map], path: Path, labels: Sequence[str] = (), title
         panels[-1].set_xlabel("step", color=INK, fontsize=8)
     if title:
         figure.suptitle(title, x=0.01, ha="left", color=INK, weight="bold", fontsize=10)
-    write(figure, path)
+    write(figure, Path(path))

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from memagents.checks import one_of, positive_int
 from memagents.cores.core import map_state
-from memagents.inspection.ablation import observations_of, state_of, with_memory
+from memagents.inspection.ablation import observations_of, recorded_episode, state_of, with_memory
 from memagents.inspection.recording import RecordedEpisode
 from memagents.policies.actor_critic import MemoryPolicy
 from memagents.policies.core_policy import CorePolicy
@@ -35,7 +35,7 @@ def smear(policy: CorePolicy, episode: RecordedEpisode, of: Of = "value", rows: 
     """
     one_of("of", of, get_args(Of))
     positive_int("rows", rows)
-    policy = with_memory(policy)
+    policy, episode = with_memory(policy), recorded_episode(episode)
     with torch.no_grad():
         encoded = policy.encode(observations_of(policy, episode))  # (T, 1, I)
     actions = torch.as_tensor(episode.read("actions")["actions"], device=policy.device)

@@ -5,7 +5,9 @@ import pytest
 import torch
 
 from memagents.experiments.evaluation import Interval
+from memagents.inspection import ablate, record
 from memagents.inspection.forgetting import ForgetfulAgent, Forgetting, forgetting
+from memagents.inspection.forks import fork
 from memagents.inspection.smear import smear
 from tests.inspection.support import livened, make_agent, recorded
 
@@ -55,6 +57,21 @@ def test_a_negative_age_is_refused():
     agent = make_agent()
     with pytest.raises(ValueError, match="age"):
         ForgetfulAgent(agent.policy, -1)
+
+
+def test_an_agent_or_a_recording_in_the_place_of_its_part_is_refused(tmp_path):
+    agent = make_agent(n_envs=1)
+    recording = record(agent, tmp_path / "recording", 1)
+    message = r"^policy must be that of an agent, as agent.policy, not RecurrentPPO$"
+    with pytest.raises(ValueError, match=message):
+        forgetting(agent, agent.env)
+    with pytest.raises(ValueError, match=message):
+        fork(agent, lambda rows: agent.env)
+    for find in smear, ablate:
+        with pytest.raises(ValueError, match=r"^policy must have an actor and a critic .* has, not RecurrentPPO$"):
+            find(agent, recording.episodes[0])
+        with pytest.raises(ValueError, match=r"^episode must be one of .* recording.episodes\[0\], not Recording$"):
+            find(agent.policy, recording)
 
 
 @pytest.mark.parametrize("of", ["value", "action"])

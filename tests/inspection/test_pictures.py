@@ -55,5 +55,5 @@ def test_what_is_alike_everywhere_has_its_number_and_one_row_has_none(monkeypatc
 
 @pytest.mark.parametrize("name", ["maps.png", "maps.svg"])
 def test_both_formats_are_written(name, tmp_path):
-    draw_maps(maps_of(TRACE, AXES, ["usage", "read_weights"]), tmp_path / name, ["a", "b", "c", "d", "e"], "title")
+    draw_maps(maps_of(TRACE, AXES, ["usage", "read_weights"]), str(tmp_path / name), ["a", "b", "c", "d", "e"], "title")
     assert (tmp_path / name).stat().st_size > 2000

@@ -24,11 +24,12 @@ def index_of(page):
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory):
-    """Two agents of the same spaces and one of others, saved."""
+    """Three agents of the same spaces and one of others, saved."""
     folder = tmp_path_factory.mktemp("runs")
     for name, env, core in [
         ("gru", "memenvs/TMaze-v0", "gru"),
         ("lstm", "memenvs/TMaze-v0", "lstm"),
+        ("none", "memenvs/TMaze-v0", "none"),
         ("copy", "memenvs/Copy-v0", "gru"),
     ]:
         make_agent(env, 1, {"core": core}).save(folder / name)
@@ -88,6 +89,7 @@ def test_bad_input_is_told_in_one_sentence(said, folders, tmp_path):
         ([gru, "--episodes", "0"], "episodes must be a positive integer, not 0"),
         ([gru, "--seed", "-1"], "seed must be an integer from 0 to 4294967295, not -1"),
         ([gru, "--max-steps", "0"], "max_steps must be a positive integer, not 0"),
+        ([folders / "none", *TMAZE, "--change", "erase"], "change: there is no memory whose places could be changed"),
         ([gru, "--env", "memenvs/Copy-v0"], "space"),
         ([gru, "--against", folders / "copy", *TMAZE], "space"),
         ([gru, "--env", "memenvs/NoSuch-v0"], "NoSuch-v0"),
