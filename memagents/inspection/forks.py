@@ -77,7 +77,7 @@ def fork(
         ``restore``, as those of memenvs do
     :param kind: ``"erase"``, ``"noise"`` or ``"swap"``, see :func:`memagents.inspection.ablation.ablate`
     :param episode: recorded one to fork, which the environments must play again with the same seed: the first of a
-        recording. By default one is played anew
+        recording, whose agent had no more environments than episodes were recorded. By default one is played anew
     :param steps: before which, all by default
     :param places: which, all by default
     :param scale: of the noise
@@ -144,7 +144,10 @@ class _Script:
         """
         more = step < len(self.actions)
         if not (more and _same(observations, map_observations(lambda values: values[step], self.observations))):
-            raise ValueError("episode is not played again by the environment: it must be the first of a recording")
+            raise ValueError(
+                "episode is not played again by the environment: it must be the first of a recording with the same "
+                "seed, of as many episodes at least as the agent had environments"
+            )
         return self.course.at(step, rolled)
 
 
