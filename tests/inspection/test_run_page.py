@@ -114,7 +114,7 @@ class Bare(gym.Env):
         return self.observation_space.low, 0.0, True, False, {}
 
 
-class Told(Bare):
+class Words(Bare):
     """An environment that shows itself in words only."""
 
     metadata: ClassVar[dict[str, Any]] = {"render_modes": ["ansi"]}
@@ -127,9 +127,9 @@ class Told(Bare):
 def test_an_environment_without_pictures_is_played_without():
     assert filmed(Played("memenvs/TMaze-v0", {"render_mode": "human"}, 2)).render_mode == "rgb_array"
     gym.register("Bare-v0", Bare)
-    gym.register("Told-v0", Told)
+    gym.register("Words-v0", Words)
     assert filmed(Played("Bare-v0", {}, 1)).render_mode is None
-    assert filmed(Played("Told-v0", {}, 1)).render_mode is None
+    assert filmed(Played("Words-v0", {}, 1)).render_mode is None
 
 
 def test_actions_have_the_names_that_environments_give_them():
