@@ -17,7 +17,7 @@ from memagents.algorithms.refresh import Past
 from memagents.cores.core import State, state_leaves
 from memagents.inspection.ablation import divergences
 from memagents.inspection.axes import AGE, SLOT, UNIT, axes_of
-from memagents.inspection.lags import gradient_by_lag
+from memagents.inspection.lags import gradients_by_lag
 from memagents.inspection.provenance import Writes, surviving, writes_of
 from memagents.inspection.replay import Named, replay
 from memagents.policies.actor_critic import MemoryPolicy
@@ -131,9 +131,8 @@ def _leak(case: _Case) -> Iterator[Sign]:
         return
     steps, rows = steps[later][:_SAMPLED_READS], rows[later][:_SAMPLED_READS]
     alone = map_observations(lambda values: values[steps, rows][None], case.seen.observations)
-    fresh = replay(
-        case.policy, alone, case.policy.initial_state(len(steps)), torch.zeros(1, len(steps), dtype=torch.bool)
-    )
+    never = case.seen.starts.new_zeros(1, len(steps))
+    fresh = replay(case.policy, alone, case.policy.initial_state(len(steps)), never)
     own = case.outputs[steps, rows]
     value = float((own - fresh.outputs[0]).abs().amax() / own.abs().amax().clamp(min=1e-6))
     advice = None
@@ -170,33 +169,45 @@ def _needed(case: _Case) -> Iterator[Sign]:
 
 def _gradients(case: _Case) -> Iterator[Sign]:
     """How far back gradients reach, and whether they vanish or explode on the way (Bengio et al. 1994)."""
-    remembers = any(leaf.numel() for leaf in state_leaves(case.seen.initial_state))
-    if not (remembers and isinstance(case.policy, MemoryPolicy)):
-        return
-    norms = gradient_by_lag(case.policy, case.seen)
-    if len(norms) == 1:
-        return
+    if isinstance(case.policy, MemoryPolicy):
+        for memory, norms in gradients_by_lag(case.policy, case.seen).items():
+            if len(norms) > 1:
+                yield from _gradients_of(memory, norms)
+
+
+def _gradients_of(memory: str, norms: np.ndarray) -> Iterator[Sign]:
+    """Return the signs of one memory.
+
+    :param memory: before the names, as that of :func:`memagents.inspection.lags.gradients_by_lag`
+    :param norms: by lag, (K,)
+    """
+    whose = " of the critic's memory" if memory else ""
     largest, recent = float(norms[1:].max()), float(norms[:2].max())
-    growth, advice = (largest / max(recent, 1e-30) if np.isfinite(norms).all() else float("inf")), None
+    finite = bool(np.isfinite(norms).all())
+    growth, advice = (largest / max(recent, 1e-30) if finite else float("inf")), None
     if growth > EXPLODING:
+        told = f"{growth:.2g} times those of the present one" if finite else "not finite"
         advice = (
-            f"gradients explode: those of earlier steps are {growth:.2g} times those of the present one; lower "
-            "--learning-rate or --max-grad-norm, or learn from shorter windows (--n-steps)"
+            f"gradients{whose} explode: those of earlier steps are {told}; lower --learning-rate or --max-grad-norm, "
+            "or learn from shorter windows (--n-steps)"
         )
-    yield Sign("gradient_growth", growth, "largest gradient by an earlier input over that by the last two", advice)
-    if not np.isfinite(norms).all():
+    yield Sign(
+        f"{memory}gradient_growth", growth, "largest gradient by an earlier input over that by the last two", advice
+    )
+    if not finite:
         return
     for lag in _doublings(len(norms)):
         value = float(norms[lag] / norms[0]) if norms[0] else 0.0
-        yield Sign(f"gradient_lag_{lag}", value, f"gradient by the input {lag} steps before over that by the present")
+        meaning = f"gradient by the input {lag} steps before over that by the present"
+        yield Sign(f"{memory}gradient_lag_{lag}", value, meaning)
     reach, short = int(np.flatnonzero(norms[1:] >= REACHING * largest)[-1]) + 1 if largest else 0, None
     if reach < SHORT and len(norms) > LONG:
         short = (
-            f"gradients vanish: they reach {reach} steps back in episodes of {len(norms)} and more, so that nothing "
-            "older is learned to be kept; begin with longer time scales (--core-kwargs horizon=50 of LSTM and GRU), "
-            "or ask the memory for the past (recall_lag, docs/training.md)"
+            f"gradients{whose} vanish: they reach {reach} steps back in episodes of {len(norms)} and more, so that "
+            "nothing older is learned to be kept; begin with longer time scales (--core-kwargs horizon=50 of LSTM and "
+            "GRU), or ask the memory for the past (recall_lag, docs/training.md)"
         )
-    yield Sign("gradient_reach", reach, "steps back to which gradients are 1% or more of their largest", short)
+    yield Sign(f"{memory}gradient_reach", reach, "steps back to which gradients are 1% or more of their largest", short)
 
 
 def _doublings(end: int) -> Iterator[int]:

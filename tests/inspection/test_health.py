@@ -1,5 +1,7 @@
 """Sick memories, made on purpose, are told by the right sentence; healthy ones by none."""
 
+import contextlib
+
 import numpy as np
 import pytest
 import torch
@@ -15,7 +17,7 @@ from memagents.experiments.evaluation import Interval
 from memagents.inspection import HealthCallback, examine, health
 from memagents.inspection.forgetting import Forgetting
 from memagents.inspection.health import Report, play
-from memagents.inspection.lags import gradient_by_lag, longest_stretches
+from memagents.inspection.lags import gradients_by_lag, longest_stretches
 from memagents.inspection.signs import Sign, signs_of, staleness
 from tests.inspection.support import make_agent, registered
 
@@ -39,6 +41,26 @@ class Leaking(MemoryCore):
         return Unrolled(outputs, GRUState(outputs[-1]), {}, {})
 
 
+class Integrating(Leaking):
+    """A core that adds up what it sees in an episode."""
+
+    recur = MemoryCore.recur
+
+
+class Growing(Integrating):
+    """A core whose state is three times as large in each step."""
+
+    def step(self, x, state):
+        return super().step(x, GRUState(3 * state.hidden))
+
+
+class Overflowing(Integrating):
+    """A core that adds up, whose gradients grow ten-billionfold in each step."""
+
+    def step(self, x, state):
+        return super().step(x, GRUState(state.hidden + 1e10 * (state.hidden - state.hidden.detach())))
+
+
 class KeptLog(KVWriter):
     """A log that keeps the names of what was written to it."""
 
@@ -50,9 +72,11 @@ class KeptLog(KVWriter):
 
 
 @pytest.fixture(autouse=True, scope="module")
-def leaking():
-    """The core among those of the catalogue, for this module alone."""
-    with registered("leaking", Leaking):
+def cores_of_this_module():
+    """The cores above among those of the catalogue, for this module alone."""
+    with contextlib.ExitStack() as stack:
+        for core in (Leaking, Integrating, Growing, Overflowing):
+            stack.enter_context(registered(core.__name__.lower(), core))
         yield
 
 
@@ -123,32 +147,92 @@ def test_gradients_that_vanish(core):
 @pytest.mark.parametrize("core", core_names())
 def test_every_memory_has_a_gradient_by_lag_and_only_it(core):
     agent = make_agent(n_envs=2, length=5, policy_kwargs={"core": core})
-    norms = gradient_by_lag(agent.policy, play(agent.policy, agent.env, 12, seed=0))
-    assert np.isfinite(norms).all() and norms[0] > 0
-    assert norms[1:].any() == (core != "none")
+    found = gradients_by_lag(agent.policy, play(agent.policy, agent.env, 12, seed=0))
+    assert list(found) == ([] if core == "none" else [""])
+    for norms in found.values():
+        assert np.isfinite(norms).all() and norms[0] > 0 and norms[1:].any()
 
 
-class Growing(Leaking):
-    """A core whose state is three times as large in each step."""
+@pytest.mark.parametrize("critic_gradient", [True, False])
+def test_the_critics_own_memory_has_gradients_of_its_own(critic_gradient):
+    kwargs = {"core": "gru", "critic_core": "lstm", "critic_gradient": critic_gradient}
+    agent = make_agent(n_envs=4, length=30, policy_kwargs=kwargs)
+    seen = play(agent.policy, agent.env, 64, seed=0)
+    assert not any("gradients" in advice for advice in advice_of(agent).values())
+    before = gradients_by_lag(agent.policy, seen)
+    agent.policy.core.critic.input_gates.bias.data.chunk(4)[1].fill_(-4)
+    after = gradients_by_lag(agent.policy, seen)
+    assert np.array_equal(before[""], after[""])
+    assert after["critic_"][8] < before["critic_"][8] / 1000
+    found = advice_of(agent)
+    assert "gradients of the critic's memory vanish" in found["critic_gradient_reach"]
+    assert "gradient_reach" not in found
 
-    def step(self, x, state):
-        hidden = 3 * state.hidden + self.weight * x
-        return Step(hidden, GRUState(hidden), {}, {})
 
-    recur = MemoryCore.recur
+def test_a_critic_with_a_memory_beside_an_actor_without():
+    agent = make_agent(n_envs=2, length=30, policy_kwargs={"core": "none", "critic_core": "lstm"})
+    assert list(gradients_by_lag(agent.policy, play(agent.policy, agent.env, 32, seed=0))) == ["critic_"]
+
+
+def test_windows_that_are_learned_in_chunks_are_asked_in_chunks(monkeypatch):
+    norms = []
+    for steps in (None, 5):
+        agent = make_agent(n_envs=2, length=12, policy_kwargs={"core": "gru", "recompute_steps": steps})
+        asked = []
+        unroll = agent.policy.core.unroll
+        monkeypatch.setattr(
+            agent.policy.core,
+            "unroll",
+            lambda x, *rest, unroll=unroll, asked=asked: asked.append(len(x)) or unroll(x, *rest),
+        )
+        norms.append(gradients_by_lag(agent.policy, play(agent.policy, agent.env, 32, seed=0))[""])
+        assert max(asked) == (steps or 32)
+    assert np.allclose(*norms, rtol=1e-5, atol=1e-9)
+
+
+def test_an_integrator_reaches_back_through_the_whole_episode():
+    agent = make_agent(n_envs=4, length=30, policy_kwargs={"core": "integrating"})
+    seen = play(agent.policy, agent.env, 64, seed=0)
+    norms = gradients_by_lag(agent.policy, seen)[""]
+    assert np.allclose(norms, norms[0], rtol=1e-5)
+    signs = {sign.name: sign for sign in signs_of(agent.policy, seen)}
+    assert signs["gradient_reach"].value == len(norms) - 1 > 16
+    assert np.isclose(signs["gradient_growth"].value, 1)
+    assert not any(sign.advice for name, sign in signs.items() if "gradient" in name)
+
+
+@pytest.mark.parametrize("core", ["lstm", "gru"])
+def test_a_horizon_makes_gradients_reach_back(core):
+    reaches = []
+    for kwargs in ({}, {"horizon": 50}):
+        agent = make_agent(n_envs=4, length=60, policy_kwargs={"core": core, "core_kwargs": kwargs})
+        signs = {sign.name: sign for sign in signs_of(agent.policy, play(agent.policy, agent.env, 128, seed=0))}
+        assert signs["gradient_reach"].advice is None and signs["gradient_growth"].advice is None
+        reaches.append(signs["gradient_reach"].value)
+    assert reaches[0] < 20 < 60 < reaches[1]
 
 
 def test_gradients_that_explode():
-    with registered("growing", Growing):
-        agent = make_agent(n_envs=4, length=6, policy_kwargs={"core": "growing"})
-        assert "gradients explode: those of earlier steps are" in advice_of(agent)["gradient_growth"]
+    agent = make_agent(n_envs=4, length=6, policy_kwargs={"core": "growing"})
+    assert "explode: those of earlier steps are" in advice_of(agent)["gradient_growth"]
+    assert "times those of the present one" in advice_of(agent)["gradient_growth"]
+
+
+def test_gradients_that_are_not_finite():
+    agent = make_agent(n_envs=4, length=12, policy_kwargs={"core": "overflowing"})
+    report = examine(agent, steps=64)
+    (advice,) = [advice for advice in report.advice if "gradients" in advice]
+    assert "explode: those of earlier steps are not finite" in advice
+    kept = {sign["name"]: sign["value"] for sign in report.to_json()["signs"]}
+    assert kept["gradient_growth"] is None
+    assert "gradient_reach" not in kept
 
 
 def test_the_gradient_by_lag_is_that_of_finite_differences():
     agent = make_agent(n_envs=3, length=6, policy_kwargs={"core": "lstm", "core_kwargs": {"hidden_size": 5}})
     policy = agent.policy.double()
     seen = play(policy, agent.env, 16, seed=0)
-    norms = gradient_by_lag(policy, seen)
+    norms = gradients_by_lag(policy, seen)[""]
     inputs, epsilon = policy.encode(seen.observations).detach(), 1e-6
     vector = torch.randn(5, generator=torch.Generator().manual_seed(0)).double()
     vector /= vector.norm()
