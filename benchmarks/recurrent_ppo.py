@@ -1,9 +1,10 @@
 """Our RecurrentPPO beside sb3-contrib's: same task, same budget, same settings, in one run.
 
 The task is CartPole with only the cart's position and the pole's angle, so that velocities must be remembered. The
-settings are RL Baselines3 Zoo's for it. Prints, for sb3-contrib's agent with its two LSTMs and ours with two or one,
-the mean return of the last tenth of training over the seeds, how probably a run is better than one of sb3-contrib's,
-and the ratio of the steps per second; with ``--figure`` it draws the curves.
+settings are RL Baselines3 Zoo's for it, and the same but that advantages are left as they are ("raw"). Prints, for
+sb3-contrib's agent with its two LSTMs and ours with one or two, the mean return of the last tenth of training over the
+seeds, how probably a run is better than one of sb3-contrib's, and the ratio of the steps per second; with ``--figure``
+it draws the curves.
 
     python benchmarks/recurrent_ppo.py --seeds 5 --steps 100000
 """
@@ -18,6 +19,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +34,7 @@ from stable_baselines3.common.vec_env import VecEnv, VecNormalize
 from torch import nn
 
 from memagents import RecurrentPPO as OurPPO
+from memagents.checks import selected
 from memagents.environments.cartpole import POSITIONS
 from memagents.experiments.evaluation import over_seeds
 from memagents.experiments.statistics import improvement
@@ -43,25 +46,28 @@ class LearningBenchmark:
 
     :param seeds: trainings of either agent
     :param steps: environment steps of a training
+    :param agents: names of agents, by default all; sb3-contrib's is always among them
     :param threads: torch threads
     :param figure: PNG of the learning curves
     """
 
     seeds: int = 5
     steps: int = 100_000
+    agents: tuple[str, ...] = ()
     threads: int = 1
     figure: Path | None = None
 
 
 def make_env(seed: int) -> VecEnv:
-    return VecNormalize(make_vec_env(POSITIONS, 8, seed=seed))
+    return VecNormalize(make_vec_env(POSITIONS, 8, seed=seed), gamma=GAMMA)
 
 
+GAMMA = 0.98
 COMMON: dict[str, Any] = {
     "n_steps": 32,
     "n_epochs": 20,
     "gae_lambda": 0.8,
-    "gamma": 0.98,
+    "gamma": GAMMA,
     "clip_range": LinearSchedule(0.2, 0.0, 1.0),
     "learning_rate": LinearSchedule(1e-3, 0.0, 1.0),
     "device": "cpu",
@@ -69,32 +75,30 @@ COMMON: dict[str, Any] = {
 HEADS: dict[str, Any] = {"net_arch": {"pi": [64], "vf": [64]}, "activation_fn": nn.ReLU, "ortho_init": False}
 
 
-def theirs(seed: int) -> TheirPPO:
+def theirs(seed: int, **changes: Any) -> TheirPPO:
     """Return sb3-contrib's agent: one LSTM for the actor, another for the critic."""
     policy = dict(**HEADS, lstm_hidden_size=64, enable_critic_lstm=True)
-    return TheirPPO("MlpLstmPolicy", make_env(seed), batch_size=256, seed=seed, policy_kwargs=policy, **COMMON)
+    arguments = {**COMMON, **changes}
+    return TheirPPO("MlpLstmPolicy", make_env(seed), batch_size=256, seed=seed, policy_kwargs=policy, **arguments)
 
 
-def ours(seed: int) -> OurPPO:
-    """Return our agent: an LSTM for the actor, another for the critic."""
-    return our_agent(seed, critic_core="same")
+def ours(seed: int, critic_core: str | None = None, **changes: Any) -> OurPPO:
+    """Return our agent; by default actor and critic share one LSTM."""
+    policy = dict(**HEADS, core="lstm", core_kwargs={"hidden_size": 64}, critic_core=critic_core)
+    arguments = {**COMMON, **changes}
+    return OurPPO("MlpPolicy", make_env(seed), n_minibatches=1, seed=seed, policy_kwargs=policy, **arguments)
 
 
-def ours_shared(seed: int) -> OurPPO:
-    """Return our agent with one LSTM for actor and critic, which is the default."""
-    return our_agent(seed)
-
-
-def our_agent(seed: int, **memory: Any) -> OurPPO:
-    policy = dict(**HEADS, core="lstm", core_kwargs={"hidden_size": 64}, **memory)
-    return OurPPO("MlpPolicy", make_env(seed), n_minibatches=1, seed=seed, policy_kwargs=policy, **COMMON)
-
-
+RAW: dict[str, Any] = {"normalize_advantage": False}
+THEIRS = "sb3-contrib"
 AGENTS: dict[str, Callable[[int], Any]] = {
-    "sb3-contrib": theirs,
+    THEIRS: theirs,
+    f"{THEIRS}, raw advantages": partial(theirs, **RAW),
+    "memagents, two LSTMs": partial(ours, critic_core="same"),
     "memagents": ours,
-    "memagents, one LSTM": ours_shared,
+    "memagents, raw advantages": partial(ours, **RAW),
 }
+COLOURS = ("#1f77b4", "#7fb3d8", "#d95f02", "#2e933c", "#7b3294")
 
 
 def train(make: Callable, seed: int, steps: int) -> tuple[np.ndarray, float]:
@@ -120,7 +124,7 @@ def draw(curves: dict[str, list[np.ndarray]], steps: int, path: Path) -> None:
 
     figure = Figure(figsize=(7, 4), layout="constrained")
     axes = figure.subplots()
-    for (name, runs), colour in zip(curves.items(), ("#1f77b4", "#d95f02", "#2e933c"), strict=True):
+    for (name, runs), colour in zip(curves.items(), COLOURS, strict=False):
         length = min(map(len, runs))
         stack = np.stack([run[:length] for run in runs])
         x = np.linspace(0, steps, length)
@@ -135,22 +139,24 @@ def draw(curves: dict[str, list[np.ndarray]], steps: int, path: Path) -> None:
 def main(settings: LearningBenchmark) -> None:
     """Train all agents on every seed, in turn, and print the comparison."""
     torch.set_num_threads(settings.threads)
-    curves: dict[str, list[np.ndarray]] = {name: [] for name in AGENTS}
-    seconds: dict[str, list[float]] = {name: [] for name in AGENTS}
+    asked = {THEIRS, *selected(settings.agents, AGENTS)}
+    names = [name for name in AGENTS if name in asked]
+    curves: dict[str, list[np.ndarray]] = {name: [] for name in names}
+    seconds: dict[str, list[float]] = {name: [] for name in names}
     for seed in range(settings.seeds):
-        for name, make in AGENTS.items():
-            curve, took = train(make, seed, settings.steps)
+        for name in names:
+            curve, took = train(AGENTS[name], seed, settings.steps)
             curves[name].append(curve)
             seconds[name].append(took)
             end = curve[-len(curve) // 10 :].mean()
-            print(f"seed {seed} {name:20s} return {end:6.1f}  {took:6.1f} s", file=sys.stderr, flush=True)
+            print(f"seed {seed} {name:28s} return {end:6.1f}  {took:6.1f} s", file=sys.stderr, flush=True)
     rows = []
     reached = {name: [float(run[-len(run) // 10 :].mean()) for run in runs] for name, runs in curves.items()}
     for name, runs in curves.items():
         ends, means = reached[name], [run.mean() for run in runs]
-        rate, ratio = settings.steps / min(seconds[name]), min(seconds["sb3-contrib"]) / min(seconds[name])
+        rate, ratio = settings.steps / min(seconds[name]), min(seconds[THEIRS]) / min(seconds[name])
         returns = [over_seeds(values, digits=0, low=0, high=500) for values in (ends, means)]
-        better = improvement(ends, reached["sb3-contrib"])
+        better = improvement(ends, reached[THEIRS])
         rows.append([name, *returns, better, f"{rate:,.0f}", f"{ratio:.1f}×", " ".join(f"{end:.0f}" for end in ends)])
     title = f"CartPole without velocities, {settings.steps:,} steps, {settings.seeds} seeds: return"
     show(

@@ -33,6 +33,16 @@ def natural_int(name: str, value: int) -> int:
     return int(value)
 
 
+def index(name: str, value: int, count: int) -> int:
+    """``value`` if it numbers one of ``count`` things, from 0 on.
+
+    :raises ValueError: otherwise
+    """
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or not 0 <= value < count:
+        raise ValueError(f"{name} must be an integer from 0 to {count - 1}, not {value!r}")
+    return int(value)
+
+
 def seed_int(name: str, value: int) -> int:
     """``value`` if it is a seed, of Gymnasium, NumPy and torch alike: an integer from 0 to 2³² − 1.
 

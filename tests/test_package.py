@@ -1,7 +1,10 @@
 """What gets installed: the wheel, its command, its data, its types."""
 
+import importlib
 import importlib.metadata
 import re
+import subprocess
+import sys
 import tomllib
 import zipfile
 from pathlib import Path
@@ -54,3 +57,16 @@ def test_public_names_are_there():
     for name in memagents.__all__:
         assert getattr(memagents, name) is not None
     assert set(memagents.__all__) <= set(dir(memagents))
+
+
+def test_public_names_are_no_modules_whatever_was_imported_before():
+    """``from memagents.inspection import examine, forgetting`` gives the function, not the module it lies in."""
+    lines = []
+    for package in sorted((ROOT / "memagents").rglob("__init__.py")):
+        name = ".".join(package.parent.relative_to(ROOT).parts)
+        for module in sorted(package.parent.glob("*.py")):
+            if module.stem in getattr(importlib.import_module(name), "__all__", ()):
+                lines += [f"import {name}.{module.stem}", f"from {name} import {module.stem}"]
+                lines.append(f"assert callable({module.stem}), '{name}.{module.stem}'")
+    assert "from memagents.inspection import forgetting" in lines
+    subprocess.run([sys.executable, "-c", "\n".join(lines)], check=True)

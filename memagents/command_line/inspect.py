@@ -28,7 +28,8 @@ class InspectCommand(PlaySettings):
     :param stochastic: act by sampled actions, as in training, instead of the most likely ones
     :param max_steps: steps of each episode that the page shows at most; the recording has them all
     :param change: do this to each place of the memory (slot, entry or unit) before each step, and show by how much the
-        policy departs and what return is lost
+        policy departs; and what return the first episode loses, but for freeze and sampled actions, and where the
+        environment can be restored, as those of memenvs
     :param picture: draw tensors of the first episode's trace to this path, which ends in .png or .svg
     :param tensors: which, such as write_weights read_weights; the page shows all of them
     :param out: path of the page, which ends in .html; by default inspection.html in the run's folder

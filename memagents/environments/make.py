@@ -60,7 +60,9 @@ def make_single_env(env_id: str, **kwargs: Any) -> gym.Env:
     """
     spec = find_spec(env_id)
     _check_parameters(spec, env_id, _creator(spec.entry_point), kwargs)
-    env = adapted(_made(env_id, gym.make, spec, **kwargs))
+    made = _made(env_id, gym.make, spec, **kwargs)
+    _check_render_mode(env_id, made.unwrapped)
+    env = adapted(made)
     check_observation_space(env.observation_space)
     return env
 
@@ -114,6 +116,17 @@ def _check_parameters(spec: EnvSpec, env_id: str, creator: Any, kwargs: dict[str
     needed = [name for name in _needed(creator) if name not in {**spec.kwargs, **kwargs}]
     if needed:
         raise ValueError(f"env {env_id!r} has no default of its parameter {needed[0]!r}: it must be given")
+
+
+def _check_render_mode(env_id: str, env: gym.Env) -> None:
+    """:raises ValueError: for a mode that its metadata does not name, as Gymnasium does at a first picture"""
+    mode, modes = getattr(env, "render_mode", None), (env.metadata or {}).get("render_modes")
+    if mode is not None and modes is not None and mode not in modes:
+        env.close()
+        named = ", ".join(map(str, modes)) or "none"
+        raise ValueError(
+            f"env {env_id!r} cannot be filmed or shown: it has no render_mode {mode!r}; its metadata names {named}"
+        )
 
 
 def _parameters(creator: Any) -> list[str] | None:

@@ -65,11 +65,18 @@ class RunScores(NamedTuple):
         likely, sampled = (getattr(self.scores[name], field) for name in (AGENT, SAMPLED))
         if likely.low <= sampled.high and sampled.low <= likely.high:
             return None
-        better, worse = ("sampled", "most likely") if sampled.mean > likely.mean else ("most likely", "sampled")
+        if sampled.mean > likely.mean:
+            better, worse = "sampled", "most likely"
+            advice = (
+                "Training shows sampled ones; a policy that still hesitates wants more steps, or a smaller --ent-coef "
+                "where the algorithm has one; predict(..., deterministic=False) samples"
+            )
+        else:
+            better, worse = "most likely", "sampled"
+            advice = "Training shows sampled ones, so that the agent is better than its learning curve"
         return (
             f"hint: the {better} actions do better than the {worse} ones ({max(likely.mean, sampled.mean):.2f} against "
-            f"{min(likely.mean, sampled.mean):.2f}). Training shows sampled ones; a policy that still hesitates wants "
-            "more steps or a smaller --ent-coef; predict(..., deterministic=False) samples"
+            f"{min(likely.mean, sampled.mean):.2f}). {advice}"
         )
 
 

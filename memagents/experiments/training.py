@@ -179,7 +179,7 @@ def learn(
     weights = sum(p.numel() for p in agent.policy.parameters())
     print(
         f"{folder}: {settings.algorithm} ({settings.agent}, {weights:,} weights) on {settings.env}, "
-        f"{agent.n_envs} environments, {agent.device}"
+        f"{agent.n_envs} environment{'s' * (agent.n_envs != 1)}, {agent.device}"
     )
     steps = agent.remaining_timesteps if resumed else settings.total_timesteps
     if isinstance(settings, WindowSettings) and not resumed and steps < settings.n_steps * agent.n_envs:

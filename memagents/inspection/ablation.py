@@ -87,7 +87,7 @@ def ablate(
     one_of("kind", kind, KINDS)
     positive_int("rows", rows)
     in_range("scale", scale, 0)
-    policy = with_memory(policy)
+    policy, episode = with_memory(policy), recorded_episode(episode)
     known = places_of(policy.initial_state(1))
     if kind == "freeze" and known.kind == "entry":
         raise ValueError("kind freeze needs slots or units: entries of a store move on with each step")
@@ -228,10 +228,24 @@ def with_memory(policy: Any) -> MemoryPolicy:
     """Return a policy that has an actor and a critic over a memory, and refuse any other."""
     if not isinstance(policy, MemoryPolicy):
         raise ValueError(
-            f"policy must have an actor and a critic over a memory core, as agent.policy of PPO, not be a "
-            f"{type(policy).__name__}"
+            "policy must have an actor and a critic over a memory core, as agent.policy of RecurrentPPO or Imitation "
+            f"has, not {type(policy).__name__}"
         )
     return policy
+
+
+def core_policy(policy: Any) -> CorePolicy:
+    """Return an agent's policy, and refuse the agent itself."""
+    if not isinstance(policy, CorePolicy):
+        raise ValueError(f"policy must be that of an agent, as agent.policy, not {type(policy).__name__}")
+    return policy
+
+
+def recorded_episode(episode: Any) -> RecordedEpisode:
+    """Return an episode of a recording, and refuse the whole recording."""
+    if not isinstance(episode, RecordedEpisode):
+        raise ValueError(f"episode must be one of a recording, as recording.episodes[0], not {type(episode).__name__}")
+    return episode
 
 
 def observations_of(policy: CorePolicy, episode: RecordedEpisode) -> Observations:

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from memagents.checks import natural_int
 from memagents.experiments.evaluation import Agent, Interval, evaluate, mean_interval
+from memagents.inspection.ablation import core_policy
 from memagents.policies.core_policy import CorePolicy
 from memagents.policies.encoding import Observations, map_observations
 
@@ -94,7 +95,9 @@ def forgetting(
     :param seed: of the environments
     :param deterministic: the most likely actions instead of sampled ones
     :param progress: called with the number of episodes that have just ended
+    :raises ValueError: if the policy is none of an agent, or an age is negative
     """
+    policy = core_policy(policy)
     forgetful = [ForgetfulAgent(policy, age) for age in sorted(set(ages))]
     policy.set_training_mode(False)
     agents: list[Agent] = [policy, *forgetful]

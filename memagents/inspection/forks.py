@@ -16,7 +16,7 @@ from stable_baselines3.common.vec_env import VecEnv
 from memagents.checks import in_range, one_of, positive_int
 from memagents.cores.core import State, map_state
 from memagents.environments.snapshot import join_snapshots, restore_env, snapshot_env
-from memagents.inspection.ablation import Changes, Course, chosen, observations_of
+from memagents.inspection.ablation import Changes, Course, chosen, core_policy, observations_of
 from memagents.inspection.places import places_of
 from memagents.inspection.recording import RecordedEpisode
 from memagents.inspection.replay import replay
@@ -77,7 +77,7 @@ def fork(
         ``restore``, as those of memenvs do
     :param kind: ``"erase"``, ``"noise"`` or ``"swap"``, see :func:`memagents.inspection.ablation.ablate`
     :param episode: recorded one to fork, which the environments must play again with the same seed: the first of a
-        recording. By default one is played anew
+        recording, whose agent had no more environments than episodes were recorded. By default one is played anew
     :param steps: before which, all by default
     :param places: which, all by default
     :param scale: of the noise
@@ -88,7 +88,7 @@ def fork(
     one_of("kind", kind, KINDS)
     in_range("scale", scale, 0)
     positive_int("rows", rows)
-    known = places_of(policy.initial_state(1))
+    known = places_of(core_policy(policy).initial_state(1))
     policy.set_training_mode(False)
     with preserved_random_states():
         set_random_seed(seed)
@@ -144,7 +144,10 @@ class _Script:
         """
         more = step < len(self.actions)
         if not (more and _same(observations, map_observations(lambda values: values[step], self.observations))):
-            raise ValueError("episode is not played again by the environment: it must be the first of a recording")
+            raise ValueError(
+                "episode is not played again by the environment: it must be the first of a recording with the same "
+                "seed, of as many episodes at least as the agent had environments"
+            )
         return self.course.at(step, rolled)
 
 

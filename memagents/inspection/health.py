@@ -17,7 +17,7 @@ from memagents.algorithms.algorithm import MemoryAlgorithm
 from memagents.algorithms.refresh import Past
 from memagents.algorithms.window_algorithm import WindowAlgorithm
 from memagents.checks import positive_int
-from memagents.cores.core import map_state
+from memagents.cores.core import map_state, state_leaves
 from memagents.environments.make import make_env
 from memagents.experiments.evaluate_run import EVALUATION_ENVS
 from memagents.experiments.run import Run
@@ -31,6 +31,7 @@ from memagents.runs.random_states import preserved_random_states
 
 ROWS = 8  # environments that are looked at
 WINDOW = 256  # steps of a report
+_NOTHING_LEARNED = "no episode succeeds, with a memory or without: nothing has been learned yet that could be forgotten"
 
 
 class HealthCallback(BaseCallback):
@@ -39,7 +40,7 @@ class HealthCallback(BaseCallback):
     :param interval: windows between two looks; a look takes about as long as the window's rollout of a few rows by the
         plain loop
     :param rows: environments that are looked at
-    :param verbose: 1 prints each advice when it is given for the first time
+    :param verbose: 1 prints each advice when it is given for the first time, and when it is taken back
     """
 
     def __init__(self, interval: int = 20, rows: int = ROWS, verbose: int = 1):
@@ -78,7 +79,8 @@ class HealthCallback(BaseCallback):
 
     def _advise(self, sign: Sign) -> None:
         if sign.advice is None:
-            self.advice.pop(sign.name, None)
+            if self.advice.pop(sign.name, None) is not None and self.verbose:
+                print(f"health: {sign.name} no longer looks wrong")
             return
         if self.verbose and sign.name not in self.advice:
             print(f"health: {sign.advice}")
@@ -90,15 +92,23 @@ class Report(NamedTuple):
 
     :param signs: figures, with advice where they look wrong
     :param forgetting: scores by how far back the memory goes; None where that was not asked for
+    :param remembers: whether anything is remembered from step to step
     """
 
     signs: list[Sign]
     forgetting: Forgetting | None
+    remembers: bool = True
 
     @property
     def advice(self) -> list[str]:
         """All advice, in plain sentences; none for a healthy memory."""
-        return [sign.advice for sign in self.signs if sign.advice is not None]
+        told = [sign.advice for sign in self.signs if sign.advice is not None]
+        return [*told, _NOTHING_LEARNED] if self._nothing_learned else told
+
+    @property
+    def _nothing_learned(self) -> bool:
+        found = self.forgetting
+        return found is not None and found.measure == "success" and found.whole.mean == 0
 
     def to_json(self) -> dict[str, Any]:
         """Return the report as plain values; what is not finite is None."""
@@ -112,19 +122,22 @@ class Report(NamedTuple):
 
     def table(self) -> Table:
         """Return the figures as a table, with the advice below."""
-        table = Table(title="health of the memory", caption="\n".join(self.advice) or "nothing looks wrong")
+        well = "nothing looks wrong" if self.remembers else "nothing is remembered from step to step"
+        table = Table(title="health of the memory", caption="\n".join(self.advice) or well)
         for head in ("sign", "value", "meaning"):
             table.add_column(head)
         for sign in self.signs:
             table.add_row(sign.name, f"{sign.value:.3g}", sign.meaning, style="bold" if sign.advice else "")
         if self.forgetting is not None:
             for age, score in zip(self.forgetting.ages, self.forgetting.scores, strict=True):
-                meaning = f"{self.forgetting.measure} with a memory of {age} steps, {score.low:.2f} to {score.high:.2f}"
+                back = f"a memory of {age} step{'s' * (age != 1)}"
+                meaning = f"{self.forgetting.measure} with {back}, {score.low:.2f} to {score.high:.2f}"
                 table.add_row(f"memory of {age}", f"{score.mean:.3g}", meaning)
             whole = self.forgetting.whole
             table.add_row("whole memory", f"{whole.mean:.3g}", f"{whole.low:.2f} to {whole.high:.2f}")
             horizon = self.forgetting.horizon
             told = "none of these ages is enough" if horizon is None else "forgetting what is older costs nothing"
+            told = "there is nothing to lose" if self._nothing_learned else told
             table.add_row("effective horizon", "-" if horizon is None else str(horizon), told)
         return table
 
@@ -155,8 +168,17 @@ def examine(
     if env is None:
         raise ValueError("env must be given: the agent has none")
     seen = play(agent.policy, env, positive_int("steps", steps), seed)
-    found = forgetting(agent.policy, env, ages, episodes, seed, progress=progress) if len(ages) else None
-    return Report(signs_of(agent.policy, seen), found)
+    remembers = any(leaf.numel() for leaf in state_leaves(agent.policy.initial_state(1)))
+    if not (remembers and len(ages)):
+        return Report(signs_of(agent.policy, seen), None, remembers)
+    found = forgetting(agent.policy, env, ages, episodes, seed, progress=progress)
+    return Report([_reconciled(sign, found) for sign in signs_of(agent.policy, seen)], found)
+
+
+def _reconciled(sign: Sign, found: Forgetting) -> Sign:
+    """Take back that a memory is hardly used where it is worth something: its policy may act on little."""
+    needed = 0 in found.ages and found.scores[found.ages.index(0)].high < found.whole.low
+    return sign._replace(advice=None) if sign.name == "use" and needed else sign
 
 
 def examine_run(run: Run, env: str, env_kwargs: dict[str, Any], *, device: str = "auto", **how: Any) -> Report:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator
 
 from memagents.experiments.figures import INK, PAPER, write
 
@@ -22,7 +22,7 @@ class Map(NamedTuple):
 
     :param title: above it
     :param values: (T, K)
-    :param axis: what the K places are
+    :param axis: what the K places are; nothing where there is one only
     """
 
     title: str
@@ -30,19 +30,21 @@ class Map(NamedTuple):
     axis: str
 
 
-def maps_of(trace: Mapping[str, np.ndarray], axes: Mapping[str, Sequence[str]], names: Sequence[str]) -> list[Map]:
+def maps_of(trace: Mapping[str, np.ndarray], axes: Mapping[str, Sequence[str]], tensors: Sequence[str]) -> list[Map]:
     """Return the heat maps of tensors of a trace, one for each head where there are several.
 
     :param trace: tensors (T, ...) by name
     :param axes: what their axes are, see :func:`memagents.inspection.axes.axes_of`
-    :param names: which
-    :raises ValueError: if one of them is not there, or has more than two axes beside the steps
+    :param tensors: names of those that are meant
+    :raises ValueError: if one of them is not there, holds nothing, or has more than two axes beside the steps
     """
     found = []
-    for name in names:
+    for name in tensors:
         if name not in trace:
-            raise ValueError(f"names: there is no {name!r} in the trace; it has {', '.join(trace) or 'nothing'}")
+            raise ValueError(f"tensors: there is no {name!r} in the trace; it has {', '.join(trace) or 'nothing'}")
         values, own = trace[name], list(axes.get(name, ()))
+        if values.size == 0:
+            raise ValueError(f"tensors: {name!r} holds nothing: its shape is {values.shape}")
         title = name.replace("_", " ")
         if values.ndim == 1:
             found.append(Map(title, values[:, None], ""))
@@ -56,7 +58,7 @@ def maps_of(trace: Mapping[str, np.ndarray], axes: Mapping[str, Sequence[str]], 
                 for head in range(values.shape[1])
             ]
         else:
-            raise ValueError(f"names: {name!r} has {values.ndim - 1} axes beside the steps; at most two can be drawn")
+            raise ValueError(f"tensors: {name!r} has {values.ndim - 1} axes beside the steps; at most two can be drawn")
     return found
 
 
@@ -66,7 +68,7 @@ def tell_apart(labels: Sequence[str]) -> bool:
     return 0 < len(labels) <= MOST_LABELS and words and len(set(labels)) > len(labels) / 2
 
 
-def draw_maps(maps: Sequence[Map], path: Path, labels: Sequence[str] = (), title: str = "") -> None:
+def draw_maps(maps: Sequence[Map], path: str | Path, labels: Sequence[str] = (), title: str = "") -> None:
     """Draw heat maps under one another, all over the same steps.
 
     :param maps: each (T, K)
@@ -82,18 +84,19 @@ def draw_maps(maps: Sequence[Map], path: Path, labels: Sequence[str] = (), title
     figure = Figure(size, dpi=130, layout="constrained", facecolor=PAPER)
     panels = figure.subplots(len(maps), 1, sharex=True, squeeze=False, height_ratios=heights)[:, 0]
     for ax, one in zip(panels, maps, strict=True):
-        low, high = np.nanmin(one.values), np.nanmax(one.values)
+        finite = one.values[np.isfinite(one.values)]
+        low, high = (finite.min(), finite.max()) if finite.size else (0, 0)
         if low < 0 < high:  # so that the middle of the scale is 0
             low, high = -max(-low, high), max(-low, high)
         scale: dict[str, Any] = {"cmap": COLOURS, "vmin": low, "vmax": high}
         image = ax.imshow(one.values.T, aspect="auto", origin="lower", interpolation="nearest", **scale)
         bar = figure.colorbar(image, ax=ax, fraction=0.03, pad=0.01)
         bar.ax.tick_params(colors=INK, length=0, labelsize=7)
-        bar.ax.yaxis.set_major_locator(MaxNLocator(3))
+        bar.ax.yaxis.set_major_locator(MaxNLocator(3) if low < high else FixedLocator([float(low)]))
         bar.outline.set_visible(False)
         ax.set_title(one.title, loc="left", color=INK, fontsize=9)
         ax.set_ylabel(one.axis, color=INK, fontsize=8)
-        ax.yaxis.set_major_locator(MaxNLocator(4, integer=True))
+        ax.yaxis.set_major_locator(MaxNLocator(4, integer=True) if one.axis else NullLocator())
         ax.tick_params(colors=INK, length=0, labelsize=7)
         ax.spines[:].set_visible(False)
     if shown:
@@ -103,4 +106,4 @@ def draw_maps(maps: Sequence[Map], path: Path, labels: Sequence[str] = (), title
         panels[-1].set_xlabel("step", color=INK, fontsize=8)
     if title:
         figure.suptitle(title, x=0.01, ha="left", color=INK, weight="bold", fontsize=10)
-    write(figure, path)
+    write(figure, Path(path))

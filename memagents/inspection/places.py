@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from memagents.cores.core import S, State
+from memagents.cores.core import S, State, state_leaves
 
 # By the name of a leaf: what its places are called, and on which axis they lie.
 _PLACES: tuple[tuple[tuple[str, ...], str, int], ...] = (
@@ -49,7 +49,9 @@ def places_of(state: State) -> Places:
                 return Places(kind, leaves, axis, leaf_of(state, names[:1]).shape[axis])
         inner = next((name for name in _INNER if name in fields), None)
         if inner is None:
-            there = ", ".join(fields) or "nothing"
+            if not any(leaf.numel() for leaf in state_leaves(state)):
+                raise ValueError("there is no memory whose places could be changed: the state of its core is empty")
+            there = ", ".join(fields) or "a leaf without a name"
             raise ValueError(
                 "a memory must hold its content in a leaf memory (B, slots, ...), rows (B, entries, ...) or hidden "
                 f"(B, units) of its state for places of it to be changed; this one has {there}"

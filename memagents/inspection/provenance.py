@@ -13,10 +13,12 @@ Letters in shapes: T steps, N slots, W width of a slot, V write heads, R read he
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
+
+from memagents.checks import index
 
 
 class Writes(NamedTuple):
@@ -53,7 +55,9 @@ def origins(writes: Writes, step: int, slot: int) -> np.ndarray:
     """Return the share of each step in what a slot holds after a step.
 
     :return: (step + 1,), of sum 1; zeros if nothing was written
+    :raises ValueError: if there is no such step or slot
     """
+    _check(writes, step, slot)
     return _shares(surviving(writes, step, np.array([slot]))[:, 0])
 
 
@@ -62,7 +66,9 @@ def read_origins(writes: Writes, read_weights: np.ndarray, step: int) -> np.ndar
 
     :param read_weights: of one head in that step, (N,)
     :return: (step + 1,), of sum 1; zeros if nothing was read
+    :raises ValueError: if there is no such step, or the weights are not those of one head
     """
+    _check(writes, step, read_weights=read_weights, shapes=("N",))
     slots = np.flatnonzero(read_weights)
     return _shares(surviving(writes, step, slots) @ read_weights[slots])
 
@@ -75,7 +81,9 @@ def read_sources(writes: Writes, read_weights: np.ndarray, step: int) -> np.ndar
 
     :param read_weights: of all heads in that step, (R, N), or (N,) of one
     :return: (R, step + 1), each row of a sum of 1 at most
+    :raises ValueError: if there is no such step, or the weights have another shape
     """
+    _check(writes, step, read_weights=read_weights, shapes=("N", "R, N"))
     reads = np.atleast_2d(read_weights)
     slots = np.flatnonzero(reads.any(0))
     amounts = reads[:, slots] @ surviving(writes, step, slots).T
@@ -89,7 +97,9 @@ def later_reads(writes: Writes, read_weights: np.ndarray, step: int, slot: int) 
 
     :param read_weights: (T, R, N), or (T, N) of one head
     :return: (T, R); zeros before the step
+    :raises ValueError: if there is no such step or slot, or the weights have another shape
     """
+    _check(writes, step, slot, read_weights, ("T, N", "T, R, N"))
     reads = _of_heads(read_weights)
     shares = np.zeros(reads.shape[:2])
     own, whole = writes.amounts[step, slot], _contents(writes, step)
@@ -110,6 +120,26 @@ def surviving(writes: Writes, step: int, slots: np.ndarray) -> np.ndarray:
         amounts[s] = (writes.amounts[s, slots] * left).sum(-1)
         left = left * writes.keeps[s, slots]
     return amounts
+
+
+def _check(
+    writes: Writes, step: int, slot: int = 0, read_weights: np.ndarray | None = None, shapes: Sequence[str] = ()
+) -> None:
+    """:raises ValueError: if there is no such step or slot, or the weights have none of the shapes"""
+    steps, slots = writes.amounts.shape[:2]
+    index("step", step, steps)
+    index("slot", slot, slots)
+    if read_weights is None:
+        return
+    known = {"T": steps, "N": slots}
+    for letters in (shape.split(", ") for shape in shapes):
+        if read_weights.ndim == len(letters) and all(
+            known.get(letter, size) == size for letter, size in zip(letters, read_weights.shape, strict=True)
+        ):
+            return
+    allowed = " or ".join(f"({shape}{',' * (len(shape) == 1)})" for shape in shapes)
+    sizes = f"T is {steps} and N is {slots}" if "T" in shapes[0] else f"N is {slots}"
+    raise ValueError(f"read_weights must have the shape {allowed}, where {sizes}, not {read_weights.shape}")
 
 
 def _contents(writes: Writes, step: int) -> np.ndarray:

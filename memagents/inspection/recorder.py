@@ -85,7 +85,8 @@ def record(
 
     :param agent: with an environment, whose rows all take part; it is reset
     :param folder: of the recording
-    :param episodes: how many; each row plays the first ``episodes / B``
+    :param episodes: how many; each row plays the first ``episodes / B`` of its own, the last rows one more where that
+        is no whole number
     :param deterministic: the most likely actions instead of sampled ones
     :param seed: of the environments and of sampled actions; None goes on from where they are
     :param trace: whether the memory's inside is recorded
@@ -131,7 +132,7 @@ def _prepared(folder: Path, overwrite: bool) -> Path:
     if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
         recorded = any((folder / name).is_file() for name in (DESCRIPTION_FILE, window_file(0)))
         if not (overwrite and recorded):
-            ask = "overwrite replaces it" if recorded else "it is no recording, so it stays"
+            ask = "overwrite=True replaces it" if recorded else "it is no recording, so it stays"
             raise ValueError(f"folder {folder} exists; {ask}")
         (folder / DESCRIPTION_FILE).unlink(missing_ok=True)  # first: what is left of it is no whole recording
         for old in folder.glob(window_file(None)):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+import warnings
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,9 +14,10 @@ from tqdm import tqdm
 
 from memagents.environments.make import make_env, make_single_env
 from memagents.experiments.run import Run
-from memagents.inspection.ablation import Kind
+from memagents.inspection.ablation import Kind, with_memory
 from memagents.inspection.forks import Forked
 from memagents.inspection.page import write_page
+from memagents.inspection.places import places_of
 from memagents.inspection.played import Played
 from memagents.inspection.recorder import record
 from memagents.inspection.recording import Recording
@@ -54,8 +56,13 @@ def inspect_run(
     :raises ValueError: if an agent cannot act in the environment, or its memory has no places to be changed
     """
     path = run.folder / INSPECTION_PAGE if out is None else out
-    recordings = [record_run(run, played, run.folder / INSPECTION_FOLDER, states=change is not None)]
     policy = run.load_agent(None, played.device, played.slots, verbose=0).policy
+    if change is not None:
+        try:
+            places_of(with_memory(policy).initial_state(1))
+        except ValueError as error:
+            raise ValueError(f"change: {error}") from error
+    recordings = [record_run(run, played, run.folder / INSPECTION_FOLDER, states=change is not None)]
     forked = forked_episode(run, policy, played, recordings[0].episodes[0], change)
     layers = layers_of(policy, recordings[0], change, forked)
     with tempfile.TemporaryDirectory() as folder:
@@ -102,7 +109,8 @@ def filmed(played: Played) -> VecEnv:
     """Make the environments with pictures, or without where they have none."""
     kwargs = {name: value for name, value in played.env_kwargs.items() if name != "render_mode"}
     try:
-        made = make_env(played.env, played.episodes, **kwargs, render_mode="rgb_array")
+        with warnings.catch_warnings(action="ignore"):  # Gymnasium warns of a mode that is tried and not there
+            made = make_env(played.env, played.episodes, **kwargs, render_mode="rgb_array")
         made.seed(played.seed)
         made.reset()
         if made.get_images()[0] is not None:

@@ -2,7 +2,8 @@
 
 POPGym Arcade's recall density (arXiv:2503.01450), with an actor and a critic in the place of action values: d[t, s] is
 the sum of the absolute derivatives of what is estimated at step t by the encoded observation of step s, each number in
-units of its standard deviation over the episode, divided by the sum over s.
+units of its standard deviation over the episode, divided by the sum over s. Where no number varies in the episode, as
+where it has one step only, each counts as it is.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from torch import Tensor
 
 from memagents.checks import one_of, positive_int
 from memagents.cores.core import map_state
-from memagents.inspection.ablation import observations_of, state_of, with_memory
+from memagents.inspection.ablation import observations_of, recorded_episode, state_of, with_memory
 from memagents.inspection.recording import RecordedEpisode
 from memagents.policies.actor_critic import MemoryPolicy
 from memagents.policies.core_policy import CorePolicy
@@ -34,11 +35,13 @@ def smear(policy: CorePolicy, episode: RecordedEpisode, of: Of = "value", rows: 
     """
     one_of("of", of, get_args(Of))
     positive_int("rows", rows)
-    policy = with_memory(policy)
+    policy, episode = with_memory(policy), recorded_episode(episode)
     with torch.no_grad():
         encoded = policy.encode(observations_of(policy, episode))  # (T, 1, I)
     actions = torch.as_tensor(episode.read("actions")["actions"], device=policy.device)
     spread = encoded.std(0, correction=0)  # (1, I)
+    if not spread.any():  # as in an episode of one step, where no number has a unit to be told in
+        spread = torch.ones_like(spread)
     state = state_of(policy, episode)
     shares = np.zeros((episode.length, episode.length))
     for begin in range(0, episode.length, rows):

@@ -2,6 +2,7 @@
 
 import sys
 from dataclasses import replace
+from typing import Any, ClassVar
 
 import gymnasium as gym
 import numpy as np
@@ -237,3 +238,28 @@ def test_an_environment_without_pictures_cannot_be_filmed():
             make_single_env("Blind-v0", render_mode="rgb_array")
     finally:
         del gym.registry["Blind-v0"]
+
+
+class Told(gym.Env):
+    """An environment that shows itself in words only."""
+
+    metadata: ClassVar[dict[str, Any]] = {"render_modes": ["ansi"]}
+    observation_space = gym.spaces.Discrete(2)
+    action_space = gym.spaces.Discrete(2)
+
+    def __init__(self, render_mode=None):
+        self.render_mode = render_mode
+
+
+@pytest.mark.filterwarnings("ignore:.*not in the possible render_modes")
+def test_an_environment_is_filmed_in_no_mode_but_those_that_it_names():
+    message = r"^env 'Told-v0' cannot be filmed or shown: it has no render_mode 'rgb_array'; its metadata names ansi$"
+    gym.register("Told-v0", Told)
+    try:
+        for make in make_env, make_single_env:
+            with pytest.raises(ValueError, match=message):
+                make("Told-v0", render_mode="rgb_array")
+        assert make_single_env("Told-v0", render_mode="ansi").render_mode == "ansi"
+        assert make_single_env("CartPole-v1", render_mode="rgb_array_list").render_mode == "rgb_array_list"
+    finally:
+        del gym.registry["Told-v0"]

@@ -88,6 +88,16 @@ def test_hints_compare_what_both_have():
     assert RunScores("env", {}, 10, 0, {AGENT: known, SAMPLED: unknown}).hint is None
 
 
+def test_advice_is_for_the_worse_actions():
+    low, high = (Scores(10, Interval(m, m - 0.1, m + 0.1), None, None, None, {}) for m in (0.2, 0.8))
+    sampled = RunScores("env", {}, 10, 0, {AGENT: low, SAMPLED: high}).hint
+    assert "or a smaller --ent-coef where the algorithm has one; predict(..., deterministic=False) samples" in sampled
+    assert RunScores("env", {}, 10, 0, {AGENT: high, SAMPLED: low}).hint == (
+        "hint: the most likely actions do better than the sampled ones (0.80 against 0.20). Training shows sampled "
+        "ones, so that the agent is better than its learning curve"
+    )
+
+
 def test_no_hint_where_the_scores_are_alike():
     interval = Interval(0.5, 0.4, 0.6)
     scores = Scores(10, interval, None, None, None, {})

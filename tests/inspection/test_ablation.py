@@ -117,7 +117,7 @@ def test_bad_input_is_told_in_one_sentence(tmp_path):
     with pytest.raises(ValueError, match="entries of a store move on"):
         ablate(store.policy, recorded(store, tmp_path / "recording"), "freeze")
     without = make_agent(n_envs=1, length=3, policy_kwargs={"core": "none"})
-    with pytest.raises(ValueError, match="this one has nothing"):
+    with pytest.raises(ValueError, match="the state of its core is empty"):
         ablate(without.policy, recorded(without, tmp_path / "recording"))
     episodic = NEC("MlpPolicy", make_env("memenvs/TMaze-v0", 1))
     with pytest.raises(ValueError, match="must have an actor and a critic"):

@@ -5,7 +5,9 @@ import pytest
 import torch
 
 from memagents.experiments.evaluation import Interval
+from memagents.inspection import ablate, record
 from memagents.inspection.forgetting import ForgetfulAgent, Forgetting, forgetting
+from memagents.inspection.forks import fork
 from memagents.inspection.smear import smear
 from tests.inspection.support import livened, make_agent, recorded
 
@@ -57,6 +59,21 @@ def test_a_negative_age_is_refused():
         ForgetfulAgent(agent.policy, -1)
 
 
+def test_an_agent_or_a_recording_in_the_place_of_its_part_is_refused(tmp_path):
+    agent = make_agent(n_envs=1)
+    recording = record(agent, tmp_path / "recording", 1)
+    message = r"^policy must be that of an agent, as agent.policy, not RecurrentPPO$"
+    with pytest.raises(ValueError, match=message):
+        forgetting(agent, agent.env)
+    with pytest.raises(ValueError, match=message):
+        fork(agent, lambda rows: agent.env)
+    for find in smear, ablate:
+        with pytest.raises(ValueError, match=r"^policy must have an actor and a critic .* has, not RecurrentPPO$"):
+            find(agent, recording.episodes[0])
+        with pytest.raises(ValueError, match=r"^episode must be one of .* recording.episodes\[0\], not Recording$"):
+            find(agent.policy, recording)
+
+
 @pytest.mark.parametrize("of", ["value", "action"])
 def test_the_smear_is_the_gradient_by_each_observation(of, tmp_path):
     agent = livened(make_agent(n_envs=1, policy_kwargs={"core": "gru"}, length=6), 1.5)
@@ -79,6 +96,13 @@ def test_the_smear_is_the_gradient_by_each_observation(of, tmp_path):
         (gradient,) = torch.autograd.grad(asked.sum(), inputs)
         density = (gradient[:, 0].abs() * spread).sum(1)
         assert np.allclose(shares[t], (density / density.sum()).numpy(), atol=1e-4)
+
+
+def test_the_smear_of_one_step_is_all_its_own(tmp_path):
+    agent = make_agent("memenvs/Bandit-v0", n_envs=1, policy_kwargs={"core": "gru"}, max_episode_steps=1)
+    episode = recorded(agent, tmp_path / "recording")
+    assert episode.length == 1
+    assert smear(agent.policy, episode).tolist() == [[1.0]]
 
 
 def test_an_agent_without_memory_hangs_on_the_present_alone(tmp_path):

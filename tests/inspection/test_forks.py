@@ -83,6 +83,12 @@ def test_an_episode_that_is_not_played_again_is_told(tmp_path):
     assert np.isclose(fork(agent.policy, make, episode=episode, seed=3, places=[0]).whole, episode.total)
     others = [seed for seed in range(4, 20) if not plays(agent.policy, make, episode, seed)]
     assert others
+    four = RecurrentPPO("MultiInputPolicy", make(4), policy_kwargs={"core": "gru"}, seed=1)
+    episodes = {asked: record(four, tmp_path / f"of {asked}", asked, seed=3).episodes[0] for asked in (4, 1)}
+    assert plays(four.policy, make, episodes[4], 3)
+    assert not plays(four.policy, make, episodes[1], 3)  # it is the last environment's
+    with pytest.raises(ValueError, match=r"of as many episodes at least as the agent had environments$"):
+        fork(four.policy, make, episode=episodes[1], seed=3)
 
 
 def plays(policy, make, episode, seed):

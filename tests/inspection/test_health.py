@@ -13,10 +13,12 @@ from memagents.cores.dnc import DNCInterface
 from memagents.cores.gru import GRUState
 from memagents.cores.ntm import NTMInterface
 from memagents.environments import make_env
-from memagents.inspection import HealthCallback, examine
-from memagents.inspection.health import play
+from memagents.experiments.evaluation import Interval
+from memagents.inspection import HealthCallback, examine, health
+from memagents.inspection.forgetting import Forgetting
+from memagents.inspection.health import Report, play
 from memagents.inspection.lags import gradients_by_lag, longest_stretches
-from memagents.inspection.signs import signs_of, staleness
+from memagents.inspection.signs import Sign, signs_of, staleness
 from tests.inspection.support import make_agent, registered
 
 
@@ -293,12 +295,42 @@ def test_a_report_says_what_the_memory_is_worth():
     report = examine(agent, steps=32, ages=(0, 2), episodes=8)
     assert report.forgetting is not None
     assert report.forgetting.ages == (0, 2)
-    assert report.advice == []
+    assert all(sign.advice is None for sign in report.signs)
     assert report.table().row_count == len(report.signs) + 4
     assert report.to_json()["forgetting"]["ages"] == [0, 2]
     agent.env = None
     with pytest.raises(ValueError, match="env must be given"):
         examine(agent)
+
+
+def interval(mean, width=0.05):
+    return Interval(mean, mean - width, mean + width)
+
+
+def test_a_report_does_not_contradict_itself():
+    """A policy may act on little: what is worth something is used."""
+    idle = Sign("use", 1e-5, "", "the memory is hardly used")
+    worth = Forgetting("return", (0, 2), [interval(0.5), interval(0.9)], interval(0.9))
+    assert health._reconciled(idle, worth).advice is None
+    assert health._reconciled(idle, worth._replace(scores=[interval(0.9)] * 2)).advice is not None
+    nothing = Report([], Forgetting("success", (0,), [interval(0)], interval(0)))
+    assert ["nothing has been learned" in advice for advice in nothing.advice] == [True]
+    assert "there is nothing to lose" in list(nothing.table().columns[2].cells)
+
+
+@pytest.mark.parametrize("core", ["none", "gru"])
+def test_a_policy_that_remembers_nothing_is_told_so(core):
+    agent = make_agent(n_envs=2, length=3, policy_kwargs={"core": core})
+    report = examine(agent, steps=16, ages=(0,), episodes=4)
+    assert report.remembers == (core != "none") == (report.forgetting is not None)
+    assert core != "none" or report.table().caption == "nothing is remembered from step to step"
+
+
+def test_advice_is_taken_back(capsys):
+    callback = HealthCallback()
+    for advice in ("it is sick", None, None):
+        callback._advise(Sign("use", 0.0, "", advice))
+    assert capsys.readouterr().out == "health: it is sick\nhealth: use no longer looks wrong\n"
 
 
 def test_training_logs_signs_and_gives_each_advice_once(capsys):

@@ -700,3 +700,12 @@ def test_a_layer_of_past_steps_stands_under_the_film_strip(opened, tmp_path):
     page.mouse.move(box["x"] + 3.5 / STEPS * box["width"], box["y"] + 10)
     assert "at step 9, of step 3: 0.5" in page.locator(".top").inner_text()
     assert page.locator("[aria-label=Findings] h3").inner_text() == "what the value hangs on"
+
+
+@browsing
+def test_findings_of_two_recordings_say_whose_they_are_and_rounding_is_no_finding(opened, tmp_path):
+    layer = Layer("policy with a unit erased", 0, np.full((STEPS, 3), 2e-7), "unit", "By how much the policy departs.")
+    page = scrolled(opened([planted(tmp_path / "a"), planted(tmp_path / "b")], [layer]))
+    findings = page.locator("[aria-label^=Findings]")
+    assert findings.locator("h2").inner_text() == "Findings · A · planted"
+    assert "1.00e−6" in findings.locator(".block-head").inner_text()

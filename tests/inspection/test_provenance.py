@@ -1,5 +1,7 @@
 """What a slot holds is traced back to the writes that made it, exactly."""
 
+import re
+
 import numpy as np
 import pytest
 import torch
@@ -126,3 +128,29 @@ def test_without_erase_and_add_a_write_replaces():
 def test_a_memory_without_slots_says_what_it_has():
     with pytest.raises(ValueError, match="hidden, cell"):
         writes_of({"hidden": np.zeros((2, 3)), "cell": np.zeros((2, 3))})
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        (lambda writes, reads: origins(writes, 9, 0), "step must be an integer from 0 to 4, not 9"),
+        (lambda writes, reads: origins(writes, 0, -1), "slot must be an integer from 0 to 2, not -1"),
+        (lambda writes, reads: later_reads(writes, reads, -1, 0), "step must be an integer from 0 to 4, not -1"),
+        (
+            lambda writes, reads: later_reads(writes, reads[:4], 0, 0),
+            "read_weights must have the shape (T, N) or (T, R, N), where T is 5 and N is 3, not (4, 2, 3)",
+        ),
+        (
+            lambda writes, reads: read_origins(writes, reads[0], 0),
+            "read_weights must have the shape (N,), where N is 3, not (2, 3)",
+        ),
+        (
+            lambda writes, reads: read_sources(writes, reads, 0),
+            "read_weights must have the shape (N,) or (R, N), where N is 3, not (5, 2, 3)",
+        ),
+    ],
+)
+def test_what_is_not_there_is_told_in_one_sentence(asked, message):
+    writes = writes_of({"write_weights": np.full((5, 3), 0.5)})
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        asked(writes, np.full((5, 2, 3), 0.5))

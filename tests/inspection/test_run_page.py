@@ -2,6 +2,7 @@
 
 import json
 import re
+from typing import Any, ClassVar
 
 import gymnasium as gym
 import pytest
@@ -23,11 +24,12 @@ def index_of(page):
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory):
-    """Two agents of the same spaces and one of others, saved."""
+    """Three agents of the same spaces and one of others, saved."""
     folder = tmp_path_factory.mktemp("runs")
     for name, env, core in [
         ("gru", "memenvs/TMaze-v0", "gru"),
         ("lstm", "memenvs/TMaze-v0", "lstm"),
+        ("none", "memenvs/TMaze-v0", "none"),
         ("copy", "memenvs/Copy-v0", "gru"),
     ]:
         make_agent(env, 1, {"core": core}).save(folder / name)
@@ -87,6 +89,7 @@ def test_bad_input_is_told_in_one_sentence(said, folders, tmp_path):
         ([gru, "--episodes", "0"], "episodes must be a positive integer, not 0"),
         ([gru, "--seed", "-1"], "seed must be an integer from 0 to 4294967295, not -1"),
         ([gru, "--max-steps", "0"], "max_steps must be a positive integer, not 0"),
+        ([folders / "none", *TMAZE, "--change", "erase"], "change: there is no memory whose places could be changed"),
         ([gru, "--env", "memenvs/Copy-v0"], "space"),
         ([gru, "--against", folders / "copy", *TMAZE], "space"),
         ([gru, "--env", "memenvs/NoSuch-v0"], "NoSuch-v0"),
@@ -111,10 +114,22 @@ class Bare(gym.Env):
         return self.observation_space.low, 0.0, True, False, {}
 
 
+class Words(Bare):
+    """An environment that shows itself in words only."""
+
+    metadata: ClassVar[dict[str, Any]] = {"render_modes": ["ansi"]}
+
+    def __init__(self, render_mode=None):
+        self.render_mode = render_mode
+
+
+@pytest.mark.filterwarnings("error")
 def test_an_environment_without_pictures_is_played_without():
     assert filmed(Played("memenvs/TMaze-v0", {"render_mode": "human"}, 2)).render_mode == "rgb_array"
     gym.register("Bare-v0", Bare)
+    gym.register("Words-v0", Words)
     assert filmed(Played("Bare-v0", {}, 1)).render_mode is None
+    assert filmed(Played("Words-v0", {}, 1)).render_mode is None
 
 
 def test_actions_have_the_names_that_environments_give_them():

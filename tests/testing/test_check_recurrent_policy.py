@@ -147,7 +147,9 @@ def test_sb3_contrib_passes_with_continuous_actions():
     ids=["lstm", "dropout", "random keys"],
 )
 def test_ours_pass(env, core, core_kwargs):
-    model = RecurrentPPO("MlpPolicy", env, policy_kwargs={"core": core, "core_kwargs": core_kwargs}, device="cpu")
+    model = RecurrentPPO(
+        "MlpPolicy", env, policy_kwargs={"core": core, "core_kwargs": core_kwargs}, device="cpu", seed=0
+    )
     check_recurrent_policy(model)
     check_recurrent_policy(model.policy, DummyVecEnv([lambda: gym.make(env)] * 2), steps=4)
 
@@ -192,7 +194,9 @@ def test_observations_of_other_spaces(space):
         def step(self, action):
             return self.observation_space.sample(), 0.0, False, False, {}
 
-    model = RecurrentPPO("MultiInputPolicy" if isinstance(space, spaces.Dict) else "MlpPolicy", Env(), device="cpu")
+    model = RecurrentPPO(
+        "MultiInputPolicy" if isinstance(space, spaces.Dict) else "MlpPolicy", Env(), device="cpu", seed=0
+    )
     check_recurrent_policy(model)
     check_recurrent_policy(model, Env(), steps=4)
 

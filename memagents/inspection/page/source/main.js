@@ -112,13 +112,14 @@ async function open(number, { allSlots = false, step = 0 } = {}) {
   const top = element("section", { className: "group top" });
   right.append(top);
   const restrip = sides[0].scene.films ? strip(store, top, sides[0].scene) : () => {};
-  past.forEach((layer) => pastRow(charts, top, layer, layer.name));
+  const whose = recordings.length > 1 ? ` · ${sideName(recordings, 0)}` : "";
+  past.forEach((layer) => pastRow(charts, top, layer, layer.name + whose));
   const curves = CURVES.filter(([name]) => episodes.some((episode) => episode.tensor(name)));
   curves.forEach(([name, caption, bars], k) => {
     const tensors = episodes.map((episode) => episode.tensor(name));
     lines(charts, top, recordings, tensors, caption, { bars, axis: k === curves.length - 1 });
   });
-  layerMaps(charts, right, episodes[0].layers);
+  layerMaps(charts, right, episodes[0].layers, `Findings${whose}`);
   const pictures = sides.every(({ scene }) => scene.films);
   if (!pictures) seen(charts, right, recordings, sides);
   memoryMaps(charts, right, recordings, sides);

@@ -10,6 +10,7 @@ import { clipped } from "./numbers.js";
 import { rangeOf } from "./scale.js";
 import { followAge, followSlot, followWrite, memoryOf, writesOf } from "./trail.js";
 
+const DUST = 1e-6; // shares, nats and returns below it are rounding
 const SEPARATE = 16; // heads at most that have a map each
 const MANY = 24; // slots from which on those that are hardly touched are left out
 const TOUCHED = 0.05; // weight of a read or a write
@@ -259,12 +260,12 @@ function difference(charts, inner, one, other, memories) {
 }
 
 /** Add the layers of others: ablations, what a value hangs on, … */
-export function layerMaps(charts, host, layers) {
+export function layerMaps(charts, host, layers, title) {
   if (!layers.length) return;
-  const box = element("section", { className: "group", "aria-label": "Findings" }, element("h2", {}, "Findings"));
+  const box = element("section", { className: "group", "aria-label": title }, element("h2", {}, title));
   host.append(box);
   for (const layer of layers) {
-    const range = rangeOf(layer.low, layer.high);
+    const range = Math.max(-layer.low, layer.high) < DUST ? [0, DUST] : rangeOf(layer.low, layer.high);
     const axis = layer.told.axis;
     const head = element("div", { className: "block-head" }, element("h3", {}, layer.name), legend(range));
     const inner = element("div", { className: "block" }, head);
