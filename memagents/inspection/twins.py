@@ -45,7 +45,10 @@ def _difference(ours: Sequence[float], theirs: Sequence[float]) -> Interval:
 
     one, other = (np.asarray(scores, dtype=np.float64) for scores in (ours, theirs))
     mean = float(one.mean() - other.mean())
-    if one.std() == 0 and other.std() == 0:
+    errors = [(scores.var(ddof=1) / len(scores), len(scores) - 1) for scores in (one, other)]
+    squared = sum(error for error, _ in errors)
+    if squared == 0:
         return Interval(mean, mean, mean)
-    interval = stats.ttest_ind(one, other, equal_var=False).confidence_interval(0.95)
-    return Interval(mean, float(interval.low), float(interval.high))
+    freedom = squared**2 / sum(error**2 / degrees for error, degrees in errors)
+    reach = float(stats.t.ppf(0.975, freedom) * np.sqrt(squared))
+    return Interval(mean, mean - reach, mean + reach)

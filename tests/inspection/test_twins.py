@@ -23,3 +23,9 @@ def test_scores_that_never_vary_have_no_width():
 def test_one_seed_is_refused():
     with pytest.raises(ValueError, match="hidden must hold the scores of two seeds"):
         twins([1, 1], [1], [1, 1])
+
+
+@pytest.mark.filterwarnings("error")
+def test_agents_that_are_always_right_are_compared_without_a_warning():
+    assert twins([0.9, 0.8, 0.7], [0.5, 0.5, 0.5], [1.0, 1.0, 1.0]).bias.high < 0.1
+    assert twins([0.1] * 3, [0.3] * 3, [0.7] * 3).gap == pytest.approx((-0.2,) * 3)
