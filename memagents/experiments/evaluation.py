@@ -342,10 +342,11 @@ def scores_table(title: str, scores: Mapping[str, Scores]) -> Table:
     columns = {"return": "returns", "success": "success", "SPL": "spl", "normalised": "normalized"}
     shown = {head: field for head, field in columns.items() if any(getattr(s, field) for s in scores.values())}
     table = Table(title=title, caption=_caption(shown), box=box.SIMPLE, leading=1)
+    table.collapse_padding, table.pad_edge = True, False  # room for numbers in one piece
     table.add_column("agent", no_wrap=True)
     metrics = list(dict.fromkeys(name for score in scores.values() for name in score.metrics))
     for head in (*shown, *(name.replace("_", " ") for name in metrics)):
-        table.add_column(head, justify="center")  # intervals break in a narrow terminal, rather than being cut
+        table.add_column(head, justify="center", overflow="fold")  # broken in a narrow terminal, not cut
     for name, score in scores.items():
         cells = [getattr(score, field) for field in shown.values()] + [score.metrics.get(metric) for metric in metrics]
         table.add_row(name, *map(interval_text, cells))

@@ -272,6 +272,18 @@ def test_nothing_is_cut_from_a_table_in_a_narrow_terminal():
     ]
 
 
+@pytest.mark.parametrize("width", [40, 60, 80])
+def test_nothing_is_cut_from_a_table_of_many_columns(width):
+    share = Interval(0.15, -0.021, 0.321)
+    scores = Scores(4, share, share, None, share, {"goals": share, "first": share, "later": share})
+    console = Console(width=width, file=io.StringIO())
+    console.print(scores_table("", {RANDOM: scores}))
+    text = console.file.getvalue()
+    assert "…" not in text
+    if width == 80:  # which is enough for numbers in one piece
+        assert text.count("[-0.021,") == text.count("0.321]") == 6
+
+
 def test_episodes_are_plain_arrays(tmaze):
     done = evaluate(baselines(tmaze)[ORACLE], tmaze, 7)
     assert isinstance(done, Episodes) and done.success.dtype == bool and done.returns.dtype == np.float64
