@@ -171,7 +171,7 @@ def learn(
     """Learn until the steps are made or the curriculum is, then draw the learning curve.
 
     :param callbacks: further ones
-    :raises KeyboardInterrupt: after Ctrl-C, when all is saved; its message says how to go on
+    :raises KeyboardInterrupt: after Ctrl-C or SIGTERM, when all is saved; its message says how to go on
     :raises FloatingPointError: if a loss is not finite; the last checkpoint is kept
     """
     folder, resumed = agent.run_dir, settings.resume is not None
@@ -205,22 +205,29 @@ def learn(
 def stop_on_interrupt(agent: MemoryAlgorithm) -> Iterator[list[int]]:
     """Ctrl-C lets the agent learn from the present window before it stops; a second one stops at once.
 
-    :return: a list, empty until Ctrl-C
+    A request to end (``kill``, a scheduler whose time is up) does what Ctrl-C does.
+
+    :return: a list, empty until then
     """
     signals: list[int] = []
     if threading.current_thread() is not threading.main_thread():  # where no signal arrives
         yield signals
         return
-    before = signal.getsignal(signal.SIGINT)
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def restore() -> None:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
     def stop(number: int, frame: FrameType | None) -> None:
         signals.append(number)
         agent.stop()
-        signal.signal(signal.SIGINT, before)
+        restore()
         print("\nstopping after this window; once more stops at once", file=sys.stderr)
 
-    signal.signal(signal.SIGINT, stop)
+    for number in before:
+        signal.signal(number, stop)
     try:
         yield signals
     finally:
-        signal.signal(signal.SIGINT, before)
+        restore()

@@ -1,17 +1,20 @@
 """Run folders of trainings, weights of another run, preparations."""
 
 import os
+import signal
 import sys
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from stable_baselines3.common.callbacks import BaseCallback
 
 from memagents import CheckpointError, load_agent
 from memagents.experiments.lessons import make_curriculum
 from memagents.experiments.settings import ImitationSettings, Lesson, PPOSettings
 from memagents.experiments.training import learn, make_agent, new_folder, prepare, take_weights, thread_count
+from memagents.runs.files import read_json
 from tests.support.trainings import SMALL
 
 
@@ -128,3 +131,20 @@ def test_a_training_that_ends_early_says_why(tmp_path, capsys, monkeypatch):
     stopped = replace(whole, run_dir=str(tmp_path / "stopped"))
     learn(make_agent(stopped, curriculum), stopped, curriculum)
     assert "of 1,280 steps: a callback stopped it" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_request_to_end_saves_after_the_window(number, tmp_path):
+    class Ending(BaseCallback):
+        def _on_step(self):
+            if self.num_timesteps == 8 * 8 * 3 + 8:  # within the fourth window
+                os.kill(os.getpid(), number)
+            return True
+
+    small = SMALL | {"total_timesteps": 8 * 8 * 20, "checkpoint_interval": 1000}
+    settings = PPOSettings(**small, run_dir=str(tmp_path / "run"))
+    curriculum, before = make_curriculum(settings), signal.getsignal(number)
+    with pytest.raises(KeyboardInterrupt, match=r"^stopped and saved after 256 steps; go on with: .* --resume "):
+        learn(make_agent(settings, curriculum), settings, curriculum, [Ending()])
+    assert signal.getsignal(number) is before
+    assert read_json(tmp_path / "run" / "policy.json")["num_timesteps"] == 256
