@@ -114,6 +114,18 @@ class Bare(gym.Env):
         return self.observation_space.low, 0.0, True, False, {}
 
 
+class Blurred(Bare):
+    """An environment whose pictures need a library that is not installed."""
+
+    metadata: ClassVar[dict[str, Any]] = {"render_modes": ["rgb_array"], "render_fps": 1}
+
+    def __init__(self, render_mode=None):
+        self.render_mode = render_mode
+
+    def render(self):
+        raise gym.error.DependencyNotInstalled("pygame is not installed")
+
+
 class Words(Bare):
     """An environment that shows itself in words only."""
 
@@ -126,10 +138,9 @@ class Words(Bare):
 @pytest.mark.filterwarnings("error")
 def test_an_environment_without_pictures_is_played_without():
     assert filmed(Played("memenvs/TMaze-v0", {"render_mode": "human"}, 2)).render_mode == "rgb_array"
-    gym.register("Bare-v0", Bare)
-    gym.register("Words-v0", Words)
-    assert filmed(Played("Bare-v0", {}, 1)).render_mode is None
-    assert filmed(Played("Words-v0", {}, 1)).render_mode is None
+    for kind in Bare, Words, Blurred:
+        gym.register(f"{kind.__name__}-v0", kind)
+        assert filmed(Played(f"{kind.__name__}-v0", {}, 1)).render_mode is None, kind
 
 
 def test_actions_have_the_names_that_environments_give_them():
