@@ -59,6 +59,13 @@ def test_public_names_are_there():
     assert set(memagents.__all__) <= set(dir(memagents))
 
 
+def test_public_names_of_every_room_load():
+    for package in sorted((ROOT / "memagents").rglob("__init__.py")):
+        room = importlib.import_module(".".join(package.parent.relative_to(ROOT).parts))
+        for name in getattr(room, "__all__", ()):
+            assert getattr(room, name) is not None
+
+
 def test_public_names_are_no_modules_whatever_was_imported_before():
     """``from memagents.inspection import examine, forgetting`` gives the function, not the module it lies in."""
     lines = []

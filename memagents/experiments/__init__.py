@@ -19,7 +19,7 @@ __getattr__, __dir__ = exports(
     __name__,
     {
         "ALGORITHMS": "memagents.experiments.catalogue",
-        "EvaluationSettings": "memagents.experiments.settings",
+        "EvaluationSettings": "memagents.experiments.evaluation_settings",
         "Run": "memagents.experiments.run",
         "compare": "memagents.experiments.evaluation",
         "evaluate": "memagents.experiments.evaluation",
