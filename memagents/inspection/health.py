@@ -32,6 +32,10 @@ from memagents.runs.random_states import preserved_random_states
 ROWS = 8  # environments that are looked at
 WINDOW = 256  # steps of a report
 _NOTHING_LEARNED = "no episode succeeds, with a memory or without: nothing has been learned yet that could be forgotten"
+_IN_VAIN = (
+    "the memory changes what the agent does, but with none at all it scores as well: either the task needs none ("
+    "--core none is faster), or what it needs has not been learned yet (docs/training.md: recall_lag, --n-steps)"
+)
 
 
 class HealthCallback(BaseCallback):
@@ -103,12 +107,19 @@ class Report(NamedTuple):
     def advice(self) -> list[str]:
         """All advice, in plain sentences; none for a healthy memory."""
         told = [sign.advice for sign in self.signs if sign.advice is not None]
-        return [*told, _NOTHING_LEARNED] if self._nothing_learned else told
+        if self._nothing_learned:
+            return [*told, _NOTHING_LEARNED]
+        return [*told, _IN_VAIN] if self._in_vain else told
 
     @property
     def _nothing_learned(self) -> bool:
         found = self.forgetting
         return found is not None and found.measure == "success" and found.whole.mean == 0
+
+    @property
+    def _in_vain(self) -> bool:
+        used = any(sign.name == "use" and sign.advice is None for sign in self.signs)
+        return used and self.forgetting is not None and self.forgetting.horizon == 0
 
     def to_json(self) -> dict[str, Any]:
         """Return the report as plain values; what is not finite is None."""

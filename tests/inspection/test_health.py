@@ -318,6 +318,17 @@ def test_a_report_does_not_contradict_itself():
     assert "there is nothing to lose" in list(nothing.table().columns[2].cells)
 
 
+@pytest.mark.parametrize(("scores", "told"), [((0.5, 0.5), True), ((0.2, 0.5), False), ((0.2, 0.2), False)])
+def test_a_memory_that_is_used_in_vain(scores, told):
+    found = Forgetting("success", (0, 2), [interval(score) for score in scores], interval(0.5))
+    used, idle = Sign("use", 0.3, ""), Sign("use", 0.0, "", "the memory is hardly used")
+    report = Report([used], found)
+    assert ["with none at all it scores as well" in advice for advice in report.advice] == [True] * told
+    assert (report.table().caption == "nothing looks wrong") is not told
+    assert Report([idle], found).advice == ["the memory is hardly used"]
+    assert Report([], found).advice == []  # where nothing is said of its use
+
+
 @pytest.mark.parametrize("core", ["none", "gru"])
 def test_a_policy_that_remembers_nothing_is_told_so(core):
     agent = make_agent(n_envs=2, length=3, policy_kwargs={"core": core})
