@@ -73,7 +73,7 @@ def steps_per_second(core: str, device: str, graphs: bool, settings: AgentsBench
         n_steps=settings.steps,
         n_epochs=1,
         cuda_graphs=graphs,
-        policy_kwargs={"core": core},
+        policy_kwargs={"core": core, "critic_core": None},
         device=device,
         seed=0,
     )

@@ -70,7 +70,7 @@ def agent(core: str, n_envs: int) -> Callable[[], object]:
         n_steps=STEPS,
         n_minibatches=min(4, n_envs),
         n_epochs=1,
-        policy_kwargs={"core": kind, "core_kwargs": parameters},
+        policy_kwargs={"core": kind, "core_kwargs": parameters, "critic_core": None},
         device="cpu",
     )
     return lambda: ppo.learn(STEPS * n_envs, reset_num_timesteps=False)

@@ -69,14 +69,14 @@ def theirs(env: VecEnv, n_steps: int, settings: SpeedBenchmark, shared: bool = F
 
 
 def ours(env: VecEnv, n_steps: int, settings: SpeedBenchmark, core: str = "lstm", **core_kwargs: Any) -> RecurrentPPO:
-    """Return our agent."""
+    """Return our agent, with one memory for actor and critic."""
     return RecurrentPPO(
         "MlpPolicy",
         env,
         n_steps=n_steps,
         n_minibatches=settings.n_minibatches,
         n_epochs=settings.n_epochs,
-        policy_kwargs={"core": core, "core_kwargs": core_kwargs or {"hidden_size": HIDDEN}},
+        policy_kwargs={"core": core, "core_kwargs": core_kwargs or {"hidden_size": HIDDEN}, "critic_core": None},
         device="cpu",
         seed=0,
     )

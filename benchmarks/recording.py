@@ -61,7 +61,7 @@ def main(settings: RecordingBenchmark) -> None:
     torch.set_num_threads(settings.threads)
     rows = []
     for name, (env, kwargs, core, core_kwargs) in CASES.items():
-        policy = {"core": core, "core_kwargs": core_kwargs}
+        policy = {"core": core, "core_kwargs": core_kwargs, "critic_core": None}
         agent = RecurrentPPO("MultiInputPolicy", make_env(env, EPISODES, **kwargs), policy_kwargs=policy, seed=0)
         with tempfile.TemporaryDirectory() as folder:
             best = fastest(contestants(agent, Path(folder) / "recording"), settings.seconds)

@@ -82,8 +82,8 @@ def theirs(seed: int, **changes: Any) -> TheirPPO:
     return TheirPPO("MlpLstmPolicy", make_env(seed), batch_size=256, seed=seed, policy_kwargs=policy, **arguments)
 
 
-def ours(seed: int, critic_core: str | None = None, **changes: Any) -> OurPPO:
-    """Return our agent; by default actor and critic share one LSTM."""
+def ours(seed: int, critic_core: str | None = "same", **changes: Any) -> OurPPO:
+    """Return our agent; by default it has an LSTM for the actor and one for the critic, too."""
     policy = dict(**HEADS, core="lstm", core_kwargs={"hidden_size": 64}, critic_core=critic_core)
     arguments = {**COMMON, **changes}
     return OurPPO("MlpPolicy", make_env(seed), n_minibatches=1, seed=seed, policy_kwargs=policy, **arguments)
@@ -94,9 +94,9 @@ THEIRS = "sb3-contrib"
 AGENTS: dict[str, Callable[[int], Any]] = {
     THEIRS: theirs,
     f"{THEIRS}, raw advantages": partial(theirs, **RAW),
-    "memagents, two LSTMs": partial(ours, critic_core="same"),
     "memagents": ours,
-    "memagents, raw advantages": partial(ours, **RAW),
+    "memagents, one LSTM": partial(ours, critic_core=None),
+    "memagents, one LSTM, raw advantages": partial(ours, critic_core=None, **RAW),
 }
 COLOURS = ("#1f77b4", "#7fb3d8", "#d95f02", "#2e933c", "#7b3294")
 

@@ -70,6 +70,7 @@ class Knob(NamedTuple):
 CARTPOLE = PPOSettings(
     env=f"{cartpole.__name__}:{cartpole.POSITIONS}",
     core_kwargs={"hidden_size": 64},
+    critic_core=None,
     policy_kwargs={"net_arch": [64], "activation_fn": "ReLU", "ortho_init": False},
     normalize_observations=True,
     normalize_reward=True,

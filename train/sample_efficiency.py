@@ -122,7 +122,7 @@ def make_ppo(settings: NECSettings, seed: int, steps: int) -> BaseAlgorithm:
         "gamma": settings.gamma,
         "n_steps": 64,
         "ent_coef": 0.01,
-        "policy_kwargs": {"core": "lstm", "core_kwargs": {"hidden_size": 64}},
+        "policy_kwargs": {"core": "lstm", "core_kwargs": {"hidden_size": 64}, "critic_core": None},
     }
     return RecurrentPPO("MlpPolicy", env, seed=seed, device=settings.device, **usual)
 

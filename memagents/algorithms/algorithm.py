@@ -28,7 +28,7 @@ from torch import Tensor
 from memagents.algorithms import sb3_names
 from memagents.algorithms.causes import listed
 from memagents.algorithms.cuda_graphs import look
-from memagents.algorithms.policy_arguments import check_names, with_classes
+from memagents.algorithms.policy_arguments import check_names, taken, with_classes
 from memagents.algorithms.saved_algorithm import SavedAlgorithm
 from memagents.checks import in_range, positive, positive_int, scheduled
 from memagents.cores.core import State, draw_keys
@@ -101,8 +101,11 @@ class MemoryAlgorithm(SavedAlgorithm):
             sb3_names.refuse_argument(type(self), next(iter(unknown)))
         if isinstance(env, str):
             env = make_env(env)
+        # By its class: SB3 refuses the alias MlpPolicy for the Dict that condition_on makes of an observation.
+        policy_class = self._get_policy_from_name(policy) if isinstance(policy, str) else policy
+        usual = {name: self.policy_defaults[name] for name in taken(policy_class, self.policy_defaults)}
         if policy == "CnnPolicy":
-            policy_kwargs = {"encoder": "cnn", **(policy_kwargs or {})}
+            usual["encoder"] = "cnn"
         self.condition_on = check_conditions(condition_on)
         self.checkpoint_interval = positive_int("checkpoint_interval", checkpoint_interval)
         self.gamma = in_range("gamma", gamma, 0, 1)
@@ -120,11 +123,10 @@ class MemoryAlgorithm(SavedAlgorithm):
         self._state: State = None  # type: ignore[assignment]  # of the core, before the observation that comes next
         self._decisions: np.ndarray | None = None  # whether the action for that observation matters, (B,)
         super().__init__(
-            # By its class: SB3 refuses the alias MlpPolicy for the Dict that condition_on makes of an observation.
-            self._get_policy_from_name(policy) if isinstance(policy, str) else policy,
+            policy_class,
             env,  # type: ignore[arg-type]
             learning_rate,
-            policy_kwargs=None if policy_kwargs is None else with_classes(policy_kwargs),
+            policy_kwargs=with_classes({**usual, **(policy_kwargs or {})}),
             stats_window_size=stats_window_size,
             tensorboard_log=None if tensorboard_log is None else str(tensorboard_log),
             verbose=verbose,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from types import ModuleType
 from typing import Any, NamedTuple
 
@@ -47,15 +47,21 @@ def with_classes(policy_kwargs: Mapping[str, Any]) -> dict[str, Any]:
     return {**policy_kwargs, **{name: _class_of(name, value) for name, value in named.items()}}
 
 
+def taken(policy_class: type, names: Collection[str]) -> list[str]:
+    """Return those names that a policy takes as parameters, in their order."""
+    allowed = inspect.signature(policy_class).parameters
+    any_name = any(p.kind == p.VAR_KEYWORD for p in allowed.values())
+    return [name for name in names if any_name or name in allowed]
+
+
 def check_names(policy_class: type, policy_kwargs: Mapping[str, Any]) -> None:
     """Refuse a parameter that a policy does not have.
 
     :raises ValueError: naming it, and what there is
     """
-    allowed = inspect.signature(policy_class).parameters
-    unknown = sorted(policy_kwargs.keys() - set(allowed))
-    if unknown and not any(p.kind == p.VAR_KEYWORD for p in allowed.values()):
-        names = ", ".join(list(allowed)[3:])  # those before are what it is made for
+    unknown = sorted(policy_kwargs.keys() - set(taken(policy_class, policy_kwargs)))
+    if unknown:
+        names = ", ".join(list(inspect.signature(policy_class).parameters)[3:])  # those before are what it is made for
         known = sb3_names.hint(unknown[0])
         raise ValueError(f"policy_kwargs: the policy has no parameter {unknown[0]!r}{known}; it has: {names}")
 

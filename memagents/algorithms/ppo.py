@@ -48,6 +48,9 @@ class RecurrentPPO(WindowAlgorithm):
     that gradients flow through the memory and nothing is padded. Steps at which the action does not matter
     (``info["decision"]`` false) train the critic and the memory, not the actor.
 
+    The critic has a memory of its own, like the actor's; with ``policy_kwargs={"critic_core": None}`` both share one,
+    which is faster. docs/training.md shows what either learns.
+
     :param clip_range: ε of the surrogate objective; a number or a function of the remaining progress
     :param clip_range_vf: the same around the old values, or None for no clipping
     :param normalize_advantage: advantages of the whole window to mean 0 and standard deviation 1
@@ -71,6 +74,7 @@ class RecurrentPPO(WindowAlgorithm):
         *("clip_range", "clip_range_vf", "normalize_advantage", "normalize_values", "refresh_states"),
         *("target_kl", "cuda_graphs", "bonus", "bonus_kwargs"),
     )
+    policy_defaults: ClassVar[dict[str, Any]] = {"critic_core": "same"}
 
     def __init__(
         self,

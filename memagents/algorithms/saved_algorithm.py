@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -12,6 +13,7 @@ from stable_baselines3.common.policies import BasePolicy
 from torch import Tensor
 
 from memagents.algorithms.causes import listed
+from memagents.algorithms.policy_arguments import taken
 from memagents.algorithms.training_state import ResumableAlgorithm
 from memagents.checks import positive_int, warn_user
 from memagents.cores import core_class
@@ -43,6 +45,9 @@ class SavedAlgorithm(ResumableAlgorithm):
 
     # The constructor's arguments that are saved with a policy.
     hyperparameters: ClassVar[tuple[str, ...]] = ()
+    # Parameters that a policy gets where none are given. A file that says nothing of them is older, or of an agent that
+    # gives none: there each is None.
+    policy_defaults: ClassVar[Mapping[str, Any]] = {}
     _warned_of_functions = False
     _warned_of_scripts = False
 
@@ -142,13 +147,14 @@ class SavedAlgorithm(ResumableAlgorithm):
         """Take weights, and what a policy remembers beyond episodes, from a run folder; or those of ``get_parameters``.
 
         :param exact_match: false to let heads for training alone (``policy.training_heads``) stay as they are where
-            the folder has none like them
+            the folder has none like them, and to begin a critic's own memory, which is like the actor's, with the
+            weights of one that served both
         :raises CheckpointError: if the folder cannot be used; the weights stay as they were
         """
         if not isinstance(load_path_or_dict, dict):
             self._take_order(load_path_or_dict)
-            heads = () if exact_match else self.policy.training_heads
-            folder, load_path_or_dict = load_path_or_dict, {"policy": self._weights_in(load_path_or_dict, heads=heads)}
+            folder, weights = load_path_or_dict, self._weights_in(load_path_or_dict, exact_match=exact_match)
+            load_path_or_dict = {"policy": weights}
             if self.policy.remembers:
                 self._take_memory(folder)
         super().set_parameters(load_path_or_dict, exact_match, device)
@@ -273,22 +279,19 @@ class SavedAlgorithm(ResumableAlgorithm):
         if isinstance(policy, type) and not issubclass(policy, kinds):
             names = " or ".join(kind.__name__ for kind in kinds)
             raise CheckpointError(f"{source}: the policy is a {policy.__name__}; {cls.__name__} needs a {names}")
+        unsaid: dict[str, Any] = dict.fromkeys(taken(policy, cls.policy_defaults))
+        arguments["policy_kwargs"] = unsaid | arguments.get("policy_kwargs", {})
         return cls(policy, env, device=device, _init_setup_model=False, **{**arguments, **changes})  # type: ignore[arg-type,call-arg]
 
-    def _weights_in(self, path: str | Path, resized: bool = False, heads: tuple[str, ...] = ()) -> dict[str, Tensor]:
+    def _weights_in(self, path: str | Path, resized: bool = False, exact_match: bool = True) -> dict[str, Tensor]:
         """Read the weights of a run folder and hold them against this agent's.
 
         :param resized: the agent's memory may have more slots than the one that was saved
-        :param heads: modules of the policy that may be others than those that were saved; such stay the agent's own
+        :param exact_match: see :meth:`set_parameters`
         """
         weights, own_weights = agent_files.read_weights(path), self.policy.state_dict()
-        for head in heads:
-            there, here = (
-                {name: weight for name, weight in source.items() if name.startswith(f"{head}.")}
-                for source in (weights, own_weights)
-            )
-            if {name: weight.shape for name, weight in there.items()} != {n: w.shape for n, w in here.items()}:
-                weights = {name: weight for name, weight in weights.items() if name not in there} | here
+        if not exact_match:
+            weights = self.policy.adopted(weights)
         if resized:
             own = {name.removeprefix("core."): tensor for name, tensor in weights.items() if name.startswith("core.")}
             weights |= {f"core.{name}": tensor for name, tensor in self.policy.core.with_more_slots(own).items()}

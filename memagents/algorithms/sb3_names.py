@@ -33,12 +33,12 @@ ARGUMENTS = {
     ),
     "n_lstm_layers": Equivalent("one layer; another core may have several, such as 'gtrxl'"),
     "shared_lstm": Equivalent(
-        "policy_kwargs={'critic_gradient': False}: one memory, which the critic does not train",
-        "--policy-kwargs critic_gradient=false: one memory, which the critic does not train",
+        "policy_kwargs={'critic_core': None, 'critic_gradient': False}: one memory, which the critic does not train",
+        "--critic-core None --policy-kwargs critic_gradient=false: one memory, which the critic does not train",
     ),
     "enable_critic_lstm": Equivalent(
-        "policy_kwargs={'critic_core': 'same'}: without it, one memory serves actor and critic, trained by both",
-        "--critic-core same: without it, one memory serves actor and critic, trained by both",
+        "policy_kwargs={'critic_core': None}: one memory for both, trained by both; by default each has one, 'same'",
+        "--critic-core None: one memory for both, trained by both; by default each has one, same",
     ),
     "lstm_kwargs": Equivalent("policy_kwargs={'core_kwargs': {...}}", "--core-kwargs KEY=VALUE"),
     "net_arch": Equivalent("policy_kwargs={'net_arch': [64]}", "--policy-kwargs net_arch=[64]"),

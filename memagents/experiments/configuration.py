@@ -15,7 +15,7 @@ import yaml
 from memagents.algorithms.sb3_names import alike, option_hint
 from memagents.experiments.catalogue import ALGORITHMS, of_class
 from memagents.experiments.options import Loader, in_words, one_line, parse_options
-from memagents.experiments.settings import Lesson, TrainSettings
+from memagents.experiments.settings import Lesson, TrainSettings, WindowSettings
 from memagents.runs import layout
 from memagents.runs.files import CheckpointError, write_bytes
 from memagents.runs.layout import CONFIG_FILE, POLICY_FILE
@@ -196,6 +196,8 @@ def of_run(folder: Path, **changes: Any) -> TrainSettings:
     values = _read(path)
     algorithm = values.pop("algorithm", None)
     try:
+        if issubclass(of_class(algorithm).settings, WindowSettings):
+            values.setdefault("critic_core", None)  # of a run from before there was the choice
         return from_mapping(of_class(algorithm).settings, values, str(path), **changes)
     except ValueError as error:
         raise CheckpointError(f"{error}" if str(path) in str(error) else f"{path}: {error}") from error

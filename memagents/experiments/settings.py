@@ -179,7 +179,7 @@ class GradientSettings(TrainSettings):
 class WindowSettings(GradientSettings):
     """Settings of agents that learn from windows of experience.
 
-    :param critic_core: memory of the critic's own; "same" for one like the actor's. By default it shares the actor's
+    :param critic_core: memory of the critic's own; "same" for one like the actor's, None to share the actor's
     :param critic_core_kwargs: its parameters, written like --env-kwargs; those that "same" leaves out are the actor's
     :param n_steps: length of a window in steps; it should hold two episodes or more where the task allows
     :param n_minibatches: minibatches into which the environments of a window are dealt; by default 4
@@ -216,9 +216,8 @@ class WindowSettings(GradientSettings):
         arguments = super().hyperparameters()
         if self.final_ent_coef is not None:
             arguments["ent_coef"] = linear(self.ent_coef, self.final_ent_coef)
-        if self.critic_core is not None or self.critic_core_kwargs:
-            own = {"critic_core": self.critic_core, "critic_core_kwargs": self.critic_core_kwargs}
-            arguments["policy_kwargs"] |= own
+        own = {"critic_core": self.critic_core, "critic_core_kwargs": self.critic_core_kwargs}
+        arguments["policy_kwargs"] |= own
         return arguments
 
 
@@ -245,6 +244,7 @@ class PPOSettings(WindowSettings):
         *("target_kl", "cuda_graphs", "bonus", "bonus_kwargs"),
     )
 
+    critic_core: str | None = "same"
     clip_range: float = 0.2
     clip_range_vf: float | None = None
     normalize_advantage: bool = True

@@ -59,7 +59,7 @@ class MemoryPolicy(CorePolicy):
     :param core: name of the memory system, see :func:`memagents.core_names`
     :param core_kwargs: its parameters
     :param critic_core: name of a memory of the critic's own, ``"same"`` for one like the actor's, or None to share the
-        actor's. sb3-contrib's agents have an LSTM each by default
+        actor's. :class:`memagents.RecurrentPPO` asks for ``"same"``
     :param critic_core_kwargs: parameters of ``critic_core``; those that ``"same"`` leaves out are the actor's
     :param critic_gradient: whether the critic's loss also trains what it shares with the actor: the encoder, and the
         memory where there is one for both. With sb3-contrib's ``shared_lstm``, it does not train the memory
@@ -169,6 +169,19 @@ class MemoryPolicy(CorePolicy):
     @property
     def dtype(self) -> torch.dtype:
         return self.value_net.weight.dtype
+
+    def adopted(self, weights: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Do as :meth:`CorePolicy.adopted` does; a memory that served both is what each of two alike begins with."""
+        weights = super().adopted(weights)
+        if not isinstance(self.core, Pair):
+            return weights
+        theirs = {name.removeprefix("core."): w for name, w in weights.items() if name.startswith("core.")}
+        shapes = {name: weight.shape for name, weight in theirs.items()}
+        halves = (self.core.actor, self.core.critic)
+        if any({name: weight.shape for name, weight in half.state_dict().items()} != shapes for half in halves):
+            return weights
+        others = {name: weight for name, weight in weights.items() if not name.startswith("core.")}
+        return others | {f"core.{half}.{n}": weight for half in ("actor", "critic") for n, weight in theirs.items()}
 
     # --- windows ----------------------------------------------------------------------------------------------------
 

@@ -227,6 +227,22 @@ class CorePolicy(SavedPolicy):
     training_heads: ClassVar[tuple[str, ...]] = ()  # names of modules that acting does not need
     remembers: ClassVar[bool] = False  # whether there is anything that is remembered beyond episodes
 
+    def adopted(self, weights: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Return another policy's weights as this one can begin with them.
+
+        :param weights: by their names in a state dict; heads for training alone that are not like this policy's are
+            left out, and its own put in their place
+        """
+        own = self.state_dict()
+        for head in self.training_heads:
+            there, here = (
+                {name: weight for name, weight in source.items() if name.startswith(f"{head}.")}
+                for source in (weights, own)
+            )
+            if {name: weight.shape for name, weight in there.items()} != {n: w.shape for n, w in here.items()}:
+                weights = {name: weight for name, weight in weights.items() if name not in there} | here
+        return weights
+
     # --- SB3's interface --------------------------------------------------------------------------------------------
 
     def predict(  # type: ignore[override]

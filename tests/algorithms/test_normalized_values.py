@@ -32,7 +32,8 @@ class Paid(VecEnvWrapper):
 
 
 def paid(**kwargs):
-    return make(Paid(dummy(4), 30, 100), normalize_values=True, policy_kwargs={"net_arch": [6]}, **kwargs)
+    shared = {"critic_core": None, "net_arch": [6]}
+    return make(Paid(dummy(4), 30, 100), normalize_values=True, policy_kwargs=shared, **kwargs)
 
 
 def seen(agent):

@@ -106,8 +106,9 @@ def test_what_is_drawn_while_acting_is_drawn_while_learning(core, core_kwargs):
     for window in agent.seen:
         batch, evaluated = window[0]
         assert (evaluated.log_probs - batch.log_probs).abs().max() < 1e-9
-    assert len(agent._state.key.unique()) == 4
-    assert len(agent.begin_episodes() or agent._state.key.unique()) == 4
+    for keys in (agent._state.actor.key, agent._state.critic.key):
+        assert len(keys.unique()) == 4
+    assert len(agent.begin_episodes() or agent._state.actor.key.unique()) == 4
 
 
 @pytest.mark.parametrize("core", core_names())

@@ -27,6 +27,8 @@ def test_settings_are_the_algorithms_own_arguments_and_defaults(name):
     plain = given.keys() - {"seed", "policy_kwargs"}
     assert {name: given[name] for name in plain} == {name: defaults[name] for name in plain}
     core = {"core": settings().core, "core_kwargs": {}} if hasattr(settings(), "core") else {}
+    if hasattr(settings(), "critic_core"):
+        core |= {"critic_core": algorithm.policy_defaults.get("critic_core"), "critic_core_kwargs": {}}
     assert given["policy_kwargs"] == core
 
 

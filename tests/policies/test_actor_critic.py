@@ -366,7 +366,7 @@ def test_a_key_value_memory_sees_what_was_done_and_gained():
         seed=0,
         device="cpu",
         condition_on=["action", "reward"],
-        policy_kwargs={"core": "kv", "core_kwargs": {"length": 4}},
+        policy_kwargs={"core": "kv", "core_kwargs": {"length": 4}, "critic_core": None},
     )
     assert (agent.policy.core.input_size, agent.policy.core.observation_size) == (7, 3)
     seen = []
@@ -422,8 +422,8 @@ def test_a_core_that_wants_to_is_told_what_is_condition(monkeypatch):
 
 def test_the_critics_gradient_can_be_kept_out_of_the_memory():
     for gradient in (True, False):
-        agent = RecurrentPPO("MlpPolicy", "CartPole-v1", device="cpu", policy_kwargs={"critic_gradient": gradient})
-        policy = agent.policy
+        shared = {"critic_core": None, "critic_gradient": gradient}
+        policy = RecurrentPPO("MlpPolicy", "CartPole-v1", device="cpu", policy_kwargs=shared).policy
         outputs, _, _ = policy.unroll(torch.ones(3, 2, 4), policy.initial_state(2), torch.zeros(3, 2, dtype=torch.bool))
         policy.values(outputs).sum().backward()
         reached = [p.grad is not None and bool(p.grad.any()) for p in policy.core.parameters()]

@@ -7,13 +7,15 @@ from memagents import Imitation, MemoryPolicy, RecurrentPPO
 from memagents.algorithms.cuda_graphs import look
 from memagents.cores.pair import Pair
 from memagents.experiments.configuration import of_recipe
-from memagents.experiments.settings import PPOSettings
+from memagents.experiments.settings import ImitationSettings, PPOSettings
+from memagents.runs.files import CheckpointError, read_json, write_json
 from memagents.testing import check_recurrent_policy
 from tests.cores.support import SMALL
 from tests.support.agents import Interrupted, assert_same_weights, interrupt_at, make, weights_of
 from tests.support.toys import OBSERVATIONS, tmaze
 
 OWN = {"critic_core": "same"}
+SHARED = {"critic_core": None}
 
 
 def moved(agent, loss):
@@ -40,10 +42,60 @@ def test_each_loss_trains_its_own_memory(critic_gradient):
     assert any(name.startswith("features_extractor") for name in of_actor)
 
 
-def test_by_default_there_is_one():
-    assert not isinstance(make().policy.core, Pair)
-    torch.manual_seed(0)
-    assert make(policy_kwargs=OWN).policy.core.critic.hidden_size == SMALL["lstm"]["hidden_size"]
+def test_by_default_there_is_one_like_the_actors():
+    agent = make()
+    assert agent.policy_kwargs["critic_core"] == "same"
+    assert agent.policy.core.critic.hidden_size == agent.policy.core.actor.hidden_size == SMALL["lstm"]["hidden_size"]
+    assert not isinstance(make(policy_kwargs=SHARED).policy.core, Pair)
+    assert not isinstance(make(cls=Imitation).policy.core, Pair)  # whose critic is only read by others
+
+
+class Shares(MemoryPolicy):
+    """A policy that knows of no other memory."""
+
+    def __init__(self, observation_space, action_space, lr_schedule, core="gru", core_kwargs=None):
+        super().__init__(observation_space, action_space, lr_schedule, core, core_kwargs)
+
+
+def test_a_policy_of_ones_own_that_has_none(tmp_path):
+    agent = RecurrentPPO(Shares, tmaze(), device="cpu")
+    agent.save(tmp_path / "shares")
+    for loaded in (agent, RecurrentPPO.load(tmp_path / "shares", device="cpu")):
+        assert type(loaded.policy.core).__name__ == "GRU"
+        assert "critic_core" not in loaded.policy_kwargs
+
+
+@pytest.mark.parametrize("algorithm", [RecurrentPPO, Imitation])
+def test_a_file_that_says_nothing_of_a_second_memory_has_one(algorithm, tmp_path):
+    agent = make(cls=algorithm, policy_kwargs=SHARED, run_dir=tmp_path / "run")
+    agent.learn(64)
+    file = tmp_path / "run" / "policy.json"
+    description = read_json(file)
+    del description["policy_kwargs"]["critic_core"]  # as in files of before
+    write_json(file, description)
+    for cls in (RecurrentPPO, Imitation):
+        assert_same_weights(weights_of(cls.load(file.parent, device="cpu")), weights_of(agent))
+    again = algorithm.resume(file.parent, tmaze(), device="cpu")
+    again.learn(64, reset_num_timesteps=False)
+
+
+def test_a_memory_that_served_both_begins_either(tmp_path):
+    """Both halves are then what the one was, and the policy acts and values as it did."""
+    one = make(cls=Imitation)
+    one.learn(64)
+    one.save(tmp_path / "one")
+    two = make()
+    with pytest.raises(CheckpointError, match=r"core"):
+        two.set_parameters(tmp_path / "one")
+    two.set_parameters(tmp_path / "one", exact_match=False)
+    seen, starts = torch.as_tensor(one.env.reset())[None].expand(5, -1, -1), torch.zeros(5, one.n_envs).bool()
+    outputs = [agent.policy.unroll(seen, agent.policy.initial_state(one.n_envs), starts)[0] for agent in (one, two)]
+    torch.testing.assert_close(outputs[1], torch.cat([outputs[0]] * 2, dim=-1))
+    values = [agent.policy.values(o) for agent, o in zip((one, two), outputs, strict=True)]
+    torch.testing.assert_close(values[1], values[0])
+    other = make(policy_kwargs={"critic_core": "gru"})
+    with pytest.raises(CheckpointError):
+        other.set_parameters(tmp_path / "one", exact_match=False)
 
 
 def test_which_memory_the_critic_gets():
@@ -59,7 +111,10 @@ def test_which_memory_the_critic_gets():
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"critic_core_kwargs": {"hidden_size": 3}}, "critic_core_kwargs: .* is for critic_core, which is None"),
+        (
+            SHARED | {"critic_core_kwargs": {"hidden_size": 3}},
+            "critic_core_kwargs: .* is for critic_core, which is None",
+        ),
         ({"critic_core": "lsmt"}, "there is no core 'lsmt'; there are: "),
         ({"critic_core": "same", "critic_core_kwargs": {"slots": 3}}, "core 'lstm' has no parameter 'slots'"),
     ],
@@ -146,7 +201,10 @@ def test_settings_of_a_run():
     settings = of_recipe(PPOSettings, "tmaze", critic_core="same", critic_core_kwargs={"hidden_size": 8})
     own = settings.hyperparameters()["policy_kwargs"]
     assert (own["critic_core"], own["critic_core_kwargs"]) == ("same", {"hidden_size": 8})
-    assert "critic_core" not in of_recipe(PPOSettings, "tmaze").hyperparameters()["policy_kwargs"]
+    shared = of_recipe(PPOSettings, "tmaze").hyperparameters()["policy_kwargs"]
+    assert (shared["critic_core"], shared["critic_core_kwargs"]) == (None, {})
+    assert PPOSettings().critic_core == "same"
+    assert ImitationSettings().critic_core is None
 
 
 ONES = torch.ones(2)

@@ -109,7 +109,7 @@ class Mine(GRU):
 
 def test_a_core_of_ones_own_is_not_imported(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "cores_of_mine", types.ModuleType("cores_of_mine"))
-    kwargs = {"core": "cores_of_mine:core_of_mine", "core_kwargs": {"hidden_size": 3}}
+    kwargs = {"core": "cores_of_mine:core_of_mine", "core_kwargs": {"hidden_size": 3}, "critic_core": None}
     agent = RecurrentPPO("MlpPolicy", Toy(), n_steps=4, device="cpu", policy_kwargs=kwargs)
     agent.policy.save(tmp_path / "policy")
     assert type(MemoryPolicy.load(tmp_path / "policy", "cpu").core) is Mine
