@@ -68,15 +68,23 @@ def theirs(env: VecEnv, n_steps: int, settings: SpeedBenchmark, shared: bool = F
     )
 
 
-def ours(env: VecEnv, n_steps: int, settings: SpeedBenchmark, core: str = "lstm", **core_kwargs: Any) -> RecurrentPPO:
-    """Return our agent, with one memory for actor and critic."""
+def ours(
+    env: VecEnv,
+    n_steps: int,
+    settings: SpeedBenchmark,
+    core: str = "lstm",
+    core_kwargs: dict[str, Any] | None = None,
+    shared: bool = False,
+) -> RecurrentPPO:
+    """Return our agent."""
+    policy = {"core": core, "core_kwargs": core_kwargs or {"hidden_size": HIDDEN}}
     return RecurrentPPO(
         "MlpPolicy",
         env,
         n_steps=n_steps,
         n_minibatches=settings.n_minibatches,
         n_epochs=settings.n_epochs,
-        policy_kwargs={"core": core, "core_kwargs": core_kwargs or {"hidden_size": HIDDEN}, "critic_core": None},
+        policy_kwargs={**policy, "critic_core": None if shared else "same"},
         device="cpu",
         seed=0,
     )
@@ -119,21 +127,26 @@ def against_contrib(settings: SpeedBenchmark) -> None:
         found = steps_per_second(
             {
                 "theirs": theirs(their_env(), n_steps, settings),
-                "shared": theirs(their_env(), n_steps, settings, shared=True),
                 "ours": ours(env(), n_steps, settings),
+                "theirs, shared": theirs(their_env(), n_steps, settings, shared=True),
+                "ours, shared": ours(env(), n_steps, settings, shared=True),
             },
             settings.turns,
         )
-        ratios = [f"{found['ours'] / found[peer]:.1f}×" for peer in ("theirs", "shared")]
-        rows.append([label, *(f"{rate:,.0f}" for rate in found.values()), *ratios, wanted])
-    heads = ["task × environments", "sb3-contrib", "sharing one LSTM", "memagents", "ratio", "to the shared", "wanted"]
+        cells = [label]
+        for memories in ("", ", shared"):
+            peer, own = found["theirs" + memories], found["ours" + memories]
+            cells += [f"{peer:,.0f}", f"{own:,.0f}", f"{own / peer:.1f}×"]
+        rows.append([*cells, wanted])
+    pair = ["sb3-contrib", "memagents", "ratio"]
+    heads = ["task × environments", *pair, *(f"{head}, one LSTM" for head in pair), "wanted"]
     show("RecurrentPPO, LSTM 64, windows of 128: environment steps a second", heads, rows)
 
 
 def between_cores(settings: SpeedBenchmark) -> None:
     """Time our agent with a DNC beside the same with an LSTM."""
     agents = {
-        core: ours(our_env("Underground-v0", 64, stations=5), 32, settings, core, **parameters)
+        core: ours(our_env("Underground-v0", 64, stations=5), 32, settings, core, parameters, shared=True)
         for core, parameters in (
             ("lstm", {"hidden_size": HIDDEN}),
             ("dnc", {"slots": 64, "width": 32, "read_heads": 4, "controller_size": HIDDEN}),
