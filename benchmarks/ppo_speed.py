@@ -2,7 +2,7 @@
 
 Collecting and learning end to end. An agent and its peer have the same task, the same number of environments, steps,
 epochs and minibatches, and take turns; the fastest window of each counts. sb3-contrib has an LSTM for the actor and one
-for the critic unless it is set to share one; ours has one for both. On MiniGrid the peer sees the image of MiniGrid's
+for the critic, or one for both, and so has ours. On MiniGrid the peer sees the image of MiniGrid's
 own environment, flattened; ours the whole observation of ours, through its encoder of grids.
 
     python benchmarks/ppo_speed.py
