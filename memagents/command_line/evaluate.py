@@ -56,7 +56,7 @@ def main(argv: Sequence[str]) -> None:
     """
     with plain_errors(ValueError):
         settings = parse_options(EvaluateCommand, argv, "memagents evaluate")
-        from memagents.experiments.evaluate_run import evaluate_run, show_scores
+        from memagents.experiments.evaluate_run import check_filmed, evaluate_run, show_scores
         from memagents.experiments.run import Run
         from memagents.experiments.training import prepare
 
@@ -66,6 +66,9 @@ def main(argv: Sequence[str]) -> None:
         if settings.over:
             over(run, settings)
             return
+        if settings.video is not None:
+            os.environ.setdefault("SDL_VIDEODRIVER", "dummy")  # no window opens; pygame complains of a missing screen
+            check_filmed(run, settings)  # before anything is played
         evaluation = evaluate_run(run, settings)
         if settings.json:
             print(json.dumps({"run": str(settings.run), **evaluation.to_json()}, indent=2))
@@ -96,6 +99,5 @@ def film(run: Run, settings: EvaluateCommand, path: Path) -> None:
     from memagents.experiments.evaluate_run import scenes
     from memagents.experiments.figures import write_gif
 
-    os.environ.setdefault("SDL_VIDEODRIVER", "dummy")  # no window opens; pygame complains where it finds no screen
     write_gif(scenes(run, replace(settings, episodes=settings.video_episodes)), path, settings.video_fps)
     print(f"the film is in {path}", file=sys.stderr if settings.json else sys.stdout)

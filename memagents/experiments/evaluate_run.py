@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -167,6 +168,28 @@ def show_scores(evaluation: RunScores) -> None:
     Console().print(scores_table(evaluation.title, evaluation.scores))
     if evaluation.hint is not None:
         print(evaluation.hint)
+
+
+def check_filmed(run: Run, settings: EvaluationSettings) -> None:
+    """Take a first picture of the environment that :func:`scenes` films.
+
+    :raises ValueError: if it cannot be made, or gives no picture
+    """
+    env, kwargs = run.evaluation_env(settings.env, settings.env_kwargs, settings.split)
+    with warnings.catch_warnings(action="ignore"):  # Gymnasium warns of a mode that is tried and not there
+        single = make_single_env(env, **{**kwargs, "render_mode": "rgb_array"})
+    single.reset(seed=settings.seed)
+    try:
+        picture: Any = single.render()
+    except Exception as error:  # of any kind: Gymnasium's DependencyNotInstalled is no ImportError
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        raise ValueError(f"env {env!r} cannot be filmed: its picture fails with {reason}") from error
+    finally:
+        single.close()
+    shape = np.shape(picture) if isinstance(picture, np.ndarray) else None
+    if shape is None or len(shape) != 3 or shape[2] != 3 or picture.dtype != np.uint8:
+        what = f"{picture.dtype} {shape}" if isinstance(picture, np.ndarray) else type(picture).__name__
+        raise ValueError(f"env {env!r} cannot be filmed: its pictures must be uint8 (height, width, 3), not {what}")
 
 
 def scenes(run: Run, settings: EvaluationSettings) -> list[list[np.ndarray]]:

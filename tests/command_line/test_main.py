@@ -6,7 +6,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import gymnasium as gym
+import numpy as np
 import pytest
+from gymnasium.envs.registration import EnvSpec
 
 from memagents import __version__
 from memagents.__main__ import DOORS, main
@@ -16,6 +19,7 @@ from memagents.experiments.catalogue import ALGORITHMS
 from memagents.experiments.configuration import RECIPES, recipe_names
 from memagents.runs import layout
 from memenvs.grid.ids import FAMILIES
+from tests.support.worlds import World
 
 
 @pytest.fixture
@@ -220,6 +224,43 @@ def test_a_film_is_where_it_is_said_to_be(said, made, monkeypatch):
     assert code == 0 and out.endswith("the film is in sub/film.GIF\n") and Path("sub/film.GIF").is_file()
     out, errors, _ = said("evaluate", str(made), "--episodes", "2", "--video", "film.gif", "--json")
     assert "the film is in film.gif\n" in errors and json.loads(out)["episodes"] == 2
+
+
+class Blind(World):
+    """An environment that says it gives pictures, and gives something else."""
+
+    metadata = {"render_modes": ["rgb_array"]}
+    given = None
+
+    def __init__(self, render_mode=None):
+        super().__init__()
+        self.render_mode = render_mode
+
+    def render(self):
+        if isinstance(self.given, Exception):
+            raise self.given
+        return self.given
+
+
+@pytest.mark.parametrize(
+    ("given", "modes", "message"),
+    [
+        (None, ["human"], "it has no render_mode 'rgb_array'; its metadata names human"),
+        (None, ["rgb_array"], "its pictures must be uint8 (height, width, 3), not NoneType"),
+        (np.zeros((4, 4, 3)), ["rgb_array"], "its pictures must be uint8 (height, width, 3), not float64 (4, 4, 3)"),
+        (RuntimeError("no\nscreen"), ["rgb_array"], "its picture fails with RuntimeError: no screen"),
+    ],
+)
+def test_what_cannot_be_filmed_is_refused_before_anything_is_played(said, made, monkeypatch, given, modes, message):
+    monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
+    monkeypatch.setattr(Blind, "given", given)
+    monkeypatch.setattr(Blind, "metadata", {"render_modes": modes})
+    monkeypatch.setitem(gym.registry, "Blind-v0", EnvSpec("Blind-v0", entry_point=Blind, disable_env_checker=True))
+    monkeypatch.setattr(World, "step", lambda *_: pytest.fail("a step was played"))
+    out, errors, code = said("evaluate", str(made), "--env", "Blind-v0", "--video", "film.gif")
+    assert code == 2 and out == "" and not Path("film.gif").exists()
+    note, error = errors.splitlines()
+    assert note.startswith("note: the run's env_kwargs") and message in error
 
 
 def test_pygame_is_silent_where_there_is_no_screen(said):
