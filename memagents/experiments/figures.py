@@ -23,6 +23,8 @@ from memagents.runs.progress import PROGRESS_FILE, SECONDS, STEPS, read_progress
 
 INK, FAINT, PAPER = "#1B2130", "#C9CDD6", "#FCFBF8"
 COLOURS = ("#0B5FA5", "#D1495B", "#2E933C", "#EDAE49", "#7B4B94", "#00798C", "#8D6A4A")
+_DASHES: tuple[Any, ...] = ("-", (0, (4, 3)), (0, (1, 2)))  # by the order in which curves are drawn over one another
+_MARKERS = ("o", "s", "^")
 _LESSON = "curriculum/lesson"
 _SUCCESS, _RETURN, _ACCURACY = "rollout/success_rate", "rollout/ep_rew_mean", "train/accuracy"
 LABELS = {_ACCURACY: "as the oracle", _SUCCESS: "success", _RETURN: "return"}
@@ -93,6 +95,8 @@ def score_over(
 ) -> None:
     """Scores over the values of a parameter, each with its 95% interval; numbers by their logarithms where they grow.
 
+    Each curve is thinner than the one below it, and all but the first are dashed, so that equal ones are both seen.
+
     :param name: of the parameter
     :param values: in the order in which they are drawn
     :param curves: ``{agent: a score for each value}``
@@ -103,10 +107,15 @@ def score_over(
     ax = figure.subplots()
     numbers = all(isinstance(value, int | float) and value > 0 for value in values)
     places = list(values) if numbers else list(range(len(values)))
-    for colour, (agent, scores) in zip(cycle(len(curves)), curves.items(), strict=True):
+    shown = []
+    for place, (colour, (agent, scores)) in enumerate(zip(cycle(len(curves)), curves.items(), strict=True)):
         means = np.array([score.mean for score in scores])
         reach = np.abs(np.array([[score.low, score.high] for score in scores]).T - means)
-        ax.errorbar(places, means, reach, color=colour, marker="o", markersize=4, capsize=3, linewidth=1.5, label=agent)
+        above = len(curves) - 1 - place  # curves that are drawn over this one
+        style: dict[str, Any] = {"color": colour, "linestyle": _DASHES[place % len(_DASHES)], "label": agent}
+        style |= {"marker": _MARKERS[place % len(_MARKERS)], "markersize": 4 + 4 * above, "capsize": 3 + 3 * above}
+        style |= {"linewidth": 1.5 + 2.5 * above, "elinewidth": 1.5 + 2.5 * above}
+        shown.append(ax.errorbar(places, means, reach, **style))
     if numbers and max(places) >= 20 * min(places):
         ax.set_xscale("log")
         ax.minorticks_off()
@@ -117,7 +126,7 @@ def score_over(
     if measure == "success":
         ax.set_ylim(-0.02, 1.02)
     ax.set_xlabel(name, color=INK)
-    legend(figure, list(curves))
+    legend(figure, list(curves), shown)
     write(figure, path)
 
 
@@ -228,10 +237,13 @@ def _draw_lessons(axes: Sequence[Axes], rows: list[dict[str, str]]) -> None:
         axes[0].text(steps, 0.03, f"lesson {next_number + 1} ", transform=axes[0].get_xaxis_transform(), **style)
 
 
-def legend(figure: Figure, names: Iterable[str]) -> None:
-    """Names in the order of their colours, above all panels."""
+def legend(figure: Figure, names: Iterable[str], shown: Sequence[Any] | None = None) -> None:
+    """Names in the order of their colours, above all panels.
+
+    :param shown: what stands beside each; by default a patch of its colour
+    """
     names = list(names)
-    patches = [Patch(color=colour) for colour in cycle(len(names))]
+    patches = [Patch(color=colour) for colour in cycle(len(names))] if shown is None else shown
     widest = max(map(len, names), default=0) + 6  # with its colour, in letters, of which an inch holds about ten
     columns = max(1, min(5, len(names), int(10 * figure.get_figwidth()) // widest))
     figure.legend(patches, names, loc="outside upper left", ncols=columns, frameon=False, labelcolor=INK)

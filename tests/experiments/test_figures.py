@@ -9,7 +9,16 @@ from PIL import Image, ImageSequence
 
 from memagents.experiments import figures
 from memagents.experiments.evaluation import Interval
-from memagents.experiments.figures import comparison, learning_curve, short_number, smooth, write_gif, write_png
+from memagents.experiments.figures import (
+    COLOURS,
+    comparison,
+    learning_curve,
+    score_over,
+    short_number,
+    smooth,
+    write_gif,
+    write_png,
+)
 
 STEPS, SUCCESS, RETURN = "time/total_timesteps", "rollout/success_rate", "rollout/ep_rew_mean"
 
@@ -99,6 +108,18 @@ def test_bars_and_their_intervals(tmp_path, drawn):
     near, far, control = ax.patches
     assert near.get_x() < control.get_x() < far.get_x()
     assert not plt.get_fignums()
+
+
+def test_equal_scores_over_a_parameter_are_both_seen(tmp_path):
+    scores = [Interval(mean, mean - 0.1, mean + 0.1) for mean in (0.9, 0.5, 0.2)]
+    score_over("length", [10, 100, 1000], {"agent": scores, "agent, sampled": scores}, tmp_path / "over.png")
+    picture = np.asarray(Image.open(tmp_path / "over.png").convert("RGB"))[60:]  # below the legend
+    for colour in COLOURS[:2]:
+        assert (picture == to_rgb255(colour)).all(2).sum() > 300
+
+
+def to_rgb255(colour):
+    return [int(colour[place : place + 2], 16) for place in (1, 3, 5)]
 
 
 def test_smoothing_keeps_a_slope_and_averages_noise():
