@@ -20,7 +20,7 @@ class PlotCommand:
 
     :param runs: folders of runs
     :param measures: columns of their progress.csv, such as rollout/success_rate, health/use or train/entropy_loss; by
-        default success and return, as far as they were logged
+        default success and return, as far as they were logged, in one panel where they are equal
     :param over: steps of the environments or minutes of the clock
     :param scores: draw what their evaluations found instead, by environment and core
     :param out: path of the picture, which ends in .png or .svg
@@ -45,7 +45,8 @@ def main(argv: Sequence[str]) -> None:
     """
     with plain_errors(ValueError):
         settings = parse_options(PlotCommand, argv, "memagents plot")
-        from memagents.experiments.seeds import MEASURES, draw_bands, draw_scores, groups_of, measures_of
+        from memagents.experiments.figures import MEASURES
+        from memagents.experiments.seeds import draw_bands, draw_scores, groups_of, measures_of
 
         groups = groups_of(settings.runs)
         if settings.scores:

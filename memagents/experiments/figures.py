@@ -27,6 +27,7 @@ _DASHES: tuple[Any, ...] = ("-", (0, (4, 3)), (0, (1, 2)))  # by the order in wh
 _MARKERS = ("o", "s", "^")
 _LESSON = "curriculum/lesson"
 _SUCCESS, _RETURN, _ACCURACY = "rollout/success_rate", "rollout/ep_rew_mean", "train/accuracy"
+MEASURES = (_SUCCESS, _RETURN)
 LABELS = {_ACCURACY: "as the oracle", _SUCCESS: "success", _RETURN: "return"}
 
 
@@ -34,7 +35,7 @@ def learning_curve(run_dirs: Sequence[Path], path: Path, over: str = "steps") ->
     """Success and return (of imitation, how often it does as the oracle) in the course of one or more runs.
 
     The thin line is the mean over recent episodes as it was logged, the thick one its moving average; dotted lines are
-    the beginnings of lessons where a single run is shown.
+    the beginnings of lessons where a single run is shown. Success and return are one panel where they are equal.
 
     :param run_dirs: folders of runs
     :param path: of the PNG or SVG
@@ -45,13 +46,15 @@ def learning_curve(run_dirs: Sequence[Path], path: Path, over: str = "steps") ->
     runs = {folder.name if unique else str(folder): read_progress(folder / PROGRESS_FILE) for folder in folders}
     curves = {name: _curves(rows, over) for name, rows in runs.items()}
     panels = [column for column in LABELS if any(column in logged for logged in curves.values())]
+    one = equal_throughout([[logged.get(column) for column in MEASURES] for logged in curves.values()])
+    panels = [column for column in panels if not (one and column == _RETURN)]
     figure = Figure((8, 1 + 2.8 * max(1, len(panels))), dpi=130, layout="constrained", facecolor=PAPER)
     axes = figure.subplots(max(1, len(panels)), 1, sharex=True, squeeze=False)[:, 0]
     for ax, column in zip(axes, panels, strict=False):
         for colour, logged in zip(cycle(len(runs)), curves.values(), strict=True):
             if column in logged:
                 _draw_curve(ax, logged[column], colour)
-        dress(ax, LABELS[column])
+        dress(ax, "success = return" if one and column == _SUCCESS else LABELS[column])
         if column != _RETURN:
             ax.set_ylim(-0.02, 1.02)
             ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
@@ -201,7 +204,7 @@ def _curves(rows: list[dict[str, str]], over: str) -> dict[str, np.ndarray]:
 
     Success and return of a run that imitates are partly the oracle's own, so only its accuracy counts.
     """
-    columns = (_ACCURACY,) if any(row.get(_ACCURACY) for row in rows) else (_SUCCESS, _RETURN)
+    columns = (_ACCURACY,) if any(row.get(_ACCURACY) for row in rows) else MEASURES
     logged = {c: [(moment(row, over), float(row[c])) for row in rows if row.get(c)] for c in columns}
     return {column: np.array(points) for column, points in logged.items() if points}
 
@@ -216,6 +219,18 @@ def label_moments(ax: Axes, over: str) -> None:
 def moment(row: dict[str, str], over: str) -> float:
     """Return the steps or minutes at which a row was logged."""
     return float(row[STEPS]) if over == "steps" else float(row[SECONDS]) / 60
+
+
+def equal_throughout(curves: Sequence[Sequence[np.ndarray | None]]) -> bool:
+    """Return whether two measures are equal in all runs and at all points, so that one picture shows both.
+
+    :param curves: of each run the one and the other, (N, 2) each; None or (0, 2) where it was not logged
+    """
+    none = np.empty((0, 2))
+    pairs = [tuple(none if curve is None else curve for curve in curves_of_run) for curves_of_run in curves]
+    logged = [(one, other) for one, other in pairs if len(one) or len(other)]
+    alike = (one.shape == other.shape and np.allclose(one, other, rtol=0, atol=1e-6) for one, other in logged)
+    return bool(logged) and all(alike)
 
 
 def _draw_curve(ax: Axes, points: np.ndarray, colour: str) -> None:

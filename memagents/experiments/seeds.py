@@ -13,11 +13,14 @@ from matplotlib.figure import Figure
 from memagents.experiments.configuration import of_run
 from memagents.experiments.evaluation import AGENT, FEW_SEEDS, MEASURES_OF, Interval, mean_interval
 from memagents.experiments.figures import (
+    INK,
     LABELS,
+    MEASURES,
     PAPER,
     comparison,
     cycle,
     dress,
+    equal_throughout,
     label_moments,
     legend,
     moment,
@@ -29,7 +32,6 @@ from memagents.runs.files import CheckpointError
 from memagents.runs.layout import CONFIG_FILE, EVALUATION_FILE, PROGRESS_FILE
 from memagents.runs.progress import read_progress
 
-MEASURES = ("rollout/success_rate", "rollout/ep_rew_mean")
 SHARES = ("rollout/success_rate", "train/accuracy")  # of which no interval goes beyond 0 and 1
 POINTS = 200  # of a curve
 
@@ -109,24 +111,33 @@ def measures_of(folders: Sequence[Path]) -> list[str]:
 def draw_bands(groups: Mapping[str, Sequence[Path]], measures: Sequence[str], path: Path, over: str = "steps") -> None:
     """Draw measures in the course of training, a panel each: the mean of each group, and its band.
 
+    Success and return share a panel, whose title says so, where they are equal in all runs and at all points.
+
     :param groups: runs by name, see :func:`groups_of`
     :param measures: columns of ``progress.csv``
     :param path: of the PNG or SVG
     :param over: ``"steps"`` of the environments or ``"minutes"`` of the clock
     :raises ValueError: if no run logged one of the measures
     """
+    runs = [folder for folders in groups.values() for folder in folders]
+    one = set(MEASURES) <= set(measures)
+    one = one and equal_throughout([[_curve(folder, measure, over) for measure in MEASURES] for folder in runs])
+    measures = [measure for measure in measures if not (one and measure == MEASURES[1])]
     figure = Figure((8, 1 + 2.8 * len(measures)), dpi=130, layout="constrained", facecolor=PAPER)
     axes = figure.subplots(len(measures), 1, sharex=True, squeeze=False)[:, 0]
     for ax, measure in zip(axes, measures, strict=True):
         bands = {name: band_of(folders, measure, over) for name, folders in groups.items()}
         if not any(bands.values()):
-            there = ", ".join(measures_of([folder for folders in groups.values() for folder in folders]))
+            there = ", ".join(measures_of(runs))
             raise ValueError(f"measure: no run logged {measure!r}; they logged {there}")
         for colour, band in zip(cycle(len(groups)), bands.values(), strict=True):
             if band is not None:
                 ax.fill_between(band.places, band.low, band.high, color=colour, alpha=0.18, linewidth=0)
                 ax.plot(band.places, band.mean, color=colour, linewidth=2, solid_capstyle="round")
         dress(ax, LABELS.get(measure, measure.split("/")[-1].replace("_", " ")))
+        if one and measure == MEASURES[0]:
+            of = "in all runs" if len(runs) > 1 else "throughout"
+            ax.set_title(f"success and return, which are equal {of}", loc="left", color=INK, fontsize=9)
     legend(figure, [f"{name} ({_seeds(folders)})" for name, folders in groups.items()])
     label_moments(axes[-1], over)
     write(figure, path)

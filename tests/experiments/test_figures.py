@@ -59,6 +59,13 @@ def test_a_learning_curve_shows_what_was_logged(tmp_path, drawn):
     assert min(picture.shape) > 500 and picture.std() > 5
 
 
+def test_a_learning_curve_shows_what_is_equal_once(tmp_path, drawn):
+    learning_curve(
+        [run(tmp_path / "a", [{STEPS: i, SUCCESS: i / 9, RETURN: i / 9} for i in range(9)])], tmp_path / "c.png"
+    )
+    assert [ax.get_ylabel() for ax in drawn[0].axes] == ["success = return"]
+
+
 def test_several_runs_share_their_colours_with_the_legend(tmp_path, drawn):
     runs = [
         run(tmp_path / name, [{STEPS: 1, SUCCESS: 0}, {STEPS: 2, SUCCESS: height}])

@@ -4,16 +4,19 @@ import numpy as np
 import pytest
 
 from memagents.__main__ import main
-from memagents.experiments.seeds import band_of, draw_scores, groups_of, measures_of
+from memagents.experiments import seeds
+from memagents.experiments.figures import MEASURES
+from memagents.experiments.seeds import band_of, draw_bands, draw_scores, groups_of, measures_of
 from memagents.runs.files import CheckpointError, write_json
 
 
-def a_run(folder, slope, steps=(100, 200, 300, 400), config=""):
+def a_run(folder, slope, steps=(100, 200, 300, 400), config="", returns=None):
     folder.mkdir(parents=True)
     rows = [f"{step},{step / 10},{min(1, slope * step / 400)}" for step in steps]
-    (folder / "progress.csv").write_text(
-        "time/total_timesteps,time/time_elapsed,rollout/success_rate\n" + "\n".join(rows) + "\n"
-    )
+    heads = "time/total_timesteps,time/time_elapsed,rollout/success_rate"
+    if returns is not None:
+        heads, rows = f"{heads},rollout/ep_rew_mean", [f"{row},{r}" for row, r in zip(rows, returns, strict=True)]
+    (folder / "progress.csv").write_text("\n".join([heads, *rows]) + "\n")
     if config:
         (folder / "config.yaml").write_text(config)
     return folder
@@ -60,6 +63,32 @@ def test_the_command_draws_both_formats(name, tmp_path, capsys):
     assert capsys.readouterr().out == f"the picture is in {tmp_path / name}\n"
     head = (tmp_path / name).read_bytes()[:200]
     assert head.startswith(b"\x89PNG") if name.endswith("png") else b"svg" in head
+
+
+@pytest.mark.parametrize(
+    ("returns", "panels"),
+    [
+        ([[0.1, 0.2, 0.3, 0.4], [0.2, 0.4, 0.6, 0.8000001]], ["success"]),
+        ([[0.1, 0.2, 0.3, 0.4], [0.2, 0.4, 0.6, 0.7]], ["success", "return"]),
+        ([[0.1, 0.2, 0.3, 0.4], None], ["success", "return"]),
+        ([[0.1, 0.2, 0.3, 0.4], []], ["success"]),
+        ([[0.1, 0.2, 0.3, ""], [0.2, 0.4, 0.6, 0.8]], ["success", "return"]),
+        ([[0.1, 0.2, 0.3, "nan"], [0.2, 0.4, 0.6, 0.8]], ["success", "return"]),
+    ],
+)
+def test_success_and_return_are_drawn_once_where_they_are_equal_in_all_runs(returns, panels, tmp_path, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(seeds, "write", lambda figure, _: drawn.append(figure))
+    steps = (100, 200, 300, 400)
+    runs = [
+        a_run(tmp_path / f"{i}-x", 0.4 * (i + 1), () if own == [] else steps, returns=own)
+        for i, own in enumerate(returns)
+    ]
+    draw_bands(groups_of(runs), MEASURES, tmp_path / "plot.png")
+    axes = drawn[0].axes
+    assert [ax.get_ylabel() for ax in axes] == panels
+    one = "success and return, which are equal in all runs"
+    assert [ax.get_title(loc="left") for ax in axes] == ([one] if len(panels) == 1 else ["", ""])
 
 
 def test_scores_are_drawn_by_environment_and_group(tmp_path):
