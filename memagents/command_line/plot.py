@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import tyro
 
 from memagents.checks import path_ending
 from memagents.command_line.errors import plain_errors
-from memagents.experiments.options import parse_options
+from memagents.experiments.options import parse_options, some_words
 
 
 @dataclass(kw_only=True)
@@ -27,7 +27,7 @@ class PlotCommand:
     """
 
     runs: tyro.conf.Positional[tuple[Path, ...]]
-    measures: tuple[str, ...] = ()
+    measures: Annotated[tuple[str, ...], some_words("measures", "health/use")] = ()
     over: Literal["steps", "minutes"] = "steps"
     scores: bool = False
     out: Path = Path("plot.png")

@@ -9,14 +9,14 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
 from memagents.checks import positive_int
 from memagents.experiments.jobs import DONE, SET_FOR_ALL, Job, Pool
 from memagents.experiments.jobs import claim as claim_folder
-from memagents.experiments.options import Pairs, as_words, refuse_words, settings_in
+from memagents.experiments.options import Pairs, as_words, refuse_words, settings_in, some_pairs
 from memagents.experiments.settings import PPOSettings
 from memagents.runs.files import read_json
 from memagents.runs.layout import EVALUATION_FILE, PROGRESS_FILE, RUNS
@@ -60,7 +60,7 @@ class TuningSettings:
     core: str = "lstm"
     trials: int = 50
     total_timesteps: int = 1_000_000
-    space: Pairs = field(default_factory=dict)
+    space: Annotated[dict[str, Any], some_pairs("space", "learning_rate=[1e-4,1e-2]")] = field(default_factory=dict)
     episodes: int = 200
     processes: int | None = None
     folder: Path | None = None

@@ -93,6 +93,11 @@ def test_help_and_mistakes_need_no_torch():
         (["recipe", "no"], "there is no recipe 'no'; there are: "),
         (["evaluate", "nowhere"], "there is no run folder nowhere"),
         (["evaluate", "nowhere", "--video", "out.gif", "--over", "length=[1,2]"], "--video is of one environment"),
+        (["evaluate", "nowhere", "--over"], "over must be followed by a value: --over length=[10,100]"),
+        (["evaluate", "--over", "nowhere"], "over must be followed by a value: --over length=[10,100]"),
+        (["evaluate", "nowhere", "--over", "--json"], "over must be followed by a value: --over length=[10,100]"),
+        (["plot", "nowhere", "--measures"], "measures must be followed by a value: --measures health/use"),
+        (["tune", "--env", "E", "--space"], "space must be followed by a value: --space learning_rate=[1e-4,1e-2]"),
         (["evaluate", "nowhere", "--video", "out.mp4"], "--video must be a path that ends in .gif, not out.mp4"),
         (["train", "ppo", "--recipe", "nope.yaml"], "recipe nope.yaml does not exist; those of memagents go by their "),
         (
