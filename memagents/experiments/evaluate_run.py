@@ -108,12 +108,14 @@ def evaluate_over(run: Run, settings: EvaluationSettings) -> list[RunScores]:
 
     Nothing is kept of a step but the memory's state, so that episodes of 10⁵ steps need no more room than short ones.
 
-    :raises CheckpointError: as :func:`evaluate_run`
+    :raises CheckpointError: as :func:`evaluate_run`, for any of the values before anything is played
     """
     ((name, values),) = settings.over.items()
+    chosen = [run.evaluation_env(settings.env, {**settings.env_kwargs, name: v}, settings.split) for v in values]
+    for env, kwargs in chosen:  # before anything is played
+        run.load_agent(make_env(env, 1, **kwargs), settings.device, settings.slots, verbose=0).env.close()
     found = []
-    for value in values:
-        env, kwargs = run.evaluation_env(settings.env, {**settings.env_kwargs, name: value}, settings.split)
+    for value, (env, kwargs) in zip(values, chosen, strict=True):
         agent = run.load_agent(
             make_env(env, min(settings.episodes, MOST_AT_ONCE), **kwargs), settings.device, settings.slots, verbose=0
         )
