@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
-from memagents.checks import path_ending, positive_int
+from memagents.checks import in_range, path_ending, positive_int
 from memagents.command_line.errors import plain_errors
 from memagents.experiments.evaluation_settings import EvaluationSettings
 from memagents.experiments.options import parse_options
@@ -30,7 +30,7 @@ class EvaluateCommand(EvaluationSettings):
     :param json: print JSON and nothing else on the standard output
     :param video: write a film of the first episodes to this path, which ends in .gif
     :param video_episodes: episodes in the film
-    :param video_fps: pictures a second in the film
+    :param video_fps: pictures a second in the film, from 0.01 to 100
     """
 
     run: tyro.conf.Positional[Path]
@@ -43,6 +43,7 @@ class EvaluateCommand(EvaluationSettings):
     def __post_init__(self) -> None:
         super().__post_init__()
         positive_int("video_episodes", self.video_episodes)
+        in_range("video_fps", self.video_fps, 0.01, 100)  # a GIF counts hundredths of a second, and up to 655 seconds
         if self.video is not None:
             path_ending("--video", self.video, ".gif")
             if self.over:

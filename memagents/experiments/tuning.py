@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from memagents.checks import positive_int
+from memagents.checks import positive_int, seed_int
 from memagents.experiments.jobs import DONE, SET_FOR_ALL, Job, Pool
 from memagents.experiments.jobs import claim as claim_folder
 from memagents.experiments.options import Pairs, as_words, refuse_words, settings_in, some_pairs
@@ -73,6 +73,7 @@ class TuningSettings:
             positive_int(name, getattr(self, name))
         if self.processes is not None:
             positive_int("processes", self.processes)
+        seed_int("seed", self.seed)
         refuse_words(self.words, _SET, "tune")
         if not self.searched:
             raise ValueError("space: all that is searched by default is set after --; name what is to be searched")

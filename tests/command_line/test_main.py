@@ -98,6 +98,9 @@ def test_help_and_mistakes_need_no_torch():
         (["evaluate", "nowhere", "--over", "--json"], "over must be followed by a value: --over length=[10,100]"),
         (["plot", "nowhere", "--measures"], "measures must be followed by a value: --measures health/use"),
         (["tune", "--env", "E", "--space"], "space must be followed by a value: --space learning_rate=[1e-4,1e-2]"),
+        (["evaluate", "nowhere", "--video-fps", "0"], "video_fps must be a number in [0.01, 100], not 0"),
+        (["evaluate", "nowhere", "--video-fps", "nan"], "video_fps must be a number in [0.01, 100], not nan"),
+        (["tune", "--env", "E", "--seed", "-1"], "seed must be an integer from 0 to 4294967295, not -1"),
         (["evaluate", "nowhere", "--video", "out.mp4"], "--video must be a path that ends in .gif, not out.mp4"),
         (["train", "ppo", "--recipe", "nope.yaml"], "recipe nope.yaml does not exist; those of memagents go by their "),
         (
@@ -130,6 +133,18 @@ def test_mistakes_are_one_line(said, words, message):
     out, errors, code = said(*words)
     assert code == 2 and out == "" and errors.startswith(f"error: {message}") and errors.count("\n") == 1
     assert not list(Path().iterdir()), "a run folder of a training that cannot be"
+
+
+@pytest.mark.parametrize(("command", "option", "ending"), [("plot", "--out", "png"), ("evaluate", "--video", "gif")])
+def test_a_path_where_no_file_can_be_is_refused_at_once(said, command, option, ending):
+    Path(f"folder.{ending}").mkdir()
+    Path("file").touch()
+    for path, message in (
+        (f"folder.{ending}", f"{option} must be a path of a file, and folder.{ending} is a folder"),
+        (f"file/a.{ending}", f"{option} must be a path in a folder that can be written, and {Path.cwd()}/file"),
+    ):
+        _, errors, code = said(command, "nowhere", option, path)
+        assert code == 2 and errors.startswith(f"error: {message}") and errors.count("\n") == 1
 
 
 def test_an_equivalent_is_named_only_where_the_command_has_it(said):
