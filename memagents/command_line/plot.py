@@ -35,6 +35,8 @@ class PlotCommand:
     def __post_init__(self) -> None:
         if not self.runs:
             raise ValueError("runs must be one folder of a run at least: memagents plot runs/lstm-* runs/gru-*")
+        if len(set(self.measures)) < len(self.measures):
+            raise ValueError(f"measures must each be given once, not {' '.join(self.measures)}")
         path_ending("--out", self.out, ".png", ".svg")
 
 
@@ -54,7 +56,9 @@ def main(argv: Sequence[str]) -> None:
         else:
             logged = measures_of(settings.runs)
             measures = settings.measures or tuple(name for name in MEASURES if name in logged)
+            if not logged:
+                raise ValueError(f"runs: nothing has been logged yet by {', '.join(map(str, settings.runs))}")
             if not measures:
-                raise ValueError(f"--measures must be given: the runs logged {', '.join(logged) or 'nothing yet'}")
+                raise ValueError(f"--measures must be given: the runs logged {', '.join(logged)}")
             draw_bands(groups, measures, settings.out, settings.over)
         print(f"the picture is in {settings.out}")

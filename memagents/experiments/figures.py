@@ -19,7 +19,7 @@ from PIL import Image
 
 from memagents.experiments.evaluation import Interval
 from memagents.runs.files import write_bytes
-from memagents.runs.progress import PROGRESS_FILE, SECONDS, STEPS, read_progress
+from memagents.runs.progress import PROGRESS_FILE, SECONDS, STEPS, logged_number, read_progress
 
 INK, FAINT, PAPER = "#1B2130", "#C9CDD6", "#FCFBF8"
 COLOURS = ("#0B5FA5", "#D1495B", "#2E933C", "#EDAE49", "#7B4B94", "#00798C", "#8D6A4A")
@@ -44,7 +44,7 @@ def learning_curve(run_dirs: Sequence[Path], path: Path, over: str = "steps") ->
     folders = [Path(folder) for folder in run_dirs]
     unique = len({folder.name for folder in folders}) == len(folders)
     runs = {folder.name if unique else str(folder): read_progress(folder / PROGRESS_FILE) for folder in folders}
-    curves = {name: _curves(rows, over) for name, rows in runs.items()}
+    curves = {name: _curves(folder, rows, over) for folder, (name, rows) in zip(folders, runs.items(), strict=True)}
     panels = [column for column in LABELS if any(column in logged for logged in curves.values())]
     one = equal_throughout([[logged.get(column) for column in MEASURES] for logged in curves.values()])
     panels = [column for column in panels if not (one and column == _RETURN)]
@@ -199,14 +199,25 @@ def smooth(values: np.ndarray, share: float = 0.05) -> np.ndarray:
     return (sums[places + reach + 1] - sums[places - reach]) / (2 * reach + 1)
 
 
-def _curves(rows: list[dict[str, str]], over: str) -> dict[str, np.ndarray]:
+def _curves(folder: Path, rows: list[dict[str, str]], over: str) -> dict[str, np.ndarray]:
     """Return the curves that a run logged: steps or minutes, and values (N, 2), by column.
 
     Success and return of a run that imitates are partly the oracle's own, so only its accuracy counts.
     """
     columns = (_ACCURACY,) if any(row.get(_ACCURACY) for row in rows) else MEASURES
-    logged = {c: [(moment(row, over), float(row[c])) for row in rows if row.get(c)] for c in columns}
-    return {column: np.array(points) for column, points in logged.items() if points}
+    logged = {column: curve_of(folder, rows, column, over) for column in columns}
+    return {column: points for column, points in logged.items() if len(points)}
+
+
+def curve_of(folder: Path, rows: Sequence[dict[str, str]], column: str, over: str) -> np.ndarray:
+    """Return what a run logged, (N, 2): steps or minutes, and the values of a column where they were finite numbers.
+
+    :param rows: of its log
+    :raises CheckpointError: if what is there is no number
+    """
+    path, logged = folder / PROGRESS_FILE, [row for row in rows if row.get(column)]
+    points = [(_moment(path, row, over), logged_number(path, row, column)) for row in logged]
+    return np.array([point for point in points if np.isfinite(point).all()]).reshape(-1, 2)
 
 
 def label_moments(ax: Axes, over: str) -> None:
@@ -216,9 +227,9 @@ def label_moments(ax: Axes, over: str) -> None:
     ax.xaxis.set_major_formatter(FuncFormatter(lambda place, _: short_number(place)))
 
 
-def moment(row: dict[str, str], over: str) -> float:
-    """Return the steps or minutes at which a row was logged."""
-    return float(row[STEPS]) if over == "steps" else float(row[SECONDS]) / 60
+def _moment(path: Path, row: dict[str, str], over: str) -> float:
+    """Return the steps or minutes at which a row of a log was logged."""
+    return logged_number(path, row, STEPS) if over == "steps" else logged_number(path, row, SECONDS) / 60
 
 
 def equal_throughout(curves: Sequence[Sequence[np.ndarray | None]]) -> bool:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.figure import Figure
 
-from memagents.experiments.configuration import of_run
+from memagents.experiments.configuration import check_folder, of_run
 from memagents.experiments.evaluation import AGENT, FEW_SEEDS, MEASURES_OF, Interval, mean_interval
 from memagents.experiments.figures import (
     INK,
@@ -18,16 +18,16 @@ from memagents.experiments.figures import (
     MEASURES,
     PAPER,
     comparison,
+    curve_of,
     cycle,
     dress,
     equal_throughout,
     label_moments,
     legend,
-    moment,
     smooth,
     write,
 )
-from memagents.runs import files
+from memagents.runs import files, layout
 from memagents.runs.files import CheckpointError
 from memagents.runs.layout import CONFIG_FILE, EVALUATION_FILE, PROGRESS_FILE
 from memagents.runs.progress import read_progress
@@ -55,10 +55,16 @@ def groups_of(folders: Sequence[Path]) -> dict[str, list[Path]]:
     """Group runs that differ in nothing but their seeds; the name of a group is what its folders have in common.
 
     :raises CheckpointError: if one of them is no run
+    :raises ValueError: if one of them is given twice
     """
     groups: dict[str, list[Path]] = {}
     names: dict[str, str] = {}
-    for folder in folders:
+    for place, folder in enumerate(folders):
+        if not folder.is_dir():
+            raise CheckpointError(layout.unknown(folder))
+        if folder.resolve() in [other.resolve() for other in folders[:place]]:
+            raise ValueError(f"runs: {folder} is given twice; each counts as a seed")
+        check_folder(folder)
         if not (folder / PROGRESS_FILE).is_file():
             raise CheckpointError(f"{folder} is no run of a training: it has no {PROGRESS_FILE}")
         stem = re.sub(r"[-_]?(seed[-_]?)?\d+$", "", folder.name) or folder.name
@@ -83,11 +89,16 @@ def band_of(folders: Sequence[Path], measure: str, over: str = "steps") -> Band 
 
     :param measure: a column of ``progress.csv``
     :param over: ``"steps"`` of the environments or ``"minutes"`` of the clock
+    :raises ValueError: if some had ended before others began to log it
     """
     curves = [curve for folder in folders if len(curve := _curve(folder, measure, over))]
     if not curves:
         return None
-    places = np.linspace(max(curve[0, 0] for curve in curves), min(curve[-1, 0] for curve in curves), POINTS)
+    first, last = max(curve[0, 0] for curve in curves), min(curve[-1, 0] for curve in curves)
+    if first > last:
+        names = ", ".join(map(str, folders))
+        raise ValueError(f"runs: {names} logged {measure!r} at no {over} in common; draw them one by one")
+    places = np.linspace(first, last, POINTS)
     values = np.stack([np.interp(places, curve[:, 0], smooth(curve[:, 1])) for curve in curves])
     if len(values) < FEW_SEEDS:
         return Band(places, values.mean(0), values.min(0), values.max(0))
@@ -97,9 +108,8 @@ def band_of(folders: Sequence[Path], measure: str, over: str = "steps") -> Band 
 
 
 def _curve(folder: Path, measure: str, over: str) -> np.ndarray:
-    """Return what a run logged, (N, 2): steps or minutes, and the measure."""
-    rows = [row for row in read_progress(folder / PROGRESS_FILE) if row.get(measure)]
-    return np.array([(moment(row, over), float(row[measure])) for row in rows]).reshape(-1, 2)
+    """Return what a run logged, as :func:`memagents.experiments.figures.curve_of`."""
+    return curve_of(folder, read_progress(folder / PROGRESS_FILE), measure, over)
 
 
 def measures_of(folders: Sequence[Path]) -> list[str]:
@@ -138,12 +148,14 @@ def draw_bands(groups: Mapping[str, Sequence[Path]], measures: Sequence[str], pa
         if one and measure == MEASURES[0]:
             of = "in all runs" if len(runs) > 1 else "throughout"
             ax.set_title(f"success and return, which are equal {of}", loc="left", color=INK, fontsize=9)
-    legend(figure, [f"{name} ({_seeds(folders)})" for name, folders in groups.items()])
+    begun = {folder for folder in runs if any(len(_curve(folder, measure, over)) for measure in measures)}
+    legend(figure, [f"{name} ({_seeds(begun & {*folders})})" for name, folders in groups.items()])
     label_moments(axes[-1], over)
     write(figure, path)
 
 
-def _seeds(folders: Sequence[Path]) -> str:
+def _seeds(folders: Collection[Path]) -> str:
+    """Return how many runs a curve is of, without those that have logged nothing yet."""
     return "1 seed" if len(folders) == 1 else f"{len(folders)} seeds"
 
 
@@ -159,7 +171,7 @@ def draw_scores(groups: Mapping[str, Sequence[Path]], path: Path) -> None:
     found: dict[str, dict[str, Interval]] = {}
     measures = set()
     for name, folders in groups.items():
-        evaluations = [files.read_json(folder / EVALUATION_FILE) for folder in folders]
+        evaluations = [_evaluation(folder) for folder in folders]
         for env in dict.fromkeys(evaluation["env"] for evaluation in evaluations):
             measure, values = _scores([e for e in evaluations if e["env"] == env])
             measures.add(measure)
@@ -168,8 +180,26 @@ def draw_scores(groups: Mapping[str, Sequence[Path]], path: Path) -> None:
     comparison(found, path, measures.pop() if len(measures) == 1 else "success or return")
 
 
+def _evaluation(folder: Path) -> dict[str, Any]:
+    """Read the evaluation of a run: its environment, and its agent's mean success (if it has one) and return.
+
+    :raises CheckpointError: if there is none, or none by most likely actions, or its means are no finite numbers
+    """
+    path = folder / EVALUATION_FILE
+    if not path.is_file():
+        raise CheckpointError(f"{folder} has not been evaluated: it has no {EVALUATION_FILE}")
+    found, problem = files.read_json(path), f"{path} must hold finite means of the scores of {AGENT!r}"
+    try:
+        env, scores = str(found["env"]), found["scores"][AGENT]
+        means = {field: float(scores[field]["mean"]) for field in MEASURES_OF if scores[field] is not None}
+    except (KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(problem) from error
+    if "returns" not in means or not np.isfinite(list(means.values())).all():
+        raise CheckpointError(problem)
+    return {"env": env, **means}
+
+
 def _scores(evaluations: Sequence[dict[str, Any]]) -> tuple[str, np.ndarray]:
     """Return success, or the return where an environment knows none, and its means, one for each evaluation."""
-    scores = [evaluation["scores"][AGENT] for evaluation in evaluations]
-    field = "success" if all(score["success"] for score in scores) else "returns"
-    return MEASURES_OF[field], np.array([score[field]["mean"] for score in scores])
+    field = "success" if all("success" in one for one in evaluations) else "returns"
+    return MEASURES_OF[field], np.array([one[field] for one in evaluations])

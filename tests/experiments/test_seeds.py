@@ -93,7 +93,7 @@ def test_success_and_return_are_drawn_once_where_they_are_equal_in_all_runs(retu
 
 def test_scores_are_drawn_by_environment_and_group(tmp_path):
     runs = [a_run(tmp_path / f"lstm-{seed}", 0.5) for seed in range(2)]
-    with pytest.raises(CheckpointError, match="does not exist"):
+    with pytest.raises(CheckpointError, match=r"has not been evaluated: it has no evaluation.json"):
         draw_scores(groups_of(runs), tmp_path / "scores.png")
     for run in runs:
         score = {"success": {"mean": 0.5, "low": 0.4, "high": 0.6}, "returns": {"mean": 0.5, "low": 0.4, "high": 0.6}}
@@ -106,15 +106,65 @@ def test_scores_are_drawn_by_environment_and_group(tmp_path):
     ("words", "message"),
     [
         ([], "runs must be one folder"),
-        (["nowhere"], "nowhere is no run"),
+        (["nowhere"], "there is no run folder nowhere"),
+        (["RUN", "RUN"], "is given twice; each counts as a seed"),
+        (["RUN", "--measures", "time/fps", "time/fps"], "measures must each be given once, not time/fps time/fps"),
+        (["FOLDER"], "in is no run, but a folder of runs"),
         (["RUN", "--out", "a.pdf"], "ends in .png or .svg"),
         (["RUN", "--measures", "health/use"], "no run logged 'health/use'; they logged"),
     ],
 )
 def test_bad_input_is_one_line(words, message, tmp_path, capsys):
-    run = a_run(tmp_path / "lstm-0", 0.5)
+    run = a_run(tmp_path / "in" / "lstm-0", 0.5, config="algorithm: RecurrentPPO\n")
+    places = {"RUN": str(run), "FOLDER": str(run.parent)}
     with pytest.raises(SystemExit):
-        main(["plot", *(str(run) if word == "RUN" else word for word in words)])
+        main(["plot", *(places.get(word, word) for word in words)])
     error = capsys.readouterr().err
     assert message in error
     assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (b"", "runs: nothing has been logged yet by RUN"),
+        (b"\xf1\xff\n", "RUN/progress.csv is no readable log"),
+        (
+            b"time/total_timesteps,rollout/success_rate\n100,abc\n",
+            "RUN/progress.csv: rollout/success_rate must be a number, not 'abc'",
+        ),
+    ],
+)
+def test_a_log_that_cannot_be_drawn_is_named(text, message, tmp_path, capsys):
+    run = a_run(tmp_path / "lstm-0", 0.5)
+    (run / "progress.csv").write_bytes(text)
+    with pytest.raises(SystemExit):
+        main(["plot", str(run), "--out", str(tmp_path / "plot.png")])
+    assert capsys.readouterr().err.startswith(f"error: {message.replace('RUN', str(run))}")
+    assert not (tmp_path / "plot.png").exists()
+
+
+def test_what_is_not_finite_in_a_log_leaves_the_rest_of_its_curve(tmp_path):
+    run = a_run(tmp_path / "a", 0.4)
+    log = run / "progress.csv"
+    log.write_text(log.read_text().replace("200,20.0,0.2", "200,20.0,nan"))
+    band = band_of([run], "rollout/success_rate")
+    assert np.allclose(band.mean[[0, -1]], [0.1, 0.4])
+
+
+def test_runs_without_a_step_in_common_have_no_band(tmp_path):
+    runs = [a_run(tmp_path / "a", 0.5, (100, 200)), a_run(tmp_path / "b", 0.5, (300, 400))]
+    with pytest.raises(ValueError, match="logged 'rollout/success_rate' at no steps in common; draw them one by one"):
+        band_of(runs, "rollout/success_rate")
+
+
+@pytest.mark.parametrize(
+    "evaluation",
+    [[], {"env": "E"}, {"env": "E", "scores": {"agent": {"success": None, "returns": {"mean": None}}}}],
+    ids=str,
+)
+def test_an_evaluation_without_finite_scores_is_named(evaluation, tmp_path):
+    run = a_run(tmp_path / "lstm-0", 0.5)
+    write_json(run / "evaluation.json", evaluation)
+    with pytest.raises(CheckpointError, match=r"evaluation.json must hold finite means of the scores of 'agent'"):
+        draw_scores(groups_of([run]), tmp_path / "scores.png")
