@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from matplotlib.figure import Figure
 
 from memagents.experiments.configuration import check_folder, of_run
-from memagents.experiments.evaluation import AGENT, FEW_SEEDS, MEASURES_OF, Interval, mean_interval
+from memagents.experiments.evaluation import AGENT, FEW_SEEDS, MEASURES_OF, Interval, mean_interval, read_means
 from memagents.experiments.figures import (
     INK,
     LABELS,
@@ -27,7 +27,7 @@ from memagents.experiments.figures import (
     smooth,
     write,
 )
-from memagents.runs import files, layout
+from memagents.runs import layout
 from memagents.runs.files import CheckpointError
 from memagents.runs.layout import CONFIG_FILE, EVALUATION_FILE, PROGRESS_FILE
 from memagents.runs.progress import read_progress
@@ -172,34 +172,27 @@ def draw_scores(groups: Mapping[str, Sequence[Path]], path: Path) -> None:
     measures = set()
     for name, folders in groups.items():
         evaluations = [_evaluation(folder) for folder in folders]
-        for env in dict.fromkeys(evaluation["env"] for evaluation in evaluations):
-            measure, values = _scores([e for e in evaluations if e["env"] == env])
+        for env in dict.fromkeys(own for own, _ in evaluations):
+            measure, values = _scores([means for own, means in evaluations if own == env])
             measures.add(measure)
             interval = mean_interval(values) if len(values) >= FEW_SEEDS else None
             found.setdefault(env, {})[name] = interval or Interval(values.mean(), values.min(), values.max())
     comparison(found, path, measures.pop() if len(measures) == 1 else "success or return")
 
 
-def _evaluation(folder: Path) -> dict[str, Any]:
-    """Read the evaluation of a run: its environment, and its agent's mean success (if it has one) and return.
+def _evaluation(folder: Path) -> tuple[str, dict[str, float]]:
+    """Read the environment that a run was evaluated in, and its agent's mean success (if it has one) and return.
 
-    :raises CheckpointError: if there is none, or none by most likely actions, or its means are no finite numbers
+    :raises CheckpointError: if there is none, or its means are no finite numbers
     """
-    path = folder / EVALUATION_FILE
-    if not path.is_file():
-        raise CheckpointError(f"{folder} has not been evaluated: it has no {EVALUATION_FILE}")
-    found, problem = files.read_json(path), f"{path} must hold finite means of the scores of {AGENT!r}"
-    try:
-        env, scores = str(found["env"]), found["scores"][AGENT]
-        means = {field: float(scores[field]["mean"]) for field in MEASURES_OF if scores[field] is not None}
-    except (KeyError, TypeError, ValueError) as error:
-        raise CheckpointError(problem) from error
-    if "returns" not in means or not np.isfinite(list(means.values())).all():
-        raise CheckpointError(problem)
-    return {"env": env, **means}
+    env, means = read_means(folder, [AGENT])
+    finite = {field: mean for field, mean in means[AGENT].items() if mean is not None and np.isfinite(mean)}
+    if finite != means[AGENT]:
+        raise CheckpointError(f"{folder / EVALUATION_FILE}: the scores of {AGENT!r} are not finite numbers")
+    return env, finite
 
 
-def _scores(evaluations: Sequence[dict[str, Any]]) -> tuple[str, np.ndarray]:
+def _scores(means: Sequence[dict[str, float]]) -> tuple[str, np.ndarray]:
     """Return success, or the return where an environment knows none, and its means, one for each evaluation."""
-    field = "success" if all("success" in one for one in evaluations) else "returns"
-    return MEASURES_OF[field], np.array([one[field] for one in evaluations])
+    field = "success" if all("success" in one for one in means) else "returns"
+    return MEASURES_OF[field], np.array([one[field] for one in means])

@@ -18,8 +18,7 @@ from memagents.experiments.jobs import DONE, SET_FOR_ALL, Job, Pool
 from memagents.experiments.jobs import claim as claim_folder
 from memagents.experiments.options import Pairs, as_words, refuse_words, settings_in, some_pairs
 from memagents.experiments.settings import PPOSettings
-from memagents.runs.files import read_json
-from memagents.runs.layout import EVALUATION_FILE, PROGRESS_FILE, RUNS
+from memagents.runs.layout import PROGRESS_FILE, RUNS
 
 if TYPE_CHECKING:
     import optuna
@@ -251,10 +250,12 @@ def _tell(study: optuna.Study, trial: Any, job: Job) -> None:
     """Tell Optuna what a finished or failed trial came to."""
     import optuna
 
+    from memagents.experiments.evaluation import SAMPLED, read_means  # which loads torch
+
     reason, score = job.reason, None
     if job.status == DONE:
-        scores = read_json(job.folder / EVALUATION_FILE)["scores"]["agent, sampled"]
-        score = (scores["success"] or scores["returns"])["mean"]
+        means = read_means(job.folder, [SAMPLED])[1][SAMPLED]
+        score = means.get("success", means["returns"])
         reason = "its return in the evaluation is not a finite number"
     if score is None:
         trial.set_user_attr("reason", reason)

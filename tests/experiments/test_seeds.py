@@ -160,11 +160,14 @@ def test_runs_without_a_step_in_common_have_no_band(tmp_path):
 
 @pytest.mark.parametrize(
     "evaluation",
-    [[], {"env": "E"}, {"env": "E", "scores": {"agent": {"success": None, "returns": {"mean": None}}}}],
+    [
+        *([], {"env": "E"}, {"env": "E", "scores": {"agent": [1]}}),
+        *({"scores": {"agent": {"success": None, "returns": {"mean": mean}}}} for mean in (None, "0.5")),
+    ],
     ids=str,
 )
 def test_an_evaluation_without_finite_scores_is_named(evaluation, tmp_path):
     run = a_run(tmp_path / "lstm-0", 0.5)
     write_json(run / "evaluation.json", evaluation)
-    with pytest.raises(CheckpointError, match=r"evaluation.json must hold finite means of the scores of 'agent'"):
+    with pytest.raises(CheckpointError, match=r"evaluation\.json.* scores of 'agent'"):
         draw_scores(groups_of([run]), tmp_path / "scores.png")
