@@ -27,7 +27,7 @@ class PlotCommand:
     """
 
     runs: tyro.conf.Positional[tuple[Path, ...]]
-    measures: Annotated[tuple[str, ...], some_words("measures", "health/use")] = ()
+    measures: Annotated[tuple[str, ...], some_words("measures", "memagents plot RUN --measures health/use")] = ()
     over: Literal["steps", "minutes"] = "steps"
     scores: bool = False
     out: Path = Path("plot.png")

@@ -51,7 +51,9 @@ class EvaluationSettings(PlaySettings):
 
     slots: int | None = None
     stochastic: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
-    over: Annotated[dict[str, Any], some_pairs("over", "length=[10,100]")] = field(default_factory=dict)
+    over: Annotated[dict[str, Any], some_pairs("over", "memagents evaluate RUN --over length=[10,100]")] = field(
+        default_factory=dict
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()

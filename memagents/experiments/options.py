@@ -87,7 +87,7 @@ def some_pairs(name: str, example: str) -> PrimitiveConstructorSpec[dict[str, An
     """Return how to read pairs of which there must be one at least where the option is given.
 
     :param name: of the setting
-    :param example: of its value
+    :param example: a command that gives it one
     """
     return _of_pairs(lambda words: _pairs(_some(name, example, words)))
 
@@ -105,7 +105,7 @@ def some_words(name: str, example: str) -> PrimitiveConstructorSpec[tuple[str, .
 
 def _some(name: str, example: str, words: Sequence[str]) -> Sequence[str]:
     if not words:
-        raise _RefusedError(f"{name} must be followed by a value: --{name} {example}")
+        raise _RefusedError(f"{name} must be followed by a value: {example}")
     return words
 
 

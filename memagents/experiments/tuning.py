@@ -59,7 +59,9 @@ class TuningSettings:
     core: str = "lstm"
     trials: int = 50
     total_timesteps: int = 1_000_000
-    space: Annotated[dict[str, Any], some_pairs("space", "learning_rate=[1e-4,1e-2]")] = field(default_factory=dict)
+    space: Annotated[dict[str, Any], some_pairs("space", "memagents tune --env ID --space gamma=[0.9,0.99]")] = field(
+        default_factory=dict
+    )
     episodes: int = 200
     processes: int | None = None
     folder: Path | None = None

@@ -93,11 +93,26 @@ def test_help_and_mistakes_need_no_torch():
         (["recipe", "no"], "there is no recipe 'no'; there are: "),
         (["evaluate", "nowhere"], "there is no run folder nowhere"),
         (["evaluate", "nowhere", "--video", "out.gif", "--over", "length=[1,2]"], "--video is of one environment"),
-        (["evaluate", "nowhere", "--over"], "over must be followed by a value: --over length=[10,100]"),
-        (["evaluate", "--over", "nowhere"], "over must be followed by a value: --over length=[10,100]"),
-        (["evaluate", "nowhere", "--over", "--json"], "over must be followed by a value: --over length=[10,100]"),
-        (["plot", "nowhere", "--measures"], "measures must be followed by a value: --measures health/use"),
-        (["tune", "--env", "E", "--space"], "space must be followed by a value: --space learning_rate=[1e-4,1e-2]"),
+        (
+            ["evaluate", "nowhere", "--over"],
+            "over must be followed by a value: memagents evaluate RUN --over length=[10,100]",
+        ),
+        (
+            ["evaluate", "--over", "nowhere"],
+            "over must be followed by a value: memagents evaluate RUN --over length=[10,100]",
+        ),
+        (
+            ["evaluate", "nowhere", "--over", "--json"],
+            "over must be followed by a value: memagents evaluate RUN --over length=[10,100]",
+        ),
+        (
+            ["plot", "nowhere", "--measures"],
+            "measures must be followed by a value: memagents plot RUN --measures health/use",
+        ),
+        (
+            ["tune", "--env", "E", "--space"],
+            "space must be followed by a value: memagents tune --env ID --space gamma=",
+        ),
         (["evaluate", "nowhere", "--video-fps", "0"], "video_fps must be a number in [0.01, 100], not 0"),
         (["evaluate", "nowhere", "--video-fps", "nan"], "video_fps must be a number in [0.01, 100], not nan"),
         (["tune", "--env", "E", "--seed", "-1"], "seed must be an integer from 0 to 4294967295, not -1"),
