@@ -18,6 +18,7 @@ from memagents.experiments.jobs import DONE, SET_FOR_ALL, Job, Pool
 from memagents.experiments.jobs import claim as claim_folder
 from memagents.experiments.options import Pairs, as_words, refuse_words, settings_in, some_pairs
 from memagents.experiments.settings import PPOSettings
+from memagents.runs.files import CheckpointError
 from memagents.runs.layout import PROGRESS_FILE, RUNS
 
 if TYPE_CHECKING:
@@ -144,18 +145,25 @@ def search(
     """Run the trials that are missing, and return the study.
 
     :param watch: called about twice a second with the study and the jobs that run
+    :raises CheckpointError: if the study that is there cannot be used
     :raises KeyboardInterrupt: after Ctrl-C, when the running trials have saved and ended; they go on with the next call
     """
     import optuna
+    import sqlalchemy
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    study = optuna.create_study(
-        study_name=STUDY_NAME,
-        storage=f"sqlite:///{settings.place / STUDY_FILE}",
-        direction="maximize",
-        pruner=optuna.pruners.MedianPruner(n_startup_trials=5, n_warmup_steps=_REPORTS // 5),
-        load_if_exists=True,
-    )
+    file = settings.place / STUDY_FILE
+    try:
+        study = optuna.create_study(
+            study_name=STUDY_NAME,
+            storage=f"sqlite:///{file}",
+            direction="maximize",
+            pruner=optuna.pruners.MedianPruner(n_startup_trials=5, n_warmup_steps=_REPORTS // 5),
+            load_if_exists=True,
+        )
+    except (sqlalchemy.exc.SQLAlchemyError, optuna.exceptions.OptunaError) as error:
+        reason = " ".join(str(error).split("\n", 1)[0].split())
+        raise CheckpointError(f"{file} is no study of Optuna's that can be used: {reason}") from error
     study.sampler = optuna.samplers.TPESampler(seed=settings.seed + len(study.trials))  # not the same draws again
     left = [trial.number for trial in study.trials if not trial.state.is_finished()]
     running: dict[Job, Any] = {}

@@ -5,6 +5,7 @@ import math
 
 import pytest
 
+from memagents import CheckpointError
 from memagents.command_line import tune
 from memagents.experiments import evaluation, tuning
 from memagents.experiments.configuration import command_line
@@ -163,6 +164,13 @@ def test_it_finds_what_is_best(tmp_path, monkeypatch):
     score, chosen = best(study)
     assert score == pytest.approx(1 - abs(chosen["gamma"] - 0.99))
     assert score > 0.95
+
+
+def test_a_damaged_study_is_named(tmp_path):
+    (tmp_path / "study.db").write_bytes(b"no database at all" * 99)
+    with pytest.raises(CheckpointError, match=r"study\.db is no study of Optuna's that can be used: .*not a database"):
+        search(TuningSettings(**TMAZE, folder=tmp_path))
+    assert (tmp_path / "study.db").read_bytes() == b"no database at all" * 99
 
 
 def test_a_score_that_is_no_number(tmp_path, monkeypatch):
