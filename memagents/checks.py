@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import numbers
+import os
 import sys
 import warnings
 from collections.abc import Callable, Iterable, Sequence
@@ -116,12 +117,17 @@ def one_of(name: str, value: T, allowed: Sequence[T]) -> T:
 
 
 def path_ending(name: str, path: Path, *endings: str) -> Path:
-    """``path`` if it ends in one of some endings, such as ``.png``, in capitals or not.
+    """``path`` if a file can be there, and it ends in one of some endings, such as ``.png``, in capitals or not.
 
-    :raises ValueError: otherwise
+    :raises ValueError: otherwise, also where a folder is there, or a file in place of one of its folders
     """
     if path.suffix.lower() not in endings:
         raise ValueError(f"{name} must be a path that ends in {' or '.join(endings)}, not {path}")
+    if path.is_dir():
+        raise ValueError(f"{name} must be a path of a file, and {path} is a folder")
+    above = next(folder for folder in path.absolute().parents if folder.exists())
+    if not (above.is_dir() and os.access(above, os.W_OK)):
+        raise ValueError(f"{name} must be a path in a folder that can be written, and {above} cannot")
     return path
 
 

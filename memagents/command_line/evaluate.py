@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
-from memagents.checks import path_ending, positive_int
+from memagents.checks import in_range, path_ending, positive_int
 from memagents.command_line.errors import plain_errors
 from memagents.experiments.evaluation_settings import EvaluationSettings
 from memagents.experiments.options import parse_options
@@ -30,7 +30,7 @@ class EvaluateCommand(EvaluationSettings):
     :param json: print JSON and nothing else on the standard output
     :param video: write a film of the first episodes to this path, which ends in .gif
     :param video_episodes: episodes in the film
-    :param video_fps: pictures a second in the film
+    :param video_fps: pictures a second in the film, from 0.01 to 100
     """
 
     run: tyro.conf.Positional[Path]
@@ -43,6 +43,7 @@ class EvaluateCommand(EvaluationSettings):
     def __post_init__(self) -> None:
         super().__post_init__()
         positive_int("video_episodes", self.video_episodes)
+        in_range("video_fps", self.video_fps, 0.01, 100)  # a GIF counts hundredths of a second, and up to 655 seconds
         if self.video is not None:
             path_ending("--video", self.video, ".gif")
             if self.over:
@@ -56,7 +57,7 @@ def main(argv: Sequence[str]) -> None:
     """
     with plain_errors(ValueError):
         settings = parse_options(EvaluateCommand, argv, "memagents evaluate")
-        from memagents.experiments.evaluate_run import evaluate_run, show_scores
+        from memagents.experiments.evaluate_run import check_filmed, evaluate_run, show_scores
         from memagents.experiments.run import Run
         from memagents.experiments.training import prepare
 
@@ -66,6 +67,9 @@ def main(argv: Sequence[str]) -> None:
         if settings.over:
             over(run, settings)
             return
+        if settings.video is not None:
+            os.environ.setdefault("SDL_VIDEODRIVER", "dummy")  # no window opens; pygame complains of a missing screen
+            check_filmed(run, settings)  # before anything is played
         evaluation = evaluate_run(run, settings)
         if settings.json:
             print(json.dumps({"run": str(settings.run), **evaluation.to_json()}, indent=2))
@@ -96,6 +100,5 @@ def film(run: Run, settings: EvaluateCommand, path: Path) -> None:
     from memagents.experiments.evaluate_run import scenes
     from memagents.experiments.figures import write_gif
 
-    os.environ.setdefault("SDL_VIDEODRIVER", "dummy")  # no window opens; pygame complains where it finds no screen
     write_gif(scenes(run, replace(settings, episodes=settings.video_episodes)), path, settings.video_fps)
     print(f"the film is in {path}", file=sys.stderr if settings.json else sys.stdout)

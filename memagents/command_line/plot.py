@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import tyro
 
 from memagents.checks import path_ending
 from memagents.command_line.errors import plain_errors
-from memagents.experiments.options import parse_options
+from memagents.experiments.options import parse_options, some_words
 
 
 @dataclass(kw_only=True)
@@ -20,14 +20,14 @@ class PlotCommand:
 
     :param runs: folders of runs
     :param measures: columns of their progress.csv, such as rollout/success_rate, health/use or train/entropy_loss; by
-        default success and return, as far as they were logged
+        default success and return, as far as they were logged, in one panel where they are equal
     :param over: steps of the environments or minutes of the clock
     :param scores: draw what their evaluations found instead, by environment and core
     :param out: path of the picture, which ends in .png or .svg
     """
 
     runs: tyro.conf.Positional[tuple[Path, ...]]
-    measures: tuple[str, ...] = ()
+    measures: Annotated[tuple[str, ...], some_words("measures", "memagents plot RUN --measures health/use")] = ()
     over: Literal["steps", "minutes"] = "steps"
     scores: bool = False
     out: Path = Path("plot.png")
@@ -35,6 +35,8 @@ class PlotCommand:
     def __post_init__(self) -> None:
         if not self.runs:
             raise ValueError("runs must be one folder of a run at least: memagents plot runs/lstm-* runs/gru-*")
+        if len(set(self.measures)) < len(self.measures):
+            raise ValueError(f"measures must each be given once, not {' '.join(self.measures)}")
         path_ending("--out", self.out, ".png", ".svg")
 
 
@@ -45,7 +47,8 @@ def main(argv: Sequence[str]) -> None:
     """
     with plain_errors(ValueError):
         settings = parse_options(PlotCommand, argv, "memagents plot")
-        from memagents.experiments.seeds import MEASURES, draw_bands, draw_scores, groups_of, measures_of
+        from memagents.experiments.figures import MEASURES
+        from memagents.experiments.seeds import draw_bands, draw_scores, groups_of, measures_of
 
         groups = groups_of(settings.runs)
         if settings.scores:
@@ -53,7 +56,9 @@ def main(argv: Sequence[str]) -> None:
         else:
             logged = measures_of(settings.runs)
             measures = settings.measures or tuple(name for name in MEASURES if name in logged)
+            if not logged:
+                raise ValueError(f"runs: nothing has been logged yet by {', '.join(map(str, settings.runs))}")
             if not measures:
-                raise ValueError(f"--measures must be given: the runs logged {', '.join(logged) or 'nothing yet'}")
+                raise ValueError(f"--measures must be given: the runs logged {', '.join(logged)}")
             draw_bands(groups, measures, settings.out, settings.over)
         print(f"the picture is in {settings.out}")

@@ -11,13 +11,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from memagents.experiments.comparison import ComparisonSettings, Trial
-from memagents.experiments.evaluation import AGENT, SAMPLED, Interval
+from memagents.experiments.evaluation import AGENT, SAMPLED, Interval, read_means
 from memagents.experiments.jobs import DONE, FAILED, Job
 from memagents.experiments.statistics import bootstrap, interquartile_mean, mean, probability_of_improvement
 from memagents.runs.agent_files import read_weights
-from memagents.runs.files import read_json
-from memagents.runs.layout import EVALUATION_FILE, PROGRESS_FILE
-from memagents.runs.progress import read_progress
+from memagents.runs.files import CheckpointError
+from memagents.runs.layout import PROGRESS_FILE
+from memagents.runs.progress import SECONDS, logged_number, read_progress
 
 _AGENTS = (AGENT, SAMPLED)
 _SOURCES = {"success": ("rollout/success_rate", "success"), "return": ("rollout/ep_rew_mean", "returns")}
@@ -66,8 +66,10 @@ class Comparison(NamedTuple):
 
 def results(given: Sequence[Trial]) -> Comparison:
     """Gather what the finished jobs came to, with statistics over the seeds."""
-    evaluated = {id(job): _evaluated(job) for trial in given for job in trial.jobs if job.status == DONE}
-    alike = evaluated and all(own[name]["success"] is not None for own in evaluated.values() for name in _AGENTS)
+    evaluated = {
+        id(job): read_means(job.folder, _AGENTS)[1] for trial in given for job in trial.jobs if job.status == DONE
+    }
+    alike = evaluated and all("success" in own[name] for own in evaluated.values() for name in _AGENTS)
     measure = "success" if alike else "return"
     rows = [_row(trial, evaluated, measure) for trial in given]
     for core in dict.fromkeys(row.core for row in rows):
@@ -89,23 +91,23 @@ def _standing(row: Row) -> tuple[float, float]:
     return (float(np.mean(ends)) if len(ends) == len(row.likely) else -np.inf, float(np.mean(row.sampled)))
 
 
-def _evaluated(job: Job) -> dict[str, Any]:
-    """Read the scores of a finished job."""
-    return read_json(job.folder / EVALUATION_FILE)["scores"]
-
-
 def _scores(job: Job, evaluated: dict[str, Any], measure: str) -> dict[str, Any]:
-    """Read what a finished job came to."""
-    progress = read_progress(job.folder / PROGRESS_FILE)
+    """Read what a finished job came to.
+
+    :raises CheckpointError: if its log cannot be read
+    """
+    path = job.folder / PROGRESS_FILE
+    if not (path.is_file() and (progress := read_progress(path))):
+        raise CheckpointError(f"{path} must hold the log of a finished training, and holds none")
     column, field = _SOURCES[measure]
-    logged = [float(row[column]) for row in progress if row.get(column)]
+    logged = [logged_number(path, row, column) for row in progress if row.get(column)]
     last = progress[-1]
     return {
-        **{name: evaluated[name][field]["mean"] for name in _AGENTS},
+        **{name: evaluated[name][field] for name in _AGENTS},
         "end": float(np.mean(logged[-max(1, round(_LAST * len(logged))) :])) if logged else None,
         "parameters": _size(job.folder),
-        "steps_per_second": float(last["time/fps"]),
-        "seconds": float(last["time/time_elapsed"]),
+        "steps_per_second": logged_number(path, last, "time/fps"),
+        "seconds": logged_number(path, last, SECONDS),
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -107,12 +108,14 @@ def evaluate_over(run: Run, settings: EvaluationSettings) -> list[RunScores]:
 
     Nothing is kept of a step but the memory's state, so that episodes of 10⁵ steps need no more room than short ones.
 
-    :raises CheckpointError: as :func:`evaluate_run`
+    :raises CheckpointError: as :func:`evaluate_run`, for any of the values before anything is played
     """
     ((name, values),) = settings.over.items()
+    chosen = [run.evaluation_env(settings.env, {**settings.env_kwargs, name: v}, settings.split) for v in values]
+    for env, kwargs in chosen:  # before anything is played
+        run.load_agent(make_env(env, 1, **kwargs), settings.device, settings.slots, verbose=0).env.close()
     found = []
-    for value in values:
-        env, kwargs = run.evaluation_env(settings.env, {**settings.env_kwargs, name: value}, settings.split)
+    for value, (env, kwargs) in zip(values, chosen, strict=True):
         agent = run.load_agent(
             make_env(env, min(settings.episodes, MOST_AT_ONCE), **kwargs), settings.device, settings.slots, verbose=0
         )
@@ -167,6 +170,28 @@ def show_scores(evaluation: RunScores) -> None:
     Console().print(scores_table(evaluation.title, evaluation.scores))
     if evaluation.hint is not None:
         print(evaluation.hint)
+
+
+def check_filmed(run: Run, settings: EvaluationSettings) -> None:
+    """Take a first picture of the environment that :func:`scenes` films.
+
+    :raises ValueError: if it cannot be made, or gives no picture
+    """
+    env, kwargs = run.evaluation_env(settings.env, settings.env_kwargs, settings.split)
+    with warnings.catch_warnings(action="ignore"):  # Gymnasium warns of a mode that is tried and not there
+        single = make_single_env(env, **{**kwargs, "render_mode": "rgb_array"})
+    single.reset(seed=settings.seed)
+    try:
+        picture: Any = single.render()
+    except Exception as error:  # of any kind: Gymnasium's DependencyNotInstalled is no ImportError
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        raise ValueError(f"env {env!r} cannot be filmed: its picture fails with {reason}") from error
+    finally:
+        single.close()
+    shape = np.shape(picture) if isinstance(picture, np.ndarray) else None
+    if shape is None or len(shape) != 3 or shape[2] != 3 or picture.dtype != np.uint8:
+        what = f"{picture.dtype} {shape}" if isinstance(picture, np.ndarray) else type(picture).__name__
+        raise ValueError(f"env {env!r} cannot be filmed: its pictures must be uint8 (height, width, 3), not {what}")
 
 
 def scenes(run: Run, settings: EvaluationSettings) -> list[list[np.ndarray]]:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import tyro
 
 from memagents.checks import positive_int, seed_int
-from memagents.experiments.options import Pairs, in_words
+from memagents.experiments.options import Pairs, in_words, some_pairs
 
 EVALUATION_SEED = 1_000_000  # unlike the seeds that trainings are given
 
@@ -51,7 +51,9 @@ class EvaluationSettings(PlaySettings):
 
     slots: int | None = None
     stochastic: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
-    over: Pairs = field(default_factory=dict)
+    over: Annotated[dict[str, Any], some_pairs("over", "memagents evaluate RUN --over length=[10,100]")] = field(
+        default_factory=dict
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -19,12 +19,15 @@ from PIL import Image
 
 from memagents.experiments.evaluation import Interval
 from memagents.runs.files import write_bytes
-from memagents.runs.progress import PROGRESS_FILE, SECONDS, STEPS, read_progress
+from memagents.runs.progress import PROGRESS_FILE, SECONDS, STEPS, logged_number, read_progress
 
 INK, FAINT, PAPER = "#1B2130", "#C9CDD6", "#FCFBF8"
 COLOURS = ("#0B5FA5", "#D1495B", "#2E933C", "#EDAE49", "#7B4B94", "#00798C", "#8D6A4A")
+_DASHES: tuple[Any, ...] = ("-", (0, (4, 3)), (0, (1, 2)))  # by the order in which curves are drawn over one another
+_MARKERS = ("o", "s", "^")
 _LESSON = "curriculum/lesson"
 _SUCCESS, _RETURN, _ACCURACY = "rollout/success_rate", "rollout/ep_rew_mean", "train/accuracy"
+MEASURES = (_SUCCESS, _RETURN)
 LABELS = {_ACCURACY: "as the oracle", _SUCCESS: "success", _RETURN: "return"}
 
 
@@ -32,7 +35,7 @@ def learning_curve(run_dirs: Sequence[Path], path: Path, over: str = "steps") ->
     """Success and return (of imitation, how often it does as the oracle) in the course of one or more runs.
 
     The thin line is the mean over recent episodes as it was logged, the thick one its moving average; dotted lines are
-    the beginnings of lessons where a single run is shown.
+    the beginnings of lessons where a single run is shown. Success and return are one panel where they are equal.
 
     :param run_dirs: folders of runs
     :param path: of the PNG or SVG
@@ -41,15 +44,17 @@ def learning_curve(run_dirs: Sequence[Path], path: Path, over: str = "steps") ->
     folders = [Path(folder) for folder in run_dirs]
     unique = len({folder.name for folder in folders}) == len(folders)
     runs = {folder.name if unique else str(folder): read_progress(folder / PROGRESS_FILE) for folder in folders}
-    curves = {name: _curves(rows, over) for name, rows in runs.items()}
+    curves = {name: _curves(folder, rows, over) for folder, (name, rows) in zip(folders, runs.items(), strict=True)}
     panels = [column for column in LABELS if any(column in logged for logged in curves.values())]
+    one = equal_throughout([[logged.get(column) for column in MEASURES] for logged in curves.values()])
+    panels = [column for column in panels if not (one and column == _RETURN)]
     figure = Figure((8, 1 + 2.8 * max(1, len(panels))), dpi=130, layout="constrained", facecolor=PAPER)
     axes = figure.subplots(max(1, len(panels)), 1, sharex=True, squeeze=False)[:, 0]
     for ax, column in zip(axes, panels, strict=False):
         for colour, logged in zip(cycle(len(runs)), curves.values(), strict=True):
             if column in logged:
                 _draw_curve(ax, logged[column], colour)
-        dress(ax, LABELS[column])
+        dress(ax, "success = return" if one and column == _SUCCESS else LABELS[column])
         if column != _RETURN:
             ax.set_ylim(-0.02, 1.02)
             ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
@@ -93,6 +98,8 @@ def score_over(
 ) -> None:
     """Scores over the values of a parameter, each with its 95% interval; numbers by their logarithms where they grow.
 
+    Each curve is thinner than the one below it, and all but the first are dashed, so that equal ones are both seen.
+
     :param name: of the parameter
     :param values: in the order in which they are drawn
     :param curves: ``{agent: a score for each value}``
@@ -103,10 +110,15 @@ def score_over(
     ax = figure.subplots()
     numbers = all(isinstance(value, int | float) and value > 0 for value in values)
     places = list(values) if numbers else list(range(len(values)))
-    for colour, (agent, scores) in zip(cycle(len(curves)), curves.items(), strict=True):
+    shown = []
+    for place, (colour, (agent, scores)) in enumerate(zip(cycle(len(curves)), curves.items(), strict=True)):
         means = np.array([score.mean for score in scores])
         reach = np.abs(np.array([[score.low, score.high] for score in scores]).T - means)
-        ax.errorbar(places, means, reach, color=colour, marker="o", markersize=4, capsize=3, linewidth=1.5, label=agent)
+        above = len(curves) - 1 - place  # curves that are drawn over this one
+        style: dict[str, Any] = {"color": colour, "linestyle": _DASHES[place % len(_DASHES)], "label": agent}
+        style |= {"marker": _MARKERS[place % len(_MARKERS)], "markersize": 4 + 4 * above, "capsize": 3 + 3 * above}
+        style |= {"linewidth": 1.5 + 2.5 * above, "elinewidth": 1.5 + 2.5 * above}
+        shown.append(ax.errorbar(places, means, reach, **style))
     if numbers and max(places) >= 20 * min(places):
         ax.set_xscale("log")
         ax.minorticks_off()
@@ -117,7 +129,7 @@ def score_over(
     if measure == "success":
         ax.set_ylim(-0.02, 1.02)
     ax.set_xlabel(name, color=INK)
-    legend(figure, list(curves))
+    legend(figure, list(curves), shown)
     write(figure, path)
 
 
@@ -187,14 +199,25 @@ def smooth(values: np.ndarray, share: float = 0.05) -> np.ndarray:
     return (sums[places + reach + 1] - sums[places - reach]) / (2 * reach + 1)
 
 
-def _curves(rows: list[dict[str, str]], over: str) -> dict[str, np.ndarray]:
+def _curves(folder: Path, rows: list[dict[str, str]], over: str) -> dict[str, np.ndarray]:
     """Return the curves that a run logged: steps or minutes, and values (N, 2), by column.
 
     Success and return of a run that imitates are partly the oracle's own, so only its accuracy counts.
     """
-    columns = (_ACCURACY,) if any(row.get(_ACCURACY) for row in rows) else (_SUCCESS, _RETURN)
-    logged = {c: [(moment(row, over), float(row[c])) for row in rows if row.get(c)] for c in columns}
-    return {column: np.array(points) for column, points in logged.items() if points}
+    columns = (_ACCURACY,) if any(row.get(_ACCURACY) for row in rows) else MEASURES
+    logged = {column: curve_of(folder, rows, column, over) for column in columns}
+    return {column: points for column, points in logged.items() if len(points)}
+
+
+def curve_of(folder: Path, rows: Sequence[dict[str, str]], column: str, over: str) -> np.ndarray:
+    """Return what a run logged, (N, 2): steps or minutes, and the values of a column where they were finite numbers.
+
+    :param rows: of its log
+    :raises CheckpointError: if what is there is no number
+    """
+    path, logged = folder / PROGRESS_FILE, [row for row in rows if row.get(column)]
+    points = [(_moment(path, row, over), logged_number(path, row, column)) for row in logged]
+    return np.array([point for point in points if np.isfinite(point).all()]).reshape(-1, 2)
 
 
 def label_moments(ax: Axes, over: str) -> None:
@@ -204,9 +227,21 @@ def label_moments(ax: Axes, over: str) -> None:
     ax.xaxis.set_major_formatter(FuncFormatter(lambda place, _: short_number(place)))
 
 
-def moment(row: dict[str, str], over: str) -> float:
-    """Return the steps or minutes at which a row was logged."""
-    return float(row[STEPS]) if over == "steps" else float(row[SECONDS]) / 60
+def _moment(path: Path, row: dict[str, str], over: str) -> float:
+    """Return the steps or minutes at which a row of a log was logged."""
+    return logged_number(path, row, STEPS) if over == "steps" else logged_number(path, row, SECONDS) / 60
+
+
+def equal_throughout(curves: Sequence[Sequence[np.ndarray | None]]) -> bool:
+    """Return whether two measures are equal in all runs and at all points, so that one picture shows both.
+
+    :param curves: of each run the one and the other, (N, 2) each; None or (0, 2) where it was not logged
+    """
+    none = np.empty((0, 2))
+    pairs = [tuple(none if curve is None else curve for curve in curves_of_run) for curves_of_run in curves]
+    logged = [(one, other) for one, other in pairs if len(one) or len(other)]
+    alike = (one.shape == other.shape and np.allclose(one, other, rtol=0, atol=1e-6) for one, other in logged)
+    return bool(logged) and all(alike)
 
 
 def _draw_curve(ax: Axes, points: np.ndarray, colour: str) -> None:
@@ -228,10 +263,13 @@ def _draw_lessons(axes: Sequence[Axes], rows: list[dict[str, str]]) -> None:
         axes[0].text(steps, 0.03, f"lesson {next_number + 1} ", transform=axes[0].get_xaxis_transform(), **style)
 
 
-def legend(figure: Figure, names: Iterable[str]) -> None:
-    """Names in the order of their colours, above all panels."""
+def legend(figure: Figure, names: Iterable[str], shown: Sequence[Any] | None = None) -> None:
+    """Names in the order of their colours, above all panels.
+
+    :param shown: what stands beside each; by default a patch of its colour
+    """
     names = list(names)
-    patches = [Patch(color=colour) for colour in cycle(len(names))]
+    patches = [Patch(color=colour) for colour in cycle(len(names))] if shown is None else shown
     widest = max(map(len, names), default=0) + 6  # with its colour, in letters, of which an inch holds about ten
     columns = max(1, min(5, len(names), int(10 * figure.get_figwidth()) // widest))
     figure.legend(patches, names, loc="outside upper left", ncols=columns, frameon=False, labelcolor=INK)

@@ -6,7 +6,7 @@ import contextlib
 import json
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Annotated, Any, TypeVar
 
 import tyro
@@ -70,16 +70,43 @@ def _pairs(words: Sequence[str]) -> dict[str, Any]:
         raise _RefusedError(error) from error
 
 
-Pairs = Annotated[
-    dict[str, Any],
-    PrimitiveConstructorSpec(
+def _of_pairs(parse: Callable[[Sequence[str]], dict[str, Any]]) -> PrimitiveConstructorSpec[dict[str, Any]]:
+    return PrimitiveConstructorSpec(
         nargs="*",
         metavar="KEY=VALUE",
-        instance_from_str=_pairs,
+        instance_from_str=parse,
         is_instance=lambda value: isinstance(value, dict),
         str_from_instance=lambda pairs: [f"{k}={yaml.safe_dump(v, default_flow_style=True)}" for k, v in pairs.items()],
-    ),
-]
+    )
+
+
+Pairs = Annotated[dict[str, Any], _of_pairs(_pairs)]
+
+
+def some_pairs(name: str, example: str) -> PrimitiveConstructorSpec[dict[str, Any]]:
+    """Return how to read pairs of which there must be one at least where the option is given.
+
+    :param name: of the setting
+    :param example: a command that gives it one
+    """
+    return _of_pairs(lambda words: _pairs(_some(name, example, words)))
+
+
+def some_words(name: str, example: str) -> PrimitiveConstructorSpec[tuple[str, ...]]:
+    """Return how to read words of which there must be one at least where the option is given; as :func:`some_pairs`."""
+    return PrimitiveConstructorSpec(
+        nargs="*",
+        metavar="[STR [STR ...]]",
+        instance_from_str=lambda words: tuple(_some(name, example, words)),
+        is_instance=lambda value: isinstance(value, tuple),
+        str_from_instance=list,
+    )
+
+
+def _some(name: str, example: str, words: Sequence[str]) -> Sequence[str]:
+    if not words:
+        raise _RefusedError(f"{name} must be followed by a value: {example}")
+    return words
 
 
 def in_words(pairs: dict[str, Any]) -> str:

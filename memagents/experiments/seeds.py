@@ -3,33 +3,35 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from matplotlib.figure import Figure
 
-from memagents.experiments.configuration import of_run
-from memagents.experiments.evaluation import AGENT, FEW_SEEDS, MEASURES_OF, Interval, mean_interval
+from memagents.experiments.configuration import check_folder, of_run
+from memagents.experiments.evaluation import AGENT, FEW_SEEDS, MEASURES_OF, Interval, mean_interval, read_means
 from memagents.experiments.figures import (
+    INK,
     LABELS,
+    MEASURES,
     PAPER,
     comparison,
+    curve_of,
     cycle,
     dress,
+    equal_throughout,
     label_moments,
     legend,
-    moment,
     smooth,
     write,
 )
-from memagents.runs import files
+from memagents.runs import layout
 from memagents.runs.files import CheckpointError
 from memagents.runs.layout import CONFIG_FILE, EVALUATION_FILE, PROGRESS_FILE
 from memagents.runs.progress import read_progress
 
-MEASURES = ("rollout/success_rate", "rollout/ep_rew_mean")
 SHARES = ("rollout/success_rate", "train/accuracy")  # of which no interval goes beyond 0 and 1
 POINTS = 200  # of a curve
 
@@ -53,10 +55,16 @@ def groups_of(folders: Sequence[Path]) -> dict[str, list[Path]]:
     """Group runs that differ in nothing but their seeds; the name of a group is what its folders have in common.
 
     :raises CheckpointError: if one of them is no run
+    :raises ValueError: if one of them is given twice
     """
     groups: dict[str, list[Path]] = {}
     names: dict[str, str] = {}
-    for folder in folders:
+    for place, folder in enumerate(folders):
+        if not folder.is_dir():
+            raise CheckpointError(layout.unknown(folder))
+        if folder.resolve() in [other.resolve() for other in folders[:place]]:
+            raise ValueError(f"runs: {folder} is given twice; each counts as a seed")
+        check_folder(folder)
         if not (folder / PROGRESS_FILE).is_file():
             raise CheckpointError(f"{folder} is no run of a training: it has no {PROGRESS_FILE}")
         stem = re.sub(r"[-_]?(seed[-_]?)?\d+$", "", folder.name) or folder.name
@@ -81,11 +89,16 @@ def band_of(folders: Sequence[Path], measure: str, over: str = "steps") -> Band 
 
     :param measure: a column of ``progress.csv``
     :param over: ``"steps"`` of the environments or ``"minutes"`` of the clock
+    :raises ValueError: if some had ended before others began to log it
     """
     curves = [curve for folder in folders if len(curve := _curve(folder, measure, over))]
     if not curves:
         return None
-    places = np.linspace(max(curve[0, 0] for curve in curves), min(curve[-1, 0] for curve in curves), POINTS)
+    first, last = max(curve[0, 0] for curve in curves), min(curve[-1, 0] for curve in curves)
+    if first > last:
+        names = ", ".join(map(str, folders))
+        raise ValueError(f"runs: {names} logged {measure!r} at no {over} in common; draw them one by one")
+    places = np.linspace(first, last, POINTS)
     values = np.stack([np.interp(places, curve[:, 0], smooth(curve[:, 1])) for curve in curves])
     if len(values) < FEW_SEEDS:
         return Band(places, values.mean(0), values.min(0), values.max(0))
@@ -95,9 +108,8 @@ def band_of(folders: Sequence[Path], measure: str, over: str = "steps") -> Band 
 
 
 def _curve(folder: Path, measure: str, over: str) -> np.ndarray:
-    """Return what a run logged, (N, 2): steps or minutes, and the measure."""
-    rows = [row for row in read_progress(folder / PROGRESS_FILE) if row.get(measure)]
-    return np.array([(moment(row, over), float(row[measure])) for row in rows]).reshape(-1, 2)
+    """Return what a run logged, as :func:`memagents.experiments.figures.curve_of`."""
+    return curve_of(folder, read_progress(folder / PROGRESS_FILE), measure, over)
 
 
 def measures_of(folders: Sequence[Path]) -> list[str]:
@@ -109,30 +121,41 @@ def measures_of(folders: Sequence[Path]) -> list[str]:
 def draw_bands(groups: Mapping[str, Sequence[Path]], measures: Sequence[str], path: Path, over: str = "steps") -> None:
     """Draw measures in the course of training, a panel each: the mean of each group, and its band.
 
+    Success and return share a panel, whose title says so, where they are equal in all runs and at all points.
+
     :param groups: runs by name, see :func:`groups_of`
     :param measures: columns of ``progress.csv``
     :param path: of the PNG or SVG
     :param over: ``"steps"`` of the environments or ``"minutes"`` of the clock
     :raises ValueError: if no run logged one of the measures
     """
+    runs = [folder for folders in groups.values() for folder in folders]
+    one = set(MEASURES) <= set(measures)
+    one = one and equal_throughout([[_curve(folder, measure, over) for measure in MEASURES] for folder in runs])
+    measures = [measure for measure in measures if not (one and measure == MEASURES[1])]
     figure = Figure((8, 1 + 2.8 * len(measures)), dpi=130, layout="constrained", facecolor=PAPER)
     axes = figure.subplots(len(measures), 1, sharex=True, squeeze=False)[:, 0]
     for ax, measure in zip(axes, measures, strict=True):
         bands = {name: band_of(folders, measure, over) for name, folders in groups.items()}
         if not any(bands.values()):
-            there = ", ".join(measures_of([folder for folders in groups.values() for folder in folders]))
+            there = ", ".join(measures_of(runs))
             raise ValueError(f"measure: no run logged {measure!r}; they logged {there}")
         for colour, band in zip(cycle(len(groups)), bands.values(), strict=True):
             if band is not None:
                 ax.fill_between(band.places, band.low, band.high, color=colour, alpha=0.18, linewidth=0)
                 ax.plot(band.places, band.mean, color=colour, linewidth=2, solid_capstyle="round")
         dress(ax, LABELS.get(measure, measure.split("/")[-1].replace("_", " ")))
-    legend(figure, [f"{name} ({_seeds(folders)})" for name, folders in groups.items()])
+        if one and measure == MEASURES[0]:
+            of = "in all runs" if len(runs) > 1 else "throughout"
+            ax.set_title(f"success and return, which are equal {of}", loc="left", color=INK, fontsize=9)
+    begun = {folder for folder in runs if any(len(_curve(folder, measure, over)) for measure in measures)}
+    legend(figure, [f"{name} ({_seeds(begun & {*folders})})" for name, folders in groups.items()])
     label_moments(axes[-1], over)
     write(figure, path)
 
 
-def _seeds(folders: Sequence[Path]) -> str:
+def _seeds(folders: Collection[Path]) -> str:
+    """Return how many runs a curve is of, without those that have logged nothing yet."""
     return "1 seed" if len(folders) == 1 else f"{len(folders)} seeds"
 
 
@@ -148,17 +171,28 @@ def draw_scores(groups: Mapping[str, Sequence[Path]], path: Path) -> None:
     found: dict[str, dict[str, Interval]] = {}
     measures = set()
     for name, folders in groups.items():
-        evaluations = [files.read_json(folder / EVALUATION_FILE) for folder in folders]
-        for env in dict.fromkeys(evaluation["env"] for evaluation in evaluations):
-            measure, values = _scores([e for e in evaluations if e["env"] == env])
+        evaluations = [_evaluation(folder) for folder in folders]
+        for env in dict.fromkeys(own for own, _ in evaluations):
+            measure, values = _scores([means for own, means in evaluations if own == env])
             measures.add(measure)
             interval = mean_interval(values) if len(values) >= FEW_SEEDS else None
             found.setdefault(env, {})[name] = interval or Interval(values.mean(), values.min(), values.max())
     comparison(found, path, measures.pop() if len(measures) == 1 else "success or return")
 
 
-def _scores(evaluations: Sequence[dict[str, Any]]) -> tuple[str, np.ndarray]:
+def _evaluation(folder: Path) -> tuple[str, dict[str, float]]:
+    """Read the environment that a run was evaluated in, and its agent's mean success (if it has one) and return.
+
+    :raises CheckpointError: if there is none, or its means are no finite numbers
+    """
+    env, means = read_means(folder, [AGENT])
+    finite = {field: mean for field, mean in means[AGENT].items() if mean is not None and np.isfinite(mean)}
+    if finite != means[AGENT]:
+        raise CheckpointError(f"{folder / EVALUATION_FILE}: the scores of {AGENT!r} are not finite numbers")
+    return env, finite
+
+
+def _scores(means: Sequence[dict[str, float]]) -> tuple[str, np.ndarray]:
     """Return success, or the return where an environment knows none, and its means, one for each evaluation."""
-    scores = [evaluation["scores"][AGENT] for evaluation in evaluations]
-    field = "success" if all(score["success"] for score in scores) else "returns"
-    return MEASURES_OF[field], np.array([score[field]["mean"] for score in scores])
+    field = "success" if all("success" in one for one in means) else "returns"
+    return MEASURES_OF[field], np.array([one[field] for one in means])

@@ -9,17 +9,17 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from memagents.checks import positive_int
+from memagents.checks import positive_int, seed_int
 from memagents.experiments.jobs import DONE, SET_FOR_ALL, Job, Pool
 from memagents.experiments.jobs import claim as claim_folder
-from memagents.experiments.options import Pairs, as_words, refuse_words, settings_in
+from memagents.experiments.options import Pairs, as_words, refuse_words, settings_in, some_pairs
 from memagents.experiments.settings import PPOSettings
-from memagents.runs.files import read_json
-from memagents.runs.layout import EVALUATION_FILE, PROGRESS_FILE, RUNS
+from memagents.runs.files import CheckpointError
+from memagents.runs.layout import PROGRESS_FILE, RUNS
 
 if TYPE_CHECKING:
     import optuna
@@ -60,7 +60,9 @@ class TuningSettings:
     core: str = "lstm"
     trials: int = 50
     total_timesteps: int = 1_000_000
-    space: Pairs = field(default_factory=dict)
+    space: Annotated[dict[str, Any], some_pairs("space", "memagents tune --env ID --space gamma=[0.9,0.99]")] = field(
+        default_factory=dict
+    )
     episodes: int = 200
     processes: int | None = None
     folder: Path | None = None
@@ -73,6 +75,7 @@ class TuningSettings:
             positive_int(name, getattr(self, name))
         if self.processes is not None:
             positive_int("processes", self.processes)
+        seed_int("seed", self.seed)
         refuse_words(self.words, _SET, "tune")
         if not self.searched:
             raise ValueError("space: all that is searched by default is set after --; name what is to be searched")
@@ -142,18 +145,25 @@ def search(
     """Run the trials that are missing, and return the study.
 
     :param watch: called about twice a second with the study and the jobs that run
+    :raises CheckpointError: if the study that is there cannot be used
     :raises KeyboardInterrupt: after Ctrl-C, when the running trials have saved and ended; they go on with the next call
     """
     import optuna
+    import sqlalchemy
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    study = optuna.create_study(
-        study_name=STUDY_NAME,
-        storage=f"sqlite:///{settings.place / STUDY_FILE}",
-        direction="maximize",
-        pruner=optuna.pruners.MedianPruner(n_startup_trials=5, n_warmup_steps=_REPORTS // 5),
-        load_if_exists=True,
-    )
+    file = settings.place / STUDY_FILE
+    try:
+        study = optuna.create_study(
+            study_name=STUDY_NAME,
+            storage=f"sqlite:///{file}",
+            direction="maximize",
+            pruner=optuna.pruners.MedianPruner(n_startup_trials=5, n_warmup_steps=_REPORTS // 5),
+            load_if_exists=True,
+        )
+    except (sqlalchemy.exc.SQLAlchemyError, optuna.exceptions.OptunaError) as error:
+        reason = " ".join(str(error).split("\n", 1)[0].split())
+        raise CheckpointError(f"{file} is no study of Optuna's that can be used: {reason}") from error
     study.sampler = optuna.samplers.TPESampler(seed=settings.seed + len(study.trials))  # not the same draws again
     left = [trial.number for trial in study.trials if not trial.state.is_finished()]
     running: dict[Job, Any] = {}
@@ -250,10 +260,12 @@ def _tell(study: optuna.Study, trial: Any, job: Job) -> None:
     """Tell Optuna what a finished or failed trial came to."""
     import optuna
 
+    from memagents.experiments.evaluation import SAMPLED, read_means  # which loads torch
+
     reason, score = job.reason, None
     if job.status == DONE:
-        scores = read_json(job.folder / EVALUATION_FILE)["scores"]["agent, sampled"]
-        score = (scores["success"] or scores["returns"])["mean"]
+        means = read_means(job.folder, [SAMPLED])[1][SAMPLED]
+        score = means.get("success", means["returns"])
         reason = "its return in the evaluation is not a finite number"
     if score is None:
         trial.set_user_attr("reason", reason)

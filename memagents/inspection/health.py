@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import groupby
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -22,7 +23,7 @@ from memagents.environments.make import make_env
 from memagents.experiments.evaluate_run import EVALUATION_ENVS
 from memagents.experiments.run import Run
 from memagents.inspection.forgetting import Forgetting, forgetting
-from memagents.inspection.signs import Sign, signs_of, staleness
+from memagents.inspection.signs import GRADIENT_LAG, Sign, signs_of, staleness
 from memagents.policies.core_policy import CorePolicy
 from memagents.policies.encoding import map_observations, stack_steps
 from memagents.runs.files import write_json
@@ -137,8 +138,12 @@ class Report(NamedTuple):
         table = Table(title="health of the memory", caption="\n".join(self.advice) or well)
         for head in ("sign", "value", "meaning"):
             table.add_column(head)
-        for sign in self.signs:
-            table.add_row(sign.name, f"{sign.value:.3g}", sign.meaning, style="bold" if sign.advice else "")
+        for prefix, signs in groupby(self.signs, _before_lag):
+            if prefix is None:
+                for sign in signs:
+                    table.add_row(sign.name, f"{sign.value:.3g}", sign.meaning, style="bold" if sign.advice else "")
+            else:
+                table.add_row(f"{prefix}…", "", _by_lag(prefix, list(signs)))
         if self.forgetting is not None:
             for age, score in zip(self.forgetting.ages, self.forgetting.scores, strict=True):
                 back = f"a memory of {age} step{'s' * (age != 1)}"
@@ -151,6 +156,19 @@ class Report(NamedTuple):
             told = "there is nothing to lose" if self._nothing_learned else told
             table.add_row("effective horizon", "-" if horizon is None else str(horizon), told)
         return table
+
+
+def _before_lag(sign: Sign) -> str | None:
+    """Return the name without its lag, of a gradient's sign by lag; None of any other."""
+    before, found, _ = sign.name.rpartition(GRADIENT_LAG)
+    return before + found if found else None
+
+
+def _by_lag(prefix: str, signs: Sequence[Sign]) -> str:
+    """Return gradients by their lags in one sentence."""
+    lags = ", ".join(sign.name.removeprefix(prefix) for sign in signs)
+    values = ", ".join(f"{sign.value:.3g}" for sign in signs)
+    return f"gradient by the input {lags} step{'s' * (lags != '1')} before over that by the present: {values}"
 
 
 def examine(

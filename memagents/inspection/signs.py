@@ -58,6 +58,9 @@ class Sign(NamedTuple):
     advice: str | None = None
 
 
+GRADIENT_LAG = "gradient_lag_"  # with the lag in steps behind it, and critic_ before it where it is that memory's
+
+
 class _Case(NamedTuple):
     """What the signs are read off."""
 
@@ -199,7 +202,7 @@ def _gradients_of(memory: str, norms: np.ndarray) -> Iterator[Sign]:
     for lag in _doublings(len(norms)):
         value = float(norms[lag] / norms[0]) if norms[0] else 0.0
         meaning = f"gradient by the input {lag} steps before over that by the present"
-        yield Sign(f"{memory}gradient_lag_{lag}", value, meaning)
+        yield Sign(f"{memory}{GRADIENT_LAG}{lag}", value, meaning)
     reach, short = int(np.flatnonzero(norms[1:] >= REACHING * largest)[-1]) + 1 if largest else 0, None
     if reach < SHORT and len(norms) > LONG:
         short = (

@@ -18,7 +18,7 @@ from stable_baselines3.common.logger import (
 )
 from tqdm import tqdm
 
-from memagents.runs.files import write_bytes
+from memagents.runs.files import CheckpointError, write_bytes
 from memagents.runs.layout import PROGRESS_FILE, TENSORBOARD_FOLDER
 
 STEPS, SECONDS = "time/total_timesteps", "time/time_elapsed"
@@ -100,9 +100,27 @@ def _place(column: str) -> tuple[int, str]:
 
 
 def read_progress(path: Path) -> list[dict[str, str]]:
-    """The rows of a run's log, oldest first, empty strings for what one lacks. A row that a crash cut is left out."""
-    with open(path, newline="") as file:
-        return [row for row in csv.DictReader(file) if row.get(STEPS) and None not in row.values()]
+    """The rows of a run's log, oldest first, empty strings for what one lacks. A row that a crash cut is left out.
+
+    :raises CheckpointError: if it is no text
+    """
+    try:
+        with open(path, newline="") as file:
+            return [row for row in csv.DictReader(file) if row.get(STEPS) and None not in row.values()]
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise CheckpointError(f"{path} is no readable log: {error}") from error
+
+
+def logged_number(path: Path, row: dict[str, str], column: str) -> float:
+    """Return a number of a row.
+
+    :param path: of the log, for the message
+    :raises CheckpointError: if it is none
+    """
+    try:
+        return float(row.get(column, ""))
+    except ValueError as error:
+        raise CheckpointError(f"{path}: {column} must be a number, not {row.get(column, '')!r}") from error
 
 
 def run_logger(folder: Path, verbose: int, after: int) -> Logger:

@@ -6,7 +6,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import gymnasium as gym
+import numpy as np
 import pytest
+from gymnasium.envs.registration import EnvSpec
 
 from memagents import __version__
 from memagents.__main__ import DOORS, main
@@ -16,6 +19,7 @@ from memagents.experiments.catalogue import ALGORITHMS
 from memagents.experiments.configuration import RECIPES, recipe_names
 from memagents.runs import layout
 from memenvs.grid.ids import FAMILIES
+from tests.support.worlds import World
 
 
 @pytest.fixture
@@ -89,6 +93,29 @@ def test_help_and_mistakes_need_no_torch():
         (["recipe", "no"], "there is no recipe 'no'; there are: "),
         (["evaluate", "nowhere"], "there is no run folder nowhere"),
         (["evaluate", "nowhere", "--video", "out.gif", "--over", "length=[1,2]"], "--video is of one environment"),
+        (
+            ["evaluate", "nowhere", "--over"],
+            "over must be followed by a value: memagents evaluate RUN --over length=[10,100]",
+        ),
+        (
+            ["evaluate", "--over", "nowhere"],
+            "over must be followed by a value: memagents evaluate RUN --over length=[10,100]",
+        ),
+        (
+            ["evaluate", "nowhere", "--over", "--json"],
+            "over must be followed by a value: memagents evaluate RUN --over length=[10,100]",
+        ),
+        (
+            ["plot", "nowhere", "--measures"],
+            "measures must be followed by a value: memagents plot RUN --measures health/use",
+        ),
+        (
+            ["tune", "--env", "E", "--space"],
+            "space must be followed by a value: memagents tune --env ID --space gamma=",
+        ),
+        (["evaluate", "nowhere", "--video-fps", "0"], "video_fps must be a number in [0.01, 100], not 0"),
+        (["evaluate", "nowhere", "--video-fps", "nan"], "video_fps must be a number in [0.01, 100], not nan"),
+        (["tune", "--env", "E", "--seed", "-1"], "seed must be an integer from 0 to 4294967295, not -1"),
         (["evaluate", "nowhere", "--video", "out.mp4"], "--video must be a path that ends in .gif, not out.mp4"),
         (["train", "ppo", "--recipe", "nope.yaml"], "recipe nope.yaml does not exist; those of memagents go by their "),
         (
@@ -121,6 +148,18 @@ def test_mistakes_are_one_line(said, words, message):
     out, errors, code = said(*words)
     assert code == 2 and out == "" and errors.startswith(f"error: {message}") and errors.count("\n") == 1
     assert not list(Path().iterdir()), "a run folder of a training that cannot be"
+
+
+@pytest.mark.parametrize(("command", "option", "ending"), [("plot", "--out", "png"), ("evaluate", "--video", "gif")])
+def test_a_path_where_no_file_can_be_is_refused_at_once(said, command, option, ending):
+    Path(f"folder.{ending}").mkdir()
+    Path("file").touch()
+    for path, message in (
+        (f"folder.{ending}", f"{option} must be a path of a file, and folder.{ending} is a folder"),
+        (f"file/a.{ending}", f"{option} must be a path in a folder that can be written, and {Path.cwd()}/file"),
+    ):
+        _, errors, code = said(command, "nowhere", option, path)
+        assert code == 2 and errors.startswith(f"error: {message}") and errors.count("\n") == 1
 
 
 def test_an_equivalent_is_named_only_where_the_command_has_it(said):
@@ -220,6 +259,43 @@ def test_a_film_is_where_it_is_said_to_be(said, made, monkeypatch):
     assert code == 0 and out.endswith("the film is in sub/film.GIF\n") and Path("sub/film.GIF").is_file()
     out, errors, _ = said("evaluate", str(made), "--episodes", "2", "--video", "film.gif", "--json")
     assert "the film is in film.gif\n" in errors and json.loads(out)["episodes"] == 2
+
+
+class Blind(World):
+    """An environment that says it gives pictures, and gives something else."""
+
+    metadata = {"render_modes": ["rgb_array"]}
+    given = None
+
+    def __init__(self, render_mode=None):
+        super().__init__()
+        self.render_mode = render_mode
+
+    def render(self):
+        if isinstance(self.given, Exception):
+            raise self.given
+        return self.given
+
+
+@pytest.mark.parametrize(
+    ("given", "modes", "message"),
+    [
+        (None, ["human"], "it has no render_mode 'rgb_array'; its metadata names human"),
+        (None, ["rgb_array"], "its pictures must be uint8 (height, width, 3), not NoneType"),
+        (np.zeros((4, 4, 3)), ["rgb_array"], "its pictures must be uint8 (height, width, 3), not float64 (4, 4, 3)"),
+        (RuntimeError("no\nscreen"), ["rgb_array"], "its picture fails with RuntimeError: no screen"),
+    ],
+)
+def test_what_cannot_be_filmed_is_refused_before_anything_is_played(said, made, monkeypatch, given, modes, message):
+    monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
+    monkeypatch.setattr(Blind, "given", given)
+    monkeypatch.setattr(Blind, "metadata", {"render_modes": modes})
+    monkeypatch.setitem(gym.registry, "Blind-v0", EnvSpec("Blind-v0", entry_point=Blind, disable_env_checker=True))
+    monkeypatch.setattr(World, "step", lambda *_: pytest.fail("a step was played"))
+    out, errors, code = said("evaluate", str(made), "--env", "Blind-v0", "--video", "film.gif")
+    assert code == 2 and out == "" and not Path("film.gif").exists()
+    note, error = errors.splitlines()
+    assert note.startswith("note: the run's env_kwargs") and message in error
 
 
 def test_pygame_is_silent_where_there_is_no_screen(said):

@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import re
 import signal
 import sys
 
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from memagents import core_names, make_core
+from memagents import CheckpointError, core_names, make_core
 from memagents.command_line import compare
 from memagents.experiments.comparison import RESULTS_FILE, ComparisonSettings, Trial, claim, trials
 from memagents.experiments.comparison_report import draw_comparison, failures, print_results, results_markdown, seeds
@@ -138,6 +139,22 @@ def test_scores_that_are_no_numbers(made_up):
     assert "lstm, learning rate 0.01, seed 1 failed: its success in the evaluation is not a finite" in "\n".join(
         failures(comparison)
     )
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "message"),
+    [
+        ("evaluation.json", "{}", "evaluation.json must hold the mean scores of 'agent' and of 'agent, sampled'"),
+        ("evaluation.json", '{"scores": {"agent', "evaluation.json is no readable JSON file"),
+        ("progress.csv", "", "progress.csv must hold the log of a finished training, and holds none"),
+        ("progress.csv", "time/total_timesteps,time/fps\n1,x\n", "progress.csv: time/fps must be a number, not 'x'"),
+    ],
+)
+def test_a_damaged_file_of_a_finished_training_is_named(file, text, message, made_up):
+    given, *_ = made_up
+    (given[0].jobs[0].folder / file).write_text(text)
+    with pytest.raises(CheckpointError, match=re.escape(message)):
+        results(given)
 
 
 def test_few_seeds_have_no_interval(made_up):

@@ -1,6 +1,7 @@
 """Evaluation of runs, and their episodes in pictures."""
 
 import json
+import sys
 from itertools import pairwise
 
 import numpy as np
@@ -9,7 +10,7 @@ import torch
 
 from memagents import CheckpointError, load_agent
 from memagents.environments.make import make_env
-from memagents.experiments.evaluate_run import AGENT, SAMPLED, RunScores, evaluate_run, scenes
+from memagents.experiments.evaluate_run import AGENT, SAMPLED, RunScores, evaluate_over, evaluate_run, scenes
 from memagents.experiments.evaluation import ORACLE, RANDOM, WALK, Interval, Scores, evaluate
 from memagents.experiments.evaluation_settings import EVALUATION_SEED, EvaluationSettings
 from memagents.experiments.run import Run
@@ -79,6 +80,12 @@ def test_sampled_actions_stand_beside_the_most_likely_ones(trained):
 def test_a_parameter_is_varied_or_set():
     with pytest.raises(ValueError, match="over: length is also in env_kwargs; give it once"):
         EvaluationSettings(over={"length": [1, 2]}, env_kwargs={"length": 3})
+
+
+def test_every_value_of_a_parameter_is_checked_before_anything_is_played(trained, monkeypatch):
+    monkeypatch.setattr(sys.modules[evaluate_over.__module__], "compare", lambda *_: pytest.fail("it was played"))
+    with pytest.raises(ValueError, match="length must be within 1"):
+        evaluate_over(Run.open(trained), EvaluationSettings(over={"length": [1, 0]}, episodes=2, device="cpu"))
 
 
 def test_hints_compare_what_both_have():

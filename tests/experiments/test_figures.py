@@ -9,7 +9,16 @@ from PIL import Image, ImageSequence
 
 from memagents.experiments import figures
 from memagents.experiments.evaluation import Interval
-from memagents.experiments.figures import comparison, learning_curve, short_number, smooth, write_gif, write_png
+from memagents.experiments.figures import (
+    COLOURS,
+    comparison,
+    learning_curve,
+    score_over,
+    short_number,
+    smooth,
+    write_gif,
+    write_png,
+)
 
 STEPS, SUCCESS, RETURN = "time/total_timesteps", "rollout/success_rate", "rollout/ep_rew_mean"
 
@@ -48,6 +57,13 @@ def test_a_learning_curve_shows_what_was_logged(tmp_path, drawn):
     assert returns.get_xlabel() == "environment steps" and success.get_title(loc="left") == "mine"
     picture = np.asarray(Image.open(tmp_path / "curve.png").convert("L"))
     assert min(picture.shape) > 500 and picture.std() > 5
+
+
+def test_a_learning_curve_shows_what_is_equal_once(tmp_path, drawn):
+    learning_curve(
+        [run(tmp_path / "a", [{STEPS: i, SUCCESS: i / 9, RETURN: i / 9} for i in range(9)])], tmp_path / "c.png"
+    )
+    assert [ax.get_ylabel() for ax in drawn[0].axes] == ["success = return"]
 
 
 def test_several_runs_share_their_colours_with_the_legend(tmp_path, drawn):
@@ -99,6 +115,18 @@ def test_bars_and_their_intervals(tmp_path, drawn):
     near, far, control = ax.patches
     assert near.get_x() < control.get_x() < far.get_x()
     assert not plt.get_fignums()
+
+
+def test_equal_scores_over_a_parameter_are_both_seen(tmp_path):
+    scores = [Interval(mean, mean - 0.1, mean + 0.1) for mean in (0.9, 0.5, 0.2)]
+    score_over("length", [10, 100, 1000], {"agent": scores, "agent, sampled": scores}, tmp_path / "over.png")
+    picture = np.asarray(Image.open(tmp_path / "over.png").convert("RGB"))[60:]  # below the legend
+    for colour in COLOURS[:2]:
+        assert (picture == to_rgb255(colour)).all(2).sum() > 300
+
+
+def to_rgb255(colour):
+    return [int(colour[place : place + 2], 16) for place in (1, 3, 5)]
 
 
 def test_smoothing_keeps_a_slope_and_averages_noise():

@@ -4,16 +4,19 @@ import numpy as np
 import pytest
 
 from memagents.__main__ import main
-from memagents.experiments.seeds import band_of, draw_scores, groups_of, measures_of
+from memagents.experiments import seeds
+from memagents.experiments.figures import MEASURES
+from memagents.experiments.seeds import band_of, draw_bands, draw_scores, groups_of, measures_of
 from memagents.runs.files import CheckpointError, write_json
 
 
-def a_run(folder, slope, steps=(100, 200, 300, 400), config=""):
+def a_run(folder, slope, steps=(100, 200, 300, 400), config="", returns=None):
     folder.mkdir(parents=True)
     rows = [f"{step},{step / 10},{min(1, slope * step / 400)}" for step in steps]
-    (folder / "progress.csv").write_text(
-        "time/total_timesteps,time/time_elapsed,rollout/success_rate\n" + "\n".join(rows) + "\n"
-    )
+    heads = "time/total_timesteps,time/time_elapsed,rollout/success_rate"
+    if returns is not None:
+        heads, rows = f"{heads},rollout/ep_rew_mean", [f"{row},{r}" for row, r in zip(rows, returns, strict=True)]
+    (folder / "progress.csv").write_text("\n".join([heads, *rows]) + "\n")
     if config:
         (folder / "config.yaml").write_text(config)
     return folder
@@ -62,9 +65,35 @@ def test_the_command_draws_both_formats(name, tmp_path, capsys):
     assert head.startswith(b"\x89PNG") if name.endswith("png") else b"svg" in head
 
 
+@pytest.mark.parametrize(
+    ("returns", "panels"),
+    [
+        ([[0.1, 0.2, 0.3, 0.4], [0.2, 0.4, 0.6, 0.8000001]], ["success"]),
+        ([[0.1, 0.2, 0.3, 0.4], [0.2, 0.4, 0.6, 0.7]], ["success", "return"]),
+        ([[0.1, 0.2, 0.3, 0.4], None], ["success", "return"]),
+        ([[0.1, 0.2, 0.3, 0.4], []], ["success"]),
+        ([[0.1, 0.2, 0.3, ""], [0.2, 0.4, 0.6, 0.8]], ["success", "return"]),
+        ([[0.1, 0.2, 0.3, "nan"], [0.2, 0.4, 0.6, 0.8]], ["success", "return"]),
+    ],
+)
+def test_success_and_return_are_drawn_once_where_they_are_equal_in_all_runs(returns, panels, tmp_path, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(seeds, "write", lambda figure, _: drawn.append(figure))
+    steps = (100, 200, 300, 400)
+    runs = [
+        a_run(tmp_path / f"{i}-x", 0.4 * (i + 1), () if own == [] else steps, returns=own)
+        for i, own in enumerate(returns)
+    ]
+    draw_bands(groups_of(runs), MEASURES, tmp_path / "plot.png")
+    axes = drawn[0].axes
+    assert [ax.get_ylabel() for ax in axes] == panels
+    one = "success and return, which are equal in all runs"
+    assert [ax.get_title(loc="left") for ax in axes] == ([one] if len(panels) == 1 else ["", ""])
+
+
 def test_scores_are_drawn_by_environment_and_group(tmp_path):
     runs = [a_run(tmp_path / f"lstm-{seed}", 0.5) for seed in range(2)]
-    with pytest.raises(CheckpointError, match="does not exist"):
+    with pytest.raises(CheckpointError, match=r"has not been evaluated: it has no evaluation.json"):
         draw_scores(groups_of(runs), tmp_path / "scores.png")
     for run in runs:
         score = {"success": {"mean": 0.5, "low": 0.4, "high": 0.6}, "returns": {"mean": 0.5, "low": 0.4, "high": 0.6}}
@@ -77,15 +106,68 @@ def test_scores_are_drawn_by_environment_and_group(tmp_path):
     ("words", "message"),
     [
         ([], "runs must be one folder"),
-        (["nowhere"], "nowhere is no run"),
+        (["nowhere"], "there is no run folder nowhere"),
+        (["RUN", "RUN"], "is given twice; each counts as a seed"),
+        (["RUN", "--measures", "time/fps", "time/fps"], "measures must each be given once, not time/fps time/fps"),
+        (["FOLDER"], "in is no run, but a folder of runs"),
         (["RUN", "--out", "a.pdf"], "ends in .png or .svg"),
         (["RUN", "--measures", "health/use"], "no run logged 'health/use'; they logged"),
     ],
 )
 def test_bad_input_is_one_line(words, message, tmp_path, capsys):
-    run = a_run(tmp_path / "lstm-0", 0.5)
+    run = a_run(tmp_path / "in" / "lstm-0", 0.5, config="algorithm: RecurrentPPO\n")
+    places = {"RUN": str(run), "FOLDER": str(run.parent)}
     with pytest.raises(SystemExit):
-        main(["plot", *(str(run) if word == "RUN" else word for word in words)])
+        main(["plot", *(places.get(word, word) for word in words)])
     error = capsys.readouterr().err
     assert message in error
     assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (b"", "runs: nothing has been logged yet by RUN"),
+        (b"\xf1\xff\n", "RUN/progress.csv is no readable log"),
+        (
+            b"time/total_timesteps,rollout/success_rate\n100,abc\n",
+            "RUN/progress.csv: rollout/success_rate must be a number, not 'abc'",
+        ),
+    ],
+)
+def test_a_log_that_cannot_be_drawn_is_named(text, message, tmp_path, capsys):
+    run = a_run(tmp_path / "lstm-0", 0.5)
+    (run / "progress.csv").write_bytes(text)
+    with pytest.raises(SystemExit):
+        main(["plot", str(run), "--out", str(tmp_path / "plot.png")])
+    assert capsys.readouterr().err.startswith(f"error: {message.replace('RUN', str(run))}")
+    assert not (tmp_path / "plot.png").exists()
+
+
+def test_what_is_not_finite_in_a_log_leaves_the_rest_of_its_curve(tmp_path):
+    run = a_run(tmp_path / "a", 0.4)
+    log = run / "progress.csv"
+    log.write_text(log.read_text().replace("200,20.0,0.2", "200,20.0,nan"))
+    band = band_of([run], "rollout/success_rate")
+    assert np.allclose(band.mean[[0, -1]], [0.1, 0.4])
+
+
+def test_runs_without_a_step_in_common_have_no_band(tmp_path):
+    runs = [a_run(tmp_path / "a", 0.5, (100, 200)), a_run(tmp_path / "b", 0.5, (300, 400))]
+    with pytest.raises(ValueError, match="logged 'rollout/success_rate' at no steps in common; draw them one by one"):
+        band_of(runs, "rollout/success_rate")
+
+
+@pytest.mark.parametrize(
+    "evaluation",
+    [
+        *([], {"env": "E"}, {"env": "E", "scores": {"agent": [1]}}),
+        *({"scores": {"agent": {"success": None, "returns": {"mean": mean}}}} for mean in (None, "0.5")),
+    ],
+    ids=str,
+)
+def test_an_evaluation_without_finite_scores_is_named(evaluation, tmp_path):
+    run = a_run(tmp_path / "lstm-0", 0.5)
+    write_json(run / "evaluation.json", evaluation)
+    with pytest.raises(CheckpointError, match=r"evaluation\.json.* scores of 'agent'"):
+        draw_scores(groups_of([run]), tmp_path / "scores.png")

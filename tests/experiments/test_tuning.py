@@ -5,8 +5,9 @@ import math
 
 import pytest
 
+from memagents import CheckpointError
 from memagents.command_line import tune
-from memagents.experiments import tuning
+from memagents.experiments import evaluation, tuning
 from memagents.experiments.configuration import command_line
 from memagents.experiments.jobs import DONE, FAILED, Job
 from memagents.experiments.options import as_words
@@ -165,9 +166,16 @@ def test_it_finds_what_is_best(tmp_path, monkeypatch):
     assert score > 0.95
 
 
+def test_a_damaged_study_is_named(tmp_path):
+    (tmp_path / "study.db").write_bytes(b"no database at all" * 99)
+    with pytest.raises(CheckpointError, match=r"study\.db is no study of Optuna's that can be used: .*not a database"):
+        search(TuningSettings(**TMAZE, folder=tmp_path))
+    assert (tmp_path / "study.db").read_bytes() == b"no database at all" * 99
+
+
 def test_a_score_that_is_no_number(tmp_path, monkeypatch):
     pretend(monkeypatch)
-    monkeypatch.setattr(tuning, "read_json", lambda _: {"scores": {"agent, sampled": NO_NUMBER}})
+    monkeypatch.setattr(evaluation, "read_json", lambda _: {"scores": {"agent, sampled": NO_NUMBER}})
     study = search(TuningSettings(**TMAZE, trials=2, space={"gamma": [0.6, 1.0]}, folder=tmp_path))
     assert best(study) is None
     assert set(failures(study).values()) == {"its return in the evaluation is not a finite number"}

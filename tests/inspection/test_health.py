@@ -296,7 +296,7 @@ def test_a_report_says_what_the_memory_is_worth():
     assert report.forgetting is not None
     assert report.forgetting.ages == (0, 2)
     assert all(sign.advice is None for sign in report.signs)
-    assert report.table().row_count == len(report.signs) + 4
+    assert report.table().row_count == len([s for s in report.signs if "_lag_" not in s.name]) + 1 + 4
     assert report.to_json()["forgetting"]["ages"] == [0, 2]
     agent.env = None
     with pytest.raises(ValueError, match="env must be given"):
@@ -305,6 +305,19 @@ def test_a_report_says_what_the_memory_is_worth():
 
 def interval(mean, width=0.05):
     return Interval(mean, mean - width, mean + width)
+
+
+def test_gradients_by_lag_are_one_row_a_memory_and_signs_of_their_own():
+    names = ["gradient_growth", "gradient_lag_1", "gradient_lag_2", "gradient_reach", "critic_gradient_lag_1"]
+    report = Report([Sign(name, 1 / (place + 1), f"of {name}") for place, name in enumerate(names)], None)
+    rows = list(zip(*(column.cells for column in report.table().columns), strict=True))
+    assert rows == [
+        ("gradient_growth", "1", "of gradient_growth"),
+        ("gradient_lag_…", "", "gradient by the input 1, 2 steps before over that by the present: 0.5, 0.333"),
+        ("gradient_reach", "0.25", "of gradient_reach"),
+        ("critic_gradient_lag_…", "", "gradient by the input 1 step before over that by the present: 0.2"),
+    ]
+    assert [sign["name"] for sign in report.to_json()["signs"]] == names
 
 
 def test_a_report_does_not_contradict_itself():
