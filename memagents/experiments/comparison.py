@@ -22,6 +22,7 @@ TABLE_FILE = "table.md"
 FIGURE_FILE = "comparison.png"
 
 
+_MOST_PARAMETERS = 100_000_000  # sizes are found by making agents of them
 _SET = {**SET_FOR_ALL, "core": "--cores", "learning_rate": "--learning-rates", "seed": "--seeds"}
 
 
@@ -65,6 +66,8 @@ class ComparisonSettings:
         for name in ("parameters", "processes"):
             if getattr(self, name) is not None:
                 positive_int(name, getattr(self, name))
+        if (self.parameters or 0) > _MOST_PARAMETERS:
+            raise ValueError(f"parameters must be at most {_MOST_PARAMETERS:,}, not {self.parameters:,}")
         for rate in self.learning_rates:
             positive("learning_rates", rate)
         for name in ("cores", "learning_rates"):

@@ -246,6 +246,7 @@ def test_two_at_once(tmp_path):
         ({"learning_rates": (0.0,)}, "learning_rates must be a finite number above 0"),
         ({"learning_rates": (float("inf"),)}, "learning_rates must be a finite number above 0"),
         ({"parameters": 0}, "parameters must be a positive integer"),
+        ({"parameters": 10**12}, "parameters must be at most 100,000,000, not 1,000,000,000,000"),
     ],
 )
 def test_settings_that_are_refused(wrong, message):
