@@ -250,9 +250,10 @@ def opened(browser, tmp_path):
     """Opens recordings in a page, which must not complain of anything."""
     complaints, pages = [], []
 
-    def show(recordings, layers=(), width=1300, scheme="light"):
+    def show(recordings, layers=(), width=1300, scheme="light", before=""):
         write_page(tmp_path / "page.html", recordings, layers)
         page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
+        page.add_init_script(before)
         page.on("console", lambda said: complaints.append(said.text) if said.type in ("error", "warning") else None)
         page.on("pageerror", lambda error: complaints.append(str(error)))
         page.on("request", lambda asked: complaints.append(asked.url) if asked.url.startswith("http") else None)
@@ -609,6 +610,45 @@ def test_both_themes_and_the_button_between_them(opened, tmp_path, scheme):
     assert (brightness() > 128) == (scheme == "dark")
     page.locator("#theme").click()
     assert brightness() == before
+
+
+NEVER_IDLE = "window.requestIdleCallback = () => 0"
+
+
+def many_maps(folder):
+    """A recording whose page is several screens long."""
+    drawn = np.random.default_rng(0)
+    trace = {f"map_{number}": drawn.random((STEPS, 40)) for number in range(12)}
+    return planted_with(folder, planted_trace() | trace | {"link": linked()}, AXES | {"link": ["to slot", "from slot"]})
+
+
+@browsing
+def test_maps_are_drawn_near_the_screen_and_all_the_others_when_there_is_time(opened, tmp_path):
+    recording = many_maps(tmp_path / "a")
+    page = opened([recording], before=NEVER_IDLE)
+    page.wait_for_selector(".group.top .plot canvas")
+    assert page.locator(".map:empty").count() > 6
+    page = opened([recording])
+    page.wait_for_selector(".map:empty", state="detached")
+    assert page.evaluate("scrollY") == 0
+
+
+@browsing
+def test_a_print_has_all_maps_in_light_colours(opened, tmp_path):
+    no_resizing = "window.ResizeObserver = class { observe() {} disconnect() {} }"  # as in a print
+    page = opened([many_maps(tmp_path / "a")], scheme="dark", before=f"{NEVER_IDLE}; {no_resizing}")
+    page.evaluate(
+        "addEventListener('beforeprint', () => { window.printed = getComputedStyle(document.body).backgroundColor })"
+    )
+    before = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    assert page.pdf()[:4] == b"%PDF"
+    page.wait_for_selector(".map:empty", state="detached")
+    assert page.evaluate("window.printed") == "rgb(246, 246, 244)"
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == before
+    page.emulate_media(media="print", color_scheme="light")
+    page.set_viewport_size({"width": 700, "height": 900})  # what was drawn for a wide screen is not cut
+    edges = page.evaluate("[...document.querySelectorAll('canvas')].map((one) => one.getBoundingClientRect().right)")
+    assert len(edges) > 20 and max(edges) <= 700
 
 
 @browsing
