@@ -57,7 +57,9 @@ def test_what_is_no_number_is_a_gap(kind):
     found = unpack(pack(values, kind))
     assert np.array_equal(np.isnan(found), ~np.isfinite(values))
     assert np.allclose(found[np.isfinite(values)], [0, 1, 0.5], atol=0.01)
-    assert np.isnan(unpack(pack(np.full((2, 2), np.nan), kind))).all()
+    none = pack(np.full((2, 2), np.nan), kind)
+    assert np.isnan(unpack(none)).all()
+    assert not none.numbers and pack(values, kind).numbers and pack(np.zeros((2, 2)), kind).numbers
 
 
 # --- what is in it ----------------------------------------------------------------------------------------------------
@@ -699,6 +701,7 @@ def test_empty_states_and_odd_traces(opened, tmp_path):
     page = scrolled(opened([written(tmp_path / "b", [steps_of(odd)], axes={"maps": ["only one"]})]))
     assert page.locator("[data-tensor=maps] canvas").count() == 6
     assert "gone" in page.locator("#notes").inner_text()
+    assert page.locator("[data-tensor=gone] .legend").inner_text() == "no numbers"
 
 
 @browsing

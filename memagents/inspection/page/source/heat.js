@@ -12,6 +12,7 @@ export function heightOf(rows) {
 export function legend([low, high]) {
   const bar = element("span", { className: "gradient", "aria-hidden": "true" });
   bar.style.background = GRADIENT;
+  if (Number.isNaN(low)) return element("span", { className: "legend" }, "no numbers");
   const ends = low === high ? [element("span", {}, `all ${short(low)}`)] : [short(low), bar, short(high)];
   return element("span", { className: "legend", title: `colours from ${short(low)} to ${short(high)}` }, ...ends);
 }

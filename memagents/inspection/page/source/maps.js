@@ -117,7 +117,9 @@ function neighbours(store, box, recordings, sides, traces) {
 function block(charts, box, recordings, sides, traces, name) {
   const tensors = traces.map((trace) => trace.get(name) ?? null);
   const there = tensors.filter(Boolean);
-  const range = rangeOf(Math.min(...there.map((one) => one.low)), Math.max(...there.map((one) => one.high)));
+  const numbers = there.filter((one) => !Number.isNaN(one.low));
+  const [low, high] = [numbers.map((one) => one.low), numbers.map((one) => one.high)];
+  const range = numbers.length ? rangeOf(Math.min(...low), Math.max(...high)) : [NaN, NaN];
   const head = element("div", { className: "block-head" }, element("h3", {}, plain(name)));
   const inner = element("div", { className: "block", dataset: { tensor: name } }, head);
   const about = sentence(name);
