@@ -686,6 +686,32 @@ def test_two_recordings_stand_side_by_side_and_where_they_part_is_marked(opened,
     apart = page.locator("[data-tensor=read_weights] .difference .readout").first.inner_text()
     assert apart in ("step 9 · most: slot 0 · 0.75", "step 9 · most: slot 1 · 0.75")
     assert page.locator("[data-tensor=write_weights] .difference .readout").inner_text() == "step 9 · all 0"
+    own = page.locator(".difference .legend")
+    assert [text.split() for text in own.all_inner_texts()] == [["0", "0.75"], *[["all", "0"]] * 3]
+
+
+@browsing
+def test_differences_have_colours_of_their_own_and_rounding_is_none(opened, tmp_path):
+    one = np.random.default_rng(0).random((STEPS, 5))
+    other = one.copy()
+    other[5, 2] = 3.3  # so that the same numbers have other codes
+    pairs = [np.repeat(values[:, None], 5, axis=1) for values in (one, other)]
+    gone = np.full((STEPS, 3), np.nan)
+    axes = {"usage": ["slot"], "near": ["slot"], "pairs": ["to slot", "from slot"], "gone": ["slot"]}
+    traces = [
+        {"usage": one, "near": one, "pairs": pairs[0], "gone": gone},
+        {"usage": other, "near": one + 0.02, "pairs": pairs[1], "gone": gone},
+    ]
+    page = scrolled(opened([planted_with(tmp_path / str(k), trace, axes) for k, trace in enumerate(traces)]))
+
+    def difference(name, part):
+        return page.locator(f"[data-tensor={name}] .difference {part}").inner_text()
+
+    for name in ("usage", "pairs"):
+        assert difference(name, ".readout") == "step 0 · all 0"
+        assert abs(float(difference(name, ".legend").split()[1]) - (3.3 - one[5, 2])) < 0.02
+    assert abs(float(difference("near", ".legend").split()[1]) - 0.02) < 0.005
+    assert difference("gone", ".legend") == "no numbers"
 
 
 @browsing
