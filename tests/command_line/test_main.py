@@ -12,8 +12,10 @@ from memagents import __version__
 from memagents.__main__ import DOORS, main
 from memagents.command_line.help import descriptions, short_help
 from memagents.cores import core_class
+from memagents.environments import make_env
 from memagents.experiments.catalogue import ALGORITHMS
 from memagents.experiments.configuration import RECIPES, recipe_names
+from memagents.nec.nec import NEC
 from memagents.runs import layout
 from memenvs.grid.ids import FAMILIES
 
@@ -275,6 +277,13 @@ def test_runs_are_listed(said, tmp_path):
     made = said("train", "mfec", *("--total-timesteps", "40", "--eval-episodes", "0", "--policy-kwargs", "key_size=4"))
     assert made[2] == 0, made
     assert said("list", "runs")[0].split(maxsplit=1) == ["runs/TMaze-v0-mfec-0", "MFEC, 40 steps\n"]
+
+
+def test_episodic_control_is_listed_with_the_core_that_it_has(said):
+    for core, named in ("none", "NEC"), ("gru", "NEC, gru"):
+        NEC("MlpPolicy", make_env("memenvs/TMaze-v0", 1), policy_kwargs={"core": core}).save(f"runs/{core}")
+        assert said("list", "runs")[0].splitlines()[-1].split(maxsplit=1) == [f"runs/{core}", f"{named}, 0 steps"]
+        layout.remove(Path("runs") / core)
 
 
 def test_a_damaged_run_does_not_hide_the_others(said, tmp_path):

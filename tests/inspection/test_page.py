@@ -181,6 +181,22 @@ def test_layers_are_packed_with_their_words_and_checked(tmp_path):
         make_payload([])
 
 
+@pytest.mark.parametrize(
+    ("algorithm", "core", "named"),
+    [
+        ("NEC", "Memoryless", ""),
+        ("MFEC", "Memoryless", ""),
+        ("NEC", "GRU", "GRU"),
+        ("RecurrentPPO", "Memoryless", None),
+    ],
+)
+def test_episodic_control_is_not_called_memoryless(tmp_path, algorithm, core, named):
+    recording = planted(tmp_path / "a")
+    recording.description.update(algorithm=algorithm, core=core)
+    (told,) = make_payload([recording]).contents["recordings"]
+    assert (told["algorithm"], told["core"]) == (algorithm, core if named is None else named)
+
+
 # --- nothing gets out of it -------------------------------------------------------------------------------------------
 
 
@@ -734,7 +750,10 @@ def test_empty_states_and_odd_traces(opened, tmp_path):
 def test_neighbours_grids_and_several_episodes(opened, tmp_path):
     drawn = np.random.default_rng(0)
     trace = {f"neighbour_{name}": drawn.random((STEPS, 3, 12)) for name in ("weights", "values")}
-    trace["neighbour_rows"] = trace["neighbour_ages"] = np.broadcast_to(np.arange(12), (STEPS, 3, 12))
+    trace["neighbour_rows"] = trace["neighbour_ages"] = np.tile(np.arange(12), (STEPS, 3, 1))
+    trace["neighbour_weights"] /= trace["neighbour_weights"].sum(-1, keepdims=True)
+    trace["neighbour_weights"][0, 0] = [0.16] * 5 + [0.2] + [0] * 6
+    trace["neighbour_rows"][0, 0, 6:] = trace["neighbour_rows"][0, 2, 5:] = -1
     axes = {name: ["action", "neighbour"] for name in trace}
     steps = steps_of(trace)
     del steps["observation"], steps["entropy"], steps["probabilities"]
@@ -745,7 +764,10 @@ def test_neighbours_grids_and_several_episodes(opened, tmp_path):
         "observation.pixels": drawn.integers(0, 256, (STEPS, 16, 16, 3)).astype(np.uint8),
     }
     page = scrolled(opened([written(tmp_path / "a", [steps, steps], axes=axes)]))
-    assert page.locator(".neighbours tbody tr").count() == 15
+    rows = page.locator(".neighbours tbody tr")
+    assert rows.count() == 17
+    assert rows.nth(5).inner_text().strip() == "and 1 further one, of 20 % together"
+    assert rows.nth(11).inner_text().strip().startswith("and 7 further ones, of ")
     chosen = page.locator(".neighbours tr.chosen th").first.inner_text()
     assert chosen == "abc"[int(steps["actions"][0])]
     assert page.locator(".film canvas").count() >= 1
