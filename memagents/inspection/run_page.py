@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from memagents.environments.make import make_env, make_single_env
 from memagents.experiments.run import Run
-from memagents.inspection.ablation import Kind, with_memory
+from memagents.inspection.ablation import KINDS, Kind
 from memagents.inspection.forks import Forked
 from memagents.inspection.page import write_page
 from memagents.inspection.places import places_of
@@ -22,6 +22,8 @@ from memagents.inspection.played import Played
 from memagents.inspection.recorder import record
 from memagents.inspection.recording import Recording
 from memagents.inspection.run_layers import forked_episode, layers_of
+from memagents.policies.actor_critic import MemoryPolicy
+from memagents.policies.core_policy import CorePolicy
 from memagents.runs.layout import INSPECTION_FOLDER, INSPECTION_PAGE
 
 
@@ -58,10 +60,7 @@ def inspect_run(
     path = run.folder / INSPECTION_PAGE if out is None else out
     policy = run.load_agent(None, played.device, played.slots, verbose=0).policy
     if change is not None:
-        try:
-            places_of(with_memory(policy).initial_state(1))
-        except ValueError as error:
-            raise ValueError(f"change: {error}") from error
+        check_change(run, policy, change)
     recordings = [record_run(run, played, run.folder / INSPECTION_FOLDER, states=change is not None)]
     forked = forked_episode(run, policy, played, recordings[0].episodes[0], change)
     layers = layers_of(policy, recordings[0], change, forked)
@@ -70,6 +69,25 @@ def inspect_run(
             recordings.append(record_run(against, played, Path(folder) / INSPECTION_FOLDER))
         write_page(path, recordings, layers, max_steps=max_steps)
     return Inspected(path, recordings[0], forked)
+
+
+def check_change(run: Run, policy: CorePolicy, change: Kind) -> None:
+    """Check that places of a run's memory can be changed so.
+
+    :raises ValueError: if there are none that can be, in the words of the command line
+    """
+    if not isinstance(policy, MemoryPolicy):
+        raise ValueError(
+            f"--change is for runs of memagents train ppo and imitate, which act by a policy; {run.folder} is one of "
+            f"{run.algorithm.__name__}: leave out --change"
+        )
+    try:
+        known = places_of(policy.initial_state(1))
+    except ValueError as error:
+        raise ValueError(f"change: {error}") from error
+    if change == "freeze" and known.kind == "entry":
+        allowed = ", ".join(kind for kind in KINDS if kind != "freeze")
+        raise ValueError(f"--change must be one of {allowed}, not freeze: entries of a store move on with each step")
 
 
 def record_run(run: Run, played: Played, folder: Path, states: bool = False) -> Recording:

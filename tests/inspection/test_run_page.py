@@ -12,6 +12,7 @@ from memagents.environments import make_env
 from memagents.inspection import Recording
 from memagents.inspection.played import Played
 from memagents.inspection.run_page import action_names, action_sizes, filmed
+from memagents.nec.nec import NEC
 from memagents.runs import layout
 from tests.inspection.support import make_agent
 
@@ -24,15 +25,17 @@ def index_of(page):
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory):
-    """Three agents of the same spaces and one of others, saved."""
+    """Agents of the same spaces and one of others, saved."""
     folder = tmp_path_factory.mktemp("runs")
     for name, env, core in [
         ("gru", "memenvs/TMaze-v0", "gru"),
         ("lstm", "memenvs/TMaze-v0", "lstm"),
         ("none", "memenvs/TMaze-v0", "none"),
+        ("kv", "memenvs/TMaze-v0", "kv"),
         ("copy", "memenvs/Copy-v0", "gru"),
     ]:
         make_agent(env, 1, {"core": core}).save(folder / name)
+    NEC("MlpPolicy", make_env("memenvs/TMaze-v0", 1)).save(folder / "nec")
     return folder
 
 
@@ -90,6 +93,12 @@ def test_bad_input_is_told_in_one_sentence(said, folders, tmp_path):
         ([gru, "--seed", "-1"], "seed must be an integer from 0 to 4294967295, not -1"),
         ([gru, "--max-steps", "0"], "max_steps must be a positive integer, not 0"),
         ([folders / "none", *TMAZE, "--change", "erase"], "change: there is no memory whose places could be changed"),
+        (
+            [folders / "nec", *TMAZE, "--change", "erase"],
+            "--change is for runs of memagents train ppo and imitate, which act by a policy; "
+            f"{folders / 'nec'} is one of NEC: leave out --change",
+        ),
+        ([folders / "kv", *TMAZE, "--change", "freeze"], "--change must be one of erase, noise, swap, not freeze"),
         ([gru, "--env", "memenvs/Copy-v0"], "space"),
         ([gru, "--against", folders / "copy", *TMAZE], "space"),
         ([gru, "--env", "memenvs/NoSuch-v0"], "NoSuch-v0"),
