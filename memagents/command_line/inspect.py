@@ -31,7 +31,8 @@ class InspectCommand(PlaySettings):
         policy departs; and what return the first episode loses, but for freeze and sampled actions, and where the
         environment can be restored, as those of memenvs
     :param picture: draw tensors of the first episode's trace to this path, which ends in .png or .svg
-    :param tensors: which, such as write_weights read_weights; the page shows all of them
+    :param tensors: which, such as write_weights read_weights; the page shows all of them, and an unknown name lists
+        them
     :param out: path of the page, which ends in .html; by default inspection.html in the run's folder
     :param slots: slots of the memory; by default as many as it was trained with
     :param imports: packages to import first, beside those that the runs imported
@@ -56,6 +57,8 @@ class InspectCommand(PlaySettings):
             raise ValueError("--picture and --tensors belong together: --picture memory.png --tensors write_weights")
         if self.picture is not None:
             path_ending("--picture", self.picture, ".png", ".svg")
+            if self.picture.is_dir():
+                raise ValueError(f"--picture: {self.picture} is a folder")
         if self.out is None:
             return
         if self.out.suffix.lower() not in (".html", ".htm") or self.out.is_dir():
@@ -87,7 +90,7 @@ def main(argv: Sequence[str]) -> None:
         played = Played(
             env, env_kwargs, settings.episodes, settings.seed, settings.stochastic, settings.slots, settings.device
         )
-        found = inspect_run(run, against, played, settings.out, settings.max_steps, settings.change)
+        found = inspect_run(run, against, played, settings.out, settings.max_steps, settings.change, settings.tensors)
         print(f"the page is {found.page}")
         if settings.picture is not None:
             draw_run(settings.picture, found.recording, settings.tensors, found.forked)

@@ -2,6 +2,8 @@
 
 import json
 import re
+import shutil
+from pathlib import Path
 from typing import Any, ClassVar
 
 import gymnasium as gym
@@ -83,6 +85,9 @@ def test_another_run_plays_the_same_episodes(said, folders, tmp_path):
 
 def test_bad_input_is_told_in_one_sentence(said, folders, tmp_path):
     gru = folders / "gru"
+    (tmp_path / "folder.png").mkdir()
+    shutil.rmtree(gru / layout.INSPECTION_FOLDER, ignore_errors=True)
+    (gru / layout.INSPECTION_PAGE).unlink(missing_ok=True)
     for words, message in [
         (["nowhere"], "there is no run folder nowhere"),
         ([gru, "--against", "nowhere", *TMAZE], "there is no run folder nowhere"),
@@ -99,6 +104,20 @@ def test_bad_input_is_told_in_one_sentence(said, folders, tmp_path):
             f"{folders / 'nec'} is one of NEC: leave out --change",
         ),
         ([folders / "kv", *TMAZE, "--change", "freeze"], "--change must be one of erase, noise, swap, not freeze"),
+        ([gru, *TMAZE, "--picture", "m.png"], "--picture and --tensors belong together"),
+        (
+            [gru, *TMAZE, "--picture", "m.jpg", "--tensors", "hidden"],
+            "--picture must be a path that ends in .png or .svg",
+        ),
+        ([gru, *TMAZE, "--picture", "folder.png", "--tensors", "hidden"], "--picture: folder.png is a folder"),
+        (
+            [gru, *TMAZE, "--picture", "m.png", "--tensors", "hidden", "write_weights"],
+            "tensors: there is no 'write_weights' in the trace; it has hidden, reset_gate, update_gate",
+        ),
+        (
+            [folders / "none", *TMAZE, "--picture", "m.png", "--tensors", "x"],
+            "there is no 'x' in the trace; it has nothing",
+        ),
         ([gru, "--env", "memenvs/Copy-v0"], "space"),
         ([gru, "--against", folders / "copy", *TMAZE], "space"),
         ([gru, "--env", "memenvs/NoSuch-v0"], "NoSuch-v0"),
@@ -107,6 +126,15 @@ def test_bad_input_is_told_in_one_sentence(said, folders, tmp_path):
         out, errors, code = said(*words)
         assert code == 2 and out == "" and message in errors, (words, errors)
         assert errors.startswith("error: ") and errors.count("\n") == 1, errors
+        if "--picture" in words or "--change" in words:  # found before anything is played
+            assert not list(folders.glob("*/inspection*")), words
+
+
+@pytest.mark.parametrize(("name", "tensor"), [("gru", "hidden"), ("nec", "neighbour_weights")])
+def test_a_tensor_becomes_a_picture(said, folders, name, tensor):
+    out, _, code = said(folders / name, *TMAZE, "--picture", "memory.svg", "--tensors", tensor)
+    assert code == 0 and out.endswith("the picture is memory.svg\n")
+    assert "<svg" in Path("memory.svg").read_text()
 
 
 class Bare(gym.Env):
