@@ -85,6 +85,9 @@ def main(argv: Sequence[str]) -> None:
         against = None if settings.against is None else Run.open(settings.against)
         others = () if against is None else against.imports
         prepare([*run.imports, *others, *settings.imports], device=settings.device)
+        run.say_unfinished()
+        if against is not None:
+            against.say_unfinished()
         run.say_what_does_not_apply(settings.env)
         env, env_kwargs = run.evaluation_env(settings.env, settings.env_kwargs, settings.split)
         played = Played(

@@ -127,6 +127,7 @@ def record_run(run: Run, played: Played, folder: Path, states: bool = False) -> 
     assert agent.env is not None
     about = {
         "run": run.folder.name,
+        "unfinished": run.unfinished,
         "env": played.env,
         "env_kwargs": {name: value for name, value in played.env_kwargs.items() if name != "render_mode"},
         "action_names": action_names(played.env, played.env_kwargs, made.action_space),

@@ -731,6 +731,16 @@ def test_differences_have_colours_of_their_own_and_rounding_is_none(opened, tmp_
 
 
 @browsing
+def test_the_head_says_of_either_agent_whether_its_training_is_unfinished(opened, tmp_path):
+    abouts = {"run": "one", "unfinished": "1,500 of 100,000 steps"}, {"run": "other", "unfinished": ""}
+    page = opened([planted(tmp_path / about["run"], about=about) for about in abouts])
+    assert page.locator(".agent").all_inner_texts() == [
+        "A · one RecurrentPPO · DNC · trained for 1,500 of 100,000 steps",
+        "B · other RecurrentPPO · DNC",
+    ]
+
+
+@browsing
 def test_empty_states_and_odd_traces(opened, tmp_path):
     bare = {name: values for name, values in steps_of({}, 1).items() if name not in ("entropy", "probabilities")}
     page = scrolled(opened([written(tmp_path / "a", [bare], axes={})]))

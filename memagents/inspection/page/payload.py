@@ -265,6 +265,7 @@ def _described(recording: Recording) -> dict[str, Any]:
     algorithm = str(description.get("algorithm", ""))
     return {
         "name": str(about.get("run") or recording.folder.name),
+        "unfinished": str(about.get("unfinished") or ""),
         "env": str(about.get("env") or ""),
         "env_kwargs": {str(name): str(value) for name, value in (about.get("env_kwargs") or {}).items()},
         "algorithm": algorithm,

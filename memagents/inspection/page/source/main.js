@@ -43,7 +43,8 @@ function resultOf(told) {
 function head() {
   const names = recordings.map((recording, side) => {
     const name = element("strong", { title: recording.name }, sideName(recordings, side));
-    return element("span", { className: "agent" }, name, ` ${[recording.algorithm, recording.core].filter(Boolean).join(" · ")}`);
+    const about = [recording.algorithm, recording.core, recording.unfinished && `trained for ${recording.unfinished}`];
+    return element("span", { className: "agent" }, name, ` ${about.filter(Boolean).join(" · ")}`);
   });
   const [{ env, env_kwargs: kwargs, deterministic }] = recordings;
   const parameters = Object.entries(kwargs).map(([name, value]) => `${name}=${value}`).join(", ");
