@@ -731,6 +731,19 @@ def test_differences_have_colours_of_their_own_and_rounding_is_none(opened, tmp_
 
 
 @browsing
+def test_one_head_with_an_axis_of_its_own_is_a_map_over_the_steps(opened, tmp_path):
+    trace = planted_trace()
+    trace["write_weights"], trace["others"] = trace["write_weights"][:, None], np.eye(STEPS, 7)[:, None]
+    axes = AXES | {"write_weights": ["head", "slot"], "others": ["row", "column"]}
+    page = scrolled(opened([planted_with(tmp_path / "a", trace, axes)]))
+    click_cell(page, "write_weights", step=3, row=1, rows=4)
+    assert page.locator("#trail h2").inner_text() == "Who reads what step 3 wrote into slot 1"
+    click_cell(page, "others", step=5, row=5, rows=7)
+    page.mouse.move(0, 0)
+    assert page.locator("[data-tensor=others] .readout").inner_text() == "step 5 · most: column 5 · 1"
+
+
+@browsing
 def test_the_head_says_of_either_agent_whether_its_training_is_unfinished(opened, tmp_path):
     abouts = {"run": "one", "unfinished": "1,500 of 100,000 steps"}, {"run": "other", "unfinished": ""}
     page = opened([planted(tmp_path / about["run"], about=about) for about in abouts])

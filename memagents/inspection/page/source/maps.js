@@ -46,9 +46,10 @@ function others(charts, kept, slots) {
   return element("button", { type: "button", className: "others", onclick: () => charts.showAll() }, text);
 }
 
-/** Whether the first of two axes of a step counts heads or the like, which have a map each. */
+/** Whether the first of two axes of a step counts heads or the like, which have a map each, or is of one place. */
 function separate(axes, shape) {
-  return axes.length === 2 && shape[0] <= SEPARATE && ["head", "action"].includes(axes[0]);
+  if (axes.length !== 2) return false;
+  return shape[0] === 1 || (shape[0] <= SEPARATE && ["head", "action"].includes(axes[0]));
 }
 
 /** Whether a tensor has several maps or pictures. */
