@@ -63,6 +63,7 @@ def main(argv: Sequence[str]) -> None:
 
         run = Run.open(settings.run)
         prepare([*run.imports, *settings.imports], device=settings.device)
+        run.say_unfinished()
         run.say_what_does_not_apply(settings.env)
         if settings.over:
             over(run, settings)

@@ -53,6 +53,7 @@ def main(argv: Sequence[str]) -> None:
 
         run = Run.open(settings.run)
         prepare([*run.imports, *settings.imports], device=settings.device)
+        run.say_unfinished()
         run.say_what_does_not_apply(settings.env)
         env, env_kwargs = run.evaluation_env(settings.env, settings.env_kwargs, settings.split)
         how = {name: getattr(settings, name) for name in ("steps", "ages", "episodes", "seed", "device")}

@@ -31,7 +31,8 @@ class InspectCommand(PlaySettings):
         policy departs; and what return the first episode loses, but for freeze and sampled actions, and where the
         environment can be restored, as those of memenvs
     :param picture: draw tensors of the first episode's trace to this path, which ends in .png or .svg
-    :param tensors: which, such as write_weights read_weights; the page shows all of them
+    :param tensors: which, such as write_weights read_weights; the page shows all of them, and an unknown name lists
+        them
     :param out: path of the page, which ends in .html; by default inspection.html in the run's folder
     :param slots: slots of the memory; by default as many as it was trained with
     :param imports: packages to import first, beside those that the runs imported
@@ -82,12 +83,15 @@ def main(argv: Sequence[str]) -> None:
         against = None if settings.against is None else Run.open(settings.against)
         others = () if against is None else against.imports
         prepare([*run.imports, *others, *settings.imports], device=settings.device)
+        run.say_unfinished()
+        if against is not None:
+            against.say_unfinished()
         run.say_what_does_not_apply(settings.env)
         env, env_kwargs = run.evaluation_env(settings.env, settings.env_kwargs, settings.split)
         played = Played(
             env, env_kwargs, settings.episodes, settings.seed, settings.stochastic, settings.slots, settings.device
         )
-        found = inspect_run(run, against, played, settings.out, settings.max_steps, settings.change)
+        found = inspect_run(run, against, played, settings.out, settings.max_steps, settings.change, settings.tensors)
         print(f"the page is {found.page}")
         if settings.picture is not None:
             draw_run(settings.picture, found.recording, settings.tensors, found.forked)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from memagents.command_line.errors import plain_errors
+from memagents.experiments.catalogue import core_beside
 from memagents.experiments.configuration import RECIPES, recipe_names, recipe_path
 from memagents.runs import layout
 from memagents.runs.files import CheckpointError, write_bytes
@@ -54,7 +55,8 @@ def runs() -> Iterator[tuple[str, str]]:
         except CheckpointError as error:
             yield str(folder), f"cannot be read: {error}"
             continue
-        words = [description["algorithm"], description["policy_kwargs"].get("core")]
+        algorithm = description["algorithm"]
+        words = [algorithm, core_beside(algorithm, description["policy_kwargs"].get("core"))]
         yield str(folder), ", ".join([*filter(None, words), f"{description['num_timesteps']:,} steps"])
 
 

@@ -5,7 +5,14 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, NamedTuple
 
-from memagents.experiments.settings import ImitationSettings, MFECSettings, NECSettings, PPOSettings, TrainSettings
+from memagents.experiments.settings import (
+    EpisodicSettings,
+    ImitationSettings,
+    MFECSettings,
+    NECSettings,
+    PPOSettings,
+    TrainSettings,
+)
 
 if TYPE_CHECKING:
     from memagents.algorithms.algorithm import MemoryAlgorithm
@@ -37,6 +44,8 @@ ALGORITHMS = {
     )
 }
 
+_NO_CORE = ("none", "Memoryless")  # by name, and by the name of the class
+
 
 def of_settings(settings: TrainSettings) -> Algorithm:
     """Return the algorithm that the settings are of."""
@@ -52,3 +61,15 @@ def of_class(name: str) -> Algorithm:
     if name not in known:
         raise ValueError(f"algorithm must be one of {', '.join(known)}, not {name!r}")
     return known[name]
+
+
+def core_beside(algorithm: str, core: str | None) -> str:
+    """Return the core that is named beside an algorithm; "" of episodic control without one: its memory is its own.
+
+    :param algorithm: name of its class
+    :param core: its name, or that of its class; None where it is not known
+    """
+    episodic = [
+        entry.settings.algorithm for entry in ALGORITHMS.values() if issubclass(entry.settings, EpisodicSettings)
+    ]
+    return "" if core is None or (algorithm in episodic and core in _NO_CORE) else core

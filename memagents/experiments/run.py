@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
@@ -51,6 +52,12 @@ class Run(NamedTuple):
         """Packages that the training imported, without which the core or the environment may be unknown."""
         return () if self.settings is None else self.settings.packages
 
+    @property
+    def unfinished(self) -> str:
+        """Tell how many of its steps the training has made; "" where those are all, or no training made the folder."""
+        made, wanted = self.description["num_timesteps"], 0 if self.settings is None else self.settings.total_timesteps
+        return f"{made:,} of {wanted:,} steps" if made < wanted else ""
+
     def load_agent(
         self, env: Env | None = None, device: str = "auto", slots: int | None = None, **kwargs: Any
     ) -> MemoryAlgorithm:
@@ -97,6 +104,11 @@ class Run(NamedTuple):
             return {}
         last = self.settings.lessons[-1].env_kwargs if self.settings.lessons else {}
         return {name: value for name, value in {**self.settings.env_kwargs, **last}.items() if name != "split"}
+
+    def say_unfinished(self) -> None:
+        """Say on the standard error how many of its steps the training has made, where those are not all."""
+        if self.unfinished:
+            print(f"note: the training of {self.folder} has made {self.unfinished}", file=sys.stderr)
 
     def say_what_does_not_apply(self, env: str | None) -> None:
         """Say that the parameters of the run's environment are left out where it is evaluated in another one.

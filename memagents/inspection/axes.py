@@ -38,7 +38,8 @@ def axes_of(core: MemoryCore, trace: Mapping[str, Tensor]) -> dict[str, tuple[st
 
     Along ``age`` the last place is the step itself, and each place before it is one step older.
 
-    :param core: whose trace it is; one that nobody knows has ``row`` and ``column``
+    :param core: whose trace it is; one that nobody knows has ``row`` and ``column``, but for the weights by which it
+        writes slots and reads them, see :mod:`memagents.inspection.provenance`
     :param trace: tensors (T, B, ...) by name
     """
     if isinstance(core, Pair):
@@ -48,8 +49,18 @@ def axes_of(core: MemoryCore, trace: Mapping[str, Tensor]) -> dict[str, tuple[st
         return {**axes_of(core.actor, actors), **of_critic}
     if isinstance(core, Dropout):
         return axes_of(core.core, trace)
-    ours = type(core).__module__.startswith("memagents.")
-    return {name: _axes(name if ours else "", values.dim() - 2) for name, values in trace.items()}
+    known = trace if type(core).__module__.startswith("memagents.") else _of_slots(trace)
+    return {name: _axes(name if name in known else "", values.dim() - 2) for name, values in trace.items()}
+
+
+def _of_slots(trace: Mapping[str, Tensor]) -> list[str]:
+    """Return which tensors of any core's trace are weights of slots, (T, B, N) or (T, B, heads, N).
+
+    Reads count where as many slots are written.
+    """
+    found = {name: trace[name] for name in ("write_weights", "read_weights") if name in trace}
+    slots = {name: values.shape[-1] for name, values in found.items() if values.dim() in (3, 4)}
+    return [name for name in slots if slots[name] == slots.get("write_weights")]
 
 
 def _axes(name: str, count: int) -> tuple[str, ...]:

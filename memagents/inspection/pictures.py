@@ -89,7 +89,7 @@ def draw_maps(maps: Sequence[Map], path: str | Path, labels: Sequence[str] = (),
         if low < 0 < high:  # so that the middle of the scale is 0
             low, high = -max(-low, high), max(-low, high)
         scale: dict[str, Any] = {"cmap": COLOURS, "vmin": low, "vmax": high}
-        image = ax.imshow(one.values.T, aspect="auto", origin="lower", interpolation="nearest", **scale)
+        image = ax.imshow(one.values.T, aspect="auto", origin="upper", interpolation="nearest", **scale)
         bar = figure.colorbar(image, ax=ax, fraction=0.03, pad=0.01)
         bar.ax.tick_params(colors=INK, length=0, labelsize=7)
         bar.ax.yaxis.set_major_locator(MaxNLocator(3) if low < high else FixedLocator([float(low)]))

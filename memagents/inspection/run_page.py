@@ -4,24 +4,32 @@ from __future__ import annotations
 
 import tempfile
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 from gymnasium import spaces
 from stable_baselines3.common.vec_env import VecEnv
 from tqdm import tqdm
 
 from memagents.environments.make import make_env, make_single_env
 from memagents.experiments.run import Run
-from memagents.inspection.ablation import Kind, with_memory
+from memagents.inspection.ablation import KINDS, Kind
+from memagents.inspection.axes import axes_of
 from memagents.inspection.forks import Forked
 from memagents.inspection.page import write_page
+from memagents.inspection.pictures import maps_of
 from memagents.inspection.places import places_of
 from memagents.inspection.played import Played
 from memagents.inspection.recorder import record
 from memagents.inspection.recording import Recording
+from memagents.inspection.replay import replay
 from memagents.inspection.run_layers import forked_episode, layers_of
+from memagents.policies.actor_critic import MemoryPolicy
+from memagents.policies.core_policy import CorePolicy
+from memagents.policies.encoding import map_observations
 from memagents.runs.layout import INSPECTION_FOLDER, INSPECTION_PAGE
 
 
@@ -45,6 +53,7 @@ def inspect_run(
     out: Path | None = None,
     max_steps: int = 2000,
     change: Kind | None = None,
+    tensors: Sequence[str] = (),
 ) -> Inspected:
     """Record episodes of a run's agent into the run's folder, and write the page about them.
 
@@ -53,15 +62,15 @@ def inspect_run(
     :param max_steps: of an episode that are shown at most
     :param change: what is done to each place of the memory before each step, see
         :func:`memagents.inspection.run_layers.layers_of`; None for nothing
-    :raises ValueError: if an agent cannot act in the environment, or its memory has no places to be changed
+    :param tensors: of the trace that are to be drawn afterwards
+    :raises ValueError: if an agent cannot act in the environment, its memory has no places to be changed, or there is
+        no such tensor; of the last two nothing is played before
     """
     path = run.folder / INSPECTION_PAGE if out is None else out
     policy = run.load_agent(None, played.device, played.slots, verbose=0).policy
     if change is not None:
-        try:
-            places_of(with_memory(policy).initial_state(1))
-        except ValueError as error:
-            raise ValueError(f"change: {error}") from error
+        check_change(run, policy, change)
+    check_tensors(policy, tensors)
     recordings = [record_run(run, played, run.folder / INSPECTION_FOLDER, states=change is not None)]
     forked = forked_episode(run, policy, played, recordings[0].episodes[0], change)
     layers = layers_of(policy, recordings[0], change, forked)
@@ -70,6 +79,41 @@ def inspect_run(
             recordings.append(record_run(against, played, Path(folder) / INSPECTION_FOLDER))
         write_page(path, recordings, layers, max_steps=max_steps)
     return Inspected(path, recordings[0], forked)
+
+
+def check_change(run: Run, policy: CorePolicy, change: Kind) -> None:
+    """Check that places of a run's memory can be changed so.
+
+    :raises ValueError: if there are none that can be, in the words of the command line
+    """
+    if not isinstance(policy, MemoryPolicy):
+        raise ValueError(
+            f"--change is for runs of memagents train ppo and imitate, which act by a policy; {run.folder} is one of "
+            f"{run.algorithm.__name__}: leave out --change"
+        )
+    try:
+        known = places_of(policy.initial_state(1))
+    except ValueError as error:
+        raise ValueError(f"change: {error}") from error
+    if change == "freeze" and known.kind == "entry":
+        allowed = ", ".join(kind for kind in KINDS if kind != "freeze")
+        raise ValueError(f"--change must be one of {allowed}, not freeze: entries of a store move on with each step")
+
+
+def check_tensors(policy: CorePolicy, tensors: Sequence[str]) -> None:
+    """Check that tensors of a policy's trace can be drawn, by one step of any observation.
+
+    :raises ValueError: if not; the message lists those that there are
+    """
+    if not tensors:
+        return
+    policy.set_training_mode(False)
+    observations, _ = policy.obs_to_tensor(policy.observation_space.sample())
+    starts = torch.ones(1, 1, dtype=torch.bool, device=policy.device)
+    window = map_observations(lambda values: values[None], observations)
+    trace = replay(policy, window, policy.initial_state(1), starts).trace
+    one = {name: values[:, 0].cpu().numpy() for name, values in trace.items()}
+    maps_of(one, axes_of(policy.core, trace), tensors)
 
 
 def record_run(run: Run, played: Played, folder: Path, states: bool = False) -> Recording:
@@ -83,6 +127,7 @@ def record_run(run: Run, played: Played, folder: Path, states: bool = False) -> 
     assert agent.env is not None
     about = {
         "run": run.folder.name,
+        "unfinished": run.unfinished,
         "env": played.env,
         "env_kwargs": {name: value for name, value in played.env_kwargs.items() if name != "render_mode"},
         "action_names": action_names(played.env, played.env_kwargs, made.action_space),

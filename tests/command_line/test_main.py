@@ -15,8 +15,11 @@ from memagents import __version__
 from memagents.__main__ import DOORS, main
 from memagents.command_line.help import descriptions, short_help
 from memagents.cores import core_class
+from memagents.environments import make_env
 from memagents.experiments.catalogue import ALGORITHMS
 from memagents.experiments.configuration import RECIPES, recipe_names
+from memagents.inspection.recording import DESCRIPTION_FILE
+from memagents.nec.nec import NEC
 from memagents.runs import layout
 from memenvs.grid.ids import FAMILIES
 from tests.support.worlds import World
@@ -351,6 +354,33 @@ def test_runs_are_listed(said, tmp_path):
     made = said("train", "mfec", *("--total-timesteps", "40", "--eval-episodes", "0", "--policy-kwargs", "key_size=4"))
     assert made[2] == 0, made
     assert said("list", "runs")[0].split(maxsplit=1) == ["runs/TMaze-v0-mfec-0", "MFEC, 40 steps\n"]
+
+
+def test_an_unfinished_training_is_told_of_by_whatever_looks_at_its_agent(said):
+    short = ("--core", "gru", "--total-timesteps", "64", "--n-steps", "16", "--n-envs", "4", "--eval-episodes", "0")
+    assert said("train", "ppo", *short, "--run-dir", "run")[2] == 0
+    looks = (
+        ("evaluate", "run", "--episodes", "1", "--json"),
+        ("health", "run", "--episodes", "1", "--ages", "0", "--steps", "4"),
+        ("inspect", "run", "--episodes", "1"),
+    )
+    for words in looks:
+        out, errors, code = said(*words)
+        assert code == 0 and "the training of" not in out + errors
+    config = Path("run") / layout.CONFIG_FILE
+    config.write_text(config.read_text().replace("total_timesteps: 64", "total_timesteps: 1000"))
+    for words in looks:
+        out, errors, code = said(*words)
+        assert code == 0 and errors.startswith("note: the training of run has made 64 of 1,000 steps\n"), words
+    about = json.loads((Path("run") / layout.INSPECTION_FOLDER / DESCRIPTION_FILE).read_text())["about"]
+    assert about["unfinished"] == "64 of 1,000 steps"
+
+
+def test_episodic_control_is_listed_with_the_core_that_it_has(said):
+    for core, named in ("none", "NEC"), ("gru", "NEC, gru"):
+        NEC("MlpPolicy", make_env("memenvs/TMaze-v0", 1), policy_kwargs={"core": core}).save(f"runs/{core}")
+        assert said("list", "runs")[0].splitlines()[-1].split(maxsplit=1) == [f"runs/{core}", f"{named}, 0 steps"]
+        layout.remove(Path("runs") / core)
 
 
 def test_a_damaged_run_does_not_hide_the_others(said, tmp_path):

@@ -57,7 +57,9 @@ def test_what_is_no_number_is_a_gap(kind):
     found = unpack(pack(values, kind))
     assert np.array_equal(np.isnan(found), ~np.isfinite(values))
     assert np.allclose(found[np.isfinite(values)], [0, 1, 0.5], atol=0.01)
-    assert np.isnan(unpack(pack(np.full((2, 2), np.nan), kind))).all()
+    none = pack(np.full((2, 2), np.nan), kind)
+    assert np.isnan(unpack(none)).all()
+    assert not none.numbers and pack(values, kind).numbers and pack(np.zeros((2, 2)), kind).numbers
 
 
 # --- what is in it ----------------------------------------------------------------------------------------------------
@@ -179,6 +181,22 @@ def test_layers_are_packed_with_their_words_and_checked(tmp_path):
         make_payload([])
 
 
+@pytest.mark.parametrize(
+    ("algorithm", "core", "named"),
+    [
+        ("NEC", "Memoryless", ""),
+        ("MFEC", "Memoryless", ""),
+        ("NEC", "GRU", "GRU"),
+        ("RecurrentPPO", "Memoryless", None),
+    ],
+)
+def test_episodic_control_is_not_called_memoryless(tmp_path, algorithm, core, named):
+    recording = planted(tmp_path / "a")
+    recording.description.update(algorithm=algorithm, core=core)
+    (told,) = make_payload([recording]).contents["recordings"]
+    assert (told["algorithm"], told["core"]) == (algorithm, core if named is None else named)
+
+
 # --- nothing gets out of it -------------------------------------------------------------------------------------------
 
 
@@ -250,9 +268,10 @@ def opened(browser, tmp_path):
     """Opens recordings in a page, which must not complain of anything."""
     complaints, pages = [], []
 
-    def show(recordings, layers=(), width=1300, scheme="light"):
+    def show(recordings, layers=(), width=1300, scheme="light", before=""):
         write_page(tmp_path / "page.html", recordings, layers)
         page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
+        page.add_init_script(before)
         page.on("console", lambda said: complaints.append(said.text) if said.type in ("error", "warning") else None)
         page.on("pageerror", lambda error: complaints.append(str(error)))
         page.on("request", lambda asked: complaints.append(asked.url) if asked.url.startswith("http") else None)
@@ -611,6 +630,45 @@ def test_both_themes_and_the_button_between_them(opened, tmp_path, scheme):
     assert brightness() == before
 
 
+NEVER_IDLE = "window.requestIdleCallback = () => 0"
+
+
+def many_maps(folder):
+    """A recording whose page is several screens long."""
+    drawn = np.random.default_rng(0)
+    trace = {f"map_{number}": drawn.random((STEPS, 40)) for number in range(12)}
+    return planted_with(folder, planted_trace() | trace | {"link": linked()}, AXES | {"link": ["to slot", "from slot"]})
+
+
+@browsing
+def test_maps_are_drawn_near_the_screen_and_all_the_others_when_there_is_time(opened, tmp_path):
+    recording = many_maps(tmp_path / "a")
+    page = opened([recording], before=NEVER_IDLE)
+    page.wait_for_selector(".group.top .plot canvas")
+    assert page.locator(".map:empty").count() > 6
+    page = opened([recording])
+    page.wait_for_selector(".map:empty", state="detached")
+    assert page.evaluate("scrollY") == 0
+
+
+@browsing
+def test_a_print_has_all_maps_in_light_colours(opened, tmp_path):
+    no_resizing = "window.ResizeObserver = class { observe() {} disconnect() {} }"  # as in a print
+    page = opened([many_maps(tmp_path / "a")], scheme="dark", before=f"{NEVER_IDLE}; {no_resizing}")
+    page.evaluate(
+        "addEventListener('beforeprint', () => { window.printed = getComputedStyle(document.body).backgroundColor })"
+    )
+    before = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    assert page.pdf()[:4] == b"%PDF"
+    page.wait_for_selector(".map:empty", state="detached")
+    assert page.evaluate("window.printed") == "rgb(246, 246, 244)"
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == before
+    page.emulate_media(media="print", color_scheme="light")
+    page.set_viewport_size({"width": 700, "height": 900})  # what was drawn for a wide screen is not cut
+    edges = page.evaluate("[...document.querySelectorAll('canvas')].map((one) => one.getBoundingClientRect().right)")
+    assert len(edges) > 20 and max(edges) <= 700
+
+
 @browsing
 def test_a_phone_need_not_scroll_sideways_and_long_names_and_text_of_environments_stay_text(opened, tmp_path):
     about = {"run": "long" * 60, "env": EVIL, "env_kwargs": {"mission": EVIL}}
@@ -644,6 +702,55 @@ def test_two_recordings_stand_side_by_side_and_where_they_part_is_marked(opened,
     apart = page.locator("[data-tensor=read_weights] .difference .readout").first.inner_text()
     assert apart in ("step 9 · most: slot 0 · 0.75", "step 9 · most: slot 1 · 0.75")
     assert page.locator("[data-tensor=write_weights] .difference .readout").inner_text() == "step 9 · all 0"
+    own = page.locator(".difference .legend")
+    assert [text.split() for text in own.all_inner_texts()] == [["0", "0.75"], *[["all", "0"]] * 3]
+
+
+@browsing
+def test_differences_have_colours_of_their_own_and_rounding_is_none(opened, tmp_path):
+    one = np.random.default_rng(0).random((STEPS, 5))
+    other = one.copy()
+    other[5, 2] = 3.3  # so that the same numbers have other codes
+    pairs = [np.repeat(values[:, None], 5, axis=1) for values in (one, other)]
+    gone = np.full((STEPS, 3), np.nan)
+    axes = {"usage": ["slot"], "near": ["slot"], "pairs": ["to slot", "from slot"], "gone": ["slot"]}
+    traces = [
+        {"usage": one, "near": one, "pairs": pairs[0], "gone": gone},
+        {"usage": other, "near": one + 0.02, "pairs": pairs[1], "gone": gone},
+    ]
+    page = scrolled(opened([planted_with(tmp_path / str(k), trace, axes) for k, trace in enumerate(traces)]))
+
+    def difference(name, part):
+        return page.locator(f"[data-tensor={name}] .difference {part}").inner_text()
+
+    for name in ("usage", "pairs"):
+        assert difference(name, ".readout") == "step 0 · all 0"
+        assert abs(float(difference(name, ".legend").split()[1]) - (3.3 - one[5, 2])) < 0.02
+    assert abs(float(difference("near", ".legend").split()[1]) - 0.02) < 0.005
+    assert difference("gone", ".legend") == "no numbers"
+
+
+@browsing
+def test_one_head_with_an_axis_of_its_own_is_a_map_over_the_steps(opened, tmp_path):
+    trace = planted_trace()
+    trace["write_weights"], trace["others"] = trace["write_weights"][:, None], np.eye(STEPS, 7)[:, None]
+    axes = AXES | {"write_weights": ["head", "slot"], "others": ["row", "column"]}
+    page = scrolled(opened([planted_with(tmp_path / "a", trace, axes)]))
+    click_cell(page, "write_weights", step=3, row=1, rows=4)
+    assert page.locator("#trail h2").inner_text() == "Who reads what step 3 wrote into slot 1"
+    click_cell(page, "others", step=5, row=5, rows=7)
+    page.mouse.move(0, 0)
+    assert page.locator("[data-tensor=others] .readout").inner_text() == "step 5 · most: column 5 · 1"
+
+
+@browsing
+def test_the_head_says_of_either_agent_whether_its_training_is_unfinished(opened, tmp_path):
+    abouts = {"run": "one", "unfinished": "1,500 of 100,000 steps"}, {"run": "other", "unfinished": ""}
+    page = opened([planted(tmp_path / about["run"], about=about) for about in abouts])
+    assert page.locator(".agent").all_inner_texts() == [
+        "A · one RecurrentPPO · DNC · trained for 1,500 of 100,000 steps",
+        "B · other RecurrentPPO · DNC",
+    ]
 
 
 @browsing
@@ -659,13 +766,17 @@ def test_empty_states_and_odd_traces(opened, tmp_path):
     page = scrolled(opened([written(tmp_path / "b", [steps_of(odd)], axes={"maps": ["only one"]})]))
     assert page.locator("[data-tensor=maps] canvas").count() == 6
     assert "gone" in page.locator("#notes").inner_text()
+    assert page.locator("[data-tensor=gone] .legend").inner_text() == "no numbers"
 
 
 @browsing
 def test_neighbours_grids_and_several_episodes(opened, tmp_path):
     drawn = np.random.default_rng(0)
     trace = {f"neighbour_{name}": drawn.random((STEPS, 3, 12)) for name in ("weights", "values")}
-    trace["neighbour_rows"] = trace["neighbour_ages"] = np.broadcast_to(np.arange(12), (STEPS, 3, 12))
+    trace["neighbour_rows"] = trace["neighbour_ages"] = np.tile(np.arange(12), (STEPS, 3, 1))
+    trace["neighbour_weights"] /= trace["neighbour_weights"].sum(-1, keepdims=True)
+    trace["neighbour_weights"][0, 0] = [0.16] * 5 + [0.2] + [0] * 6
+    trace["neighbour_rows"][0, 0, 6:] = trace["neighbour_rows"][0, 2, 5:] = -1
     axes = {name: ["action", "neighbour"] for name in trace}
     steps = steps_of(trace)
     del steps["observation"], steps["entropy"], steps["probabilities"]
@@ -676,7 +787,10 @@ def test_neighbours_grids_and_several_episodes(opened, tmp_path):
         "observation.pixels": drawn.integers(0, 256, (STEPS, 16, 16, 3)).astype(np.uint8),
     }
     page = scrolled(opened([written(tmp_path / "a", [steps, steps], axes=axes)]))
-    assert page.locator(".neighbours tbody tr").count() == 15
+    rows = page.locator(".neighbours tbody tr")
+    assert rows.count() == 17
+    assert rows.nth(5).inner_text().strip() == "and 1 further one, of 20 % together"
+    assert rows.nth(11).inner_text().strip().startswith("and 7 further ones, of ")
     chosen = page.locator(".neighbours tr.chosen th").first.inner_text()
     assert chosen == "abc"[int(steps["actions"][0])]
     assert page.locator(".film canvas").count() >= 1

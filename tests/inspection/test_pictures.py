@@ -48,6 +48,7 @@ def test_what_is_alike_everywhere_has_its_number_and_one_row_has_none(monkeypatc
         Path("maps.png"),
     )
     draw_maps(maps_of(TRACE, AXES, ["depth"]), Path("maps.png"))
+    assert drawn[0].axes[0].get_ylim() == (2.5, -0.5)  # slot 0 is at the top, as on the page
     maps, one_row = (figure.axes for figure in drawn)
     assert [list(bar.get_yticks()) for bar in maps[3:]] == [[0], [0], [2]]
     assert list(one_row[0].get_yticks()) == [] and len(one_row[1].get_yticks()) > 1

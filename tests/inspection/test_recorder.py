@@ -13,7 +13,7 @@ from memagents.cores.core import MemoryCore, Step, map_state, unroll_by_steps
 from memagents.cores.gru import GRUState
 from memagents.environments import make_env
 from memagents.experiments.evaluation import evaluate
-from memagents.inspection import Recording, recorder
+from memagents.inspection import Recording, examine, recorder
 from memagents.inspection.recorder import record
 from memagents.runs.files import CheckpointError
 from tests.inspection.support import make_agent, registered
@@ -217,6 +217,31 @@ def test_a_trace_of_odd_shapes_is_recorded_and_one_without_rows_is_told(tmp_path
         wrong = make_agent(n_envs=2, length=3, policy_kwargs={"core": "oddly_traced", "core_kwargs": {"wrong": True}})
         with pytest.raises(ValueError, match="trace of OddlyTraced: 'whole' must be a tensor"):
             record(wrong, tmp_path / "wrong", 2)
+
+
+class Writing(OddlyTraced):
+    """A core that shows the weights of one write head, and what else it calls weights."""
+
+    def step(self, x, state):
+        hidden = (state.hidden + self.weight * x).tanh()
+        one, three = (torch.full((len(x), count, 5), 0.2) for count in (1, 3))
+        trace = {"write_weights": one, "read_weights": three, "usage": one[:, 0], "hidden": one}
+        return Step(
+            hidden, GRUState(hidden), {}, trace if not self.wrong else {**trace, "read_weights": three[..., :4]}
+        )
+
+
+@pytest.mark.parametrize("other", [False, True])
+def test_weights_of_slots_of_any_core_are_known_as_such(tmp_path, other):
+    with registered("writing", Writing):
+        agent = make_agent(n_envs=1, length=3, policy_kwargs={"core": "writing", "core_kwargs": {"wrong": other}})
+        recording = record(agent, tmp_path / "recording", 1)
+        axes = {name: tuple(names) for name, names in recording.description["axes"].items()}
+        assert axes["write_weights"] == ("head", "slot") and axes["usage"] == ("column",)
+        assert axes["read_weights"] == (("row", "column") if other else ("head", "slot"))
+        assert axes["hidden"] == ("row", "column")
+        signs = {sign.name: sign.value for sign in examine(agent, steps=4).signs}
+        assert abs(signs["writes_per_step"] - 1) < 1e-6
 
 
 def test_bad_input_is_told_in_one_sentence(tmp_path):

@@ -2,6 +2,8 @@
 
 import json
 import re
+import shutil
+from pathlib import Path
 from typing import Any, ClassVar
 
 import gymnasium as gym
@@ -12,6 +14,7 @@ from memagents.environments import make_env
 from memagents.inspection import Recording
 from memagents.inspection.played import Played
 from memagents.inspection.run_page import action_names, action_sizes, filmed
+from memagents.nec.nec import NEC
 from memagents.runs import layout
 from tests.inspection.support import make_agent
 
@@ -24,15 +27,17 @@ def index_of(page):
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory):
-    """Three agents of the same spaces and one of others, saved."""
+    """Agents of the same spaces and one of others, saved."""
     folder = tmp_path_factory.mktemp("runs")
     for name, env, core in [
         ("gru", "memenvs/TMaze-v0", "gru"),
         ("lstm", "memenvs/TMaze-v0", "lstm"),
         ("none", "memenvs/TMaze-v0", "none"),
+        ("kv", "memenvs/TMaze-v0", "kv"),
         ("copy", "memenvs/Copy-v0", "gru"),
     ]:
         make_agent(env, 1, {"core": core}).save(folder / name)
+    NEC("MlpPolicy", make_env("memenvs/TMaze-v0", 1)).save(folder / "nec")
     return folder
 
 
@@ -80,6 +85,9 @@ def test_another_run_plays_the_same_episodes(said, folders, tmp_path):
 
 def test_bad_input_is_told_in_one_sentence(said, folders, tmp_path):
     gru = folders / "gru"
+    (tmp_path / "folder.png").mkdir()
+    shutil.rmtree(gru / layout.INSPECTION_FOLDER, ignore_errors=True)
+    (gru / layout.INSPECTION_PAGE).unlink(missing_ok=True)
     for words, message in [
         (["nowhere"], "there is no run folder nowhere"),
         ([gru, "--against", "nowhere", *TMAZE], "there is no run folder nowhere"),
@@ -90,6 +98,26 @@ def test_bad_input_is_told_in_one_sentence(said, folders, tmp_path):
         ([gru, "--seed", "-1"], "seed must be an integer from 0 to 4294967295, not -1"),
         ([gru, "--max-steps", "0"], "max_steps must be a positive integer, not 0"),
         ([folders / "none", *TMAZE, "--change", "erase"], "change: there is no memory whose places could be changed"),
+        (
+            [folders / "nec", *TMAZE, "--change", "erase"],
+            "--change is for runs of memagents train ppo and imitate, which act by a policy; "
+            f"{folders / 'nec'} is one of NEC: leave out --change",
+        ),
+        ([folders / "kv", *TMAZE, "--change", "freeze"], "--change must be one of erase, noise, swap, not freeze"),
+        ([gru, *TMAZE, "--picture", "m.png"], "--picture and --tensors belong together"),
+        (
+            [gru, *TMAZE, "--picture", "m.jpg", "--tensors", "hidden"],
+            "--picture must be a path that ends in .png or .svg",
+        ),
+        ([gru, *TMAZE, "--picture", "folder.png", "--tensors", "hidden"], "--picture: folder.png is a folder"),
+        (
+            [gru, *TMAZE, "--picture", "m.png", "--tensors", "hidden", "write_weights"],
+            "tensors: there is no 'write_weights' in the trace; it has hidden, reset_gate, update_gate",
+        ),
+        (
+            [folders / "none", *TMAZE, "--picture", "m.png", "--tensors", "x"],
+            "there is no 'x' in the trace; it has nothing",
+        ),
         ([gru, "--env", "memenvs/Copy-v0"], "space"),
         ([gru, "--against", folders / "copy", *TMAZE], "space"),
         ([gru, "--env", "memenvs/NoSuch-v0"], "NoSuch-v0"),
@@ -98,6 +126,15 @@ def test_bad_input_is_told_in_one_sentence(said, folders, tmp_path):
         out, errors, code = said(*words)
         assert code == 2 and out == "" and message in errors, (words, errors)
         assert errors.startswith("error: ") and errors.count("\n") == 1, errors
+        if "--picture" in words or "--change" in words:  # found before anything is played
+            assert not list(folders.glob("*/inspection*")), words
+
+
+@pytest.mark.parametrize(("name", "tensor"), [("gru", "hidden"), ("nec", "neighbour_weights")])
+def test_a_tensor_becomes_a_picture(said, folders, name, tensor):
+    out, _, code = said(folders / name, *TMAZE, "--picture", "memory.svg", "--tensors", tensor)
+    assert code == 0 and out.endswith("the picture is memory.svg\n")
+    assert "<svg" in Path("memory.svg").read_text()
 
 
 class Bare(gym.Env):

@@ -18,10 +18,11 @@ class Packed(NamedTuple):
 
     :param kind: ``u8``, ``u16`` or ``f32``, little-endian
     :param shape: (T, ...)
-    :param low: smallest value
-    :param high: largest value
+    :param low: smallest finite value, 0 where there is none
+    :param high: largest finite value, 0 where there is none
     :param step: between two codes
     :param gaps: whether there are places without a finite number
+    :param numbers: whether there is any finite number
     :param data: compressed by zlib
     """
 
@@ -31,6 +32,7 @@ class Packed(NamedTuple):
     high: float
     step: float
     gaps: bool
+    numbers: bool
     data: bytes
 
     def described(self) -> dict[str, Any]:
@@ -48,12 +50,12 @@ def pack(values: np.ndarray, kind: str) -> Packed:
     numbers = np.abs(values) if values.dtype.kind == "c" else values
     numbers = numbers.astype(np.float64)
     finite = np.isfinite(numbers)
-    gaps = not bool(finite.all())
-    low, high = (float(numbers[finite].min()), float(numbers[finite].max())) if finite.any() else (0.0, 0.0)
+    gaps, some = not bool(finite.all()), bool(finite.any())
+    low, high = (float(numbers[finite].min()), float(numbers[finite].max())) if some else (0.0, 0.0)
     if kind == F32:
         with np.errstate(over="ignore"):
             coded = np.where(finite, numbers, np.nan).astype("<f4")
-        return Packed(kind, values.shape, low, high, 0.0, gaps, zlib.compress(coded.tobytes()))
+        return Packed(kind, values.shape, low, high, 0.0, gaps, some, zlib.compress(coded.tobytes()))
     if whole and kind == U8 and high - low > 255:
         kind = U16
     dtype, largest = _CODES[kind]
@@ -61,7 +63,7 @@ def pack(values: np.ndarray, kind: str) -> Packed:
     step = 1.0 if whole and high - low <= most else (high - low) / most or 1.0
     codes = np.rint((np.where(finite, numbers, low) - low) / step)
     coded = np.where(finite, codes, largest).astype(np.dtype(dtype).newbyteorder("<"))
-    return Packed(kind, values.shape, low, high, step, gaps, zlib.compress(coded.tobytes(), 7))
+    return Packed(kind, values.shape, low, high, step, gaps, some, zlib.compress(coded.tobytes(), 7))
 
 
 def unpack(packed: Packed) -> np.ndarray:

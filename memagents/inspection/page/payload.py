@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from memagents.cores.pair import CRITIC
+from memagents.experiments.catalogue import core_beside
 from memagents.inspection.links import LINK, LINK_AXES, linked, links_of
 from memagents.inspection.page.arrays import F32, U8, U16, Packed, pack
 from memagents.inspection.page.layer import PAST_STEP, Layer, check_layers
@@ -21,6 +22,7 @@ from memagents.inspection.recording import OBSERVATION, TRACE, RecordedEpisode, 
 
 MAX_NUMBERS = 2**24  # of an array in an episode: more would fill the page alone
 NEIGHBOURS = 8  # nearest ones of an action that are shown
+_ROWS, _FOUND = f"{TRACE}.neighbour_rows", f"{TRACE}.neighbour_found"  # the latter: how many there are of an action
 _LINES = (
     *("rewards", "decisions", "values", "entropy", "actions"),
     *("probabilities", "action_values", "action_mean", "action_std"),
@@ -149,6 +151,8 @@ def _shown(recording: int, number: int, episode: RecordedEpisode, max_steps: int
             if size * steps > MAX_NUMBERS:
                 refused.add(f"{name.removeprefix(f'{TRACE}.')} ({' × '.join(map(str, values.shape[1:]))} a step)")
                 continue
+            if name == _ROWS and values.ndim == 3:
+                parts.setdefault(_FOUND, []).append((values[:wanted] >= 0).sum(-1))
             parts.setdefault(name, []).append(_neighbours(name, values[:wanted]))
         pictures += window.pictures[:wanted]
         texts += [text[:_LONGEST_TEXT] for text in window.texts[:wanted]]
@@ -258,12 +262,14 @@ def _described(recording: Recording) -> dict[str, Any]:
     description = recording.description
     about = description.get("about") or {}
     names, sizes = about.get("action_names"), about.get("action_sizes")
+    algorithm = str(description.get("algorithm", ""))
     return {
         "name": str(about.get("run") or recording.folder.name),
+        "unfinished": str(about.get("unfinished") or ""),
         "env": str(about.get("env") or ""),
         "env_kwargs": {str(name): str(value) for name, value in (about.get("env_kwargs") or {}).items()},
-        "algorithm": str(description.get("algorithm", "")),
-        "core": str(description.get("core", "")),
+        "algorithm": algorithm,
+        "core": core_beside(algorithm, str(description.get("core", ""))),
         "deterministic": bool(description.get("deterministic", True)),
         "action_names": [str(name) for name in names] if isinstance(names, list | tuple) else [],
         "action_sizes": [int(size) for size in sizes] if isinstance(sizes, list | tuple) else [],

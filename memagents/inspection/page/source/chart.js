@@ -136,8 +136,9 @@ export class Charts {
     ctx.restore();
   }
 
+  /** Draw all again, at once. */
   redraw() {
-    this.all.forEach((u) => u.redraw(false, true));
+    this.all.forEach((u) => u.batch(() => u.redraw(false, true)));
   }
 
   resize() {

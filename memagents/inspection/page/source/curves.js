@@ -76,7 +76,7 @@ export function pastRow(charts, host, layer, name) {
     height: 48,
     data: [xs, row()],
     series: [{ scale: "y", paths: uPlot.paths.bars({ size: [0.8, 40, 1] }), fill: () => colour("--first"), points: { show: false } }],
-    y: { range: [Math.min(0, layer.low), Math.max(layer.high, 1e-9)], values: tick },
+    y: { range: [Math.min(0, layer.low || 0), Math.max(layer.high || 0, 1e-9)], values: tick },
     axis: false,
     hover: (step) => say(step),
   });

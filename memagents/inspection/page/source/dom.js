@@ -12,17 +12,42 @@ export function element(tag, properties = {}, ...children) {
   return made;
 }
 
-/** Call a function once, when an element comes near the screen. */
+const waiting = new Map(); // elements that are still to be filled, and what fills them
+const idle = window.requestIdleCallback ?? ((act) => setTimeout(act, 50));
+let filling = false;
+
+const observer = new IntersectionObserver(
+  (entries) => entries.filter((entry) => entry.isIntersecting).forEach((entry) => fill(entry.target)),
+  { rootMargin: "400px" },
+);
+
+/** Fill an element, unless that was done. */
+function fill(node) {
+  const build = waiting.get(node);
+  waiting.delete(node);
+  observer.unobserve(node);
+  return node.isConnected ? build?.() : null; // what is no longer on the page needs no filling
+}
+
+/** Fill what waits, one after the other, whenever there is nothing else to do. */
+async function fillNext() {
+  const [node] = waiting.keys();
+  if (node) await fill(node);
+  filling = waiting.size > 0;
+  if (filling) idle(fillNext);
+}
+
+/** Fill all that waits, at once. */
+export function fillAll() {
+  [...waiting.keys()].forEach(fill);
+}
+
+/** Call a function once: when an element comes near the screen, before the page is printed, or else when there is time. */
 export function whenNear(node, build) {
-  const observer = new IntersectionObserver(
-    (entries) => {
-      if (!entries.some((entry) => entry.isIntersecting)) return;
-      observer.disconnect();
-      build();
-    },
-    { rootMargin: "400px" },
-  );
+  waiting.set(node, build);
   observer.observe(node);
+  if (!filling) idle(fillNext);
+  filling = true;
 }
 
 /** The value of a colour of the stylesheet, such as `--text`. */

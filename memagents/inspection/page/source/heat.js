@@ -12,6 +12,7 @@ export function heightOf(rows) {
 export function legend([low, high]) {
   const bar = element("span", { className: "gradient", "aria-hidden": "true" });
   bar.style.background = GRADIENT;
+  if (Number.isNaN(low)) return element("span", { className: "legend" }, "no numbers");
   const ends = low === high ? [element("span", {}, `all ${short(low)}`)] : [short(low), bar, short(high)];
   return element("span", { className: "legend", title: `colours from ${short(low)} to ${short(high)}` }, ...ends);
 }
@@ -19,13 +20,14 @@ export function legend([low, high]) {
 /**
  * Add a heat map.
  * @param map rows, steps, range; value(step, row); row(k) names a row, such as "slot 3"; mark(trail) is the cell to frame
+ * @param key legend beside the caption, of a map whose colours are not those of its block
  * @param onCell called with the step and the row of a click
  */
-export function heatMap(charts, host, map, { caption, onCell, axis = true } = {}) {
+export function heatMap(charts, host, map, { caption, key, onCell, axis = true } = {}) {
   const { store } = charts;
   const text = element("span", { className: "readout" });
   const plot = element("div", { className: "plot" });
-  host.append(element("div", { className: "map-head" }, element("span", { className: "caption" }, caption ?? ""), text), plot);
+  host.append(element("div", { className: "map-head" }, element("span", { className: "caption" }, caption ?? ""), key, text), plot);
   const say = (step, row) => {
     text.textContent = step < map.steps ? `step ${step} · ${map.row(row)} · ${short(map.value(step, row))}` : "";
   };

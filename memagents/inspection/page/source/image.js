@@ -79,7 +79,8 @@ export function still(tensor, range, step) {
 
 /**
  * Add small pictures of the shown step.
- * @param picture rows, columns, count, range, steps; value(step, panel, r, c); panel(k), row, column name them
+ * @param picture rows, columns, count, range, steps; value(step, panel, r, c); panel(k), row, column name them;
+ *   caption, and key, a legend beside it
  */
 export function images(store, host, picture) {
   const text = element("span", { className: "readout" });
@@ -116,7 +117,7 @@ export function images(store, host, picture) {
     );
   };
   host.append(
-    element("div", { className: "map-head" }, element("span", { className: "caption" }, picture.caption ?? ""), text),
+    element("div", { className: "map-head" }, element("span", { className: "caption" }, picture.caption ?? ""), picture.key, text),
     box,
   );
   store.on("step", show);

@@ -2,7 +2,7 @@
 import { Charts } from "./chart.js";
 import { controls } from "./controls.js";
 import { lines, pastRow } from "./curves.js";
-import { element } from "./dom.js";
+import { element, fillAll } from "./dom.js";
 import { film, Scene, strip } from "./film.js";
 import { layerMaps, memoryMaps } from "./maps.js";
 import { sideName } from "./names.js";
@@ -13,7 +13,7 @@ import { laterReads, origins, readSources } from "./provenance.js";
 import { readingOf, readingPanel } from "./reading.js";
 import { seen } from "./seen.js";
 import { Store } from "./store.js";
-import { themeButton } from "./theme.js";
+import { printable, themeButton } from "./theme.js";
 import { memoryOf, trailPanel, writesOf } from "./trail.js";
 
 const CURVES = [
@@ -43,7 +43,8 @@ function resultOf(told) {
 function head() {
   const names = recordings.map((recording, side) => {
     const name = element("strong", { title: recording.name }, sideName(recordings, side));
-    return element("span", { className: "agent" }, name, ` ${recording.algorithm} · ${recording.core}`);
+    const about = [recording.algorithm, recording.core, recording.unfinished && `trained for ${recording.unfinished}`];
+    return element("span", { className: "agent" }, name, ` ${about.filter(Boolean).join(" · ")}`);
   });
   const [{ env, env_kwargs: kwargs, deterministic }] = recordings;
   const parameters = Object.entries(kwargs).map(([name, value]) => `${name}=${value}`).join(", ");
@@ -163,4 +164,5 @@ page.append(
   stage,
   element("footer", { className: "soft" }, "space: play · ← →: one step · home, end · drag over a chart: zoom, double-click: all of it · escape: close what was clicked"),
 );
+printable(fillAll, () => charts?.redraw());
 open(0);

@@ -46,9 +46,10 @@ function others(charts, kept, slots) {
   return element("button", { type: "button", className: "others", onclick: () => charts.showAll() }, text);
 }
 
-/** Whether the first of two axes of a step counts heads or the like, which have a map each. */
+/** Whether the first of two axes of a step counts heads or the like, which have a map each, or is of one place. */
 function separate(axes, shape) {
-  return axes.length === 2 && shape[0] <= SEPARATE && ["head", "action"].includes(axes[0]);
+  if (axes.length !== 2) return false;
+  return shape[0] === 1 || (shape[0] <= SEPARATE && ["head", "action"].includes(axes[0]));
 }
 
 /** Whether a tensor has several maps or pictures. */
@@ -117,7 +118,9 @@ function neighbours(store, box, recordings, sides, traces) {
 function block(charts, box, recordings, sides, traces, name) {
   const tensors = traces.map((trace) => trace.get(name) ?? null);
   const there = tensors.filter(Boolean);
-  const range = rangeOf(Math.min(...there.map((one) => one.low)), Math.max(...there.map((one) => one.high)));
+  const numbers = there.filter((one) => !Number.isNaN(one.low));
+  const [low, high] = [numbers.map((one) => one.low), numbers.map((one) => one.high)];
+  const range = numbers.length ? rangeOf(Math.min(...low), Math.max(...high)) : [NaN, NaN];
   const head = element("div", { className: "block-head" }, element("h3", {}, plain(name)));
   const inner = element("div", { className: "block", dataset: { tensor: name } }, head);
   const about = sentence(name);
@@ -223,40 +226,67 @@ function pictureOf(tensor, axes, range, caption) {
   };
 }
 
-/** Add where two memories differ. */
+/** Add where two memories differ, in colours of its own: from 0 to the largest difference. */
 function difference(charts, inner, one, other, memories) {
   const axes = axesOf(one);
   const steps = Math.min(one.steps, other.steps);
-  const most = Math.max(one.high - other.low, other.high - one.low, 0);
-  const range = [0, most || 1];
-  const gap = (step, k) => Math.abs(one.at(step, k) - other.at(step, k));
-  const load = () => Promise.all([one.load(), other.load()]);
+  const dust = apart(one, other);
+  const gap = (step, k) => {
+    const far = Math.abs(one.at(step, k) - other.at(step, k));
+    return far <= dust ? 0 : far;
+  };
+  let range = null;
+  const load = async () => {
+    await Promise.all([one.load(), other.load()]);
+    range ??= farthest(gap, steps, one.size);
+    return range;
+  };
   if (axes.length > 1 && !separate(axes, one.shape)) {
     const own = element("div", { className: "map" });
     inner.append(own);
     whenNear(own, async () => {
-      await load();
-      const picture = pictureOf(one, axes, range, "|A − B|");
+      const picture = pictureOf(one, axes, await load(), "|A − B|");
       const { at } = panelsOf(one);
-      const apart = { ...picture, steps, value: (step, panel, r, c) => gap(step, at(panel, r, c)) };
+      const value = (step, panel, r, c) => gap(step, at(panel, r, c));
+      const gaps = { ...picture, steps, value, key: legend(picture.range) };
       own.classList.add("difference");
-      if (ofSlotPairs(axes)) await slotPairs(charts, own, apart, "where they differ", memories);
-      else images(charts.store, own, apart);
+      if (ofSlotPairs(axes)) await slotPairs(charts, own, gaps, "where they differ", memories);
+      else images(charts.store, own, gaps);
     });
     return;
   }
   const both = { at: gap, steps, size: one.size, shape: one.shape, axes: one.axes };
-  mapsOf(both, range).forEach((whole, number, all) => {
+  mapsOf(both, null).forEach((whole, number, all) => {
     const last = number === all.length - 1;
     lazily(inner, whole, last, async (own) => {
-      await load();
+      whole.range = await load();
       const slots = axes[axes.length - 1] === "slot" && !charts.allSlots;
       const kept = slots ? await Promise.all(memories.map((memory) => touched(memory, whole.rows))) : [null];
       const map = some(whole, kept.every(Boolean) ? [...new Set(kept.flat())].sort((a, b) => a - b) : null);
       own.classList.add("difference");
-      heatMap(charts, own, map, { caption: ["|A − B|", map.caption].filter(Boolean).join(" · "), axis: last });
+      const caption = ["|A − B|", map.caption].filter(Boolean).join(" · ");
+      heatMap(charts, own, map, { caption, key: number ? null : legend(map.range), axis: last });
     });
   });
+}
+
+/** How far equal numbers may be apart for the rounding of codes in either tensor: 0 where both are coded alike. */
+function apart(...tensors) {
+  const [one, other] = tensors.map(({ told }) => told ?? { kind: "f32" });
+  if (one.kind === other.kind && one.low === other.low && one.step === other.step) return 0;
+  const exact = ({ kind, low, step }) => kind === "f32" || (step === 1 && Number.isInteger(low));
+  return [one, other].reduce((sum, told) => sum + (exact(told) ? 0 : 0.5001 * told.step), 0);
+}
+
+/** The range from 0 to the largest of some numbers, NaN where there is none. */
+function farthest(gap, steps, size) {
+  let most = NaN;
+  for (let step = 0; step < steps; step++)
+    for (let k = 0; k < size; k++) {
+      const far = gap(step, k);
+      if (!(far <= most) && !Number.isNaN(far)) most = far;
+    }
+  return Number.isNaN(most) ? [NaN, NaN] : [0, most];
 }
 
 /** Add the layers of others: ablations, what a value hangs on, … */

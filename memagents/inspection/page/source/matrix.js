@@ -20,12 +20,13 @@ function pairName(picture, r, c) {
 /**
  * Add the maps of the shown step.
  * @param picture count, range, steps; down and across, the slots of its rows and columns; value(step, panel, r, c) of
- *   the r-th and c-th of them; panel(k), row, column name the panels and the axes; about says what it is
+ *   the r-th and c-th of them; panel(k), row, column name the panels and the axes; about says what it is;
+ *   caption, and key, a legend beside it
  */
 export function matrices(store, host, picture) {
   const readout = element("span", { className: "readout" });
   const box = element("div", { className: "matrices" });
-  const head = element("div", { className: "map-head" }, element("span", { className: "caption" }, picture.caption ?? ""), readout);
+  const head = element("div", { className: "map-head" }, element("span", { className: "caption" }, picture.caption ?? ""), picture.key, readout);
   host.append(head, box);
   const count = Math.min(MOST, picture.count);
   const { down, across } = picture;

@@ -2,9 +2,9 @@
 import { element } from "./dom.js";
 import { icon } from "./icons.js";
 import { actionName } from "./names.js";
-import { among, percent, short } from "./numbers.js";
+import { among, counted, percent, short } from "./numbers.js";
 
-const NAMES = ["rows", "weights", "values", "ages"];
+const NAMES = ["rows", "weights", "values", "ages", "found"];
 const MOST = 5; // of an action
 
 /** Load the neighbours of a memory; null where it has none. */
@@ -14,8 +14,14 @@ export function neighboursIn(trace) {
   return whole ? Object.fromEntries(NAMES.map((name, k) => [name, found[k]])) : null;
 }
 
-export async function neighbourTable(store, host, recording, episode, { rows, weights, values, ages }) {
-  await Promise.all([rows, weights, values, ages].map((one) => one?.load()));
+/** The row of those that are not listed. */
+function rest(count, share, own) {
+  const told = element("td", { colSpan: 3, className: "soft" }, `and ${count}, of ${share} together`);
+  return element("tr", { className: own ? "chosen" : "" }, element("th", { scope: "row" }), told);
+}
+
+export async function neighbourTable(store, host, recording, episode, { rows, weights, values, ages, found: counts }) {
+  await Promise.all([rows, weights, values, ages, counts].map((one) => one?.load()));
   const [actions, count] = rows.shape;
   const body = element("tbody");
   const head = ["action", "weight", "value", "age"].map((text) => element("th", { scope: "col" }, text));
@@ -42,6 +48,9 @@ export async function neighbourTable(store, host, recording, episode, { rows, we
         const row = element("tr", { className: own ? "chosen" : "" }, heading, ...texts.map((text) => element("td", {}, text)));
         lines.push(row);
       });
+      const left = (counts ? counts.at(step, action) : found.length) - found.slice(0, MOST).length;
+      const share = 1 - found.slice(0, MOST).reduce((sum, k) => sum + weights.at(step, k), 0);
+      if (left > 0) lines.push(rest(counted(left, "further one"), percent(Math.max(0, share)), own));
     }
     return body.replaceChildren(...lines);
   };

@@ -29,7 +29,8 @@ const KINDS = { u8: Uint8Array, u16: Uint16Array, f32: Float32Array };
 /** An array of the recording, (T, ...), whose numbers are there after `load`. */
 export class Tensor {
   constructor(name, told, blob) {
-    Object.assign(this, { name, blob, told, low: told.low, high: told.high, axes: told.axes ?? [] });
+    Object.assign(this, { name, blob, told, axes: told.axes ?? [] });
+    [this.low, this.high] = told.numbers ? [told.low, told.high] : [NaN, NaN];
     this.steps = told.shape[0];
     this.shape = told.shape.slice(1); // of a step
     this.size = this.shape.reduce((product, count) => product * count, 1);
@@ -59,7 +60,8 @@ class SparseLinks {
   /** @param slots of each slot those that it is linked to, (N, L); @param weights of these links */
   constructor(name, slots, weights) {
     const [count, links] = slots.shape;
-    Object.assign(this, { name, slots, weights, count, links, steps: slots.steps, low: 0, high: weights.high });
+    Object.assign(this, { name, slots, weights, count, links, steps: slots.steps, high: weights.high });
+    this.low = Number.isNaN(this.high) ? NaN : 0;
     this.shape = [count, count];
     this.size = count * count;
     this.axes = ["to slot", "from slot"];

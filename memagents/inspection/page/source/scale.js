@@ -3,7 +3,7 @@ import { interpolateCividis } from "d3-scale-chromatic";
 
 const TABLE = Array.from({ length: 256 }, (_, k) => interpolateCividis(k / 255).match(/\d+/g).map(Number));
 
-/** The range of colours for numbers from low to high: from 0 on, or as far below as above it where signs differ. */
+/** The range of colours for numbers from low to high: from 0 on, or as far below as above it where signs differ; NaN of NaN. */
 export function rangeOf(low, high) {
   if (low < 0 && -low < high / 1000) return [0, high]; // rounding
   if (low < 0 && high > 0) return [-Math.max(-low, high), Math.max(-low, high)];

@@ -7,6 +7,22 @@ export function isDark() {
   return chosen ? chosen === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
 }
 
+/** Have the page printed in light colours, and complete. */
+export function printable(fill, changed) {
+  let chosen = null;
+  addEventListener("beforeprint", () => {
+    chosen = document.documentElement.dataset.theme ?? null;
+    document.documentElement.dataset.theme = "light";
+    fill();
+    changed();
+  });
+  addEventListener("afterprint", () => {
+    if (chosen === null) delete document.documentElement.dataset.theme;
+    else document.documentElement.dataset.theme = chosen;
+    changed();
+  });
+}
+
 /** The button that turns the lights on and off. */
 export function themeButton(changed) {
   const button = element("button", { type: "button", id: "theme" });
