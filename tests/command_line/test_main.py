@@ -139,7 +139,7 @@ def test_help_and_mistakes_need_no_torch():
         ),
         (
             ["train", "ppo", "--policy-kwargs", "shared_lstm=true"],
-            "policy_kwargs: there is no parameter 'shared_lstm'; instead of shared_lstm: --policy-kwargs critic_grad",
+            "policy_kwargs: there is no parameter 'shared_lstm'; instead of shared_lstm: --critic-core None --pol",
         ),
         (["train", "imitate", "--env", "CartPole-v1"], "env CartPole-v1 has no oracle to imitate; train by another "),
         (["train", "imitate", "--env", "memenvs/MiniGrid-Playground-v0"], "env memenvs/MiniGrid-Playground-v0 has no "),

@@ -6,9 +6,13 @@ from memagents import RecurrentPPO, cores, register_core
 from memagents.environments import make_env
 from memagents.inspection.recorder import record
 
+SHARED = {"critic_core": None}
+
 
 def make_agent(env="memenvs/TMaze-v0", n_envs=3, policy_kwargs=None, **kwargs):
-    return RecurrentPPO("MlpPolicy", make_env(env, n_envs, **kwargs), policy_kwargs=policy_kwargs or {}, seed=0)
+    """An agent with one memory, unless ``policy_kwargs`` give its critic another."""
+    policy_kwargs = {**SHARED, **(policy_kwargs or {})}
+    return RecurrentPPO("MlpPolicy", make_env(env, n_envs, **kwargs), policy_kwargs=policy_kwargs, seed=0)
 
 
 def recorded(agent, folder, **kwargs):

@@ -10,7 +10,7 @@ from memagents.environments import ConditionOn, make_env
 from memagents.inspection import record
 from memagents.inspection.forks import _played, fork
 from memagents.inspection.places import leaf_of, places_of, with_leaf
-from tests.inspection.support import livened
+from tests.inspection.support import SHARED, livened
 
 
 def makes(env="memenvs/Maze-v0", wrap=lambda env: env, **kwargs):
@@ -18,7 +18,7 @@ def makes(env="memenvs/Maze-v0", wrap=lambda env: env, **kwargs):
 
 
 def policy_for(make, core="gru", scale=4.0):
-    agent = livened(RecurrentPPO("MultiInputPolicy", make(1), policy_kwargs={"core": core}, seed=1), scale)
+    agent = livened(RecurrentPPO("MultiInputPolicy", make(1), policy_kwargs={"core": core, **SHARED}, seed=1), scale)
     return agent.policy
 
 
@@ -65,7 +65,7 @@ def test_erasing_equals_an_episode_played_by_hand():
 def test_places_are_those_of_a_recording(tmp_path):
     """Slots that are alike, as those of an untrained DNC, may change places between its kernel and the plain loop."""
     make = makes("memenvs/TMaze-v0", length=6)
-    agent = RecurrentPPO("MultiInputPolicy", make(1), policy_kwargs={"core": "dnc"}, seed=1)
+    agent = RecurrentPPO("MultiInputPolicy", make(1), policy_kwargs={"core": "dnc", **SHARED}, seed=1)
     recording = record(agent, tmp_path / "recording", 3, seed=3, deterministic=False, states=True)
     episode = recording.episodes[0]
     written = episode.read("trace.write_weights")["trace.write_weights"]

@@ -19,7 +19,7 @@ from memagents.inspection.forgetting import Forgetting
 from memagents.inspection.health import Report, play
 from memagents.inspection.lags import gradients_by_lag, longest_stretches
 from memagents.inspection.signs import Sign, signs_of, staleness
-from tests.inspection.support import make_agent, registered
+from tests.inspection.support import SHARED, make_agent, registered
 
 
 class Leaking(MemoryCore):
@@ -358,7 +358,8 @@ def test_advice_is_taken_back(capsys):
 
 
 def test_training_logs_signs_and_gives_each_advice_once(capsys):
-    agent = RecurrentPPO("MlpPolicy", make_env("memenvs/TMaze-v0", 4, length=3), n_steps=16, seed=0)
+    env = make_env("memenvs/TMaze-v0", 4, length=3)
+    agent = RecurrentPPO("MlpPolicy", env, n_steps=16, policy_kwargs=SHARED, seed=0)
     callback = HealthCallback(interval=2, rows=2)
     kept = KeptLog()
     agent.set_logger(Logger(None, [kept]))

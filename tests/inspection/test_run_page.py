@@ -109,7 +109,10 @@ def test_bad_input_is_told_in_one_sentence(said, folders, tmp_path):
             [gru, *TMAZE, "--picture", "m.jpg", "--tensors", "hidden"],
             "--picture must be a path that ends in .png or .svg",
         ),
-        ([gru, *TMAZE, "--picture", "folder.png", "--tensors", "hidden"], "--picture: folder.png is a folder"),
+        (
+            [gru, *TMAZE, "--picture", "folder.png", "--tensors", "hidden"],
+            "--picture must be a path of a file, and folder.png ",
+        ),
         (
             [gru, *TMAZE, "--picture", "m.png", "--tensors", "hidden", "write_weights"],
             "tensors: there is no 'write_weights' in the trace; it has hidden, reset_gate, update_gate",
