@@ -34,7 +34,7 @@ from memagents.environments.make import make_env
 from memagents.experiments.configuration import of_recipe
 from memagents.experiments.documents import markdown_table
 from memagents.experiments.evaluate_run import scenes
-from memagents.experiments.evaluation import Scores, baselines, compare, scores_json
+from memagents.experiments.evaluation import ORACLE, RANDOM, WALK, Scores, baselines, compare, scores_json
 from memagents.experiments.evaluation_settings import EVALUATION_SEED, EvaluationSettings
 from memagents.experiments.figures import comparison, learning_curve, write_png
 from memagents.experiments.lessons import make_curriculum
@@ -163,15 +163,20 @@ def table(results: dict[str, dict[str, Scores]], episodes: int) -> Table:
 
 
 def over_all_seeds(results: list[dict[str, dict[str, Scores]]]) -> list[str]:
-    """Return the lines of a Markdown table: the success of each agent at each distance over the seeds, all listed."""
+    """Return the lines of a Markdown table: the success of each agent at each distance over the seeds, all listed.
+
+    Agents that are not trained have no seeds: theirs is the interval over episodes.
+    """
     rows = []
     for agent in results[0]["1 hop"]:
-        cells = []
+        trained, cells = agent not in (RANDOM, WALK, ORACLE), []
         for name in results[0]:
-            seeds = [success.mean for one in results if (success := one[name][agent].success) is not None]
-            interval = bootstrap(mean, seeds)
+            found = [success for one in results if (success := one[name][agent].success) is not None]
+            seeds = [success.mean for success in found]
+            interval = bootstrap(mean, seeds) if trained else found[0]
             shown = "" if interval is None else f" ({interval.low:.3f} to {interval.high:.3f})"
-            cells += [f"{np.mean(seeds):.3f}{shown}", ", ".join(f"{seed:.3f}" for seed in seeds)]
+            each = ", ".join(f"{seed:.3f}" for seed in seeds) if trained else ""
+            cells += [f"{np.mean(seeds):.3f}{shown}", each]
         rows.append([agent, *cells])
     heads = [cell for name in results[0] for cell in (f"{name}: mean (95% over seeds)", "each seed")]
     return markdown_table(["agent", *heads], rows)

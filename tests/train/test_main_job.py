@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from stable_baselines3.common.callbacks import ConvertCallback
 
+from memagents.experiments.evaluation import Interval, Scores
 from memagents.experiments.lessons import make_curriculum
 from memagents.experiments.settings import PPOSettings
 from memagents.experiments.training import learn, make_agent
@@ -39,6 +40,19 @@ def test_what_is_finished_is_kept_and_what_was_stopped_is_not(tmp_path):
         ValueError, match="was trained for 128 steps, not 256: choose another --run-dir, or the --share"
     ):
         SCRIPT["is_done"](run, asked(share=2 * SHARE))
+
+
+def test_only_agents_that_are_trained_have_seeds():
+    """A walk that is the same in each run would else have an interval without a width."""
+
+    def scores(success):
+        return Scores(1000, success, success, None, None, {})
+
+    walk = Interval(0.6, 0.57, 0.63)
+    seeds = [{"1 hop": {"dnc": scores(Interval(s, s, s)), "random walk": scores(walk)}} for s in (0.9, 1.0)]
+    _, _, trained, walked = SCRIPT["over_all_seeds"](seeds)
+    assert [cell.strip() for cell in trained.split("|")[1:-1]] == ["dnc", "0.950", "0.900, 1.000"]
+    assert [cell.strip() for cell in walked.split("|")[1:-1]] == ["random walk", "0.600 (0.570 to 0.630)", ""]
 
 
 @pytest.mark.parametrize(
