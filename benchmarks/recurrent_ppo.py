@@ -95,10 +95,11 @@ AGENTS: dict[str, Callable[[int], Any]] = {
     THEIRS: theirs,
     f"{THEIRS}, raw advantages": partial(theirs, **RAW),
     "memagents": ours,
+    "memagents, raw advantages": partial(ours, **RAW),
     "memagents, one LSTM": partial(ours, critic_core=None),
     "memagents, one LSTM, raw advantages": partial(ours, critic_core=None, **RAW),
 }
-COLOURS = ("#1f77b4", "#7fb3d8", "#d95f02", "#2e933c", "#7b3294")
+COLOURS = ("#1f77b4", "#7fb3d8", "#d95f02", "#e8a56b", "#2e933c", "#7b3294")
 
 
 def train(make: Callable, seed: int, steps: int) -> tuple[np.ndarray, float]:
