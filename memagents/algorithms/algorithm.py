@@ -7,6 +7,7 @@ An agent subclasses :class:`MemoryAlgorithm` and defines ``collect`` (some steps
 
 from __future__ import annotations
 
+import inspect
 import math
 import time
 from collections import deque
@@ -28,7 +29,7 @@ from torch import Tensor
 from memagents.algorithms import sb3_names
 from memagents.algorithms.causes import listed
 from memagents.algorithms.cuda_graphs import look
-from memagents.algorithms.policy_arguments import check_names, taken, with_classes
+from memagents.algorithms.policy_arguments import check_names, unset, with_classes
 from memagents.algorithms.saved_algorithm import SavedAlgorithm
 from memagents.checks import in_range, positive, positive_int, scheduled
 from memagents.cores.core import State, draw_keys
@@ -102,8 +103,11 @@ class MemoryAlgorithm(SavedAlgorithm):
         if isinstance(env, str):
             env = make_env(env)
         # By its class: SB3 refuses the alias MlpPolicy for the Dict that condition_on makes of an observation.
-        policy_class = self._get_policy_from_name(policy) if isinstance(policy, str) else policy
-        usual = {name: self.policy_defaults[name] for name in taken(policy_class, self.policy_defaults)}
+        policy_class = policy if callable(policy) else self._get_policy_from_name(policy)
+        # An agent of a file has what the file says.
+        usual = {name: self.policy_defaults[name] for name in unset(policy_class, self.policy_defaults)}
+        usual = usual if _init_setup_model else {}
+        self._usual = usual.keys() - (policy_kwargs or {}).keys()  # parameters that nobody asked for
         if policy == "CnnPolicy":
             usual["encoder"] = "cnn"
         self.condition_on = check_conditions(condition_on)
@@ -169,10 +173,21 @@ class MemoryAlgorithm(SavedAlgorithm):
         self.memory_lr_schedule = FloatSchedule(memory_rate)
         self.set_random_seed(self.seed)
         check_names(self.policy_class, self.policy_kwargs)
-        policy: Any = self.policy_class(
-            self.observation_space, self.action_space, self.lr_schedule, **self.policy_kwargs
-        )
-        self.policy = policy.to(self.device)
+        self.policy = self._make_policy().to(self.device)
+
+    def _make_policy(self) -> Any:
+        """Make the policy; one of ``**kwargs`` that passes no usual parameter on, or its own one, goes without it."""
+        made_for = self.observation_space, self.action_space, self.lr_schedule
+        try:
+            return self.policy_class(*made_for, **self.policy_kwargs)
+        except (TypeError, ValueError):
+            hidden = self._usual - inspect.signature(self.policy_class).parameters.keys()
+            if not hidden:
+                raise
+        self.policy_kwargs = {name: value for name, value in self.policy_kwargs.items() if name not in hidden}
+        self._usual -= hidden
+        self.set_random_seed(self.seed)
+        return self.policy_class(*made_for, **self.policy_kwargs)
 
     # --- the loop ---------------------------------------------------------------------------------------------------
 

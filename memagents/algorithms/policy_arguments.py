@@ -54,6 +54,12 @@ def taken(policy_class: type, names: Collection[str]) -> list[str]:
     return [name for name in names if any_name or name in allowed]
 
 
+def unset(policy_class: type, names: Collection[str]) -> list[str]:
+    """Return those names that a policy takes as parameters and has no default of its own for but None."""
+    own = inspect.signature(policy_class).parameters
+    return [name for name in taken(policy_class, names) if name not in own or own[name].default is None]
+
+
 def check_names(policy_class: type, policy_kwargs: Mapping[str, Any]) -> None:
     """Refuse a parameter that a policy does not have.
 

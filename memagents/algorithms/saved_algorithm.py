@@ -13,7 +13,6 @@ from stable_baselines3.common.policies import BasePolicy
 from torch import Tensor
 
 from memagents.algorithms.causes import listed
-from memagents.algorithms.policy_arguments import taken
 from memagents.algorithms.training_state import ResumableAlgorithm
 from memagents.checks import positive_int, warn_user
 from memagents.cores import core_class
@@ -46,7 +45,7 @@ class SavedAlgorithm(ResumableAlgorithm):
     # The constructor's arguments that are saved with a policy.
     hyperparameters: ClassVar[tuple[str, ...]] = ()
     # Parameters that a policy gets where none are given. A file that says nothing of them is older, or of an agent that
-    # gives none: there each is None.
+    # gives none: there each is as the policy's own signature has it.
     policy_defaults: ClassVar[Mapping[str, Any]] = {}
     _warned_of_functions = False
     _warned_of_scripts = False
@@ -102,6 +101,8 @@ class SavedAlgorithm(ResumableAlgorithm):
         """
         if slots is not None:
             description = {**description, "policy_kwargs": _with_slots(description["policy_kwargs"], slots, path)}
+            if kwargs.get("policy_kwargs"):
+                kwargs["policy_kwargs"] = _with_slots(kwargs["policy_kwargs"], slots, path)
         agent = cls._build(folder_of(path), description, env, device, kwargs)
         agent.policy.load_state_dict(agent._weights_in(path, resized=slots is not None))
         if agent.policy.remembers:
@@ -157,6 +158,8 @@ class SavedAlgorithm(ResumableAlgorithm):
             load_path_or_dict = {"policy": weights}
             if self.policy.remembers:
                 self._take_memory(folder)
+        elif not exact_match and "policy" in load_path_or_dict:
+            load_path_or_dict = {**load_path_or_dict, "policy": self.policy.adopted(load_path_or_dict["policy"])}
         super().set_parameters(load_path_or_dict, exact_match, device)
 
     # --- what the files hold ----------------------------------------------------------------------------------------
@@ -279,8 +282,11 @@ class SavedAlgorithm(ResumableAlgorithm):
         if isinstance(policy, type) and not issubclass(policy, kinds):
             names = " or ".join(kind.__name__ for kind in kinds)
             raise CheckpointError(f"{source}: the policy is a {policy.__name__}; {cls.__name__} needs a {names}")
-        unsaid: dict[str, Any] = dict.fromkeys(taken(policy, cls.policy_defaults))
-        arguments["policy_kwargs"] = unsaid | arguments.get("policy_kwargs", {})
+        if "policy_kwargs" in changes:  # without those that an agent has where none are given, which stay the file's
+            theirs = {name: value for name, value in saved["policy_kwargs"].items() if name in cls.policy_defaults}
+            asked = decode(theirs, "policy_kwargs", source) | (changes["policy_kwargs"] or {})
+            check_imported(asked, source)
+            changes = {**changes, "policy_kwargs": asked}
         return cls(policy, env, device=device, _init_setup_model=False, **{**arguments, **changes})  # type: ignore[arg-type,call-arg]
 
     def _weights_in(self, path: str | Path, resized: bool = False, exact_match: bool = True) -> dict[str, Tensor]:

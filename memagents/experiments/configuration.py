@@ -103,10 +103,11 @@ def _merged(begun: S, typed: S) -> S:
         if not hasattr(begun, owner):
             continue
         before, after = getattr(begun, name), getattr(typed, name)
-        if all(getattr(begun, word) == getattr(typed, word) for word in (owner, *_likeness(begun, owner))):
+        others = [word for word in (owner, *_likeness(begun, owner)) if getattr(begun, word) != getattr(typed, word)]
+        if not others:
             changes[name] = {**before, **after}
         elif before:
-            say_left_out("the recipe's", name, before, owner, str(getattr(typed, owner)))
+            say_left_out("the recipe's", name, before, others[0], str(getattr(typed, others[0])))
     reason = _against_lessons(begun, typed)
     if begun.lessons and reason:
         changes["lessons"] = ()
@@ -134,7 +135,8 @@ def say_left_out(whose: str, name: str, left_out: dict[str, Any], owner: str, va
     :param value: the one that was given
     """
     what = f"{whose} {name} ({in_words(left_out)})"
-    print(f"note: {what} are left out, since --{owner} {value} is another {owner}", file=sys.stderr)
+    option = f"--{owner.replace('_', '-')} {value}"
+    print(f"note: {what} are left out, since {option} is another {owner}", file=sys.stderr)
 
 
 # --- files ----------------------------------------------------------------------------------------------------------

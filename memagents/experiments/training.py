@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import importlib
 import inspect
 import os
@@ -106,6 +107,8 @@ def make_agent(settings: TrainSettings, curriculum: Curriculum) -> MemoryAlgorit
 def check_parameters(settings: TrainSettings, algorithm: type[MemoryAlgorithm]) -> None:
     """Refuse parameters of the policy and the core that are named as in Stable-Baselines3, with what stands for them.
 
+    Those of the policy that are settings of their own, whose value would be put in their place, are refused as well.
+
     :raises ValueError: naming the first; other unknown names are refused where the policy and the core are made
     """
     takers: list[tuple[str, type]] = [("policy_kwargs", algorithm.policy_aliases["MlpPolicy"])]
@@ -116,6 +119,9 @@ def check_parameters(settings: TrainSettings, algorithm: type[MemoryAlgorithm]) 
             hint = option_hint(word, vars(settings))
             if hint:
                 raise ValueError(f"{name}: there is no parameter {word!r}{hint}")
+    own = sorted(settings.policy_kwargs.keys() & {field.name for field in dataclasses.fields(settings)})
+    if own:
+        raise ValueError(f"policy_kwargs: {own[0]} is a setting of its own, --{own[0].replace('_', '-')}")
 
 
 def take_weights(agent: MemoryAlgorithm, folder: Path) -> None:

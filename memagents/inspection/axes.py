@@ -53,6 +53,13 @@ def axes_of(core: MemoryCore, trace: Mapping[str, Tensor]) -> dict[str, tuple[st
     return {name: _axes(name if name in known else "", values.dim() - 2) for name, values in trace.items()}
 
 
+def named(core: MemoryCore) -> str:
+    """Return the name of a memory by its class; of an actor's and a critic's own both names."""
+    if isinstance(core, Pair):
+        return f"{named(core.actor)}, critic {named(core.critic)}"
+    return named(core.core) if isinstance(core, Dropout) else type(core).__name__
+
+
 def _of_slots(trace: Mapping[str, Tensor]) -> list[str]:
     """Return which tensors of any core's trace are weights of slots, (T, B, N) or (T, B, heads, N).
 

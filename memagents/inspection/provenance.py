@@ -42,8 +42,8 @@ def writes_of(trace: Mapping[str, np.ndarray]) -> Writes:
         raise ValueError(f"provenance needs a memory that writes into slots: the trace has {there}, no write_weights")
     weights = _of_heads(trace["write_weights"])[..., None]  # (T, V, N, 1)
     erase, add = (_of_heads(trace[name])[:, :, None] if name in trace else 1.0 for name in ("erase", "add"))
-    amounts = np.abs((weights * add).sum(1))
-    keeps = (1 - weights * erase).prod(1)
+    amounts = np.abs(_weighted(weights, add).sum(1))
+    keeps = (1 - _weighted(weights, erase)).prod(1)
     if "cleared" in trace:
         keeps = keeps * (1 - trace["cleared"])[..., None]
     amounts, keeps = np.broadcast_arrays(amounts, keeps)
@@ -54,7 +54,7 @@ def writes_of(trace: Mapping[str, np.ndarray]) -> Writes:
 def origins(writes: Writes, step: int, slot: int) -> np.ndarray:
     """Return the share of each step in what a slot holds after a step.
 
-    :return: (step + 1,), of sum 1; zeros if nothing was written
+    :return: (step + 1,), of sum 1; zeros if nothing was written, NaN if something that was is no number
     :raises ValueError: if there is no such step or slot
     """
     _check(writes, step, slot)
@@ -96,7 +96,7 @@ def later_reads(writes: Writes, read_weights: np.ndarray, step: int, slot: int) 
     """Return the share of one write into one slot in what was read from then on.
 
     :param read_weights: (T, R, N), or (T, N) of one head
-    :return: (T, R); zeros before the step
+    :return: (T, R); zeros before the step, NaN where what is read is no number
     :raises ValueError: if there is no such step or slot, or the weights have another shape
     """
     _check(writes, step, slot, read_weights, ("T, N", "T, R, N"))
@@ -107,8 +107,8 @@ def later_reads(writes: Writes, read_weights: np.ndarray, step: int, slot: int) 
         if t > step:
             own = own * writes.keeps[t, slot]
             whole = whole * writes.keeps[t] + writes.amounts[t]
-        read = reads[t] @ whole.sum(-1)
-        shares[t] = np.divide(reads[t, :, slot] * own.sum(), read, out=np.zeros_like(read), where=read > 0)
+        read = _weighted(reads[t], whole.sum(-1)).sum(-1)
+        shares[t] = np.divide(reads[t, :, slot] * own.sum(), read, out=np.zeros_like(read), where=read != 0)
     return shares
 
 
@@ -155,5 +155,10 @@ def _of_heads(values: np.ndarray) -> np.ndarray:
     return values[:, None] if values.ndim == 2 else values
 
 
+def _weighted(weights: np.ndarray, numbers: np.ndarray | float) -> np.ndarray:
+    """Return numbers times weights; those of a weight of 0 are 0, also where they are no numbers."""
+    return np.where(weights == 0, 0.0, weights * numbers)
+
+
 def _shares(amounts: np.ndarray) -> np.ndarray:
-    return amounts / amounts.sum() if amounts.sum() > 0 else np.zeros_like(amounts)
+    return np.zeros_like(amounts) if amounts.sum() == 0 else amounts / amounts.sum()

@@ -19,7 +19,7 @@ from memagents.checks import positive_int
 from memagents.cores.core import State, advance_keys, map_state, restart_state, select_rows, state_leaves
 from memagents.environments.guidance import decision_mask
 from memagents.experiments.evaluation import evaluate, monitored, quotas
-from memagents.inspection.axes import axes_of
+from memagents.inspection.axes import axes_of, named
 from memagents.inspection.recording import (
     DESCRIPTION_FILE,
     OBSERVATION,
@@ -112,7 +112,7 @@ def record(
     description = {
         "format": files.FORMAT_VERSION,
         "algorithm": type(agent).__name__,
-        "core": type(agent.policy.core).__name__,
+        "core": named(agent.policy.core),
         "about": dict(about or {}),
         "deterministic": deterministic,
         "seed": seed,

@@ -8,6 +8,8 @@ where it has one step only, each counts as it is.
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from typing import Literal, get_args
 
 import numpy as np
@@ -16,6 +18,7 @@ from torch import Tensor
 
 from memagents.checks import one_of, positive_int
 from memagents.cores.core import map_state
+from memagents.cores.pair import Pair
 from memagents.inspection.ablation import observations_of, recorded_episode, state_of, with_memory
 from memagents.inspection.recording import RecordedEpisode
 from memagents.policies.actor_critic import MemoryPolicy
@@ -49,12 +52,27 @@ def smear(policy: CorePolicy, episode: RecordedEpisode, of: Of = "value", rows: 
         inputs = encoded[: asked[-1] + 1].expand(-1, len(asked), -1).clone().requires_grad_()
         starts = torch.zeros(inputs.shape[:2], dtype=torch.bool, device=encoded.device)
         rows_state = map_state(lambda leaf: leaf.expand(len(asked), *leaf.shape[1:]).clone(), state)  # noqa: B023
-        outputs = policy.core.unroll(inputs, rows_state, starts).outputs[asked, torch.arange(len(asked))]
-        (gradient,) = torch.autograd.grad(_asked(policy, outputs, actions[asked], of).sum(), inputs)
+        with _whole_gradient(policy):
+            outputs = policy.core.unroll(inputs, rows_state, starts).outputs[asked, torch.arange(len(asked))]
+            (gradient,) = torch.autograd.grad(_asked(policy, outputs, actions[asked], of).sum(), inputs)
         density = (gradient.abs() * spread).sum(-1).T  # (rows, T)
         total = density.sum(1, keepdim=True)
         shares[begin : begin + len(asked), : density.shape[1]] = (density / total.where(total > 0, 1)).cpu().numpy()
     return shares
+
+
+@contextlib.contextmanager
+def _whole_gradient(policy: MemoryPolicy) -> Iterator[None]:
+    """Let derivatives of the value reach the inputs also where ``critic_gradient`` keeps them out of the learning."""
+    parts = [part for part in (policy, policy.core) if isinstance(part, MemoryPolicy | Pair)]
+    before = [part.critic_gradient for part in parts]
+    try:
+        for part in parts:
+            part.critic_gradient = True
+        yield
+    finally:
+        for part, kept in zip(parts, before, strict=True):
+            part.critic_gradient = kept
 
 
 def _asked(policy: MemoryPolicy, outputs: Tensor, actions: Tensor, of: Of) -> Tensor:

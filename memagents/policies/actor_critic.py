@@ -176,9 +176,7 @@ class MemoryPolicy(CorePolicy):
         if not isinstance(self.core, Pair):
             return weights
         theirs = {name.removeprefix("core."): w for name, w in weights.items() if name.startswith("core.")}
-        shapes = {name: weight.shape for name, weight in theirs.items()}
-        halves = (self.core.actor, self.core.critic)
-        if any({name: weight.shape for name, weight in half.state_dict().items()} != shapes for half in halves):
+        if theirs.keys() & self.core.state_dict().keys():  # of two memories as well
             return weights
         others = {name: weight for name, weight in weights.items() if not name.startswith("core.")}
         return others | {f"core.{half}.{n}": weight for half in ("actor", "critic") for n, weight in theirs.items()}

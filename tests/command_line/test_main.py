@@ -141,6 +141,11 @@ def test_help_and_mistakes_need_no_torch():
             ["train", "ppo", "--policy-kwargs", "shared_lstm=true"],
             "policy_kwargs: there is no parameter 'shared_lstm'; instead of shared_lstm: --critic-core None --pol",
         ),
+        (
+            ["train", "ppo", "--policy-kwargs", "critic_core=gru"],
+            "policy_kwargs: critic_core is a setting of its own, --critic-core",
+        ),
+        (["train", "nec", "--policy-kwargs", "core=gru"], "policy_kwargs: core is a setting of its own, --core"),
         (["train", "imitate", "--env", "CartPole-v1"], "env CartPole-v1 has no oracle to imitate; train by another "),
         (["train", "imitate", "--env", "memenvs/MiniGrid-Playground-v0"], "env memenvs/MiniGrid-Playground-v0 has no "),
         (["train", "nec", "--env", "Pendulum-v1"], "episodic control needs Discrete actions, not Box"),
@@ -320,6 +325,13 @@ def test_parameters_of_another_environment_are_said_to_be_left_out(said, made):
         "note: the recipe's env_kwargs (length=2) are left out, since --env CartPole-v1 is another env",
         "note: the recipe's core_kwargs (hidden_size=4) are left out, since --core lstm is another core",
     ]
+    Path("own.yaml").write_text("critic_core: same\ncritic_core_kwargs: {hidden_size: 4}\n")
+    for option, value in (("--core", "gru"), ("--critic-core", "None")):
+        errors = said("train", "ppo", "--recipe", "own.yaml", option, value, "--n-steps", "0")[1]
+        assert errors.splitlines()[0] == (
+            "note: the recipe's critic_core_kwargs (hidden_size=4) are left out, "
+            f"since {option} {value} is another {option[2:].replace('-', '_')}"
+        )
     errors = said("evaluate", str(made), "--env", "CartPole-v1")[1]
     assert errors.startswith("note: the run's env_kwargs (length=2) are left out, since --env CartPole-v1 is another")
     assert "note:" not in said("evaluate", str(made), "--env", "memenvs/TMaze-v0", "--episodes", "2")[1]

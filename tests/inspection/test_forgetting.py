@@ -98,6 +98,19 @@ def test_the_smear_is_the_gradient_by_each_observation(of, tmp_path):
         assert np.allclose(shares[t], (density / density.sum()).numpy(), atol=1e-4)
 
 
+@pytest.mark.parametrize("critic_core", [None, "same"])
+def test_the_value_hangs_on_what_it_does_also_where_the_critic_does_not_train_it(critic_core, tmp_path):
+    shares = []
+    for gradient in (True, False):
+        kwargs = {"core": "gru", "critic_core": critic_core, "critic_gradient": gradient}
+        agent = make_agent(n_envs=1, policy_kwargs=kwargs, length=4)
+        episode = recorded(agent, tmp_path / "recording")
+        shares.append(smear(agent.policy, episode))
+        assert agent.policy.critic_gradient is gradient
+        assert critic_core is None or agent.policy.core.critic_gradient is gradient
+    assert np.allclose(shares[0].sum(1), 1, atol=1e-5) and np.allclose(*shares)
+
+
 def test_the_smear_of_one_step_is_all_its_own(tmp_path):
     agent = make_agent("memenvs/Bandit-v0", n_envs=1, policy_kwargs={"core": "gru"}, max_episode_steps=1)
     episode = recorded(agent, tmp_path / "recording")

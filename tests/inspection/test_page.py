@@ -159,6 +159,11 @@ def test_two_recordings_that_are_not_of_the_same_episode_are_told_apart(tmp_path
         "Not the same episode in both: 0 begin with different observations.",
     ]
     assert make_payload([one, planted(tmp_path / "c")]).contents["notes"] == []
+    steps = steps_of(planted_trace())
+    steps["observation"] = steps["observation"].astype(np.float32)
+    steps["observation"][0, 1] = np.nan
+    alike = [written(tmp_path / name, [steps]) for name in ("d", "e")]
+    assert not any("Not the same" in note for note in make_payload(alike).contents["notes"])
 
 
 def test_layers_are_packed_with_their_words_and_checked(tmp_path):
@@ -409,6 +414,36 @@ def test_a_click_on_a_planted_write_finds_the_reads_that_see_it(opened, tmp_path
     assert sorted(told) == ["step 11 · 50 %", "step 9 · 50 %"]
     click_cell(page, "write_weights", step=5, row=2, rows=4)
     assert trail.locator(".origin").all_inner_texts() == ["step 10 · 100 %\nhead 1"]
+
+
+@browsing
+def test_of_numbers_that_are_none_the_page_says_so_instead_of_shares(opened, tmp_path):
+    trace = planted_trace()
+    trace["add"][3, 0] = np.nan
+    page = scrolled(opened([written(tmp_path / "a", [steps_of(trace)])]))
+    trail = page.locator("#trail")
+    for tensor, step, row in (("write_weights", 3, 1), ("read_weights", 9, 1)):
+        click_cell(page, tensor, step=step, row=row, rows=4)
+        assert trail.locator(".origin").count() == 0
+        assert "It cannot be told: some of its numbers are infinite or no numbers." in trail.inner_text()
+    click_cell(page, "write_weights", step=5, row=2, rows=4)  # another slot has its numbers
+    assert trail.locator(".origin").all_inner_texts() == ["step 10 · 100 %\nhead 1"]
+    writes = writes_of(trace)
+    for step, slot in ((9, 1), (9, 2), (2, 0)):
+        found = np.array(page.evaluate(f"inspection.origins({step}, {slot})"), dtype=float)
+        assert np.allclose(found, origins(writes, step, slot), atol=1e-3, equal_nan=True)
+        found = np.array(page.evaluate(f"inspection.laterReads({step}, {slot})"), dtype=float).reshape(STEPS, 2)
+        assert np.allclose(found, later_reads(writes, trace["read_weights"], step, slot), atol=1e-3, equal_nan=True)
+
+
+@browsing
+def test_reads_of_something_else_than_the_slots_that_are_written_see_no_write(opened, tmp_path):
+    trace = planted_trace() | {"read_weights": np.full((STEPS, 6), 0.5)}
+    axes = AXES | {"read_weights": ["column"]}
+    page = scrolled(opened([written(tmp_path / "a", [steps_of(trace)], axes=axes)]))
+    click_cell(page, "write_weights", step=3, row=1, rows=4)
+    assert "This memory shows no reads of its slots." in page.locator("#trail").inner_text()
+    assert page.locator("#trail .origin").count() == 0
 
 
 @browsing

@@ -125,6 +125,18 @@ def test_without_erase_and_add_a_write_replaces():
     assert np.allclose(origins(writes, 1, 0), [0.75, 0.25])
 
 
+def test_of_a_write_that_is_no_number_no_share_is_told():
+    trace = {"write_weights": np.eye(4)[:, :3], "add": np.ones((4, 2)), "read_weights": np.ones((4, 1, 3))}
+    trace["add"][1, 0] = np.nan
+    writes = writes_of(trace)
+    assert np.isnan(origins(writes, 3, 1)).all()
+    assert origins(writes, 3, 0).tolist() == [1, 0, 0, 0]
+    later = later_reads(writes, trace["read_weights"], 0, 0)
+    assert later[0] == 1 and np.isnan(later[1:]).all()
+    trace["read_weights"][2] = 1, 0, 0  # the others' numbers are not read
+    assert later_reads(writes, trace["read_weights"], 0, 0)[2] == 1
+
+
 def test_a_memory_without_slots_says_what_it_has():
     with pytest.raises(ValueError, match="hidden, cell"):
         writes_of({"hidden": np.zeros((2, 3)), "cell": np.zeros((2, 3))})

@@ -244,6 +244,20 @@ def test_weights_of_slots_of_any_core_are_known_as_such(tmp_path, other):
         assert abs(signs["writes_per_step"] - 1) < 1e-6
 
 
+@pytest.mark.parametrize(
+    ("kwargs", "named"),
+    [
+        ({}, "LSTM"),
+        ({"core": "gru", "core_kwargs": {"dropout": 0.5}}, "GRU"),
+        ({"critic_core": "same"}, "LSTM, critic LSTM"),
+        ({"core": "gru", "core_kwargs": {"dropout": 0.5}, "critic_core": "none"}, "GRU, critic Memoryless"),
+    ],
+)
+def test_memories_are_told_by_their_names(kwargs, named, tmp_path):
+    recording = record(make_agent(n_envs=1, length=2, policy_kwargs=kwargs), tmp_path / "recording", 1)
+    assert recording.description["core"] == named
+
+
 def test_bad_input_is_told_in_one_sentence(tmp_path):
     with pytest.raises(ValueError, match=r"agent must be one of memagents"):
         record(object(), tmp_path / "a")

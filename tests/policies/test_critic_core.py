@@ -65,6 +65,81 @@ def test_a_policy_of_ones_own_that_has_none(tmp_path):
         assert "critic_core" not in loaded.policy_kwargs
 
 
+class Chosen(MemoryPolicy):
+    """A policy whose critic has another memory than the actor, unless told otherwise."""
+
+    def __init__(self, *spaces, critic_core="gru", **kwargs):
+        super().__init__(*spaces, critic_core=critic_core, **kwargs)
+
+
+class Fixed(MemoryPolicy):
+    """A policy whose critic always has this memory."""
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, critic_core="gru", **kwargs)
+
+
+class Passing(MemoryPolicy):
+    """A policy that passes everything on."""
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+
+
+class Swallowing(MemoryPolicy):
+    """A policy whose further parameters are its memory's."""
+
+    def __init__(self, observation_space, action_space, lr_schedule, **kwargs):
+        super().__init__(observation_space, action_space, lr_schedule, "gru", kwargs)
+
+
+@pytest.mark.parametrize(
+    ("policy", "memories", "said"),
+    [
+        (Passing, ("LSTM", "LSTM"), {"critic_core": "same"}),
+        (Chosen, ("LSTM", "GRU"), {}),
+        (Fixed, ("LSTM", "GRU"), {}),
+        (Swallowing, ("GRU",), {}),
+    ],
+)
+def test_a_policy_of_ones_own_with_a_memory_that_it_chooses(policy, memories, said, tmp_path):
+    """What it says of the critic's memory holds, in a file as well; and so in one from before there was a default."""
+    agent = RecurrentPPO(policy, tmaze(), seed=0, device="cpu")
+    agent.save(tmp_path / "own")
+    for loaded in (agent, RecurrentPPO.load(tmp_path / "own", device="cpu")):
+        core = loaded.policy.core
+        halves = (core.actor, core.critic) if isinstance(core, Pair) else (core,)
+        assert tuple(type(half).__name__ for half in halves) == memories
+        assert loaded.policy_kwargs == said
+    assert_same_weights(weights_of(agent), weights_of(RecurrentPPO(policy, tmaze(), seed=0, device="cpu")))
+
+
+def test_a_parameter_that_was_asked_for_is_not_left_out():
+    for policy in (Fixed, Swallowing):
+        with pytest.raises((TypeError, ValueError), match=r"critic_core"):
+            RecurrentPPO(policy, tmaze(), device="cpu", policy_kwargs={"critic_core": "same"})
+
+
+@pytest.mark.parametrize("policy", [None, 3])
+def test_what_is_no_policy_is_refused(policy):
+    with pytest.raises(ValueError, match=rf"policy must be one of MlpPolicy, .* or a class, not {policy}"):
+        RecurrentPPO(policy, tmaze(), device="cpu")
+
+
+@pytest.mark.parametrize(("critic_core", "other"), [(None, Imitation), ("same", RecurrentPPO)])
+def test_other_parameters_of_a_policy_leave_its_memories_as_they_are(critic_core, other, tmp_path):
+    kwargs = {"core": "ntm", "core_kwargs": SMALL["ntm"]}
+    agent = make(cls=other, policy_kwargs=kwargs | ({} if other is Imitation else {"critic_core": critic_core}))
+    agent.save(tmp_path / "agent")
+    for changed in (kwargs, kwargs | {"log_std_init": 1.0}):
+        loaded = RecurrentPPO.load(tmp_path / "agent", device="cpu", policy_kwargs=changed)
+        assert_same_weights(weights_of(loaded), weights_of(agent))
+    more = RecurrentPPO.load(tmp_path / "agent", device="cpu", slots=SMALL["ntm"]["slots"] + 3, policy_kwargs=kwargs)
+    core = more.policy.core
+    for half in (core.actor, core.critic) if isinstance(core, Pair) else (core,):
+        assert half.slots == SMALL["ntm"]["slots"] + 3
+
+
 @pytest.mark.parametrize("algorithm", [RecurrentPPO, Imitation])
 def test_a_file_that_says_nothing_of_a_second_memory_has_one(algorithm, tmp_path):
     agent = make(cls=algorithm, policy_kwargs=SHARED, run_dir=tmp_path / "run")
@@ -93,9 +168,13 @@ def test_a_memory_that_served_both_begins_either(tmp_path):
     torch.testing.assert_close(outputs[1], torch.cat([outputs[0]] * 2, dim=-1))
     values = [agent.policy.values(o) for agent, o in zip((one, two), outputs, strict=True)]
     torch.testing.assert_close(values[1], values[0])
-    other = make(policy_kwargs={"critic_core": "gru"})
-    with pytest.raises(CheckpointError):
-        other.set_parameters(tmp_path / "one", exact_match=False)
+    again = make()
+    again.set_parameters(one.get_parameters(), exact_match=False)
+    assert_same_weights(weights_of(again), weights_of(two))
+    for own in ({"critic_core": "gru"}, {"critic_core_kwargs": {"hidden_size": 3}}):
+        other = make(policy_kwargs=own)
+        with pytest.raises(CheckpointError, match=r"weight core\.critic\.\S+ is \(20,\), in the policy it is"):
+            other.set_parameters(tmp_path / "one", exact_match=False)
 
 
 def test_which_memory_the_critic_gets():

@@ -248,7 +248,7 @@ def _say_unlike(shown: Sequence[_Shown]) -> list[str]:
         for one, other in zip(shown[:half], shown[half:], strict=True)
         if any(
             name.split(".")[0] == OBSERVATION
-            and not (name in other.arrays and np.array_equal(values[0], other.arrays[name][0]))
+            and not (name in other.arrays and np.array_equal(values[0], other.arrays[name][0], equal_nan=True))
             for name, values in one.arrays.items()
         )
     ]

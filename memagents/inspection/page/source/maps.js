@@ -7,6 +7,7 @@ import { matrices } from "./matrix.js";
 import { axesOf, bare, GROUPS, groupOf, ofCritic, ofSlotPairs, plain, sentence, sideName } from "./names.js";
 import { neighboursIn, neighbourTable } from "./neighbours.js";
 import { clipped } from "./numbers.js";
+import { readsOf } from "./provenance.js";
 import { rangeOf } from "./scale.js";
 import { followAge, followSlot, followWrite, memoryOf, writesOf } from "./trail.js";
 
@@ -17,7 +18,7 @@ const TOUCHED = 0.05; // weight of a read or a write
 
 /** The slots of a memory that are ever read or written to speak of; null where all are to be shown. */
 async function touched(memory, slots) {
-  const weights = ["write_weights", "read_weights"].map((name) => memory.get(name)).filter((one) => one && one.size % slots === 0);
+  const weights = ["write_weights", "read_weights"].map((name) => memory.get(name)).filter((one) => one && one.shape[one.shape.length - 1] === slots);
   if (slots <= MANY || !weights.length) return null;
   await Promise.all(weights.map((one) => one.load()));
   const seen = new Set();
@@ -177,7 +178,7 @@ function shown(charts, inner, tensor, range, of, scene, memory, name) {
         const cell = { map, step, row, slot: map.kept?.[row] ?? row };
         if (axes[axes.length - 1] === "age") followAge(charts.store, scene, cell);
         else if (!writes || cell.slot >= writes.slots) charts.store.follow(null);
-        else if (bare(name) === "write_weights") followWrite(charts.store, scene, cell, writes, memory.get("read_weights"));
+        else if (bare(name) === "write_weights") followWrite(charts.store, scene, cell, writes, readsOf(memory, writes));
         else followSlot(charts.store, scene, cell, writes, bare(name) === "read_weights" ? map.caption || "it" : "");
       };
       heatMap(charts, own, map, { caption, onCell, axis: last });

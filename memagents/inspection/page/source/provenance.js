@@ -18,6 +18,11 @@ function table(tensor) {
   return tables.get(tensor);
 }
 
+/** A number times a weight; 0 by a weight of 0, also where it is no number. */
+function weighted(weight, number) {
+  return weight === 0 ? 0 : weight * number;
+}
+
 export class Writes {
   /** @param trace tensors by name, loaded: write_weights, and where they are there erase, add, cleared */
   constructor(trace) {
@@ -55,7 +60,7 @@ export class Writes {
   /** |Σ_i w_i[n] v_i| of number w. */
   amount(step, slot, w) {
     let sum = 0;
-    for (let head = 0; head < this.heads; head++) sum += this.weight(step, head, slot) * this.add.at(step, head, w);
+    for (let head = 0; head < this.heads; head++) sum += weighted(this.weight(step, head, slot), this.add.at(step, head, w));
     return Math.abs(sum);
   }
 
@@ -73,7 +78,7 @@ export class Writes {
   /** The share of what number w was before that is left. */
   keep(step, slot, w) {
     let product = this.cleared ? 1 - this.cleared[step * this.slots + slot] : 1;
-    for (let head = 0; head < this.heads; head++) product *= 1 - this.weight(step, head, slot) * this.erase.at(step, head, w);
+    for (let head = 0; head < this.heads; head++) product *= 1 - weighted(this.weight(step, head, slot), this.erase.at(step, head, w));
     return product;
   }
 }
@@ -97,10 +102,10 @@ function surviving(writes, step, slot) {
 
 function sharesOf(amounts) {
   const total = amounts.reduce((sum, amount) => sum + amount, 0);
-  return total > 0 ? amounts.map((amount) => amount / total) : amounts;
+  return total === 0 ? amounts : amounts.map((amount) => amount / total); // of what is no number, none is
 }
 
-/** The share of each step up to this one in what a slot holds after it; zeros if nothing was written. */
+/** The share of each step up to this one in what a slot holds after it; zeros if nothing was written, NaN if no number was. */
 export function origins(writes, step, slot) {
   return sharesOf(surviving(writes, step, slot));
 }
@@ -125,7 +130,14 @@ export function readSources(writes, reads, step, least = 0) {
   });
 }
 
-/** The share of one write into one slot in what each head read from then on: (T, R) in a row. */
+/** The reads of the slots that are written; null where the memory shows none of these. */
+export function readsOf(memory, { slots }) {
+  const reads = memory.get("read_weights");
+  const { shape } = reads ?? { shape: [] };
+  return shape.length >= 1 && shape.length <= 2 && shape[shape.length - 1] === slots ? reads : null;
+}
+
+/** The share of one write into one slot in what each head read from then on: (T, R) in a row; NaN of what is no number. */
 export function laterReads(writes, reads, step, slot) {
   const { slots, width } = writes;
   const heads = reads.size / slots;
@@ -148,8 +160,8 @@ export function laterReads(writes, reads, step, slot) {
     }
     for (let head = 0; head < heads; head++) {
       let read = 0;
-      for (let n = 0; n < slots; n++) read += reads.at(t, head * slots + n) * sums[n];
-      if (read > 0) shares[t * heads + head] = (reads.at(t, head * slots + slot) * left) / read;
+      for (let n = 0; n < slots; n++) read += weighted(reads.at(t, head * slots + n), sums[n]);
+      if (read !== 0) shares[t * heads + head] = (reads.at(t, head * slots + slot) * left) / read;
     }
   }
   return shares;

@@ -2,7 +2,7 @@
 import { element } from "./dom.js";
 import { largest, percent } from "./numbers.js";
 import { sideName } from "./names.js";
-import { readSources } from "./provenance.js";
+import { readsOf, readSources } from "./provenance.js";
 import { memoryOf, writesOf } from "./trail.js";
 
 const MOST = 3; // steps
@@ -12,10 +12,9 @@ const FAINT = 0.005; // weight of a slot that is not followed: ten of them are n
 /** Writes and reads of the agent's memory, loaded; null where it is not known which write a read is from. */
 export async function readingOf(episode) {
   const memory = memoryOf(episode.trace(), "read_weights");
-  const reads = memory.get("read_weights");
-  const writes = reads ? await writesOf(memory) : null;
-  const fits = writes && reads.shape.length <= 2 && reads.shape[reads.shape.length - 1] === writes.slots;
-  return fits ? { writes, reads } : null;
+  const writes = memory.has("read_weights") ? await writesOf(memory) : null;
+  const reads = writes ? readsOf(memory, writes) : null;
+  return reads ? { writes, reads } : null;
 }
 
 /** The steps that a step reads most of: each with its weight by the head that reads most of it, and the heads that do. */

@@ -6,6 +6,7 @@ import { laterReads, origins, Writes } from "./provenance.js";
 import { bare, prefix } from "./names.js";
 
 const MOST = 8; // frames
+const UNKNOWN = "It cannot be told: some of its numbers are infinite or no numbers.";
 
 /** The tensors of one memory of a trace, by their bare names. */
 export function memoryOf(trace, name) {
@@ -33,7 +34,7 @@ export function followSlot(store, scene, { map, step, row, slot }, writes, head 
     marks: [...shares].map((share, s) => ({ step: s, share })),
     title: `What slot ${slot} holds at step ${step}`,
     told: `by the steps that wrote it${read}`,
-    empty: `Nothing was written into slot ${slot} until then.`,
+    empty: shares.some(Number.isNaN) ? UNKNOWN : `Nothing was written into slot ${slot} until then.`,
   });
 }
 
@@ -44,7 +45,7 @@ export function followWrite(store, scene, { map, step, row, slot }, writes, read
   const marks = [];
   for (let t = step; reads && t < reads.steps; t++) {
     const best = largest(heads, (head) => shares[t * heads + head]);
-    marks.push({ step: t, share: shares[t * heads + best], note: heads > 1 ? `head ${best}` : "" });
+    if (best >= 0) marks.push({ step: t, share: shares[t * heads + best], note: heads > 1 ? `head ${best}` : "" });
   }
   store.follow({
     map,
@@ -53,7 +54,7 @@ export function followWrite(store, scene, { map, step, row, slot }, writes, read
     marks,
     title: `Who reads what step ${step} wrote into slot ${slot}`,
     told: "its share in what is read there",
-    empty: reads ? "Nobody reads it from then on." : "This memory shows no reads.",
+    empty: shares.some(Number.isNaN) ? UNKNOWN : reads ? "Nobody reads it from then on." : "This memory shows no reads of its slots.",
   });
 }
 
