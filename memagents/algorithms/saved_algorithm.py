@@ -154,8 +154,17 @@ class SavedAlgorithm(ResumableAlgorithm):
         """
         if not isinstance(load_path_or_dict, dict):
             self._take_order(load_path_or_dict)
-            folder, weights = load_path_or_dict, self._weights_in(load_path_or_dict, exact_match=exact_match)
-            load_path_or_dict = {"policy": weights}
+            folder, own = load_path_or_dict, self.policy_kwargs.get("critic_core")
+            try:
+                load_path_or_dict = {"policy": self._weights_in(folder, exact_match=exact_match)}
+            except CheckpointError as error:
+                theirs = agent_files.read_description(folder)["policy_kwargs"].get("critic_core")
+                if exact_match and theirs is None and own is not None:
+                    hint = (
+                        "there one memory serves actor and critic; exact_match=False begins both of two alike with it"
+                    )
+                    raise CheckpointError(f"{error}; {hint}") from error
+                raise
             if self.policy.remembers:
                 self._take_memory(folder)
         elif not exact_match and "policy" in load_path_or_dict:

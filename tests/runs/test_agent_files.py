@@ -350,7 +350,8 @@ def test_slots_may_differ_where_no_weight_depends_on_them(tmp_path):
     make(core="dnc").save(tmp_path)
     more = {"core": "dnc", "core_kwargs": {**SMALL["dnc"], "slots": 9}}
     agent = RecurrentPPO.load(tmp_path, tmaze(), device="cpu", policy_kwargs=more)
-    assert agent.policy.initial_state(1).memory.shape[1] == 9
+    state = agent.policy.initial_state(1)
+    assert state.actor.memory.shape[1] == state.critic.memory.shape[1] == 9
     agent.learn(32)
 
 
@@ -360,11 +361,12 @@ def test_one_agent_begins_with_anothers_weights(tmp_path):
     imitation.save(tmp_path)
     agent = RecurrentPPO.load(tmp_path, tmaze(), device="cpu")
     assert_same_weights(weights_of(agent), weights_of(imitation))
-    other = make()
+    shared = {"critic_core": None}
+    other = make(policy_kwargs=shared)
     other.set_parameters(tmp_path)
     assert_same_weights(weights_of(other), weights_of(imitation))
     parameters = imitation.get_parameters()
-    third = make(seed=5)
+    third = make(seed=5, policy_kwargs=shared)
     third.set_parameters(parameters)
     assert_same_weights(weights_of(third), weights_of(imitation))
 
@@ -675,19 +677,18 @@ def test_cores_of_a_users_own(tmp_path):
     class OwnGRU(GRU):
         pass
 
-    agent = make(policy_kwargs={"core": "own_gru"})
-    agent.save(tmp_path)
-    assert type(RecurrentPPO.load(tmp_path, device="cpu").policy.core) is OwnGRU
-    agent = make(policy_kwargs={"core": f"{__name__}:own_gru"})
-    agent.save(tmp_path)
-    assert type(RecurrentPPO.load(tmp_path, device="cpu").policy.core) is OwnGRU
+    for name in ("own_gru", f"{__name__}:own_gru"):
+        make(policy_kwargs={"core": name}).save(tmp_path)
+        core = RecurrentPPO.load(tmp_path, device="cpu").policy.core
+        assert type(core.actor) is type(core.critic) is OwnGRU
 
 
 def test_more_slots_than_in_training(tmp_path):
     """A DNC of more slots acts alike while the memory is not full: what is free holds nothing."""
     env = tmaze(4)
     small = {"slots": 8, "width": 6, "read_heads": 1, "controller_size": 8}
-    agent = RecurrentPPO("MlpPolicy", env, policy_kwargs={"core": "dnc", "core_kwargs": small}, seed=0, device="cpu")
+    policy_kwargs = {"core": "dnc", "core_kwargs": small, "critic_core": None}
+    agent = RecurrentPPO("MlpPolicy", env, policy_kwargs=policy_kwargs, seed=0, device="cpu")
     agent.save(tmp_path / "dnc")
     more = RecurrentPPO.load(tmp_path / "dnc", env, device="cpu", slots=20)
     assert more.policy.core.slots == 20
