@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from memagents.experiments.comparison import ComparisonSettings, Trial
-from memagents.experiments.evaluation import AGENT, SAMPLED, Interval, read_means
+from memagents.experiments.evaluation import AGENT, SAMPLED, Interval
+from memagents.experiments.evaluation_file import read_means
 from memagents.experiments.jobs import DONE, FAILED, Job
 from memagents.experiments.statistics import bootstrap, interquartile_mean, mean, probability_of_improvement
 from memagents.runs.agent_files import read_weights

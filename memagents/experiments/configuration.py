@@ -198,9 +198,10 @@ def of_run(folder: Path, **changes: Any) -> TrainSettings:
     values = _read(path)
     algorithm = values.pop("algorithm", None)
     try:
-        if issubclass(of_class(algorithm).settings, WindowSettings):
+        kind = of_class(algorithm).settings
+        if issubclass(kind, WindowSettings):
             values.setdefault("critic_core", None)  # of a run from before there was the choice
-        return from_mapping(of_class(algorithm).settings, values, str(path), **changes)
+        return from_mapping(kind, values, str(path), **changes)
     except ValueError as error:
         raise CheckpointError(f"{error}" if str(path) in str(error) else f"{path}: {error}") from error
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -18,8 +17,6 @@ from stable_baselines3.common.vec_env import VecEnv, VecMonitor, is_vecenv_wrapp
 
 from memagents.checks import positive_int
 from memagents.environments.guidance import measure, oracle_actions
-from memagents.runs.files import CheckpointError, read_json
-from memagents.runs.layout import EVALUATION_FILE
 from memagents.runs.random_states import preserved_random_states
 
 RANDOM, WALK, ORACLE = "random agent", "random walk", "oracle"
@@ -385,30 +382,3 @@ def scores_json(scores: Mapping[str, Scores]) -> dict[str, Any]:
         return value
 
     return {name: {field: plain(v) for field, v in score._asdict().items()} for name, score in scores.items()}
-
-
-def read_means(folder: Path, agents: Sequence[str]) -> tuple[str, dict[str, dict[str, float | None]]]:
-    """Read the environment of a run's evaluation, and the means that it found.
-
-    :param folder: of the run
-    :param agents: whose means are wanted
-    :return: ``{agent: {"returns": mean, "success": mean}}``, without success where the environment knows none; None for
-        a mean that is not finite
-    :raises CheckpointError: if the run has not been evaluated, or the file does not hold these
-    """
-    path = folder / EVALUATION_FILE
-    if not path.is_file():
-        raise CheckpointError(f"{folder} has not been evaluated: it has no {EVALUATION_FILE}")
-    found = read_json(path)
-    try:
-        scores = {agent: {**found["scores"][agent]} for agent in agents}
-        means = {
-            agent: {field: own[field]["mean"] for field in MEASURES_OF if field == "returns" or own[field] is not None}
-            for agent, own in scores.items()
-        }
-        if not all(mean is None or isinstance(mean, int | float) for own in means.values() for mean in own.values()):
-            raise TypeError
-        return str(found.get("env", "")), means
-    except (KeyError, TypeError, AttributeError) as error:
-        wanted = " and of ".join(map(repr, agents))
-        raise CheckpointError(f"{path} must hold the mean scores of {wanted}: evaluate the run anew") from error

@@ -11,7 +11,8 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from memagents.experiments.configuration import check_folder, of_run
-from memagents.experiments.evaluation import AGENT, FEW_SEEDS, MEASURES_OF, Interval, mean_interval, read_means
+from memagents.experiments.evaluation import AGENT, FEW_SEEDS, MEASURES_OF, Interval, mean_interval
+from memagents.experiments.evaluation_file import read_means
 from memagents.experiments.figures import (
     INK,
     LABELS,
@@ -91,7 +92,12 @@ def band_of(folders: Sequence[Path], measure: str, over: str = "steps") -> Band 
     :param over: ``"steps"`` of the environments or ``"minutes"`` of the clock
     :raises ValueError: if some had ended before others began to log it
     """
-    curves = [curve for folder in folders if len(curve := _curve(folder, measure, over))]
+    return _band(folders, _curves(folders, [measure], over)[measure], measure, over)
+
+
+def _band(folders: Sequence[Path], logged: Mapping[Path, np.ndarray], measure: str, over: str) -> Band | None:
+    """Return :func:`band_of` runs by what each of them logged of the measure, (N, 2)."""
+    curves = [logged[folder] for folder in folders if len(logged[folder])]
     if not curves:
         return None
     first, last = max(curve[0, 0] for curve in curves), min(curve[-1, 0] for curve in curves)
@@ -107,9 +113,10 @@ def band_of(folders: Sequence[Path], measure: str, over: str = "steps") -> Band 
     return Band(places, *(np.clip(end, 0, 1) if measure in SHARES else end for end in ends))
 
 
-def _curve(folder: Path, measure: str, over: str) -> np.ndarray:
-    """Return what a run logged, as :func:`memagents.experiments.figures.curve_of`."""
-    return curve_of(folder, read_progress(folder / PROGRESS_FILE), measure, over)
+def _curves(folders: Sequence[Path], measures: Sequence[str], over: str) -> dict[str, dict[Path, np.ndarray]]:
+    """Return what each run logged of each measure, as :func:`memagents.experiments.figures.curve_of`."""
+    logs = {folder: read_progress(folder / PROGRESS_FILE) for folder in folders}
+    return {name: {folder: curve_of(folder, rows, name, over) for folder, rows in logs.items()} for name in measures}
 
 
 def measures_of(folders: Sequence[Path]) -> list[str]:
@@ -130,13 +137,14 @@ def draw_bands(groups: Mapping[str, Sequence[Path]], measures: Sequence[str], pa
     :raises ValueError: if no run logged one of the measures
     """
     runs = [folder for folders in groups.values() for folder in folders]
+    curves = _curves(runs, measures, over)
     one = set(MEASURES) <= set(measures)
-    one = one and equal_throughout([[_curve(folder, measure, over) for measure in MEASURES] for folder in runs])
+    one = one and equal_throughout([[curves[measure][folder] for measure in MEASURES] for folder in runs])
     measures = [measure for measure in measures if not (one and measure == MEASURES[1])]
     figure = Figure((8, 1 + 2.8 * len(measures)), dpi=130, layout="constrained", facecolor=PAPER)
     axes = figure.subplots(len(measures), 1, sharex=True, squeeze=False)[:, 0]
     for ax, measure in zip(axes, measures, strict=True):
-        bands = {name: band_of(folders, measure, over) for name, folders in groups.items()}
+        bands = {name: _band(folders, curves[measure], measure, over) for name, folders in groups.items()}
         if not any(bands.values()):
             there = ", ".join(measures_of(runs))
             raise ValueError(f"measure: no run logged {measure!r}; they logged {there}")
@@ -148,7 +156,7 @@ def draw_bands(groups: Mapping[str, Sequence[Path]], measures: Sequence[str], pa
         if one and measure == MEASURES[0]:
             of = "in all runs" if len(runs) > 1 else "throughout"
             ax.set_title(f"success and return, which are equal {of}", loc="left", color=INK, fontsize=9)
-    begun = {folder for folder in runs if any(len(_curve(folder, measure, over)) for measure in measures)}
+    begun = {folder for folder in runs if any(len(curves[measure][folder]) for measure in measures)}
     legend(figure, [f"{name} ({_seeds(begun & {*folders})})" for name, folders in groups.items()])
     label_moments(axes[-1], over)
     write(figure, path)

@@ -260,7 +260,8 @@ def _tell(study: optuna.Study, trial: Any, job: Job) -> None:
     """Tell Optuna what a finished or failed trial came to."""
     import optuna
 
-    from memagents.experiments.evaluation import SAMPLED, read_means  # which loads torch
+    from memagents.experiments.evaluation import SAMPLED  # which loads torch
+    from memagents.experiments.evaluation_file import read_means
 
     reason, score = job.reason, None
     if job.status == DONE:

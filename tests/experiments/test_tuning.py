@@ -7,7 +7,7 @@ import pytest
 
 from memagents import CheckpointError
 from memagents.command_line import tune
-from memagents.experiments import evaluation, tuning
+from memagents.experiments import evaluation_file, tuning
 from memagents.experiments.configuration import command_line
 from memagents.experiments.jobs import DONE, FAILED, Job
 from memagents.experiments.options import as_words
@@ -175,7 +175,7 @@ def test_a_damaged_study_is_named(tmp_path):
 
 def test_a_score_that_is_no_number(tmp_path, monkeypatch):
     pretend(monkeypatch)
-    monkeypatch.setattr(evaluation, "read_json", lambda _: {"scores": {"agent, sampled": NO_NUMBER}})
+    monkeypatch.setattr(evaluation_file, "read_json", lambda _: {"scores": {"agent, sampled": NO_NUMBER}})
     study = search(TuningSettings(**TMAZE, trials=2, space={"gamma": [0.6, 1.0]}, folder=tmp_path))
     assert best(study) is None
     assert set(failures(study).values()) == {"its return in the evaluation is not a finite number"}
