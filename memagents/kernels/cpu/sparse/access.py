@@ -134,7 +134,7 @@ def write(sizes, places, row, kept, norms, tape, record, indices, slots):
     m = 0
     for r in range(heads):
         factor = gate * interpolation * tape[scalars + heads + 2 + r]
-        for s in range(entries):
+        for _ in range(entries):
             last = kept.read_weights[first + m]
             tape[record + places.last + m] = last
             tape[record + places.written + m] = factor * last
@@ -204,7 +204,7 @@ def weigh_content(sizes, places, norms, tape, record, indices, slots):
 
 @part
 def read(sizes, places, row, kept, tape, record, then, indices, slots):
-    """Equation 4, from the weights of the record to the read vectors of the next one; keeps the slots that were read."""
+    """Equation 4, from the weights of the record to the read vectors of the next one; keeps what was read."""
     heads, entries, count = sizes.heads, entries_of(sizes), sizes.width // lanes_of(tape)
     rows, vectors = (record + places.rows) // lanes_of(tape), then // lanes_of(tape)
     clear_slot(tape, vectors, sizes.vectors // lanes_of(tape))

@@ -113,7 +113,7 @@ def write_backward(sizes, places, row, tape, record, indices, first, d_memory, d
     d_gate, d_interpolation, m = 0.0, 0.0, 0
     for r in range(heads):
         share, along = tape[scalars + 2 + r], 0.0
-        for s in range(entries):
+        for _ in range(entries):
             at = (base + indices[slots + m]) * count
             d_weight = dot(d_memory, at, tape, vector, count) + d_written
             add_slot(tape[record + places.written + m], d_memory, at, d_face, d_vector, count)

@@ -18,13 +18,13 @@ from memagents.kernels.cpu.sparse.access_backward import (
     write_backward,
 )
 from memagents.kernels.cpu.sparse.tape import SparseSizes, entries_of, flat_at, places_of
+from memagents.kernels.cpu.sparse.weights import pack_face_columns, pack_gate_columns
 from memagents.kernels.cpu.vector import simd
 from memagents.kernels.cpu.vector.row_products import (
     Rows,
     add_entries,
     clear_entries,
     copy_entries,
-    pack_columns,
     set_products,
 )
 from memagents.kernels.cpu.vector.simd import next_ticket, part
@@ -150,12 +150,12 @@ def backward(
 
     :param shared: the gradient of the features, the weights of gates and interface
     """
-    numbers = SparseSizes(sizes[0], sizes[1], sizes[2], sizes[3], sizes[4], sizes[5], sizes[6], sizes[7])
+    numbers = SparseSizes(sizes[0], sizes[1], sizes[2], sizes[3], sizes[4], sizes[5], sizes[6], sizes[7], sizes[8])
     (steps, batch), own = starts.shape, work_of(work[thread], numbers, rows)
-    like, lanes = own.zeros, lanes_of(own.zeros)
-    hidden, vectors = numbers.hidden // lanes, numbers.vectors // lanes
-    pack_columns(vectors_at(shared[1], 4 * numbers.hidden * (vectors + hidden), like), vectors + hidden, own.gates)
-    pack_columns(vectors_at(shared[2], numbers.face * hidden, like), hidden, own.face)
+    like = own.zeros
+    weight = flat_at(shared[1], 4 * numbers.hidden * (numbers.vectors + numbers.hidden), like)
+    pack_gate_columns(weight, numbers, own.gates)
+    pack_face_columns(flat_at(shared[2], numbers.rows * numbers.hidden, like), numbers, own.face)
     grads = flat_at(shared[0], steps * batch * (numbers.hidden + numbers.vectors), like)
     after, before = gradients_at(d_after, batch, numbers, like), gradients_at(d_state, batch, numbers, like)
     of_memory = flat_at(d_memory, batch * numbers.slots * numbers.width, like)

@@ -15,8 +15,9 @@ from memagents.kernels.cpu.sources import SOURCES
 from memagents.kernels.cpu.sparse.access import nearest, norm, note_access, read, squash_face, weigh_content, write
 from memagents.kernels.cpu.sparse.links import follow, update
 from memagents.kernels.cpu.sparse.tape import Kept, Links, SparseSizes, entries_of, flat_at, places_of
+from memagents.kernels.cpu.sparse.weights import pack_face, pack_gates
 from memagents.kernels.cpu.vector import simd
-from memagents.kernels.cpu.vector.row_products import Rows, clear_entries, copy_entries, pack, set_products
+from memagents.kernels.cpu.vector.row_products import Rows, clear_entries, copy_entries, set_products
 from memagents.kernels.cpu.vector.simd import next_ticket, part
 from memagents.kernels.cpu.vector.wide import lanes_of, vectors_at
 
@@ -174,6 +175,7 @@ class ForwardWork(NamedTuple):
 
     gates: np.ndarray  # 4H x (R W + H), packed
     face: np.ndarray  # I x H, packed
+    bias: np.ndarray  # I
     norms: np.ndarray  # rows of a tile, N
     sums: np.ndarray  # N, zeros
     totals: np.ndarray  # N, zeros
@@ -191,20 +193,21 @@ def candidates(sizes):
 def work_numbers(sizes, rows):
     """Numbers of a :class:`ForwardWork`."""
     weights = 4 * sizes.hidden * (sizes.vectors + sizes.hidden) + sizes.face * sizes.hidden
-    return weights + (rows + 2) * sizes.slots + candidates(sizes)
+    return weights + sizes.face + (rows + 2) * sizes.slots + candidates(sizes)
 
 
 @part
 def work_of(flat, sizes, rows):
     gates, at = take(flat, 0, 4 * sizes.hidden * (sizes.vectors + sizes.hidden))
     face, at = take(flat, at, sizes.face * sizes.hidden)
+    bias, at = take(flat, at, sizes.face)
     norms, at = take(flat, at, rows * sizes.slots)
     sums, at = take(flat, at, sizes.slots)
     totals, at = take(flat, at, sizes.slots)
     weights, at = take(flat, at, candidates(sizes))
     sums[:] = 0.0
     totals[:] = 0.0
-    return ForwardWork(gates, face, norms.reshape((rows, sizes.slots)), sums, totals, weights)
+    return ForwardWork(gates, face, bias, norms.reshape((rows, sizes.slots)), sums, totals, weights)
 
 
 @njit(nogil=True, cache=True)
@@ -218,7 +221,7 @@ def forward(
     :param controllers: read vectors, hidden state and cell, before the window and after it
     :param leaves: of the state, changed in place: those of :class:`Kept` and of :class:`Links`
     """
-    numbers = SparseSizes(sizes[0], sizes[1], sizes[2], sizes[3], sizes[4], sizes[5], sizes[6], sizes[7])
+    numbers = SparseSizes(sizes[0], sizes[1], sizes[2], sizes[3], sizes[4], sizes[5], sizes[6], sizes[7], sizes[8])
     (steps, batch), own = starts.shape, work_of(work[thread], numbers, rows)
     like, lanes = own.sums, lanes_of(own.sums)
     hidden, vectors = numbers.hidden // lanes, numbers.vectors // lanes
@@ -229,9 +232,10 @@ def forward(
         controller_at(controllers, 3, batch, vectors, hidden, like),
     )
     kept, links = kept_at(leaves, batch, numbers, like, indices)
-    pack(vectors_at(shared[2], 4 * numbers.hidden * (vectors + hidden), like), vectors + hidden, own.gates)
-    pack(vectors_at(shared[3], numbers.face * hidden, like), hidden, own.face)
-    packed = (own.gates, own.face, flat_at(shared[4], numbers.face, like))
+    pack_gates(flat_at(shared[2], 4 * numbers.hidden * (numbers.vectors + numbers.hidden), like), numbers, own.gates)
+    weight, bias = flat_at(shared[3], numbers.rows * numbers.hidden, like), flat_at(shared[4], numbers.rows, like)
+    pack_face(weight, bias, numbers, own.face, own.bias)
+    packed = (own.gates, own.face, own.bias)
     first = rows * next_ticket(tickets)
     while first < batch:
         forward_rows(

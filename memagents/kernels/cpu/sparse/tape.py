@@ -27,6 +27,7 @@ class SparseSizes(NamedTuple):
     hidden: int  # H, padded
     vectors: int  # R W, padded
     face: int  # the interface vector, padded
+    rows: int  # of it not padding
 
 
 class Places(NamedTuple):
@@ -82,6 +83,17 @@ class Links(NamedTuple):
 def entries_of(sizes):
     """S, the slots that a head reads."""
     return sizes.reads * (3 if sizes.links > 0 else 1)
+
+
+@register_jitable
+def source_row(sizes, entry):
+    """Where an entry of the kernels' interface vector is in the core's, which has the strengths before the vector to
+    write and not behind it.
+    """
+    queries, strengths = sizes.heads * sizes.width, sizes.heads
+    if entry < queries or entry >= queries + sizes.width + strengths:
+        return entry
+    return entry + strengths if entry < queries + sizes.width else entry - sizes.width
 
 
 @register_jitable

@@ -10,6 +10,7 @@ number of threads.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from functools import partial
 from typing import NamedTuple
@@ -22,7 +23,7 @@ from torch.nn import functional
 from memagents.kernels.autograd import Context, learning
 from memagents.kernels.cpu.arrays import array, scratch
 from memagents.kernels.cpu.sparse import backward, forward
-from memagents.kernels.cpu.sparse.tape import SparseSizes, entries_of, places_of
+from memagents.kernels.cpu.sparse.tape import SparseSizes, entries_of, places_of, source_row
 from memagents.kernels.cpu.threads import run, thread_count
 from memagents.kernels.cpu.vector.row_products import ROWS
 from memagents.kernels.cpu.vector.simd import lanes
@@ -87,9 +88,10 @@ def sparse_window(
         hidden=_padded(size, wide),
         vectors=_padded(heads * _padded(width, lanes(kind)), wide),
         face=_padded((heads + 1) * _padded(width, lanes(kind)) + (5 if links else 2) * heads + 2, wide),
+        rows=(heads + 1) * _padded(width, lanes(kind)) + (5 if links else 2) * heads + 2,
     )
     leaves = _Integers(starts, *tables, list(links))
-    arguments = _vectorised(operands, sizes)
+    arguments = _padded_operands(operands, sizes)
     results: Sequence[Tensor]
     if learning(operands):
         results = _Window.apply(sizes, leaves, *arguments)
@@ -129,45 +131,41 @@ def _widened(tensor: Tensor, size: int) -> Tensor:
     return tensor if tensor.shape[-1] == size else functional.pad(tensor, (0, size - tensor.shape[-1]))
 
 
-def _vectorised(operands: SparseOperands, sizes: SparseSizes) -> list[Tensor]:
-    """The operands as the kernels have them: padded, and read vectors before the hidden state."""
-    size, heads, width = operands.hidden.shape[1], sizes.heads, operands.memory.shape[2]
-    x = _widened(operands.x.unflatten(-1, (4, size)), sizes.hidden).flatten(-2)
-    of_hidden, of_vectors = operands.recurrent_weight.split([size, heads * width], dim=1)
-    of_vectors = _widened(of_vectors.unflatten(1, (heads, width)), sizes.width).flatten(1)
-    weight = torch.cat([_widened(of_vectors, sizes.vectors), _widened(of_hidden, sizes.hidden)], dim=1)
-    if sizes.hidden > size:
-        weight = functional.pad(weight.unflatten(0, (4, size)), (0, 0, 0, sizes.hidden - size)).flatten(0, 1)
-    order = _face_order(sizes, width, len(operands.bias)).to(operands.bias.device)
-    face = functional.pad(operands.weight, (0, sizes.hidden - size, 0, 1))[order]
-    vectors = _widened(_widened(operands.read_vectors, sizes.width).flatten(1), sizes.vectors)
-    return [
-        x,
-        weight,
-        face,
-        functional.pad(operands.bias, (0, 1))[order],
-        _widened(operands.memory, sizes.width),
-        operands.read_weights,
-        vectors,
-        _widened(operands.hidden, sizes.hidden),
-        _widened(operands.cell, sizes.hidden),
-    ]
+def _padded_operands(given: SparseOperands, sizes: SparseSizes) -> SparseOperands:
+    """The operands with zeros where vectors are wider than what they hold."""
+    size, heads, width = given.hidden.shape[1], sizes.heads, given.memory.shape[2]
+    more, wider = sizes.hidden - size, sizes.width - width
+    if more == wider == 0 and heads * width == sizes.vectors:
+        return given._replace(read_vectors=given.read_vectors.flatten(1))
+    of_hidden, of_vectors = given.recurrent_weight.unflatten(0, (4, size)).split([size, heads * width], dim=2)
+    of_vectors = _widened(of_vectors.unflatten(2, (heads, width)), sizes.width).flatten(2)
+    gates = torch.cat([_widened(of_hidden, sizes.hidden), _widened(of_vectors, sizes.vectors)], dim=2)
+    queries, strengths, write, scalars = _widened(given.weight, sizes.hidden).split(
+        [heads * width, heads, width, len(given.weight) - (heads + 1) * width - heads]
+    )
+    queries = functional.pad(queries.unflatten(0, (heads, width)), (0, 0, 0, wider)).flatten(0, 1)
+    queries_bias, strengths_bias, write_bias, scalars_bias = given.bias.split(
+        [heads * width, heads, width, len(scalars)]
+    )
+    queries_bias = _widened(queries_bias.unflatten(0, (heads, width)), sizes.width).flatten()
+    return SparseOperands(
+        _widened(given.x.unflatten(-1, (4, size)), sizes.hidden).flatten(-2),
+        functional.pad(gates, (0, 0, 0, more)).flatten(0, 1),
+        torch.cat([queries, strengths, functional.pad(write, (0, 0, 0, wider)), scalars]),
+        torch.cat([queries_bias, strengths_bias, _widened(write_bias, sizes.width), scalars_bias]),
+        _widened(given.memory, sizes.width),
+        given.read_weights,
+        _widened(_widened(given.read_vectors, sizes.width).flatten(1), sizes.vectors),
+        _widened(given.hidden, sizes.hidden),
+        _widened(given.cell, sizes.hidden),
+    )
 
 
-def _face_order(sizes: SparseSizes, width: int, rows: int) -> Tensor:
-    """Where the entries of the kernels' interface vector are in the core's; ``rows`` where in neither.
-
-    The core's: R queries, R strengths, the vector to write, write gate, interpolation, R shares, 3 R read modes.
-    """
-    heads, order = sizes.heads, torch.full((sizes.face,), rows)
-    for r in range(heads):
-        order[r * sizes.width : r * sizes.width + width] = torch.arange(r * width, (r + 1) * width)
-    strengths, scalars = heads * width, (heads + 1) * sizes.width
-    write = strengths + heads
-    order[heads * sizes.width : heads * sizes.width + width] = torch.arange(write, write + width)
-    order[scalars : scalars + heads] = torch.arange(strengths, write)
-    order[scalars + heads : scalars + heads + rows - write - width] = torch.arange(write + width, rows)
-    return order
+@functools.cache
+def _places_in_face(sizes: SparseSizes) -> Tensor:
+    """Where the rows of the core's interface are in the kernels'."""
+    sources = [source_row(sizes, entry) for entry in range(sizes.rows)]
+    return torch.tensor(sources).argsort()
 
 
 class _Context(Context):
@@ -280,11 +278,12 @@ def _run_backward(
     run(partial(backward.backward, *arguments), threads)
     flat_gates, flat_face = d_gates.flatten(0, 1), d_face.flatten(0, 1)
     record = places_of(sizes, wide_lanes(features.dtype)).record
-    previous = tape.view(-1, record)[: steps * batch, : sizes.vectors + sizes.hidden].contiguous()
+    previous = tape.view(-1, record)[: steps * batch, : sizes.vectors + sizes.hidden]
+    previous = torch.cat([previous[:, sizes.vectors :], previous[:, : sizes.vectors]], dim=1)
     d_recurrent = (previous.t() @ flat_gates).t()
     d_weight = (features.flatten(0, 1)[:, : sizes.hidden].t() @ flat_face).t()
-    *d_controller, d_weights = d_state
-    return d_gates, d_recurrent, d_weight, flat_face.sum(0), d_memory, d_weights, *d_controller
+    order, (*d_controller, d_weights) = _places_in_face(sizes), d_state
+    return d_gates, d_recurrent, d_weight[order], flat_face.sum(0)[order], d_memory, d_weights, *d_controller
 
 
 def _shares(starts: Tensor, sizes: SparseSizes, itemsize: int) -> tuple[int, int]:
