@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 
 from memagents.kernels.cpu.slots import EPSILON
+from memagents.kernels.cpu.sparse.search import renew
 from memagents.kernels.cpu.sparse.tape import entries_of
 from memagents.kernels.cpu.vector.reductions import sum_lanes
 from memagents.kernels.cpu.vector.simd import fma, full, lanes_of, load, part, store
@@ -109,8 +110,8 @@ def least_recently_accessed(last_access, start, slots):
 
 
 @part
-def note_access(indices, first, tape, weights, count, last_access, start, clock, sums):
-    """Slots of which the entries' weights have a sum above the threshold are accessed now.
+def note_access(indices, first, tape, weights, count, last_access, start, clock, sums, search):
+    """Slots of which the entries' weights have a sum above the threshold are accessed now, and found from now on.
 
     :param sums: zeros for every slot, and zeros again afterwards
     """
@@ -120,12 +121,13 @@ def note_access(indices, first, tape, weights, count, last_access, start, clock,
         slot = indices[first + m]
         if sums[slot] > THRESHOLD:
             last_access[start + slot] = clock
+            search.floors[slot] = 0.0
     for m in range(count):
         sums[indices[first + m]] = 0.0
 
 
 @part
-def write(sizes, places, row, kept, norms, tape, record, indices, slots):
+def write(sizes, places, row, kept, search, tape, record, indices, slots):
     """Equation 5, and equations 3 and 8: one slot is set to zero, then w aᵀ is added."""
     heads, entries, count = sizes.heads, entries_of(sizes), sizes.width // lanes_of(tape)
     scalars, first = record + places.scalars, row * heads * entries
@@ -148,45 +150,11 @@ def write(sizes, places, row, kept, norms, tape, record, indices, slots):
         slot = indices[slots + places.write_slots + m]
         add_slot(tape[record + places.written + m], tape, vector, kept.memory, at + slot * count, count)
     for m in range(heads * entries + 1):
-        slot = indices[slots + places.write_slots + m]
-        norms[slot] = norm(kept.memory, at + slot * count, count)
+        renew(search, kept.memory, at, indices[slots + places.write_slots + m], count)
 
 
 @part
-def nearest(sizes, places, row, kept, norms, tape, record, indices, slots):
-    """The K slots of the largest cosine to each head's query, among those that something was written to."""
-    heads, reads, count = sizes.heads, sizes.reads, sizes.width // lanes_of(tape)
-    query, cosines = (record + places.face) // lanes_of(tape), record + places.cosines
-    entries, some = entries_of(sizes), sizes.reads if sizes.links > 0 else 0  # by content, after those backward
-    found, chosen = slots + places.found, slots + places.read_slots + some
-    for r in range(heads):
-        tape[record + places.query_norms + r] = norm(tape, query + r * count, count)
-        indices[found + r] = 0
-        for k in range(reads):
-            indices[chosen + r * entries + k] = 0
-    for n in range(sizes.slots):
-        if kept.last_access[row * sizes.slots + n] < 0:
-            continue
-        at = (row * sizes.slots + n) * count
-        for r in range(heads):
-            product = dot(kept.memory, at, tape, query + r * count, count)
-            cosine = product / (tape[record + places.query_norms + r] * norms[n] + EPSILON)
-            full_up = indices[found + r] == reads
-            if full_up and not cosine > tape[cosines + r * reads + reads - 1]:
-                continue
-            k = indices[found + r] if not full_up else reads - 1
-            while k > 0 and cosine > tape[cosines + r * reads + k - 1]:
-                tape[cosines + r * reads + k] = tape[cosines + r * reads + k - 1]
-                indices[chosen + r * entries + k] = indices[chosen + r * entries + k - 1]
-                k -= 1
-            tape[cosines + r * reads + k] = cosine
-            indices[chosen + r * entries + k] = n
-            if not full_up:
-                indices[found + r] += 1
-
-
-@part
-def weigh_content(sizes, places, norms, tape, record, indices, slots):
+def weigh_content(sizes, places, search, tape, record, indices, slots):
     """Equation 2 over the slots that were found."""
     reads, entries = sizes.reads, entries_of(sizes)
     chosen = slots + places.read_slots + (reads if sizes.links > 0 else 0)
@@ -195,7 +163,7 @@ def weigh_content(sizes, places, norms, tape, record, indices, slots):
         first = record + places.content + r * reads
         for k in range(reads):
             tape[first + k] = 0.0
-            tape[record + places.row_norms + r * reads + k] = norms[indices[chosen + r * entries + k]]
+            tape[record + places.row_norms + r * reads + k] = search.norms[indices[chosen + r * entries + k]]
         for k in range(found):
             tape[first + k] = strength * tape[record + places.cosines + r * reads + k]
         if found > 0:

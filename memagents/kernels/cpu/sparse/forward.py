@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import NamedTuple
 
 import numpy as np
@@ -10,10 +9,11 @@ from numba import njit
 from numba.extending import register_jitable
 
 from memagents.kernels.cpu.recurrent.lstm import expose, squash
-from memagents.kernels.cpu.slots import EPSILON, take
+from memagents.kernels.cpu.slots import take
 from memagents.kernels.cpu.sources import SOURCES
-from memagents.kernels.cpu.sparse.access import nearest, norm, note_access, read, squash_face, weigh_content, write
+from memagents.kernels.cpu.sparse.access import note_access, read, squash_face, weigh_content, write
 from memagents.kernels.cpu.sparse.links import follow, update
+from memagents.kernels.cpu.sparse.search import forget, look, nearest, search_numbers, search_of
 from memagents.kernels.cpu.sparse.tape import Kept, Links, SparseSizes, entries_of, flat_at, places_of
 from memagents.kernels.cpu.sparse.weights import pack_face, pack_gates
 from memagents.kernels.cpu.vector import simd
@@ -48,7 +48,7 @@ def kept_at(addresses, batch, sizes, numbers, integers):
 
 
 @part
-def restart(sizes, row, kept, links, norms):
+def restart(sizes, row, kept, links, search):
     """The state before an episode's first step, of one row."""
     slots, entries = sizes.slots, sizes.heads * entries_of(sizes)
     kept.memory[row * slots * sizes.width : (row + 1) * slots * sizes.width] = 0.0
@@ -57,7 +57,7 @@ def restart(sizes, row, kept, links, norms):
     kept.clock[row] = 0
     for n in range(slots):
         kept.last_access[row * slots + n] = n - slots
-        norms[n] = math.sqrt(EPSILON)
+    forget(search)
     if sizes.links > 0:
         first, last = row * slots * sizes.links, (row + 1) * slots * sizes.links
         links.before[first:last] = 0
@@ -71,16 +71,17 @@ def restart(sizes, row, kept, links, norms):
 
 
 @part
-def access(sizes, places, row, kept, links, norms, sums, totals, slots, weights, tape, record, then, indices, first):
+def access(sizes, places, row, kept, links, search, work, slots, tape, record, then, indices, first):
     """A step of one row's memory, after the controller's."""
     heads, entries, reads = sizes.heads, entries_of(sizes), sizes.reads
+    sums, totals, weights = work.sums, work.totals, work.weights
     squash_face(sizes, places, tape, record)
-    write(sizes, places, row, kept, norms, tape, record, indices, first)
+    write(sizes, places, row, kept, search, tape, record, indices, first)
     start, clock = row * sizes.slots, kept.clock[row]
     count, written = heads * entries + 1, record + places.written
-    note_access(indices, first + places.write_slots, tape, written, count, kept.last_access, start, clock, sums)
-    nearest(sizes, places, row, kept, norms, tape, record, indices, first)
-    weigh_content(sizes, places, norms, tape, record, indices, first)
+    note_access(indices, first + places.write_slots, tape, written, count, kept.last_access, start, clock, sums, search)
+    nearest(sizes, places, search, tape, record, indices, first)
+    weigh_content(sizes, places, search, tape, record, indices, first)
     content, weighted = record + places.content, record + places.weights
     if sizes.links > 0:
         update(sizes, places, row, links, tape, record, indices, first, sums, totals, slots, weights)
@@ -102,7 +103,7 @@ def access(sizes, places, row, kept, links, norms, sums, totals, slots, weights,
     for m in range(heads * entries):
         slots[count + m] = indices[first + places.read_slots + m]
         weights[count + m] = tape[weighted + m]
-    note_access(slots, 0, weights, 0, count + heads * entries, kept.last_access, start, clock, sums)
+    note_access(slots, 0, weights, 0, count + heads * entries, kept.last_access, start, clock, sums, search)
     kept.clock[row] = clock + 1
 
 
@@ -123,21 +124,20 @@ def forward_rows(
     whole = places.indices
     controller = vectors + hidden
     records, place = tape.shape[0] // (width * places.record), first % width
-    slot_vectors = sizes.width // simd.lanes_of(tape)
     for r in range(count):
         at = (place + r) * size
         copy_entries(before[0], (first + r) * vectors, tape, at, vectors)
         copy_entries(before[1], (first + r) * hidden, tape, at + vectors, hidden)
         copy_entries(before[2], (first + r) * hidden, tape, at + controller, hidden)
-        for n in range(sizes.slots):
-            work.norms[r, n] = norm(kept.memory, ((first + r) * sizes.slots + n) * slot_vectors, slot_vectors)
+        search = search_of(work.search[r], sizes)
+        look(search, kept.memory, (first + r) * sizes.slots, kept.last_access, sizes.slots, sizes.width)
     for t in range(steps):
         row = t * batch + first
         now, then = (t % records * width + place) * size, ((t + 1) % records * width + place) * size
         for r in range(count):
             if starts[t, first + r]:
                 clear_entries(tape, now + r * size, controller + hidden)
-                restart(sizes, first + r, kept, links, work.norms[r])
+                restart(sizes, first + r, kept, links, search_of(work.search[r], sizes))
         gates = Rows(tape, now + controller + hidden, size)
         share = Rows(x, row * 4 * hidden, 4 * hidden)
         set_products(packed[0], Rows(tape, now, size), controller, share, gates, 4 * hidden, count)
@@ -154,7 +154,7 @@ def forward_rows(
         for r in range(count):
             record, place_of = (now + r * size) * lanes, (t % records * width + place + r) * whole
             access(
-                sizes, places, first + r, kept, links, work.norms[r], work.sums, work.totals, slots, work.weights, tape, record,
+                sizes, places, first + r, kept, links, search_of(work.search[r], sizes), work, slots, tape, record,
                 (then + r * size) * lanes, indices, place_of,
             )  # fmt: skip
             copy_entries(tape, then + r * size, features, (row + r) * controller + hidden, vectors)
@@ -176,7 +176,7 @@ class ForwardWork(NamedTuple):
     gates: np.ndarray  # 4H x (R W + H), packed
     face: np.ndarray  # I x H, packed
     bias: np.ndarray  # I
-    norms: np.ndarray  # rows of a tile, N
+    search: np.ndarray  # rows of a tile, each a Search
     sums: np.ndarray  # N, zeros
     totals: np.ndarray  # N, zeros
     weights: np.ndarray  # of candidates
@@ -190,10 +190,10 @@ def candidates(sizes):
 
 
 @register_jitable
-def work_numbers(sizes, rows):
-    """Numbers of a :class:`ForwardWork`."""
+def work_numbers(sizes, rows, lanes):
+    """Numbers of a :class:`ForwardWork`; ``lanes`` are those of a slot's vectors."""
     weights = 4 * sizes.hidden * (sizes.vectors + sizes.hidden) + sizes.face * sizes.hidden
-    return weights + sizes.face + (rows + 2) * sizes.slots + candidates(sizes)
+    return weights + sizes.face + rows * search_numbers(sizes, lanes) + 2 * sizes.slots + candidates(sizes)
 
 
 @part
@@ -201,13 +201,13 @@ def work_of(flat, sizes, rows):
     gates, at = take(flat, 0, 4 * sizes.hidden * (sizes.vectors + sizes.hidden))
     face, at = take(flat, at, sizes.face * sizes.hidden)
     bias, at = take(flat, at, sizes.face)
-    norms, at = take(flat, at, rows * sizes.slots)
+    search, at = take(flat, at, rows * search_numbers(sizes, simd.lanes_of(flat)))
     sums, at = take(flat, at, sizes.slots)
     totals, at = take(flat, at, sizes.slots)
     weights, at = take(flat, at, candidates(sizes))
     sums[:] = 0.0
     totals[:] = 0.0
-    return ForwardWork(gates, face, bias, norms.reshape((rows, sizes.slots)), sums, totals, weights)
+    return ForwardWork(gates, face, bias, search.reshape((rows, search.shape[0] // rows)), sums, totals, weights)
 
 
 @njit(nogil=True, cache=True)

@@ -224,7 +224,7 @@ def _run_forward(
         tape,
         indices.numpy(),
         width,
-        scratch(x, threads, forward.work_numbers(sizes, rows)),
+        scratch(x, threads, forward.work_numbers(sizes, rows, lanes(x.dtype))),
         torch.empty(threads, forward.candidates(sizes), dtype=torch.int64).numpy(),
     )
     run(partial(forward.forward, *arguments), threads)
