@@ -14,7 +14,7 @@ from memagents.kernels.cpu.sources import SOURCES
 from memagents.kernels.cpu.sparse.access import note_access, read, squash_face, weigh_content, write
 from memagents.kernels.cpu.sparse.links import follow, update
 from memagents.kernels.cpu.sparse.search import forget, look, nearest, search_numbers, search_of
-from memagents.kernels.cpu.sparse.tape import Kept, Links, SparseSizes, entries_of, flat_at, places_of
+from memagents.kernels.cpu.sparse.tape import Kept, Links, SparseSizes, borrowed, entries_of, flat_at, places_of
 from memagents.kernels.cpu.sparse.weights import pack_face, pack_gates
 from memagents.kernels.cpu.vector import simd
 from memagents.kernels.cpu.vector.row_products import Rows, clear_entries, copy_entries, set_products
@@ -222,8 +222,10 @@ def forward(
     :param leaves: of the state, changed in place: those of :class:`Kept` and of :class:`Links`
     """
     numbers = SparseSizes(sizes[0], sizes[1], sizes[2], sizes[3], sizes[4], sizes[5], sizes[6], sizes[7], sizes[8])
-    (steps, batch), own = starts.shape, work_of(work[thread], numbers, rows)
+    (steps, batch), own = starts.shape, work_of(borrowed(work, thread), numbers, rows)
     like, lanes = own.sums, lanes_of(own.sums)
+    own_tape, own_indices = borrowed(tape, thread % len(tape)), borrowed(indices, thread % len(indices))
+    own_room = borrowed(room, thread)
     hidden, vectors = numbers.hidden // lanes, numbers.vectors // lanes
     x = flat_at(shared[0], steps * batch * 4 * numbers.hidden, like)
     features = flat_at(shared[1], steps * batch * (numbers.hidden + numbers.vectors), like)
@@ -240,7 +242,7 @@ def forward(
     while first < batch:
         forward_rows(
             first, min(first + rows, batch), numbers, starts, x, packed, before, after, kept, links, features, written,
-            tape[thread % len(tape)], indices[thread % len(indices)], width, own, room[thread],
+            own_tape, own_indices, width, own, own_room,
         )  # fmt: skip
         first = rows * next_ticket(tickets)
 

@@ -16,7 +16,18 @@ from numba.extending import register_jitable
 from memagents.kernels.cpu.slots import EPSILON, take
 from memagents.kernels.cpu.sparse.tape import entries_of
 from memagents.kernels.cpu.vector.reductions import max_lanes
-from memagents.kernels.cpu.vector.simd import fma, full, gather_entries, lanes_of, load, part, splat, sqrt, store
+from memagents.kernels.cpu.vector.simd import (
+    fma,
+    full,
+    gather_entries,
+    lanes_of,
+    load,
+    part,
+    select_less,
+    splat,
+    sqrt,
+    store,
+)
 
 BLOCKS = 4
 """Blocks of slots looked at together: with less, the latency of their sums would show."""
@@ -28,7 +39,7 @@ class Search(NamedTuple):
     slots: np.ndarray  # blocks of (W, lanes)
     norms: np.ndarray  # N
     floors: np.ndarray  # N: 0, or -inf where nothing was written
-    cosines: np.ndarray  # lanes
+    cosines: np.ndarray  # of the slots looked at together
 
 
 @register_jitable
@@ -41,7 +52,7 @@ def search_slots(sizes, lanes):
 @register_jitable
 def search_numbers(sizes, lanes):
     """Numbers of a :class:`Search`."""
-    return search_slots(sizes, lanes) * (sizes.width + 2) + lanes
+    return search_slots(sizes, lanes) * (sizes.width + 2) + BLOCKS * lanes
 
 
 @part
@@ -50,7 +61,7 @@ def search_of(flat, sizes):
     slots, at = take(flat, 0, count * sizes.width)
     norms, at = take(flat, at, count)
     floors, at = take(flat, at, count)
-    cosines, at = take(flat, at, lanes_of(flat))
+    cosines, at = take(flat, at, BLOCKS * lanes_of(flat))
     return Search(slots, norms, floors, cosines)
 
 
@@ -111,50 +122,56 @@ def renew(search, memory, at, slot, count):
 @part
 def nearest(sizes, places, search, tape, record, indices, slots):
     """The K slots of the largest cosine to each head's query, among those that something was written to."""
-    reads, width, lanes = sizes.reads, sizes.width, lanes_of(tape)
+    heads, reads, width = sizes.heads, sizes.reads, sizes.width
     some = reads if sizes.links > 0 else 0  # by content, after those backward
-    for r in range(sizes.heads):
-        query, cosines = record + places.face + r * width, record + places.cosines + r * reads
-        chosen = slots + places.read_slots + r * entries_of(sizes) + some
+    chosen, apart = slots + places.read_slots + some, entries_of(sizes)
+    for r in range(heads):
         total = EPSILON
-        for k in range(query, query + width):
+        for k in range(record + places.face + r * width, record + places.face + (r + 1) * width):
             total += tape[k] * tape[k]
-        query_norm = math.sqrt(total)
-        tape[record + places.query_norms + r] = query_norm
+        tape[record + places.query_norms + r] = math.sqrt(total)
         for k in range(reads):
-            tape[cosines + k] = -np.inf
-            indices[chosen + k] = 0
-        scale = full(tape, tape[record + places.query_norms + r])
-        for block in range(0, search.norms.shape[0] // lanes, BLOCKS):
+            tape[record + places.cosines + r * reads + k] = -np.inf
+            indices[chosen + r * apart + k] = 0
+    for block in range(0, search.norms.shape[0] // lanes_of(tape), BLOCKS):
+        for r in range(heads):
+            query, at = record + places.face + r * width, block * width
+            cosines, own = record + places.cosines + r * reads, chosen + r * apart
+            scale = splat(tape, record + places.query_norms + r)
             a0 = full(tape, 0.0)
             a1, a2, a3 = a0, a0, a0
-            at = block * width
             for k in range(width):
                 x = splat(tape, query + k)
                 a0 = fma(x, load(search.slots, at + k), a0)
                 a1 = fma(x, load(search.slots, at + width + k), a1)
                 a2 = fma(x, load(search.slots, at + 2 * width + k), a2)
                 a3 = fma(x, load(search.slots, at + 3 * width + k), a3)
-            consider(search, a0, scale, block, tape, cosines, indices, chosen, reads)
-            consider(search, a1, scale, block + 1, tape, cosines, indices, chosen, reads)
-            consider(search, a2, scale, block + 2, tape, cosines, indices, chosen, reads)
-            consider(search, a3, scale, block + 3, tape, cosines, indices, chosen, reads)
+            little = full(tape, EPSILON)
+            a0 = a0 / fma(scale, load(search.norms, block), little) + load(search.floors, block)
+            a1 = a1 / fma(scale, load(search.norms, block + 1), little) + load(search.floors, block + 1)
+            a2 = a2 / fma(scale, load(search.norms, block + 2), little) + load(search.floors, block + 2)
+            a3 = a3 / fma(scale, load(search.norms, block + 3), little) + load(search.floors, block + 3)
+            most, other = select_less(a0, a1, a1, a0), select_less(a2, a3, a3, a2)
+            if not max_lanes(select_less(most, other, other, most)) > tape[cosines + reads - 1]:
+                continue
+            store(search.cosines, 0, a0)
+            store(search.cosines, 1, a1)
+            store(search.cosines, 2, a2)
+            store(search.cosines, 3, a3)
+            consider(search.cosines, block * lanes_of(tape), tape, cosines, indices, own, reads)
+    for r in range(heads):
         found = 0
-        while found < reads and tape[cosines + found] > -np.inf:
+        while found < reads and tape[record + places.cosines + r * reads + found] > -np.inf:
             found += 1
         indices[slots + places.found + r] = found
 
 
 @part
-def consider(search, products, scale, block, tape, cosines, indices, chosen, reads):
-    """Take a block of slots among the nearest so far, as far as they are nearer."""
-    lanes, last = lanes_of(tape), cosines + reads - 1
-    cosine = products / fma(scale, load(search.norms, block), full(tape, EPSILON)) + load(search.floors, block)
-    if not max_lanes(cosine) > tape[last]:
-        return
-    store(search.cosines, 0, cosine)
-    for lane in range(lanes):
-        value = search.cosines[lane]
+def consider(values, first, tape, cosines, indices, chosen, reads):
+    """Take some slots, from ``first`` on, among the nearest so far, as far as they are nearer."""
+    last = cosines + reads - 1
+    for i in range(values.shape[0]):
+        value = values[i]
         if not value > tape[last]:
             continue
         k = last
@@ -163,4 +180,4 @@ def consider(search, products, scale, block, tape, cosines, indices, chosen, rea
             indices[chosen + k - cosines] = indices[chosen + k - cosines - 1]
             k -= 1
         tape[k] = value
-        indices[chosen + k - cosines] = block * lanes + lane
+        indices[chosen + k - cosines] = first + i

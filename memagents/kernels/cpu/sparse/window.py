@@ -31,7 +31,7 @@ from memagents.kernels.cpu.vector.wide import wide_lanes
 from memagents.kernels.operands import check_sparse_operands
 
 _MOST_ROWS = 16  # of a tile
-_CACHE = 1 << 19  # bytes that the memories of a tile's rows may take
+_CACHE = 3 << 18  # bytes that the memories of a tile's rows may take
 _STEP = 1 << 19  # multiplications that are worth as much as a step of a tile to thread_count
 
 
@@ -271,8 +271,8 @@ def _run_backward(
         d_memory.data_ptr(),
         d_gates.data_ptr(),
         d_face.data_ptr(),
-        tape[0].numpy(),
-        indices[0].numpy(),
+        tape.numpy(),
+        indices.numpy(),
         scratch(features, threads, backward.work_numbers(sizes, rows)),
     )
     run(partial(backward.backward, *arguments), threads)
@@ -292,5 +292,5 @@ def _shares(starts: Tensor, sizes: SparseSizes, itemsize: int) -> tuple[int, int
     products = 4 * sizes.hidden * (sizes.hidden + sizes.vectors) + sizes.face * sizes.hidden
     searched = sizes.slots * sizes.width * sizes.heads
     threads = thread_count(-(-batch // ROWS), steps * ROWS * (products + searched) // _STEP)
-    fitting = max(1, _CACHE // (ROWS * sizes.slots * sizes.width * itemsize))
-    return threads, ROWS * min(_MOST_ROWS // ROWS, fitting, -(-batch // (threads * ROWS)))
+    fitting = max(1, _CACHE // (sizes.slots * sizes.width * itemsize))
+    return threads, min(_MOST_ROWS, fitting, -(-batch // (threads * ROWS)) * ROWS)
