@@ -48,6 +48,28 @@ def kept_at(addresses, batch, sizes, numbers, integers):
 
 
 @part
+def name_slots(sizes, row, kept, links):
+    """Whether all indices of a row's state are slots: others would have the kernel write anywhere."""
+    reads, size = sizes.heads * entries_of(sizes), sizes.links
+    linked = sizes.slots * size
+    return (
+        within(kept.read_indices, row * reads, reads, sizes.slots)
+        and within(links.before, row * linked, linked, sizes.slots)
+        and within(links.after, row * linked, linked, sizes.slots)
+        and within(links.precedence, row * size, size, sizes.slots)
+    )
+
+
+@part
+def within(indices, start, count, slots):
+    """Whether ``count`` indices are in 0 to ``slots`` - 1."""
+    outside = 0
+    for i in range(start, start + count):
+        outside += indices[i] < 0 or indices[i] >= slots
+    return outside == 0
+
+
+@part
 def restart(sizes, row, kept, links, search):
     """The state before an episode's first step, of one row."""
     slots, entries = sizes.slots, sizes.heads * entries_of(sizes)
@@ -110,13 +132,14 @@ def access(sizes, places, row, kept, links, search, work, slots, tape, record, t
 @part
 def forward_rows(
     first, last, sizes, starts, x, packed, before, after, kept, links, features, written, tape, indices, width, work,
-    slots,
+    slots, strange,
 ):  # fmt: skip
     """Rows ``first`` to before ``last`` through the window.
 
     :param before: read vectors, hidden state and cell before the window; ``after``: after it
     :param tape: T + 1 records for each row of the batch, or two for each row of a tile, which take turns
     :param width: the rows that the tape is for
+    :param strange: set to 1, and nothing done, where an index of the state is none
     """
     (steps, batch), count, lanes = starts.shape, last - first, lanes_of(tape)
     places = places_of(sizes, lanes)
@@ -125,6 +148,9 @@ def forward_rows(
     controller = vectors + hidden
     records, place = tape.shape[0] // (width * places.record), first % width
     for r in range(count):
+        if not name_slots(sizes, first + r, kept, links):
+            strange[0] = 1
+            return
         at = (place + r) * size
         copy_entries(before[0], (first + r) * vectors, tape, at, vectors)
         copy_entries(before[1], (first + r) * hidden, tape, at + vectors, hidden)
@@ -212,14 +238,15 @@ def work_of(flat, sizes, rows):
 
 @njit(nogil=True, cache=True)
 def forward(
-    sizes, rows, starts, shared, controllers, leaves, written, tape, indices, width, work, room, tickets, thread,
-    sources=SOURCES,
+    sizes, rows, starts, shared, controllers, leaves, written, tape, indices, width, work, room, strange, tickets,
+    thread, sources=SOURCES,
 ):  # fmt: skip
     """Take tiles of rows through the window until there are no more. Tensors of the batch are given by address.
 
     :param shared: x, features, the weights of gates and interface, and the bias of the latter
     :param controllers: read vectors, hidden state and cell, before the window and after it
     :param leaves: of the state, changed in place: those of :class:`Kept` and of :class:`Links`
+    :param strange: set to 1 where an index of these is none
     """
     numbers = SparseSizes(sizes[0], sizes[1], sizes[2], sizes[3], sizes[4], sizes[5], sizes[6], sizes[7], sizes[8])
     (steps, batch), own = starts.shape, work_of(borrowed(work, thread), numbers, rows)
@@ -242,7 +269,7 @@ def forward(
     while first < batch:
         forward_rows(
             first, min(first + rows, batch), numbers, starts, x, packed, before, after, kept, links, features, written,
-            own_tape, own_indices, width, own, own_room,
+            own_tape, own_indices, width, own, own_room, strange,
         )  # fmt: skip
         first = rows * next_ticket(tickets)
 

@@ -68,11 +68,14 @@ def search_of(flat, sizes):
 @part
 def measure(search, block, width):
     """The norms of a block of slots."""
-    total = full(search.slots, EPSILON)
-    for k in range(block * width, (block + 1) * width):
-        value = load(search.slots, k)
-        total = fma(value, value, total)
-    store(search.norms, block, sqrt(total))
+    a0 = full(search.slots, EPSILON)
+    a1 = full(search.slots, 0.0)
+    a2, a3 = a1, a1
+    for k in range(block * width, (block + 1) * width, 4):  # a multiple of the lanes, four at least
+        x0, x1 = load(search.slots, k), load(search.slots, k + 1)
+        x2, x3 = load(search.slots, k + 2), load(search.slots, k + 3)
+        a0, a1, a2, a3 = fma(x0, x0, a0), fma(x1, x1, a1), fma(x2, x2, a2), fma(x3, x3, a3)
+    store(search.norms, block, sqrt((a0 + a1) + (a2 + a3)))
 
 
 @part

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
@@ -72,7 +73,7 @@ def sparse_window(
     :param tables: of the state without a gradient, changed in place: last access, clock and read indices, all int64
         and contiguous
     :param links: of an SDNC, the leaves of its :class:`memagents.memory.sparse_linkage.SparseLinks`, changed in place
-    :raises ValueError: if the shapes do not belong together
+    :raises ValueError: if the shapes do not belong together, or an index of the state is no slot
     """
     operands = SparseOperands(*given)
     check_sparse_operands(starts, *operands, *tables, *links, reads=reads)
@@ -210,7 +211,7 @@ def _run_forward(
     blocks, records, width = (1, max(1, steps) + 1, batch) if keep else (threads, 2, rows)
     tape = scratch(x, blocks, records * width * places.record)
     indices = torch.empty(blocks, records * width * places.indices, dtype=torch.int64)
-    nothing = leaves.clock.data_ptr()
+    nothing, strange = leaves.clock.data_ptr(), np.zeros(1, np.int64)
     kept = [memory, read_weights, leaves.last_access, leaves.clock, leaves.read_indices, *leaves.links]
     addresses = [tensor.data_ptr() for tensor in kept] + [nothing] * (13 - len(kept))
     arguments = (
@@ -226,8 +227,11 @@ def _run_forward(
         width,
         scratch(x, threads, forward.work_numbers(sizes, rows, lanes(x.dtype))),
         torch.empty(threads, forward.candidates(sizes), dtype=torch.int64).numpy(),
+        strange,
     )
     run(partial(forward.forward, *arguments), threads)
+    if strange[0]:
+        raise ValueError(f"read_indices and links of the state name slots other than 0 to {sizes.slots - 1}")
     return [features, written, memory, read_weights, *after], torch.from_numpy(tape), indices
 
 
