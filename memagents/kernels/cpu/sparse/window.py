@@ -91,7 +91,8 @@ def sparse_window(
         face=_padded((heads + 1) * _padded(width, lanes(kind)) + (5 if links else 2) * heads + 2, wide),
         rows=(heads + 1) * _padded(width, lanes(kind)) + (5 if links else 2) * heads + 2,
     )
-    leaves = _Integers(starts, *tables, list(links))
+    last_access, clock, indices = tables
+    leaves = _Integers(starts, last_access, clock, indices, list(links))
     arguments = _padded_operands(operands, sizes)
     results: Sequence[Tensor]
     if learning(operands):
