@@ -1,9 +1,8 @@
 """Cost of a step as the memory grows: SAM and SDNC, whose reads and writes are sparse, beside the DNC.
 
-A step is one of the T steps of a window, forward and backward, from a memory that holds something in every slot. Two
-searches of a sparse step look at all slots, for the nearest by content and for the least recently accessed; they are
-timed alone, forward, since they have no backward pass, and "but for the search" is the rest. SAM by hashing has only
-the second of these, and pays for its index in place of the first.
+A step is one of the T steps of a window, forward and backward, from a memory that holds something in every slot. SAM
+and SDNC go through their kernel and, beside it, through the loop in torch that runs where there is none (on other
+devices, under autocast, for a trace), which also is the way of SAM by hashing.
 
 Contestants take turns and the fastest turn of each counts, so that what else runs on the machine disturbs all of them
 alike. Prints a table and draws docs/sparse_cost.png.
@@ -17,10 +16,10 @@ import os
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
+from unittest import mock
 
 import torch
 import tyro
@@ -28,23 +27,35 @@ from drawing import dress_growth
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from report import show
+from torch import Tensor
 from turns import fastest
 from windows import Turn, turn_of
 
 from memagents import make_core
-from memagents.cores.core import map_state
-from memagents.cores.sparse_memory import BY_COPIES, IN_PLACE, SparseMemoryCore
+from memagents.cores.sparse_memory import BY_COPIES, SparseMemoryCore
 from memagents.experiments.figures import COLOURS, INK, PAPER
-from memagents.memory import sparse
+from memagents.kernels import choice
 
 INPUT_SIZE, WIDTH, HEADS, HIDDEN = 32, 24, 2, 64
-CORES: dict[str, tuple[str, dict[str, Any]]] = {
-    "SAM": ("sam", {}),
-    "SAM, hashing": ("sam", {"search": "lsh"}),
-    "SDNC": ("sdnc", {}),
-    "DNC": ("dnc", {}),
+
+
+class Contestant(NamedTuple):
+    """A core and its way through a window."""
+
+    core: str
+    options: dict[str, Any]
+    in_torch: bool = False  # step by step, although there is a kernel
+
+
+CONTESTANTS = {
+    "SAM": Contestant("sam", {}),
+    "SDNC": Contestant("sdnc", {}),
+    "DNC": Contestant("dnc", {}),
+    "SAM, in torch": Contestant("sam", {}, in_torch=True),
+    "SDNC, in torch": Contestant("sdnc", {}, in_torch=True),
+    "SAM, hashing": Contestant("sam", {"search": "lsh"}),
 }
-SEARCH = "its search"
+IN_TORCH = ", in torch"
 
 
 @dataclass
@@ -67,29 +78,23 @@ class SparseBenchmark:
     figure: Path = Path(__file__).parent.parent / "docs" / "sparse_cost.png"
 
 
-class Times(NamedTuple):
-    """Seconds of a step."""
-
-    whole: float
-    search: float  # NaN where there is none apart
-
-    @property
-    def rest(self) -> float:
-        return self.whole - self.search
-
-
-def contestant(name: str, slots: int, settings: SparseBenchmark) -> tuple[Turn, Callable[[], None] | None]:
-    """Return a window of a core, and the searches of its steps if it has any."""
-    kind, options = CORES[name]
-    core = make_core(kind, INPUT_SIZE, slots=slots, width=WIDTH, read_heads=HEADS, controller_size=HIDDEN, **options)
+def turn(contestant: Contestant, slots: int, settings: SparseBenchmark) -> Turn:
+    """Return a window of a contestant, forward and backward."""
+    sizes = {"slots": slots, "width": WIDTH, "read_heads": HEADS, "controller_size": HIDDEN}
+    core = make_core(contestant.core, INPUT_SIZE, **sizes, **contestant.options)
     inputs = torch.randn(settings.steps, settings.batch, INPUT_SIZE)
     starts = torch.zeros(settings.steps, settings.batch, dtype=torch.bool)
     with torch.no_grad():
         state = core.unroll(inputs, core.initial_state(settings.batch), starts).state
     if isinstance(core, SparseMemoryCore):
         state = filled(core, state)
-    window = turn_of(core, lambda: core.unroll(inputs, state, starts).outputs)
-    return window, searches(core, state, settings) if isinstance(core, SparseMemoryCore) else None
+    whole = turn_of(core, lambda: core.unroll(inputs, state, starts).outputs)
+
+    def without_kernels() -> Tensor:
+        with mock.patch.object(choice, "window_for", return_value=None):
+            return whole()
+
+    return without_kernels if contestant.in_torch else whole
 
 
 def filled(core: SparseMemoryCore, state: Any) -> Any:
@@ -104,71 +109,49 @@ def filled(core: SparseMemoryCore, state: Any) -> Any:
     return state._replace(memory=memory, last_access=last_access, clock=state.clock + core.slots, hashes=hashes)
 
 
-def searches(core: SparseMemoryCore, state: Any, settings: SparseBenchmark) -> Callable[[], None]:
-    """Return the searches of a window's steps."""
-    queries = torch.randn(settings.steps, settings.batch, HEADS, WIDTH)
-    written = torch.cat([state.read_indices.flatten(1), state.last_access.argmin(1, keepdim=True)], dim=1)
-    hashes = map_state(torch.clone, state.hashes)
-
-    def run() -> None:
-        for query in queries:
-            sparse.least_recently_accessed(state.last_access)
-            core.search(state.memory, state.last_access, hashes, query, written, IN_PLACE)
-
-    return run
+def times_of(slots: int, settings: SparseBenchmark) -> dict[str, float]:
+    """Return the seconds of a step of each contestant."""
+    runs = {name: turn(c, slots, settings) for name, c in CONTESTANTS.items() if fits(c, slots, settings)}
+    return {name: seconds / settings.steps for name, seconds in fastest(runs, settings.seconds).items()}
 
 
-def times_of(slots: int, settings: SparseBenchmark) -> dict[str, Times]:
-    """Return the times of each contestant."""
-    names = [name for name in CORES if name != "DNC" or slots <= settings.dnc_slots]
-    runs: dict[tuple[str, str], Callable[[], object]] = {}
-    for name in names:
-        window, search = contestant(name, slots, settings)
-        runs[name, ""] = window
-        if search is not None:
-            runs[name, SEARCH] = search
-    best = fastest(runs, settings.seconds)
-    seconds = {key: value / settings.steps for key, value in best.items()}
-    return {name: Times(seconds[name, ""], seconds.get((name, SEARCH), float("nan"))) for name in names}
+def fits(contestant: Contestant, slots: int, settings: SparseBenchmark) -> bool:
+    return contestant.core != "dnc" or slots <= settings.dnc_slots
 
 
-def report(times: dict[int, dict[str, Times]], settings: SparseBenchmark) -> None:
-    """Print a table of milliseconds, and how many times more the largest memory costs than one of 256."""
-    base = 256 if 256 in times else min(times)
+def report(times: dict[int, dict[str, float]], settings: SparseBenchmark) -> None:
+    """Print a table of milliseconds, and how many times as long the loop in torch takes as the kernel."""
     rows = []
-    for name, (kind, _) in CORES.items():
-        parts = {name: "whole"}
-        if kind != "dnc":
-            parts |= {"of it the search": "search", "but for the search": "rest"}
-        for label, part in parts.items():
-            values = {slots: getattr(found[name], part) for slots, found in times.items() if name in found}
-            cells = [f"{1e3 * values[slots]:.3f}" if slots in values else "" for slots in times]
-            most = max(values)
-            rows.append([label, *cells, f"{values[most] / values[base]:.2f}× ({most:,})"])
-    title = f"A step forward + backward, batch {settings.batch}, T {settings.steps}, one thread: ms"
-    show(title, ["slots", *(f"{slots:,}" for slots in times), f"most / {base:,}"], rows)
+    for name in CONTESTANTS:
+        cells = [f"{1e3 * found[name]:.3f}" if name in found else "" for found in times.values()]
+        if name.endswith(IN_TORCH):
+            fused = name.removesuffix(IN_TORCH)
+            cells = [
+                f"{cell} ({found[name] / found[fused]:.1f}×)" for cell, found in zip(cells, times.values(), strict=True)
+            ]
+        rows.append([name, *cells])
+    title = f"A step forward + backward, batch {settings.batch}, T {settings.steps}, one thread: ms (times the kernel)"
+    show(title, ["slots", *(f"{slots:,}" for slots in times)], rows)
     print(f"torch {torch.__version__}; width {WIDTH}, {HEADS} read heads, controller {HIDDEN}, 4 reads of a head")
 
 
-def draw(times: dict[int, dict[str, Times]], path: Path) -> None:
-    """Draw the cost over slots, both logarithmic; solid: the whole step, dashed: but for the search."""
+def draw(times: dict[int, dict[str, float]], path: Path) -> None:
+    """Draw the cost over slots, both logarithmic; dashed: in torch."""
     figure = Figure((7.5, 4.6), dpi=130, layout="constrained", facecolor=PAPER)
     ax = figure.subplots()
-    for colour, (name, (kind, _)) in zip(COLOURS, CORES.items(), strict=False):
+    colours: dict[str, str] = {}
+    for name, contestant in CONTESTANTS.items():
+        colour = colours.setdefault(name.removesuffix(IN_TORCH), COLOURS[len(colours)])
         known = [slots for slots, found in times.items() if name in found]
-        ax.plot(known, [1e3 * times[n][name].whole for n in known], color=colour, linewidth=2, marker="o", label=name)
-        if kind != "dnc":
-            rest = [1e3 * times[n][name].rest for n in known]
-            ax.plot(known, rest, color=colour, linewidth=1.2, linestyle="--", marker=".")
-    ax.plot([], [], color=INK, linewidth=1.2, linestyle="--", marker=".", label="but for the search")
+        style = {"linestyle": "--", "linewidth": 1.2} if contestant.in_torch else {"linewidth": 2.0}
+        ax.plot(known, [1e3 * times[n][name] for n in known], color=colour, marker="o", label=name, **style)
     dress_growth(ax, "slots N", list(times))
-    low, high = (f(t.whole for found in times.values() for t in found.values()) for f in (min, max))
-    low = min(low, *(t.rest for found in times.values() for t in found.values() if t.rest == t.rest))
+    low, high = (f(value for found in times.values() for value in found.values()) for f in (min, max))
     steps = [v for e in range(-2, 4) for v in (10**e, 2 * 10**e, 5 * 10**e)]
     shown = [v for v in steps if 0.5e3 * low <= v <= 2e3 * high]
     ax.set_yticks(shown, [f"{v:g}" for v in shown])
     ax.set_ylabel("ms a step, forward + backward", color=INK)
-    figure.legend(loc="outside upper left", ncols=5, frameon=False, labelcolor=INK)
+    figure.legend(loc="outside upper left", ncols=3, frameon=False, labelcolor=INK)
     path.parent.mkdir(parents=True, exist_ok=True)
     FigureCanvasAgg(figure).print_png(path)
 

@@ -79,6 +79,11 @@ class SDNC(SparseMemoryCore[SDNCState]):
             with torch.no_grad():
                 self.read_modes.bias.view(-1, 3).copy_(torch.tensor([-1.0, 2.0, -1.0]))  # backward, content, forward
 
+    def interface_weights(self) -> tuple[Tensor, Tensor]:
+        """The same with the read modes behind."""
+        layers = (self.interface, self.read_modes)
+        return torch.cat([layer.weight for layer in layers]), torch.cat([layer.bias for layer in layers])
+
     def initial_state(self, batch_size: int) -> SDNCState:
         links = sparse_linkage.no_links(batch_size, self.slots, self.links, like=self.output.weight.detach())
         return SDNCState(**self.common_state(batch_size, 3 * self.reads), links=links)

@@ -22,6 +22,7 @@ from memagents.cores.core import (
 )
 from memagents.cores.lstm import LSTMState, lstm_cell
 from memagents.cores.sparse_states import NoIndex, SAMState, SDNCState
+from memagents.kernels import choice
 from memagents.memory import hashing, journal, sparse
 from memagents.memory.addressing import oneplus
 from memagents.memory.hashing import HashIndex
@@ -305,8 +306,16 @@ class SparseMemoryCore(MemoryCore[Sparse]):
 
     def recur(self, x: Tensor, state: Sparse, starts: Tensor, trace: bool = False) -> Unrolled[Sparse]:
         """Run :meth:`MemoryCore.recur`, but with one copy of the memory and its tables for the window, changed in
-        place by each step (:mod:`memagents.memory.journal`). It cannot be differentiated twice.
+        place by each step: by a fused kernel where there is one, see :func:`memagents.kernels.choice.window_for`, else
+        in torch (:mod:`memagents.memory.journal`). It cannot be differentiated twice.
+
+        The kernel, for the CPU, knows the exact search and makes no trace.
         """
+        if self.hyperplanes is None and not trace:
+            tensors = [x, state.memory, state.read_weights, self.output.weight]
+            window = choice.window_for("sparse", tensors)
+            if window is not None:
+                return self._recur_fused(window, x, state, starts)
         initial = self.initial_state(1)
         state = self._working_copy(state)
         steps = []
@@ -319,6 +328,33 @@ class SparseMemoryCore(MemoryCore[Sparse]):
         state = replaced(state, memory=journal.release(state.memory))
         outputs = self.readout(torch.stack([step.features for step in steps]))
         return Unrolled(outputs, state, stack_dicts([s.losses for s in steps]), stack_dicts([s.trace for s in steps]))
+
+    def _recur_fused(self, window: choice.Window, x: Tensor, state: Sparse, starts: Tensor) -> Unrolled[Sparse]:
+        """Run a window by the kernel."""
+        own = {name: map_state(lambda leaf: leaf.detach().clone(), getattr(state, name)) for name in self.tables}
+        clock, indices = state.clock.clone(), state.read_indices.clone()
+        weight, bias = self.interface_weights()
+        operands = (
+            x, self.recurrent_gates.weight, weight, bias, state.memory, state.read_weights, state.read_vectors,
+            *state.controller,
+        )  # fmt: skip
+        found = window(starts, operands, self.reads, (own["last_access"], clock, indices), own.get("links", ()))
+        after = replaced(
+            state,
+            memory=found.memory,
+            clock=clock,
+            read_indices=indices,
+            read_weights=found.read_weights,
+            read_vectors=found.read_vectors,
+            controller=LSTMState(found.hidden, found.cell),
+            **own,
+        )
+        losses = {"write": self.write_penalty * found.written} if self.write_penalty else {}
+        return Unrolled(self.readout(found.features), after, losses, {})
+
+    def interface_weights(self) -> tuple[Tensor, Tensor]:
+        """Weights and biases of all that a step makes of the hidden state."""
+        return self.interface.weight, self.interface.bias
 
     def _working_copy(self, state: Sparse) -> Sparse:
         """The state with its own memory and tables, the latter without a history."""

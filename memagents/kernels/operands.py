@@ -17,6 +17,12 @@ _DNC_STATE = (
 )  # fmt: skip
 _NTM_INITIAL = ("initial_memory", "initial_weights", "initial_read_vectors")
 _NTM_STATE = ("memory", "weights", "read_vectors", "hidden", "cell")
+_SPARSE_STATE = (
+    "memory", "read_weights", "read_vectors", "hidden", "cell", "last_access", "clock", "read_indices"
+)  # fmt: skip
+_LINKS = (
+    "before", "before_weights", "after", "after_weights", "after_kept", "kept", "precedence", "precedence_weights"
+)  # fmt: skip
 
 
 class DNCSizes(NamedTuple):
@@ -95,6 +101,23 @@ def check_ntm_operands(starts: Tensor, *operands: Tensor) -> NTMSizes:
     expected = [(steps, batch, 4 * hidden), *weights, *initial, *state]
     check_shapes((*_CONTROLLER, *_NTM_INITIAL, *_NTM_STATE), operands, expected)
     return sizes
+
+
+def check_sparse_operands(starts: Tensor, *operands: Tensor, reads: int) -> None:
+    """Check x, the weights, the state and the tables of a SAM's window, or with the links those of an SDNC's.
+
+    :param reads: K
+    :raises ValueError: if the shapes do not belong together
+    """
+    (_, batch), (n, w) = starts.shape, operands[4].shape[1:]
+    heads, hidden, links = operands[6].shape[1], operands[7].shape[1], operands[12:]
+    size = links[0].shape[2] if links else 0
+    entries, interface = (3 if links else 1) * reads, (heads + 1) * w + (5 if links else 2) * heads + 2
+    weights = [(4 * hidden, hidden + heads * w), (interface, hidden), (interface,)]
+    state = [(n, w), (heads, entries), (heads, w), (hidden,), (hidden,), (n,), (), (heads, entries)]
+    linked = [(n, size)] * 5 + [(n,), (size,), (size,)] if links else []
+    expected = [(*starts.shape, 4 * hidden), *weights, *((batch, *shape) for shape in state + linked)]
+    check_shapes((*_CONTROLLER, *_SPARSE_STATE, *(_LINKS if links else ())), operands, expected)
 
 
 def check_lstm_operands(starts: Tensor, x: Tensor, recurrent_weight: Tensor, hidden: Tensor, cell: Tensor) -> None:

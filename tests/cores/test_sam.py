@@ -173,9 +173,10 @@ class Allocations(TorchDispatchMode):
         return result
 
 
-@pytest.mark.parametrize("name, search, per_step", [("sam", "exact", 1), ("sam", "lsh", 0), ("sdnc", "lsh", 0)])
-def test_no_step_makes_anything_of_the_memorys_size(name, search, per_step):
-    """Forward and backward, but for the exact search, which squares it; a window does, a few times."""
+@pytest.mark.parametrize("name", ["sam", "sdnc"])
+@pytest.mark.parametrize("search", ["exact", "lsh"])
+def test_no_step_makes_anything_of_the_memorys_size(name, search):
+    """Forward and backward; a window does, a few times."""
     torch.manual_seed(0)
     sizes = {"slots": 500, "width": 16, "read_heads": 1, "reads": 2, "controller_size": 8}
     core, counts = make_core(name, SIZE, search=search, **sizes), []
@@ -185,8 +186,8 @@ def test_no_step_makes_anything_of_the_memorys_size(name, search, per_step):
         with Allocations(B * 500 * 8) as made:
             core.unroll(inputs_of(steps).float(), core.initial_state(B), starts).outputs.sum().backward()
         counts.append(made.count)
-    assert counts[1] - counts[0] == 3 * per_step
-    assert counts[0] - 3 * per_step < 40
+    assert counts[1] == counts[0]
+    assert counts[0] < 40
 
 
 def test_backward_leaves_values_and_given_gradients_as_they_are():

@@ -16,6 +16,7 @@ SIZES = {
     "rmc": {"key_size": 8, "value_size": 8},
     "lstm": {},
     "gru": {},
+    "sparse": {},
 }
 """By core, the sizes by which its kernels are chosen."""
 

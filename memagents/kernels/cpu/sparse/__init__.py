@@ -1,0 +1,1 @@
+"""The sparse memories, SAM and SDNC, over a window on the CPU."""
