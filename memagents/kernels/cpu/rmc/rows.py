@@ -8,23 +8,9 @@ from __future__ import annotations
 
 import math
 
-from llvmlite import ir
-from numba.core import cgutils
-
 from memagents.kernels.cpu.vector.functions import exp
-from memagents.kernels.cpu.vector.simd import (
-    Vector,
-    fma,
-    full,
-    gather_entries,
-    intrinsic,
-    lanes_of,
-    load,
-    part,
-    select_less,
-    splat,
-    store,
-)
+from memagents.kernels.cpu.vector.reductions import max_lanes, sum_lanes
+from memagents.kernels.cpu.vector.simd import fma, full, gather_entries, lanes_of, load, part, select_less, splat, store
 from memagents.kernels.cpu.vector.tile_products import ROWS
 
 EPSILON = 1e-5
@@ -32,37 +18,6 @@ EPSILON = 1e-5
 
 LEAST = -3e38
 """Below all scores."""
-
-
-def _reduce(builder, name, shape, *args, fastmath=()):
-    """Call the LLVM intrinsic that makes one number of a vector of such a shape."""
-    suffix = f"v{shape.count}f{32 if isinstance(shape.element, ir.FloatType) else 64}"
-    kind = ir.FunctionType(shape.element, [arg.type for arg in args])
-    function = cgutils.get_or_insert_function(builder.module, kind, f"llvm.vector.reduce.{name}.{suffix}")
-    return builder.call(function, args, fastmath=fastmath)
-
-
-@intrinsic
-def sum_lanes(typingctx, vector):
-    """The sum of a vector's lanes."""
-    if not isinstance(vector, Vector):
-        return None
-
-    def codegen(context, builder, signature, args):
-        shape = args[0].type
-        return _reduce(builder, "fadd", shape, ir.Constant(shape.element, -0.0), args[0], fastmath=("reassoc",))
-
-    return vector.dtype(vector), codegen
-
-
-@intrinsic
-def max_lanes(typingctx, vector):
-    """The greatest of a vector's lanes."""
-    if not isinstance(vector, Vector):
-        return None
-    return vector.dtype(vector), lambda context, builder, signature, args: _reduce(
-        builder, "fmax", args[0].type, args[0]
-    )
 
 
 # --- LayerNorm ------------------------------------------------------------------------------------------------------
