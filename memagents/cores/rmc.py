@@ -106,7 +106,8 @@ class RMC(MemoryCore):
         fused = self.gated and len(self.blocks) == 1 and not trace
         key, _, value = self._block.sizes
         tensors = [x, state.memory, self.input_row.weight]
-        window = choice.window_for("rmc", tensors, key_size=key, value_size=value) if fused else None
+        sizes = {"heads": self._block.heads, "key_size": key, "value_size": value}
+        window = choice.window_for("rmc", tensors, **sizes) if fused else None
         if window is None:
             return super().recur(x, state, starts, trace)
         layers = [layer for layer in self.mlp if isinstance(layer, nn.Linear)]

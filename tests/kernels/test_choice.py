@@ -13,7 +13,9 @@ from memagents.kernels.choice import supported, window_for
 SIZES = {
     "dnc": {"slots": 4, "width": 3},
     "ntm": {"slots": 4, "width": 3, "shifts": 1},
-    "rmc": {"key_size": 8, "value_size": 8},
+    "rmc": {"heads": 2, "key_size": 8, "value_size": 8},
+    "entnet": {},
+    "shm": {},
     "lstm": {},
     "gru": {},
 }

@@ -27,12 +27,12 @@ def window(core, steps, batch, chance_of_start=0.3):
 
 
 SIZES = [  # slots, width, heads, steps, batch
-    (1, 4, 1, 1, 1),
+    (1, 8, 1, 1, 1),
     (3, 8, 2, 6, 3),
-    (4, 12, 3, 5, 2),
-    (7, 8, 1, 9, 4),
+    (4, 24, 3, 5, 2),
+    (7, 8, 1, 9, 6),
     (8, 32, 2, 1, 5),
-    (9, 20, 5, 4, 3),
+    (9, 40, 5, 4, 7),
     (13, 16, 4, 3, 41),  # 533 rows, a product for every step
 ]
 

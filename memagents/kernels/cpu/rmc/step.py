@@ -1,8 +1,8 @@
 """One step of the RMC between its matrix products, forward and backward: attention, LayerNorms, gates.
 
-Arrays are flat and C-contiguous, and (T, B, N, ·) unless said: T steps, B batch rows, N slots, W width, H heads,
-Q = H (2 K + W / H) the queries, keys and values of all heads, P the N + 1 rows that a slot looks at, padded to whole
-vectors. A :class:`~memagents.kernels.cpu.vector.simd.Vector` holds neighbours in a row here, not a number of each batch
+A function does so for the batch rows from ``first`` to before ``last``. Arrays are flat and C-contiguous, and
+(T, B, N, ·) unless said: T steps, B batch rows, N slots, W width, H heads, Q = H (2 K + W / H) the queries, keys and
+values of all heads, P the N + 1 rows that a slot looks at, padded to whole vectors. A :class:`~memagents.kernels.cpu.vector.simd.Vector` holds neighbours in a row here, not a number of each batch
 row, so K and W / H must be multiples of its lanes.
 """
 
@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from typing import Generic, NamedTuple, TypeVar
 
-from numba import njit
+from numba.extending import register_jitable
 
 from memagents.kernels.cpu.rmc.rows import (
     add_row,
@@ -25,7 +25,6 @@ from memagents.kernels.cpu.rmc.rows import (
     softmax_back,
     transpose,
 )
-from memagents.kernels.cpu.sources import SOURCES
 from memagents.kernels.cpu.vector.functions import sigmoid, tanh
 from memagents.kernels.cpu.vector.simd import fma, full, lanes_of, load, part, select_less, store
 
@@ -40,6 +39,7 @@ class RMCSizes(NamedTuple):
     heads: int
     key: int  # K
     value: int  # W / H
+    layers: int  # L, of the perceptron
 
 
 def padded(slots: int, lanes: int) -> int:
@@ -55,9 +55,9 @@ class Norms(NamedTuple, Generic[A]):
     qkv_shift: A  # Q
     attention_gain: A  # W
     attention_shift: A  # W
-    update_bias: A  # W, of the perceptron's last layer
     update_gain: A  # W
     update_shift: A  # W
+    biases: A  # (L, W), of the perceptron's layers
 
 
 class Tape(NamedTuple, Generic[A]):
@@ -71,31 +71,36 @@ class Tape(NamedTuple, Generic[A]):
     attended: A  # N W, normalised
     attended_scale: A  # N
     rows: A  # N W, what the perceptron is given
-    update: A  # N W, what it gives; then that and its residual, normalised
+    update: A  # N W, what it gives and its residual, normalised
     update_scale: A  # N
     candidate: A  # N W, tanh(M̃)
     gates: A  # N 2W, first the memory's share of the sums, then input gates and forget gates
+    hidden: A  # (L - 1, T, B, N, W), of the perceptron
 
 
 class Gradients(NamedTuple, Generic[A]):
-    """Gradients that the backward of a step leaves, and that it carries from step to step."""
+    """Gradients that the backward of a step leaves, and that it carries from step to step.
+
+    Those of vectors are sums over the G groups of batch rows that take their way together.
+    """
 
     memory: A  # (B, N, W): of the memory after a step, then before it
     squashed: A  # (B, N, W), of one step
-    rows: A  # (B, N, W), of one step, by way of the perceptron
+    rows: A  # (B, N, W), of one step, what the perceptron was given
     qkv: A  # (C, B, N, Q), of the linear layer's result; C steps, as the next
     update: A  # (C, B, N, W), of the perceptron's result
     gates: A  # (C, B, N, 2W), of the gates' sums
-    x_qkv: A  # (T, B, Q), added to, as all that follow
-    x_gates: A  # (T, B, 2W)
-    qkv_bias: A  # (T, Q), as the next
+    hidden: A  # (L - 1, C, B, N, W), of the sums of the perceptron's hidden layers
+    x_qkv: A  # (T, B, Q)
+    x_gates: A  # (T, B, 2W), added to, as all that follow
+    qkv_bias: A  # (G, Q), as the next
     qkv_gain: A
     qkv_shift: A
-    attention_gain: A  # (T, W), as the others
+    attention_gain: A  # (G, W), as the others
     attention_shift: A
-    update_bias: A
     update_gain: A
     update_shift: A
+    biases: A  # (G, L, W)
 
 
 class Room(NamedTuple, Generic[A]):
@@ -108,26 +113,40 @@ class Room(NamedTuple, Generic[A]):
     scores: A  # (P, P): a head's scores, or the gradients of its weights, then of its scores
     rows: A  # (P, W): what is found, or its gradients
     valid: A  # P: one for the N + 1 that there are
+    nothing: A  # 2W, zeros
+
+
+@register_jitable
+def sizes_of(numbers):
+    """The sizes that such a tuple of integers holds."""
+    return RMCSizes(numbers[0], numbers[1], numbers[2], numbers[3], numbers[4], numbers[5])
+
+
+@part
+def room_of(rooms, thread):
+    """The room of one thread among those of all."""
+    return Room(
+        rooms.qkv[thread], rooms.d_qkv[thread], rooms.columns[thread], rooms.weights[thread], rooms.scores[thread],
+        rooms.rows[thread], rooms.valid[thread], rooms.nothing[thread],
+    )  # fmt: skip
 
 
 # --- attention ------------------------------------------------------------------------------------------------------
 
 
-@njit(nogil=True, cache=True)
-def attend(sizes, tape, norms, x_qkv, t, slot, room, sources=SOURCES):
+@part
+def attend(first, last, sizes, tape, norms, x_qkv, t, slot, room):
     """Attend: from the memory's share of queries, keys and values, ``tape.qkv``, to the perceptron's rows.
 
     :param x_qkv: queries, keys and values of the inputs, (T, B, Q)
     :param slot: the step's place on the tape
     """
-    sizes = RMCSizes(sizes[0], sizes[1], sizes[2], sizes[3], sizes[4])
     lanes, n = lanes_of(room.qkv), sizes.slots
     apart, width = sizes.heads * (2 * sizes.key + sizes.value) // lanes, sizes.heads * sizes.value // lanes
-    for b in range(sizes.batch):
+    for b in range(first, last):
         row = (slot * sizes.batch + b) * n
         for i in range(n):
             at = (row + i) * apart
-            add_row(norms.qkv_bias, 0, apart, tape.qkv, at)
             tape.qkv_scale[row + i] = normalise(
                 tape.qkv, at, apart, norms.qkv_gain, norms.qkv_shift, room.qkv, i * apart
             )
@@ -157,18 +176,17 @@ def look(sizes, tape, row, room):
         mix(room.weights, line, 1, n, n + 1, room.qkv, at + 2 * key, apart, value, room.rows, h * value, width)
 
 
-@njit(nogil=True, cache=True)
-def attend_back(sizes, tape, norms, x_qkv, t, chunk, grads, room, sources=SOURCES):
+@part
+def attend_back(first, last, group, sizes, tape, norms, x_qkv, t, chunk, grads, room):
     """Backward of :func:`attend` and of tanh(M).
 
     To ``grads.memory`` comes what reaches the memory before the step but for its queries, keys and values.
 
     :param chunk: the step's place in the chunk of gradients
     """
-    sizes = RMCSizes(sizes[0], sizes[1], sizes[2], sizes[3], sizes[4])
     lanes, n, heads = lanes_of(room.qkv), sizes.slots, sizes.heads
     apart, width = heads * (2 * sizes.key + sizes.value) // lanes, heads * sizes.value // lanes
-    for b in range(sizes.batch):
+    for b in range(first, last):
         row, kept = (t * sizes.batch + b) * n, (chunk * sizes.batch + b) * n
         inputs = (t * sizes.batch + b) * apart
         copy_row(x_qkv, inputs, apart, room.qkv, n * apart)
@@ -176,10 +194,10 @@ def attend_back(sizes, tape, norms, x_qkv, t, chunk, grads, room, sources=SOURCE
             scale_row(tape.qkv, (row + i) * apart, apart, norms.qkv_gain, norms.qkv_shift, room.qkv, i * apart)
             at, now, own = (row + i) * width, (b * n + i) * width, i * width
             for k in range(width):
-                store(room.rows, own + k, load(grads.update, (kept + i) * width + k) + load(grads.rows, now + k))
+                store(room.rows, own + k, load(grads.rows, now + k))
             normalise_back(
                 tape.attended, at, width, tape.attended_scale[row + i], norms.attention_gain, room.rows, own,
-                grads.attention_gain, grads.attention_shift, t * width,
+                grads.attention_gain, grads.attention_shift, group * width,
             )  # fmt: skip
             for k in range(width):
                 squashed = load(tape.squashed, at + k)
@@ -189,9 +207,9 @@ def attend_back(sizes, tape, norms, x_qkv, t, chunk, grads, room, sources=SOURCE
         for i in range(n):
             normalise_back(
                 tape.qkv, (row + i) * apart, apart, tape.qkv_scale[row + i], norms.qkv_gain, room.d_qkv, i * apart,
-                grads.qkv_gain, grads.qkv_shift, t * apart,
+                grads.qkv_gain, grads.qkv_shift, group * apart,
             )  # fmt: skip
-            add_row(room.d_qkv, i * apart, apart, grads.qkv_bias, t * apart)
+            add_row(room.d_qkv, i * apart, apart, grads.qkv_bias, group * apart)
             copy_row(room.d_qkv, i * apart, apart, grads.qkv, (kept + i) * apart)
         copy_row(room.d_qkv, n * apart, apart, grads.x_qkv, inputs)
 
@@ -229,17 +247,16 @@ def begin_step(sizes, memory, source, fresh, initial, b, tape, slot):
         store(tape.squashed, at + k, tanh(value))
 
 
-@njit(nogil=True, cache=True)
-def begin(sizes, memory, starts, initial, tape, sources=SOURCES):
+@part
+def begin(first, last, sizes, memory, starts, initial, tape):
     """The memory before the window, (B, N, W), to before its first step."""
-    sizes = RMCSizes(sizes[0], sizes[1], sizes[2], sizes[3], sizes[4])
     count = sizes.slots * sizes.heads * sizes.value // lanes_of(memory)
-    for b in range(sizes.batch):
+    for b in range(first, last):
         begin_step(sizes, memory, b * count, starts[0, b], initial, b, tape, 0)
 
 
-@njit(nogil=True, cache=True)
-def finish(sizes, tape, norms, x_gates, starts, initial, t, slot, following, after, sources=SOURCES):
+@part
+def finish(first, last, sizes, tape, norms, x_gates, starts, initial, t, slot, following, after):
     """Apply the gates: from the perceptron's result, ``tape.update``, to the memory after the step and before the next.
 
     :param x_gates: the inputs' share of the gates' sums, (T, B, 2W)
@@ -247,16 +264,15 @@ def finish(sizes, tape, norms, x_gates, starts, initial, t, slot, following, aft
     :param following: the next step's place on the tape
     :param after: the memory after every step
     """
-    sizes = RMCSizes(sizes[0], sizes[1], sizes[2], sizes[3], sizes[4])
     n, width = sizes.slots, sizes.heads * sizes.value // lanes_of(after)
-    for b in range(sizes.batch):
+    last_bias = (sizes.layers - 1) * width
+    for b in range(first, last):
         row, x_at = (slot * sizes.batch + b) * n, (t * sizes.batch + b) * 2 * width
         out = (t * sizes.batch + b) * n * width
         for i in range(n):
             at = (row + i) * width
             for k in range(width):
-                update = load(tape.update, at + k) + load(norms.update_bias, k)
-                store(tape.update, at + k, load(tape.rows, at + k) + update)
+                store(tape.update, at + k, load(tape.update, at + k) + load(norms.biases, last_bias + k))
             tape.update_scale[row + i] = normalise(
                 tape.update, at, width, norms.update_gain, norms.update_shift, tape.candidate, at
             )
@@ -273,8 +289,8 @@ def finish(sizes, tape, norms, x_gates, starts, initial, t, slot, following, aft
             begin_step(sizes, after, out, starts[t + 1, b], initial, b, tape, following)
 
 
-@njit(nogil=True, cache=True)
-def finish_back(sizes, tape, norms, starts, t, chunk, grad_after, grads, sources=SOURCES):
+@part
+def finish_back(first, last, group, sizes, tape, norms, starts, t, chunk, grad_after, grads):
     """Backward of :func:`finish`.
 
     ``grads.memory`` is that of the memory before the next step, and becomes what reaches the one before this step
@@ -283,9 +299,8 @@ def finish_back(sizes, tape, norms, starts, t, chunk, grad_after, grads, sources
     :param chunk: the step's place in the chunk of gradients
     :param grad_after: of the memory after every step, from outside
     """
-    sizes = RMCSizes(sizes[0], sizes[1], sizes[2], sizes[3], sizes[4])
     n, width = sizes.slots, sizes.heads * sizes.value // lanes_of(grad_after)
-    for b in range(sizes.batch):
+    for b in range(first, last):
         cut = t + 1 < starts.shape[0] and starts[t + 1, b]
         inputs = (t * sizes.batch + b) * 2 * width
         for i in range(n):
@@ -305,32 +320,29 @@ def finish_back(sizes, tape, norms, starts, t, chunk, grad_after, grads, sources
             add_row(grads.gates, 2 * to, 2 * width, grads.x_gates, inputs)
             normalise_back(
                 tape.update, at, width, tape.update_scale[row], norms.update_gain, grads.update, to,
-                grads.update_gain, grads.update_shift, t * width,
+                grads.update_gain, grads.update_shift, group * width,
             )  # fmt: skip
-            add_row(grads.update, to, width, grads.update_bias, t * width)
+            add_row(grads.update, to, width, grads.biases, (group * sizes.layers + sizes.layers - 1) * width)
 
 
 # --- perceptron -----------------------------------------------------------------------------------------------------
 
 
-@njit(nogil=True, cache=True)
-def rectify(values, bias, sources=SOURCES):
-    """max(x + bias, 0) for every row x, in place."""
-    width = len(bias) // lanes_of(bias)
+@part
+def rectify(values, at, count):
+    """max(x, 0) for ``count`` vectors, in place."""
     zero = full(values, 0.0)
-    for at in range(0, len(values) // lanes_of(bias), width):
-        for k in range(width):
-            value = load(values, at + k) + load(bias, k)
-            store(values, at + k, select_less(value, zero, zero, value))
+    for k in range(at, at + count):
+        value = load(values, k)
+        store(values, k, select_less(value, zero, zero, value))
 
 
-@njit(nogil=True, cache=True)
-def rectify_back(values, grads, d_bias, sources=SOURCES):
+@part
+def rectify_back(values, at, grads, grads_at, rows, width, d_bias, d_at):
     """Zero for the gradients where the values are, in place; adds the rest to those of the bias."""
-    width = len(d_bias) // lanes_of(d_bias)
     zero = full(values, 0.0)
-    for at in range(0, len(values) // lanes_of(d_bias), width):
+    for row in range(0, rows * width, width):
         for k in range(width):
-            grad = select_less(zero, load(values, at + k), load(grads, at + k), zero)
-            store(grads, at + k, grad)
-            store(d_bias, k, load(d_bias, k) + grad)
+            grad = select_less(zero, load(values, at + row + k), load(grads, grads_at + row + k), zero)
+            store(grads, grads_at + row + k, grad)
+            store(d_bias, d_at + k, load(d_bias, d_at + k) + grad)

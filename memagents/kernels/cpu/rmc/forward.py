@@ -1,0 +1,91 @@
+"""The RMC's window, forward: some batch rows at a time, products and what is between them by turns."""
+
+from __future__ import annotations
+
+from typing import Generic, NamedTuple
+
+from numba import njit
+
+from memagents.kernels.cpu.rmc.step import A, attend, begin, finish, rectify, room_of, sizes_of
+from memagents.kernels.cpu.sources import SOURCES
+from memagents.kernels.cpu.vector import wide
+from memagents.kernels.cpu.vector.row_products import Rows, pack, set_products
+from memagents.kernels.cpu.vector.simd import lanes_of, next_ticket, part
+
+
+class Weights(NamedTuple, Generic[A]):
+    """The matrices; as operands (entries, lanes) of wide vectors, packed likewise."""
+
+    qkv: A  # (Q, W)
+    gates: A  # (2W, W)
+    layers: A  # (L, W, W), of the perceptron
+
+
+class Inputs(NamedTuple, Generic[A]):
+    """What else a window begins with."""
+
+    x_qkv: A  # (T, B, Q)
+    x_gates: A  # (T, B, 2W)
+    memory: A  # (B, N, W), before the window
+    initial: A  # (N, W), with which an episode begins
+
+
+@part
+def packed_of(work, weights):
+    """Room for the packed matrices within that of a thread."""
+    first = weights.qkv.shape[0]
+    second = first + weights.gates.shape[0]
+    return Weights(work[:first], work[first:second], work[second:])
+
+
+@part
+def forward_rows(first, last, sizes, starts, inputs, norms, packed, tape, room, after, keep):
+    """Rows ``first`` to before ``last`` through the window.
+
+    :param keep: the tape is for all steps
+    """
+    (steps, batch), n, records = starts.shape, sizes.slots, starts.shape[0] if keep else 1
+    count, lanes, width = (last - first) * n, wide.lanes_of(after), sizes.heads * sizes.value
+    units, apart = width // lanes, sizes.heads * (2 * sizes.key + sizes.value) // lanes
+    square = width * units
+    begin(first, last, sizes, inputs.memory, starts, inputs.initial, tape)
+    for t in range(steps):
+        now, following = (t, t + 1) if keep else (0, 0)
+        row = (now * batch + first) * n
+        memory, squashed = Rows(tape.memory, row * units, units), Rows(tape.squashed, row * units, units)
+        qkv, gates = Rows(tape.qkv, row * apart, apart), Rows(tape.gates, row * 2 * units, 2 * units)
+        set_products(packed.qkv, memory, units, Rows(norms.qkv_bias, 0, 0), qkv, apart, count)
+        set_products(packed.gates, squashed, units, Rows(room.nothing, 0, 0), gates, 2 * units, count)
+        attend(first, last, sizes, tape, norms, inputs.x_qkv, t, now, room)
+        rows, x = Rows(tape.rows, row * units, units), Rows(tape.rows, row * units, units)
+        for layer in range(sizes.layers - 1):
+            at = ((layer * records + now) * batch + first) * n * units
+            weight, hidden = packed.layers[layer * square : (layer + 1) * square], Rows(tape.hidden, at, units)
+            set_products(weight, x, units, Rows(norms.biases, layer * units, 0), hidden, units, count)
+            rectify(tape.hidden, at * lanes // lanes_of(after), count * width // lanes_of(after))
+            x = hidden
+        weight, update = packed.layers[(sizes.layers - 1) * square :], Rows(tape.update, row * units, units)
+        set_products(weight, x, units, rows, update, units, count)
+        finish(first, last, sizes, tape, norms, inputs.x_gates, starts, inputs.initial, t, now, following, after)
+
+
+@njit(nogil=True, cache=True)
+def forward(
+    numbers, group_rows, starts, inputs, weights, norms, tape, rooms, work, after, keep, tickets, thread,
+    sources=SOURCES,
+):  # fmt: skip
+    """Take groups of batch rows through the window until there are no more.
+
+    :param after: the memory after every step
+    :param work: room for the packed matrices, for every thread, as ``rooms`` are
+    """
+    sizes, packed, room = sizes_of(numbers), packed_of(work[thread], weights), room_of(rooms, thread)
+    units = sizes.heads * sizes.value // wide.lanes_of(after)
+    pack(weights.qkv, units, packed.qkv)
+    pack(weights.gates, units, packed.gates)
+    pack(weights.layers, units, packed.layers)
+    first = group_rows * next_ticket(tickets)
+    while first < sizes.batch:
+        last = min(first + group_rows, sizes.batch)
+        forward_rows(first, last, sizes, starts, inputs, norms, packed, tape, room, after, keep)
+        first = group_rows * next_ticket(tickets)
