@@ -54,7 +54,8 @@ def backward(
     :param grad_after: of the memory after every step, from outside
     :param work: room for the packed matrices, for every thread, as ``rooms`` are
     """
-    sizes, packed, room = sizes_of(numbers), packed_of(work[thread], weights), room_of(rooms, thread)
+    sizes, packed = sizes_of(numbers), packed_of(work[thread], weights)
+    room = room_of(rooms[thread], sizes)
     units = sizes.heads * sizes.value // wide.lanes_of(x_qkv)
     square = sizes.heads * sizes.value * units
     pack_columns(weights.qkv, units, packed.qkv)

@@ -39,47 +39,51 @@ def packed_of(work, weights):
 
 
 @part
-def forward_rows(first, last, sizes, starts, inputs, norms, packed, tape, room, after, keep):
+def forward_rows(first, last, sizes, starts, inputs, norms, packed, tape, alone, room, after):
     """Rows ``first`` to before ``last`` through the window.
 
-    :param keep: the tape is for all steps
+    :param alone: where on the tape their single step is kept, in slots; -1 if all steps are kept
     """
-    (steps, batch), n, records = starts.shape, sizes.slots, starts.shape[0] if keep else 1
+    (steps, batch), n = starts.shape, sizes.slots
     count, lanes, width = (last - first) * n, wide.lanes_of(after), sizes.heads * sizes.value
     units, apart = width // lanes, sizes.heads * (2 * sizes.key + sizes.value) // lanes
     square = width * units
-    begin(first, last, sizes, inputs.memory, starts, inputs.initial, tape)
+    slots = tape.qkv_scale.shape[0]
+    following = first * n if alone < 0 else alone
+    begin(first, last, sizes, inputs.memory, starts, inputs.initial, tape, following)
     for t in range(steps):
-        now, following = (t, t + 1) if keep else (0, 0)
-        row = (now * batch + first) * n
+        row = following
+        following = row + batch * n if alone < 0 else alone
         memory, squashed = Rows(tape.memory, row * units, units), Rows(tape.squashed, row * units, units)
         qkv, gates = Rows(tape.qkv, row * apart, apart), Rows(tape.gates, row * 2 * units, 2 * units)
         set_products(packed.qkv, memory, units, Rows(norms.qkv_bias, 0, 0), qkv, apart, count)
         set_products(packed.gates, squashed, units, Rows(room.nothing, 0, 0), gates, 2 * units, count)
-        attend(first, last, sizes, tape, norms, inputs.x_qkv, t, now, room)
+        attend(first, last, sizes, tape, norms, inputs.x_qkv, t, row, room)
         rows, x = Rows(tape.rows, row * units, units), Rows(tape.rows, row * units, units)
         for layer in range(sizes.layers - 1):
-            at = ((layer * records + now) * batch + first) * n * units
+            at = (layer * slots + row) * units
             weight, hidden = packed.layers[layer * square : (layer + 1) * square], Rows(tape.hidden, at, units)
             set_products(weight, x, units, Rows(norms.biases, layer * units, 0), hidden, units, count)
             rectify(tape.hidden, at * lanes // lanes_of(after), count * width // lanes_of(after))
             x = hidden
         weight, update = packed.layers[(sizes.layers - 1) * square :], Rows(tape.update, row * units, units)
         set_products(weight, x, units, rows, update, units, count)
-        finish(first, last, sizes, tape, norms, inputs.x_gates, starts, inputs.initial, t, now, following, after)
+        finish(first, last, sizes, tape, norms, inputs.x_gates, starts, inputs.initial, t, row, following, after)
 
 
 @njit(nogil=True, cache=True)
 def forward(
-    numbers, group_rows, starts, inputs, weights, norms, tape, rooms, work, after, keep, tickets, thread,
+    numbers, group_rows, starts, inputs, weights, norms, tape, keep, rooms, work, after, tickets, thread,
     sources=SOURCES,
 ):  # fmt: skip
     """Take groups of batch rows through the window until there are no more.
 
+    :param keep: the tape is for all steps, and not for one of a group of every thread
     :param after: the memory after every step
     :param work: room for the packed matrices, for every thread, as ``rooms`` are
     """
-    sizes, packed, room = sizes_of(numbers), packed_of(work[thread], weights), room_of(rooms, thread)
+    sizes, packed = sizes_of(numbers), packed_of(work[thread], weights)
+    room, alone = room_of(rooms[thread], sizes), -1 if keep else thread * group_rows * sizes.slots
     units = sizes.heads * sizes.value // wide.lanes_of(after)
     pack(weights.qkv, units, packed.qkv)
     pack(weights.gates, units, packed.gates)
@@ -87,5 +91,5 @@ def forward(
     first = group_rows * next_ticket(tickets)
     while first < sizes.batch:
         last = min(first + group_rows, sizes.batch)
-        forward_rows(first, last, sizes, starts, inputs, norms, packed, tape, room, after, keep)
+        forward_rows(first, last, sizes, starts, inputs, norms, packed, tape, alone, room, after)
         first = group_rows * next_ticket(tickets)

@@ -25,6 +25,7 @@ from memagents.kernels.cpu.rmc.rows import (
     softmax_back,
     transpose,
 )
+from memagents.kernels.cpu.slots import take
 from memagents.kernels.cpu.vector.functions import sigmoid, tanh
 from memagents.kernels.cpu.vector.simd import fma, full, lanes_of, load, part, select_less, store
 
@@ -42,9 +43,16 @@ class RMCSizes(NamedTuple):
     layers: int  # L, of the perceptron
 
 
-def padded(slots: int, lanes: int) -> int:
+@register_jitable
+def padded(slots, lanes):
     """P, the rows that a slot looks at, padded to whole vectors."""
-    return -(-(slots + 1) // lanes) * lanes
+    return (slots // lanes + 1) * lanes
+
+
+@register_jitable
+def packed_width(sizes):
+    """Q, the width of all heads' queries, keys and values."""
+    return sizes.heads * (2 * sizes.key + sizes.value)
 
 
 class Norms(NamedTuple, Generic[A]):
@@ -61,7 +69,7 @@ class Norms(NamedTuple, Generic[A]):
 
 
 class Tape(NamedTuple, Generic[A]):
-    """Tape of all steps for their backward; or, without one, room for a single step."""
+    """Tape of all steps for their backward; or, without one, room for a single step of each thread's rows."""
 
     memory: A  # N W, before the step, new where an episode begins
     squashed: A  # N W, tanh of it
@@ -122,29 +130,46 @@ def sizes_of(numbers):
     return RMCSizes(numbers[0], numbers[1], numbers[2], numbers[3], numbers[4], numbers[5])
 
 
+@register_jitable
+def room_size(sizes, lanes):
+    """Numbers of a :class:`Room`."""
+    lines, width, packed = padded(sizes.slots, lanes), sizes.heads * sizes.value, packed_width(sizes)
+    return lines * (2 * packed + max(sizes.key, sizes.value) + 2 * lines + width + 1) + 2 * width
+
+
 @part
-def room_of(rooms, thread):
-    """The room of one thread among those of all."""
-    return Room(
-        rooms.qkv[thread], rooms.d_qkv[thread], rooms.columns[thread], rooms.weights[thread], rooms.scores[thread],
-        rooms.rows[thread], rooms.valid[thread], rooms.nothing[thread],
-    )  # fmt: skip
+def room_of(flat, sizes):
+    """A thread's room, cleared."""
+    lines, width, packed = padded(sizes.slots, lanes_of(flat)), sizes.heads * sizes.value, packed_width(sizes)
+    for i in range(len(flat)):
+        flat[i] = 0.0
+    qkv, at = take(flat, 0, lines * packed)
+    d_qkv, at = take(flat, at, lines * packed)
+    columns, at = take(flat, at, lines * max(sizes.key, sizes.value))
+    weights, at = take(flat, at, lines * lines)
+    scores, at = take(flat, at, lines * lines)
+    rows, at = take(flat, at, lines * width)
+    valid, at = take(flat, at, lines)
+    nothing, at = take(flat, at, 2 * width)
+    for i in range(sizes.slots + 1):
+        valid[i] = 1.0
+    return Room(qkv, d_qkv, columns, weights, scores, rows, valid, nothing)
 
 
 # --- attention ------------------------------------------------------------------------------------------------------
 
 
 @part
-def attend(first, last, sizes, tape, norms, x_qkv, t, slot, room):
+def attend(first, last, sizes, tape, norms, x_qkv, t, place, room):
     """Attend: from the memory's share of queries, keys and values, ``tape.qkv``, to the perceptron's rows.
 
     :param x_qkv: queries, keys and values of the inputs, (T, B, Q)
-    :param slot: the step's place on the tape
+    :param place: of the first of the rows on the tape in this step, in slots
     """
     lanes, n = lanes_of(room.qkv), sizes.slots
     apart, width = sizes.heads * (2 * sizes.key + sizes.value) // lanes, sizes.heads * sizes.value // lanes
     for b in range(first, last):
-        row = (slot * sizes.batch + b) * n
+        row = place + (b - first) * n
         for i in range(n):
             at = (row + i) * apart
             tape.qkv_scale[row + i] = normalise(
@@ -237,10 +262,13 @@ def look_back(sizes, tape, row, room):
 
 
 @part
-def begin_step(sizes, memory, source, fresh, initial, b, tape, slot):
-    """The memory of a batch row before a step, that of ``memory`` from vector ``source`` on or the initial one."""
+def begin_step(sizes, memory, source, fresh, initial, tape, row):
+    """The memory of a batch row before a step, that of ``memory`` from vector ``source`` on or the initial one.
+
+    :param row: its place on the tape, in slots
+    """
     count = sizes.slots * sizes.heads * sizes.value // lanes_of(memory)
-    at = (slot * sizes.batch + b) * count
+    at = row * (count // sizes.slots)
     for k in range(count):
         value = load(initial, k) if fresh else load(memory, source + k)
         store(tape.memory, at + k, value)
@@ -248,26 +276,26 @@ def begin_step(sizes, memory, source, fresh, initial, b, tape, slot):
 
 
 @part
-def begin(first, last, sizes, memory, starts, initial, tape):
+def begin(first, last, sizes, memory, starts, initial, tape, place):
     """The memory before the window, (B, N, W), to before its first step."""
     count = sizes.slots * sizes.heads * sizes.value // lanes_of(memory)
     for b in range(first, last):
-        begin_step(sizes, memory, b * count, starts[0, b], initial, b, tape, 0)
+        begin_step(sizes, memory, b * count, starts[0, b], initial, tape, place + (b - first) * sizes.slots)
 
 
 @part
-def finish(first, last, sizes, tape, norms, x_gates, starts, initial, t, slot, following, after):
+def finish(first, last, sizes, tape, norms, x_gates, starts, initial, t, place, following, after):
     """Apply the gates: from the perceptron's result, ``tape.update``, to the memory after the step and before the next.
 
     :param x_gates: the inputs' share of the gates' sums, (T, B, 2W)
     :param initial: the memory that an episode begins with, (N, W)
-    :param following: the next step's place on the tape
+    :param following: as ``place``, in the next step
     :param after: the memory after every step
     """
     n, width = sizes.slots, sizes.heads * sizes.value // lanes_of(after)
     last_bias = (sizes.layers - 1) * width
     for b in range(first, last):
-        row, x_at = (slot * sizes.batch + b) * n, (t * sizes.batch + b) * 2 * width
+        row, x_at = place + (b - first) * n, (t * sizes.batch + b) * 2 * width
         out = (t * sizes.batch + b) * n * width
         for i in range(n):
             at = (row + i) * width
@@ -286,7 +314,7 @@ def finish(first, last, sizes, tape, norms, x_gates, starts, initial, t, slot, f
                 kept = forget_gate * load(tape.memory, at + k)
                 store(after, out + i * width + k, fma(input_gate, candidate, kept))
         if t + 1 < starts.shape[0]:
-            begin_step(sizes, after, out, starts[t + 1, b], initial, b, tape, following)
+            begin_step(sizes, after, out, starts[t + 1, b], initial, tape, following + (b - first) * n)
 
 
 @part

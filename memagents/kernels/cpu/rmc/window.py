@@ -25,7 +25,7 @@ from memagents.kernels.autograd import Context, learning
 from memagents.kernels.cpu.arrays import array, scratch
 from memagents.kernels.cpu.rmc.backward import backward
 from memagents.kernels.cpu.rmc.forward import Inputs, Weights, forward
-from memagents.kernels.cpu.rmc.step import Gradients, Norms, RMCSizes, Room, Tape, padded
+from memagents.kernels.cpu.rmc.step import Gradients, Norms, RMCSizes, Tape, packed_width, padded, room_size
 from memagents.kernels.cpu.threads import run, thread_count
 from memagents.kernels.cpu.vector.simd import lanes
 from memagents.kernels.cpu.vector.wide import wide_lanes
@@ -119,7 +119,7 @@ def _run_forward(
     """The memory after every step, and the tape."""
     operands, weights, biases = _parts(tensors)
     steps, like, (rows, threads) = len(starts), operands.memory, _shares(starts, sizes)
-    tape = _new_tape(like, sizes, steps if keep else 1)
+    tape = _new_tape(like, sizes, *((steps, sizes.batch) if keep else (threads, rows)))
     after = like.new_empty(steps, *like.shape)
     arguments = (
         tuple(sizes),
@@ -129,10 +129,10 @@ def _run_forward(
         _weights(operands, weights),
         _norms(operands, biases),
         Tape(*_flat(tape)),
+        keep,
         _new_rooms(like, sizes, threads),
         _new_work(like, sizes, threads),
         *_flat([after]),
-        keep,
     )
     run(partial(forward, *arguments), threads)
     return after, tape
@@ -177,7 +177,7 @@ def _run_backward(ctx: _Context, grad_after: Tensor) -> list[Tensor | None]:
 def _shares(starts: Tensor, sizes: RMCSizes) -> tuple[int, int]:
     """Return the batch rows of a group, and how many threads are worth their while."""
     rows, width = max(1, _GROUP // sizes.slots), sizes.heads * sizes.value
-    products = sizes.slots * width * (_packed(sizes) + (2 + sizes.layers) * width)
+    products = sizes.slots * width * (packed_width(sizes) + (2 + sizes.layers) * width)
     return rows, thread_count(-(-sizes.batch // rows), len(starts) * rows * products // _STEP)
 
 
@@ -213,9 +213,9 @@ def _carve(like: Tensor, *shapes: tuple[int, ...]) -> list[Tensor]:
     return [whole[begin : begin + math.prod(shape)].view(shape) for begin, shape in zip(begins, shapes, strict=True)]
 
 
-def _new_tape(like: Tensor, sizes: RMCSizes, steps: int) -> Tape[Tensor]:
-    rows, width = sizes.batch * sizes.slots, sizes.heads * sizes.value
-    row, scale, qkv = (steps, rows, width), (steps, rows), (steps, rows, _packed(sizes))
+def _new_tape(like: Tensor, sizes: RMCSizes, steps: int, batch: int) -> Tape[Tensor]:
+    rows, width = batch * sizes.slots, sizes.heads * sizes.value
+    row, scale, qkv = (steps, rows, width), (steps, rows), (steps, rows, packed_width(sizes))
     weights = (steps, rows * sizes.heads, padded(sizes.slots, lanes(like.dtype)))
     gates, hidden = (steps, rows, 2 * width), (sizes.layers - 1, steps, rows, width)
     return Tape(*_carve(like, row, row, qkv, scale, weights, row, scale, row, row, scale, row, gates, hidden))
@@ -223,7 +223,7 @@ def _new_tape(like: Tensor, sizes: RMCSizes, steps: int) -> Tape[Tensor]:
 
 def _new_gradients(like: Tensor, sizes: RMCSizes, steps: int, chunk: int, groups: int) -> Gradients[Tensor]:
     """Gradients, zero where they are added to."""
-    rows, width, packed = sizes.batch * sizes.slots, sizes.heads * sizes.value, _packed(sizes)
+    rows, width, packed = sizes.batch * sizes.slots, sizes.heads * sizes.value, packed_width(sizes)
     row, now, hidden = (chunk, rows, width), (rows, width), (sizes.layers - 1, chunk, rows, width)
     kept = [(chunk, rows, packed), row, (chunk, rows, 2 * width), hidden]
     of_x = [(steps, sizes.batch, packed), (steps, sizes.batch, 2 * width)]
@@ -234,27 +234,14 @@ def _new_gradients(like: Tensor, sizes: RMCSizes, steps: int, chunk: int, groups
     return grads
 
 
-def _new_rooms(like: Tensor, sizes: RMCSizes, threads: int) -> Room[np.ndarray]:
-    """Scratch memory of every thread, all zero but for ``valid``."""
-    lines, packed, width = padded(sizes.slots, lanes(like.dtype)), _packed(sizes), sizes.heads * sizes.value
-    columns, square = max(sizes.key, sizes.value) * lines, lines * lines
-    numbers = (lines * packed, lines * packed, columns, square, square, lines * width, lines, 2 * width)
-    room = Room(*_carve(like, *((threads, count) for count in numbers)))
-    for tensor in room:
-        tensor.zero_()
-    room.valid[:, : sizes.slots + 1] = 1
-    return Room(*(tensor.numpy() for tensor in room))
+def _new_rooms(like: Tensor, sizes: RMCSizes, threads: int) -> np.ndarray:
+    return scratch(like, threads, room_size(sizes, lanes(like.dtype)))
 
 
 def _new_work(like: Tensor, sizes: RMCSizes, threads: int) -> np.ndarray:
     """Room for the packed matrices of every thread."""
     width, across = sizes.heads * sizes.value, wide_lanes(like.dtype)
-    return scratch(like, threads, (_packed(sizes) + (2 + sizes.layers) * width) * width // across, across)
-
-
-def _packed(sizes: RMCSizes) -> int:
-    """Q, the width of all heads' queries, keys and values."""
-    return sizes.heads * (2 * sizes.key + sizes.value)
+    return scratch(like, threads, (packed_width(sizes) + (2 + sizes.layers) * width) * width // across, across)
 
 
 def _flat_array(tensor: Tensor) -> np.ndarray:
@@ -277,7 +264,7 @@ def _check_shapes(
     """The kernels trust the shapes; a wrong one would have them read and write anywhere."""
     (steps, batch), (n, w), packed = starts.shape, initial.shape, len(operands.qkv_bias)
     sizes = RMCSizes(batch, n, heads, (packed - w) // (2 * heads), w // heads, len(weights))
-    if not fits(initial.dtype, heads, sizes.key, sizes.value) or (_packed(sizes), heads * sizes.value) != (packed, w):
+    if not fits(initial.dtype, heads, sizes.key, sizes.value) or (packed_width(sizes), heads * sizes.value) != (packed, w):
         raise ValueError(f"initial and qkv_bias must be of heads that the kernel takes, not {w} and {packed} wide")
     expected: dict[str, tuple[int, ...]] = {
         "x_qkv": (steps, batch, packed), "x_gates": (steps, batch, 2 * w), "memory": (batch, n, w),
