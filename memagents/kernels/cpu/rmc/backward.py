@@ -9,11 +9,13 @@ from memagents.kernels.cpu.rmc.step import attend_back, finish_back, rectify_bac
 from memagents.kernels.cpu.sources import SOURCES
 from memagents.kernels.cpu.vector import wide
 from memagents.kernels.cpu.vector.row_products import Rows, pack_columns, set_products
-from memagents.kernels.cpu.vector.simd import lanes_of, next_ticket, part
+from memagents.kernels.cpu.vector.simd import next_ticket, part
 
 
 @part
-def backward_rows(first, last, group, sizes, starts, begin, end, chunk, norms, x_qkv, packed, tape, grad_after, grads, room):
+def backward_rows(
+    first, last, group, sizes, starts, begin, end, chunk, norms, x_qkv, packed, tape, grad_after, grads, room
+):
     """Take rows ``first`` to before ``last`` back from before step ``end`` to before step ``begin``.
 
     :param group: the number of these rows' group
@@ -21,9 +23,9 @@ def backward_rows(first, last, group, sizes, starts, begin, end, chunk, norms, x
     """
     (steps, batch), n = starts.shape, sizes.slots
     count, lanes, width = (last - first) * n, wide.lanes_of(x_qkv), sizes.heads * sizes.value
-    units, apart, narrow = width // lanes, sizes.heads * (2 * sizes.key + sizes.value) // lanes, lanes_of(x_qkv)
+    units, apart = width // lanes, sizes.heads * (2 * sizes.key + sizes.value) // lanes
     square, own = width * units, first * n * units
-    nothing, vectors = Rows(room.nothing, 0, 0), width // narrow
+    nothing = Rows(room.nothing, 0, 0)
     for t in range(end - 1, begin - 1, -1):
         now = t - begin
         row = (now * batch + first) * n
@@ -33,8 +35,8 @@ def backward_rows(first, last, group, sizes, starts, begin, end, chunk, norms, x
             at = ((layer * chunk + now) * batch + first) * n * units
             weight, hidden = packed.layers[(layer + 1) * square : (layer + 2) * square], Rows(grads.hidden, at, units)
             set_products(weight, of_x, units, nothing, hidden, units, count)
-            kept, bias = ((layer * steps + t) * batch + first) * n * vectors, (group * sizes.layers + layer) * vectors
-            rectify_back(tape.hidden, kept, grads.hidden, at * lanes // narrow, count, vectors, grads.biases, bias)
+            kept, bias = ((layer * steps + t) * batch + first) * n * units, (group * sizes.layers + layer) * units
+            rectify_back(tape.hidden, kept, grads.hidden, at, count, units, grads.biases, bias)
             of_x = hidden
         set_products(packed.layers[:square], of_x, units, update, Rows(grads.rows, own, units), units, count)
         gates, squashed = Rows(grads.gates, row * 2 * units, 2 * units), Rows(grads.squashed, own, units)

@@ -10,7 +10,7 @@ from memagents.kernels.cpu.rmc.step import A, attend, begin, finish, rectify, ro
 from memagents.kernels.cpu.sources import SOURCES
 from memagents.kernels.cpu.vector import wide
 from memagents.kernels.cpu.vector.row_products import Rows, pack, set_products
-from memagents.kernels.cpu.vector.simd import lanes_of, next_ticket, part
+from memagents.kernels.cpu.vector.simd import next_ticket, part
 
 
 class Weights(NamedTuple, Generic[A]):
@@ -64,7 +64,7 @@ def forward_rows(first, last, sizes, starts, inputs, norms, packed, tape, alone,
             at = (layer * slots + row) * units
             weight, hidden = packed.layers[layer * square : (layer + 1) * square], Rows(tape.hidden, at, units)
             set_products(weight, x, units, Rows(norms.biases, layer * units, 0), hidden, units, count)
-            rectify(tape.hidden, at * lanes // lanes_of(after), count * width // lanes_of(after))
+            rectify(tape.hidden, at, count * units)
             x = hidden
         weight, update = packed.layers[(sizes.layers - 1) * square :], Rows(tape.update, row * units, units)
         set_products(weight, x, units, rows, update, units, count)

@@ -2,32 +2,23 @@
 
 A function does so for the batch rows from ``first`` to before ``last``. Arrays are flat and C-contiguous, and
 (T, B, N, ·) unless said: T steps, B batch rows, N slots, W width, H heads, Q = H (2 K + W / H) the queries, keys and
-values of all heads, P the N + 1 rows that a slot looks at, padded to whole vectors. A :class:`~memagents.kernels.cpu.vector.simd.Vector` holds neighbours in a row here, not a number of each batch
-row, so K and W / H must be multiples of its lanes.
+values of all heads, P the N + 1 rows that a slot looks at, padded to whole vectors. A wide vector holds neighbours in a row, so that W and Q must be multiples of its lanes, and K and W / H of those of a
+narrow one, see :mod:`memagents.kernels.cpu.rmc.attention`.
 """
 
 from __future__ import annotations
 
-import math
 from typing import Generic, NamedTuple, TypeVar
 
 from numba.extending import register_jitable
 
-from memagents.kernels.cpu.rmc.rows import (
-    add_row,
-    copy_row,
-    mix,
-    normalise,
-    normalise_back,
-    products,
-    scale_row,
-    softmax,
-    softmax_back,
-    transpose,
-)
+from memagents.kernels.cpu.rmc.attention import look, look_back
+from memagents.kernels.cpu.rmc.rows import add_row, copy_row, normalise, normalise_back, scale_row
 from memagents.kernels.cpu.slots import take
+from memagents.kernels.cpu.vector import simd
 from memagents.kernels.cpu.vector.functions import sigmoid, tanh
-from memagents.kernels.cpu.vector.simd import fma, full, lanes_of, load, part, select_less, store
+from memagents.kernels.cpu.vector.simd import fma, part, select_less
+from memagents.kernels.cpu.vector.wide import full, lanes_of, load, store
 
 A = TypeVar("A")  # tensors, or flat arrays of their numbers
 
@@ -140,7 +131,7 @@ def room_size(sizes, lanes):
 @part
 def room_of(flat, sizes):
     """A thread's room, cleared."""
-    lines, width, packed = padded(sizes.slots, lanes_of(flat)), sizes.heads * sizes.value, packed_width(sizes)
+    lines, width, packed = padded(sizes.slots, simd.lanes_of(flat)), sizes.heads * sizes.value, packed_width(sizes)
     for i in range(len(flat)):
         flat[i] = 0.0
     qkv, at = take(flat, 0, lines * packed)
@@ -187,21 +178,6 @@ def attend(first, last, sizes, tape, norms, x_qkv, t, place, room):
 
 
 @part
-def look(sizes, tape, row, room):
-    """Fill ``room.rows`` with what the heads find by queries, keys and values, ``room.qkv``."""
-    lanes, n = lanes_of(room.qkv), sizes.slots
-    key, value, across = sizes.key // lanes, sizes.value // lanes, sizes.slots // lanes + 1
-    line, apart, width = across * lanes, sizes.heads * (2 * key + value), sizes.heads * value
-    for h in range(sizes.heads):
-        at, first = h * (2 * key + value), (row * sizes.heads + h * n) * across
-        transpose(room.qkv, at + key, apart, sizes.key, line, room.columns)
-        products(room.qkv, at, apart, n, sizes.key, room.columns, line, room.scores)
-        softmax(room.scores, room.valid, n, across, 1.0 / math.sqrt(sizes.key), room.weights)
-        copy_row(room.weights, 0, n * across, tape.weights, first)
-        mix(room.weights, line, 1, n, n + 1, room.qkv, at + 2 * key, apart, value, room.rows, h * value, width)
-
-
-@part
 def attend_back(first, last, group, sizes, tape, norms, x_qkv, t, chunk, grads, room):
     """Backward of :func:`attend` and of tanh(M).
 
@@ -237,25 +213,6 @@ def attend_back(first, last, group, sizes, tape, norms, x_qkv, t, chunk, grads, 
             add_row(room.d_qkv, i * apart, apart, grads.qkv_bias, group * apart)
             copy_row(room.d_qkv, i * apart, apart, grads.qkv, (kept + i) * apart)
         copy_row(room.d_qkv, n * apart, apart, grads.x_qkv, inputs)
-
-
-@part
-def look_back(sizes, tape, row, room):
-    """Fill ``room.d_qkv``, the gradients of queries, keys and values, from those of ``room.rows``."""
-    lanes, n = lanes_of(room.qkv), sizes.slots
-    key, value, across = sizes.key // lanes, sizes.value // lanes, sizes.slots // lanes + 1
-    line, apart, width = across * lanes, sizes.heads * (2 * key + value), sizes.heads * value
-    for h in range(sizes.heads):
-        at, first = h * (2 * key + value), (row * sizes.heads + h * n) * across
-        copy_row(tape.weights, first, n * across, room.weights, 0)
-        mix(room.weights, 1, line, n + 1, n, room.rows, h * value, width, value, room.d_qkv, at + 2 * key, apart)
-        transpose(room.qkv, at + 2 * key, apart, sizes.value, line, room.columns)
-        products(room.rows, h * value, width, n, sizes.value, room.columns, line, room.scores)
-        softmax_back(room.weights, n, across, 1.0 / math.sqrt(sizes.key), room.scores)
-        mix(room.scores, 1, line, n + 1, n, room.qkv, at, apart, key, room.d_qkv, at + key, apart)
-        mix(room.scores, line, 1, n, n + 1, room.qkv, at + key, apart, key, room.d_qkv, at, apart)
-        for k in range(n * apart + at, n * apart + at + key):
-            store(room.d_qkv, k, full(room.qkv, 0.0))  # the input asks nothing
 
 
 # --- gates ----------------------------------------------------------------------------------------------------------

@@ -264,7 +264,10 @@ def _check_shapes(
     """The kernels trust the shapes; a wrong one would have them read and write anywhere."""
     (steps, batch), (n, w), packed = starts.shape, initial.shape, len(operands.qkv_bias)
     sizes = RMCSizes(batch, n, heads, (packed - w) // (2 * heads), w // heads, len(weights))
-    if not fits(initial.dtype, heads, sizes.key, sizes.value) or (packed_width(sizes), heads * sizes.value) != (packed, w):
+    if not fits(initial.dtype, heads, sizes.key, sizes.value) or (packed_width(sizes), heads * sizes.value) != (
+        packed,
+        w,
+    ):
         raise ValueError(f"initial and qkv_bias must be of heads that the kernel takes, not {w} and {packed} wide")
     expected: dict[str, tuple[int, ...]] = {
         "x_qkv": (steps, batch, packed), "x_gates": (steps, batch, 2 * w), "memory": (batch, n, w),

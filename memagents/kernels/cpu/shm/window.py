@@ -82,9 +82,7 @@ class _Window(torch.autograd.Function):
         return None, None, d.x, d.thetas, None, d.memory
 
 
-def _run_forward(
-    starts: Tensor, bound: float, operands: Operands[Tensor], keep: bool
-) -> tuple[Tensor, Tensor, Tensor]:
+def _run_forward(starts: Tensor, bound: float, operands: Operands[Tensor], keep: bool) -> tuple[Tensor, Tensor, Tensor]:
     """Features, the memory after the window, and that before every so many steps."""
     (steps, batch), x, memory = starts.shape, operands.x, operands.memory
     size, every = memory.shape[-1], _chunk(steps)
