@@ -137,8 +137,10 @@ def check_entnet_operands(
 def check_shm_operands(starts: Tensor, x: Tensor, thetas: Tensor, drawn: Tensor, memory: Tensor) -> None:
     """Check the operands of a Stable Hadamard Memory's window.
 
-    :raises ValueError: if the shapes do not belong together
+    :raises ValueError: if the shapes do not belong together, or what is drawn is none of the vectors θ
     """
     width, batch = memory.shape[-1], starts.shape[1]
     shapes = [(*starts.shape, 5 * width + 1), (len(thetas), width), tuple(starts.shape), (batch, width, width)]
     check_shapes(("x", "thetas", "drawn", "memory"), (x, thetas, drawn, memory), shapes)
+    if drawn.dtype != torch.int64 or (drawn.numel() and not 0 <= drawn.min() <= drawn.max() < len(thetas)):
+        raise ValueError(f"drawn must be int64 in [0, {len(thetas)}), not {drawn.dtype} {drawn.tolist()}")

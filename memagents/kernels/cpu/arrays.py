@@ -30,7 +30,7 @@ def array(tensor: Tensor) -> np.ndarray:
 
 
 def widened(tensor: Tensor, size: int, more: int) -> Tensor:
-    """Append so many zeros to every ``size`` numbers of the last dimension: units whose weights and states stay zero."""
+    """Append so many zeros to every ``size`` numbers of the last dimension: units that stay zero."""
     return functional.pad(tensor.unflatten(-1, (-1, size)), (0, more)).flatten(-2)
 
 

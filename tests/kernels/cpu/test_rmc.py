@@ -158,12 +158,12 @@ def test_wrong_shapes_are_refused(name):
     *others, operands = operands_of(make(4, 8, 2))
     wrong = torch.cat([operands[name]] * 2, dim=-1)
     with pytest.raises(ValueError, match=r"must be .* not"):
-        kernel.rmc_window(*others, heads=2, **operands | {name: wrong})
+        kernel.rmc_window(*others, heads=2, gate_biases=(0.0, 1.0), **operands | {name: wrong})
 
 
 def test_a_perceptron_or_heads_of_a_wrong_shape_are_refused():
     weights, biases, starts, initial, operands = operands_of(make(4, 8, 2))
     with pytest.raises(ValueError, match="weights and biases must be"):
-        kernel.rmc_window([weight[1:] for weight in weights], biases, starts, initial, 2, **operands)
+        kernel.rmc_window([weight[1:] for weight in weights], biases, starts, initial, 2, (0.0, 1.0), **operands)
     with pytest.raises(ValueError, match="heads that the kernel takes"):
-        kernel.rmc_window(weights, biases, starts, initial, 4, **operands)
+        kernel.rmc_window(weights, biases, starts, initial, 4, (0.0, 1.0), **operands)

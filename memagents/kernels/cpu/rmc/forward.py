@@ -39,7 +39,7 @@ def packed_of(work, weights):
 
 
 @part
-def forward_rows(first, last, sizes, starts, inputs, norms, packed, tape, alone, room, after):
+def forward_rows(first, last, sizes, starts, inputs, gate_biases, norms, packed, tape, alone, room, after):
     """Rows ``first`` to before ``last`` through the window.
 
     :param alone: where on the tape their single step is kept, in slots; -1 if all steps are kept
@@ -68,12 +68,26 @@ def forward_rows(first, last, sizes, starts, inputs, norms, packed, tape, alone,
             x = hidden
         weight, update = packed.layers[(sizes.layers - 1) * square :], Rows(tape.update, row * units, units)
         set_products(weight, x, units, rows, update, units, count)
-        finish(first, last, sizes, tape, norms, inputs.x_gates, starts, inputs.initial, t, row, following, after)
+        finish(
+            first,
+            last,
+            sizes,
+            tape,
+            norms,
+            inputs.x_gates,
+            gate_biases,
+            starts,
+            inputs.initial,
+            t,
+            row,
+            following,
+            after,
+        )
 
 
 @njit(nogil=True, cache=True)
 def forward(
-    numbers, group_rows, starts, inputs, weights, norms, tape, keep, rooms, work, after, tickets, thread,
+    numbers, group_rows, starts, inputs, gate_biases, weights, norms, tape, keep, rooms, work, after, tickets, thread,
     sources=SOURCES,
 ):  # fmt: skip
     """Take groups of batch rows through the window until there are no more.
@@ -91,5 +105,5 @@ def forward(
     first = group_rows * next_ticket(tickets)
     while first < sizes.batch:
         last = min(first + group_rows, sizes.batch)
-        forward_rows(first, last, sizes, starts, inputs, norms, packed, tape, alone, room, after)
+        forward_rows(first, last, sizes, starts, inputs, gate_biases, norms, packed, tape, alone, room, after)
         first = group_rows * next_ticket(tickets)

@@ -2,8 +2,9 @@
 
 A function does so for the batch rows from ``first`` to before ``last``. Arrays are flat and C-contiguous, and
 (T, B, N, ·) unless said: T steps, B batch rows, N slots, W width, H heads, Q = H (2 K + W / H) the queries, keys and
-values of all heads, P the N + 1 rows that a slot looks at, padded to whole vectors. A wide vector holds neighbours in a row, so that W and Q must be multiples of its lanes, and K and W / H of those of a
-narrow one, see :mod:`memagents.kernels.cpu.rmc.attention`.
+values of all heads, P the N + 1 rows that a slot looks at, padded to whole vectors. A wide vector holds neighbours in a
+row, so that W and Q must be multiples of its lanes, and K and W / H of those of a narrow one, see
+:mod:`memagents.kernels.cpu.rmc.attention`.
 """
 
 from __future__ import annotations
@@ -241,16 +242,18 @@ def begin(first, last, sizes, memory, starts, initial, tape, place):
 
 
 @part
-def finish(first, last, sizes, tape, norms, x_gates, starts, initial, t, place, following, after):
+def finish(first, last, sizes, tape, norms, x_gates, gate_biases, starts, initial, t, place, following, after):
     """Apply the gates: from the perceptron's result, ``tape.update``, to the memory after the step and before the next.
 
     :param x_gates: the inputs' share of the gates' sums, (T, B, 2W)
+    :param gate_biases: constants among the sums of input gates and of forget gates
     :param initial: the memory that an episode begins with, (N, W)
     :param following: as ``place``, in the next step
     :param after: the memory after every step
     """
     n, width = sizes.slots, sizes.heads * sizes.value // lanes_of(after)
     last_bias = (sizes.layers - 1) * width
+    of_input, of_forget = full(after, gate_biases[0]), full(after, gate_biases[1])
     for b in range(first, last):
         row, x_at = place + (b - first) * n, (t * sizes.batch + b) * 2 * width
         out = (t * sizes.batch + b) * n * width
@@ -264,8 +267,10 @@ def finish(first, last, sizes, tape, norms, x_gates, starts, initial, t, place, 
             for k in range(width):
                 candidate = tanh(load(tape.candidate, at + k))
                 store(tape.candidate, at + k, candidate)
-                input_gate = sigmoid(load(tape.gates, 2 * at + k) + load(x_gates, x_at + k))
-                forget_gate = sigmoid(load(tape.gates, 2 * at + width + k) + load(x_gates, x_at + width + k))
+                input_gate = sigmoid(load(tape.gates, 2 * at + k) + load(x_gates, x_at + k) + of_input)
+                forget_gate = sigmoid(
+                    load(tape.gates, 2 * at + width + k) + load(x_gates, x_at + width + k) + of_forget
+                )
                 store(tape.gates, 2 * at + k, input_gate)
                 store(tape.gates, 2 * at + width + k, forget_gate)
                 kept = forget_gate * load(tape.memory, at + k)

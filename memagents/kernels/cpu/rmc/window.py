@@ -38,7 +38,7 @@ class RMCOperands(NamedTuple):
     """
 
     x_qkv: Tensor  # (T, B, Q): the inputs' queries (which nobody asks), keys and values
-    x_gates: Tensor  # (T, B, 2W): the inputs' share of the gates' sums, the constants among it
+    x_gates: Tensor  # (T, B, 2W): the inputs' share of the gates' sums
     memory: Tensor  # (B, N, W), before the window
     qkv_weight: Tensor  # (Q, W)
     qkv_bias: Tensor  # (Q,)
@@ -73,6 +73,7 @@ def rmc_window(
     starts: Tensor,
     initial: Tensor,
     heads: int,
+    gate_biases: tuple[float, float],
     **operands: Tensor,
 ) -> Tensor:
     """The recurrence of an RMC over a window. Not differentiable twice.
@@ -82,6 +83,7 @@ def rmc_window(
     :param starts: (T, B) booleans, where the memory becomes the initial one before the step
     :param initial: the memory that an episode begins with, (N, W), a constant
     :param heads: number of heads H
+    :param gate_biases: constants added to the sums of input gates and of forget gates
     :param operands: those of :class:`RMCOperands`, by name
     :return: the memory after every step, (T, B, N, W)
     :raises ValueError: if the shapes do not belong together
@@ -90,8 +92,8 @@ def rmc_window(
     sizes = _check_shapes(given, weights, biases, starts, initial, heads)
     tensors = (*given, *weights, *biases)
     if learning(tensors):
-        return _Window.apply(starts, initial, sizes, *tensors)
-    return _run_forward(starts, initial, sizes, tensors, keep=False)[0]
+        return _Window.apply(starts, initial, sizes, gate_biases, *tensors)
+    return _run_forward(starts, initial, sizes, gate_biases, tensors, keep=False)[0]
 
 
 class _Context(Context):
@@ -101,21 +103,33 @@ class _Context(Context):
 
 class _Window(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: _Context, starts: Tensor, initial: Tensor, sizes: RMCSizes, *tensors: Tensor) -> Tensor:
-        after, tape = _run_forward(starts, initial, sizes, tensors, keep=True)
+    def forward(
+        ctx: _Context,
+        starts: Tensor,
+        initial: Tensor,
+        sizes: RMCSizes,
+        gate_biases: tuple[float, float],
+        *tensors: Tensor,
+    ) -> Tensor:
+        after, tape = _run_forward(starts, initial, sizes, gate_biases, tensors, keep=True)
         ctx.sizes, ctx.count = sizes, len(tensors)
-        ctx.save_for_backward(starts, *tensors, *tape)
+        ctx.save_for_backward(starts, *tensors, *(torch.from_numpy(part) for part in tape))
         return after
 
     @staticmethod
     @once_differentiable
     def backward(ctx: _Context, grad: Tensor) -> tuple[Tensor | None, ...]:
-        return (None, None, None, *_run_backward(ctx, grad))
+        return (None, None, None, None, *_run_backward(ctx, grad))
 
 
 def _run_forward(
-    starts: Tensor, initial: Tensor, sizes: RMCSizes, tensors: Sequence[Tensor], keep: bool
-) -> tuple[Tensor, Tape[Tensor]]:
+    starts: Tensor,
+    initial: Tensor,
+    sizes: RMCSizes,
+    gate_biases: tuple[float, float],
+    tensors: Sequence[Tensor],
+    keep: bool,
+) -> tuple[Tensor, Tape[np.ndarray]]:
     """The memory after every step, and the tape."""
     operands, weights, biases = _parts(tensors)
     steps, like, (rows, threads) = len(starts), operands.memory, _shares(starts, sizes)
@@ -126,13 +140,14 @@ def _run_forward(
         rows,
         array(starts),
         Inputs(*(_flat_array(t) for t in (operands.x_qkv, operands.x_gates, like, initial))),
+        gate_biases,
         _weights(operands, weights),
         _norms(operands, biases),
-        Tape(*_flat(tape)),
+        tape,
         keep,
         _new_rooms(like, sizes, threads),
         _new_work(like, sizes, threads),
-        *_flat([after]),
+        after.view(-1).numpy(),
     )
     run(partial(forward, *arguments), threads)
     return after, tape
@@ -148,20 +163,22 @@ def _run_backward(ctx: _Context, grad_after: Tensor) -> list[Tensor | None]:
     of_operands = (_flat_array(operands.x_qkv), _weights(operands, weights), _norms(operands, biases))
     arguments = (
         *of_operands,
-        Tape(*_flat(tape)),
+        Tape(*(part.numpy() for part in tape)),
         _flat_array(grad_after),
-        Gradients(*_flat(grads)),
+        Gradients(*(grad.view(-1).numpy() for grad in grads)),
         _new_rooms(like, sizes, threads),
         _new_work(like, sizes, threads),
     )
     resets = array(starts)
-    made, given = [grads.qkv, grads.gates, *grads.hidden, grads.update], [tape.memory, tape.squashed, tape.rows]
+    made, slots = [grads.qkv, grads.gates, *grads.hidden, grads.update], sizes.batch * sizes.slots
+    rows_given = [part.view(steps, slots, -1) for part in (tape.memory, tape.squashed, tape.rows)]
+    given = [*rows_given, *tape.hidden.view(len(weights) - 1, *rows_given[0].shape)]
     # By their columns, since the product of the transposed gradients would be up to twice as slow.
     d_columns = [like.new_zeros(w.shape[::-1]) for w in (operands.qkv_weight, operands.gate_weight, *weights)]
     for begin in range((steps - 1) // chunk * chunk, -1, -chunk):
         end = min(begin + chunk, steps)
         run(partial(backward, tuple(sizes), rows, resets, begin, end, chunk, *arguments), threads)
-        for d_column, d_y, x in zip(d_columns, made, [*given, *tape.hidden], strict=True):
+        for d_column, d_y, x in zip(d_columns, made, given, strict=True):
             d_column.addmm_(x[begin:end].flatten(0, 1).t(), d_y[: end - begin].flatten(0, 1))
     d_memory = grads.memory.view_as(like).masked_fill_(starts[0].view(-1, 1, 1), 0)
     of_x = (grads.x_qkv.view(steps, sizes.batch, -1), grads.x_gates.view(steps, sizes.batch, -1))
@@ -204,21 +221,19 @@ def _weights(operands: RMCOperands, weights: Sequence[Tensor]) -> Weights[np.nda
     return Weights(*(weight.view(-1, across).numpy() for weight in given))
 
 
-def _carve(like: Tensor, *shapes: tuple[int, ...]) -> list[Tensor]:
-    """Empty tensors of one piece of memory, each from a cache line on."""
+def _carve(like: Tensor, counts: Sequence[int]) -> list[np.ndarray]:
+    """Empty arrays of one piece of memory, each from a cache line on."""
     line = 64 // like.itemsize
-    ends = list(accumulate(-(-math.prod(shape) // line) * line for shape in shapes))
-    whole = torch.from_numpy(scratch(like, ends[-1]))
-    begins = [0, *ends[:-1]]
-    return [whole[begin : begin + math.prod(shape)].view(shape) for begin, shape in zip(begins, shapes, strict=True)]
+    ends = list(accumulate(-(-count // line) * line for count in counts))
+    whole = scratch(like, ends[-1])
+    return [whole[begin : begin + count] for begin, count in zip([0, *ends[:-1]], counts, strict=True)]
 
 
-def _new_tape(like: Tensor, sizes: RMCSizes, steps: int, batch: int) -> Tape[Tensor]:
-    rows, width = batch * sizes.slots, sizes.heads * sizes.value
-    row, scale, qkv = (steps, rows, width), (steps, rows), (steps, rows, packed_width(sizes))
-    weights = (steps, rows * sizes.heads, padded(sizes.slots, lanes(like.dtype)))
-    gates, hidden = (steps, rows, 2 * width), (sizes.layers - 1, steps, rows, width)
-    return Tape(*_carve(like, row, row, qkv, scale, weights, row, scale, row, row, scale, row, gates, hidden))
+def _new_tape(like: Tensor, sizes: RMCSizes, steps: int, batch: int) -> Tape[np.ndarray]:
+    rows, width = steps * batch * sizes.slots, sizes.heads * sizes.value
+    row, weights = rows * width, rows * sizes.heads * padded(sizes.slots, lanes(like.dtype))
+    kept = (row, row, rows * packed_width(sizes), rows, weights, row, rows, row, row, rows, row, 2 * row)
+    return Tape(*_carve(like, (*kept, (sizes.layers - 1) * row)))
 
 
 def _new_gradients(like: Tensor, sizes: RMCSizes, steps: int, chunk: int, groups: int) -> Gradients[Tensor]:
@@ -228,7 +243,9 @@ def _new_gradients(like: Tensor, sizes: RMCSizes, steps: int, chunk: int, groups
     kept = [(chunk, rows, packed), row, (chunk, rows, 2 * width), hidden]
     of_x = [(steps, sizes.batch, packed), (steps, sizes.batch, 2 * width)]
     vectors = [(groups, packed)] * 3 + [(groups, width)] * 4 + [(groups, sizes.layers, width)]
-    grads = Gradients(*_carve(like, now, now, now, *kept, *of_x, *vectors))
+    shapes = [now, now, now, *kept, *of_x, *vectors]
+    flat = _carve(like, [math.prod(shape) for shape in shapes])
+    grads = Gradients(*(torch.from_numpy(part).view(shape) for part, shape in zip(flat, shapes, strict=True)))
     for grad in (grads.memory, grads.x_gates, *grads[-len(vectors) :]):
         grad.zero_()
     return grads
@@ -246,11 +263,6 @@ def _new_work(like: Tensor, sizes: RMCSizes, threads: int) -> np.ndarray:
 
 def _flat_array(tensor: Tensor) -> np.ndarray:
     return array(tensor).reshape(-1)
-
-
-def _flat(tensors: Sequence[Tensor]) -> list[np.ndarray]:
-    """Flat arrays that share the tensors' memory."""
-    return [tensor.view(-1).numpy() for tensor in tensors]
 
 
 def _check_shapes(

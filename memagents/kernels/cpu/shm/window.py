@@ -47,7 +47,7 @@ def shm_window(
     :param bound: the largest magnitude of a number of the memory
     :param memory: before the window, (B, H, H)
     :return: what was read, and the skip, (T, B, H); the memory after the window
-    :raises ValueError: if the shapes do not belong together
+    :raises ValueError: if the shapes do not belong together, or what is drawn is none of the vectors
     """
     check_shm_operands(starts, x, thetas, drawn, memory)
     size = memory.shape[-1]
