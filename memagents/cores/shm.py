@@ -45,7 +45,7 @@ class SHM(MemoryCore[SHMState]):
     makes the C of a sequence nearly independent, by which the paper bounds the expectation of their product. Single
     products are not bounded, since C reaches up to 2. So M is clipped to ±``bound``, as in one of the authors' two
     programs; with ``bound=math.inf`` the equation is bare, and 128 doublings overflow a float32. As C and U depend on
-    the input alone, a window is one scan.
+    the input alone, a window is one scan, or goes through a kernel.
 
     The rest follows those programs: x is a LayerNorm of a linear layer of the input; v, v_c, k and q are linear in x,
     without biases; k and q are then cut off at zero and divided by their sum; η is a sigmoid. The output is a linear

@@ -55,10 +55,9 @@ def operands(name, steps, batch):
     with torch.no_grad():
         x = core.project(inputs)
         if name == "entnet":
-            weights = (core.keys, core.from_key(core.keys), core.from_memory.weight, core.memory_slopes)
-            weights = [weight.detach() for weight in weights]
-            given = Operands([x], starts, state.memory)
-            return lambda o: entnet.entnet_window(*o.of_steps, o.starts, *weights, o.memory), given
+            key_rows, weight, slopes = core.from_key(core.keys), core.from_memory.weight.detach(), core.memory_slopes
+            others, given = (core.keys.detach(), key_rows, weight, slopes.detach()), Operands([x], starts, state.memory)
+            return lambda o: entnet.entnet_window(o.of_steps[0], o.starts, *others, o.memory), given
         if name == "shm":
             given = Operands([x, torch.randint(7, (steps, batch))], starts, state.memory)
             thetas = core.thetas.detach()

@@ -140,5 +140,6 @@ def _threads(starts: Tensor, memory: Tensor) -> int:
 
 def _arrays(operands: Operands[Tensor]) -> Operands[np.ndarray]:
     """Flat arrays, but for the weight: (entries, lanes)."""
-    flat = Operands(*(array(operand).reshape(-1) for operand in operands))
-    return flat._replace(weight=flat.weight.reshape(-1, wide_lanes(operands.x.dtype)))
+    lanes = wide_lanes(operands.x.dtype)
+    shapes = Operands(-1, -1, -1, -1, (-1, lanes), -1)
+    return Operands(*(array(operand).reshape(shape) for operand, shape in zip(operands, shapes, strict=True)))
