@@ -116,13 +116,14 @@ class SHM(MemoryCore[SHMState]):
         """
         window = None if trace else choice.window_for("shm", [x, state.memory, self.thetas])
         if window is None:
-            return self._scan(x, state, starts, trace)
+            return self.scan(x, state, starts, trace)
         drawn = self._drawn(_keys_of(x, state))
         features, memory = window(x, starts, self.thetas, drawn, self.bound, state.memory)
         state = SHMState(memory, state.key + len(x))
         return Unrolled(self.readout(features), state, self._losses(self._parts(x)), {})
 
-    def _scan(self, x: Tensor, state: SHMState, starts: Tensor, trace: bool) -> Unrolled[SHMState]:
+    def scan(self, x: Tensor, state: SHMState, starts: Tensor, trace: bool = False) -> Unrolled[SHMState]:
+        """Compute what :meth:`recur` does by one scan over the window, on any device."""
         maps = self._parts(x)
         with full_precision(x):
             calibration, update = self._calibrate_and_update(maps, _keys_of(x, state))
