@@ -8,7 +8,7 @@ import pytest
 import memenvs  # noqa: F401  # registers its environments, also where one file is run alone
 
 WORLDS = Path(__file__).parent / "memenvs"
-KERNEL = re.compile(r"(?<![a-z])(dnc|ntm|rmc)(?![a-z])")  # cores whose kernels take a minute to compile
+KERNEL = re.compile(r"(?<![a-z])(dnc|ntm|rmc|entnet)(?![a-z])")  # cores whose kernels take long to compile
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 from memagents.checks import in_range, positive_int
 from memagents.cores import register_core
-from memagents.cores.core import MemoryCore, Step, full_precision
+from memagents.cores.core import MemoryCore, Step, Unrolled, full_precision
+from memagents.kernels import choice
 from memagents.memory import access
 from memagents.memory.writes import gated_add, normalise
 
@@ -79,6 +80,22 @@ class EntNet(MemoryCore[EntNetState]):
         """y = R φ(q + H u) of q and u: (..., 2 W) to (..., O)."""
         query, read = features.chunk(2, dim=-1)
         return self.output(_prelu(query + self.from_read(read), self.output_slopes))
+
+    def recur(self, x: Tensor, state: EntNetState, starts: Tensor, trace: bool = False) -> Unrolled[EntNetState]:
+        """Run a window of steps by a fused kernel where there is one, see :func:`memagents.kernels.choice.window_for`.
+
+        The kernel, for the CPU, equals the default loop, which runs for a trace, and cannot be differentiated twice.
+        """
+        window = None if trace else choice.window_for("entnet", [x, state.memory, self.keys])
+        if window is None:
+            return super().recur(x, state, starts, trace)
+        shared = self.from_key(self.keys)
+        read, written, memory = window(
+            x, starts, self.keys, shared, self.from_memory.weight, self.memory_slopes, state.memory
+        )
+        outputs = self.readout(torch.cat([x[..., 2 * self.width :], read], dim=-1))
+        losses = {"write": self.write_penalty * written} if self.write_penalty else {}
+        return Unrolled(outputs, EntNetState(memory), losses, {})
 
     def step(self, x: Tensor, state: EntNetState) -> Step[EntNetState]:
         memory = state.memory

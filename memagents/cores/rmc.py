@@ -100,19 +100,21 @@ class RMC(MemoryCore):
         """Run a window of steps by a fused kernel where there is one, see :func:`memagents.kernels.choice.window_for`.
 
         The kernel, for the CPU, equals the default loop, which runs for a trace, with several blocks or without gates,
-        if ``key_size`` or ``width / heads`` is no multiple of 8 (in float64 of 4), and wherever there is no kernel. It
-        cannot be differentiated twice.
+        if ``key_size`` or ``width / heads`` is no multiple of 8 or ``width`` or the queries, keys and values of all
+        heads together are no multiple of 16 (in float64 of 4 and of 8), and wherever there is no kernel. It cannot be
+        differentiated twice.
         """
         fused = self.gated and len(self.blocks) == 1 and not trace
         key, _, value = self._block.sizes
         tensors = [x, state.memory, self.input_row.weight]
-        window = choice.window_for("rmc", tensors, key_size=key, value_size=value) if fused else None
+        sizes = {"heads": self._block.heads, "key_size": key, "value_size": value}
+        window = choice.window_for("rmc", tensors, **sizes) if fused else None
         if window is None:
             return super().recur(x, state, starts, trace)
         layers = [layer for layer in self.mlp if isinstance(layer, nn.Linear)]
         weights, biases = [layer.weight for layer in layers], [layer.bias for layer in layers]
         initial, operands = self.initial_state(1).memory[0], self._operands(x, state)
-        memory = window(weights, biases, starts, initial, self._block.heads, **operands)
+        memory = window(weights, biases, starts, initial, self._block.heads, self.gate_biases, **operands)
         return Unrolled(self.readout(memory.flatten(2)), RMCState(memory[-1]), {}, {})
 
     @property
@@ -126,10 +128,9 @@ class RMC(MemoryCore):
         if x_gates.shape[-1] == 2:  # a gate for a slot is one for each of its numbers, all alike
             x_gates = x_gates.repeat_interleave(self.width, dim=-1)
             gate_weight = gate_weight.repeat_interleave(self.width, dim=0)
-        constants = torch.tensor(self.gate_biases, dtype=row.dtype).repeat_interleave(self.width)
         return {
             "x_qkv": block.qkv_norm(block.qkv(row)),
-            "x_gates": x_gates + constants,
+            "x_gates": x_gates,
             "memory": state.memory,
             "qkv_weight": block.qkv.weight,
             "qkv_bias": block.qkv.bias,

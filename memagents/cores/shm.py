@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from memagents.checks import in_range, positive_int
 from memagents.cores import register_core
 from memagents.cores.core import MemoryCore, Step, Unrolled, full_precision
+from memagents.kernels import choice
 from memagents.memory.draws import uniform
 from memagents.memory.scan import cut, linear_scan
 
@@ -44,7 +45,7 @@ class SHM(MemoryCore[SHMState]):
     makes the C of a sequence nearly independent, by which the paper bounds the expectation of their product. Single
     products are not bounded, since C reaches up to 2. So M is clipped to ±``bound``, as in one of the authors' two
     programs; with ``bound=math.inf`` the equation is bare, and 128 doublings overflow a float32. As C and U depend on
-    the input alone, a window is one scan.
+    the input alone, a window is one scan, or goes through a kernel.
 
     The rest follows those programs: x is a LayerNorm of a linear layer of the input; v, v_c, k and q are linear in x,
     without biases; k and q are then cut off at zero and divided by their sum; η is a sigmoid. The output is a linear
@@ -108,11 +109,24 @@ class SHM(MemoryCore[SHMState]):
         return Step(features, state, self._losses(maps), _trace(maps, memory, calibration))
 
     def recur(self, x: Tensor, state: SHMState, starts: Tensor, trace: bool = False) -> Unrolled[SHMState]:
-        """Run :meth:`MemoryCore.recur` by one scan over the window. It cannot be differentiated twice."""
+        """Run a window by a fused kernel where there is one, see :func:`memagents.kernels.choice.window_for`, else by
+        one scan.
+
+        Both equal the default loop, and neither can be differentiated twice. The kernel, for the CPU, leaves no trace.
+        """
+        window = None if trace else choice.window_for("shm", [x, state.memory, self.thetas])
+        if window is None:
+            return self.scan(x, state, starts, trace)
+        drawn = self._drawn(_keys_of(x, state))
+        features, memory = window(x, starts, self.thetas, drawn, self.bound, state.memory)
+        state = SHMState(memory, state.key + len(x))
+        return Unrolled(self.readout(features), state, self._losses(self._parts(x)), {})
+
+    def scan(self, x: Tensor, state: SHMState, starts: Tensor, trace: bool = False) -> Unrolled[SHMState]:
+        """Compute what :meth:`recur` does by one scan over the window, on any device."""
         maps = self._parts(x)
         with full_precision(x):
-            steps = torch.arange(len(x), device=state.key.device)
-            calibration, update = self._calibrate_and_update(maps, state.key + steps.unsqueeze(1))
+            calibration, update = self._calibrate_and_update(maps, _keys_of(x, state))
             decay, initial = cut(starts, calibration, state.memory)
             # Without a bound too: products of the C may overflow where M does not.
             memories = linear_scan(decay, update, initial, self.bound, doubling=False)
@@ -126,12 +140,20 @@ class SHM(MemoryCore[SHMState]):
 
     def _calibrate_and_update(self, maps: Maps, keys: Tensor) -> tuple[Tensor, Tensor]:
         """C and U, (..., H, H), by keys (...)."""
-        drawn = uniform(keys, 1, torch.float64).squeeze(-1)
-        theta = self.thetas[(drawn * len(self.thetas)).long()]
+        theta = self.thetas[self._drawn(keys)]
         return 1 + _outer(theta, maps.calibration).tanh(), _outer(maps.gate * maps.value, maps.key)
+
+    def _drawn(self, keys: Tensor) -> Tensor:
+        """Which θ each key draws."""
+        return (uniform(keys, 1, torch.float64).squeeze(-1) * len(self.thetas)).long()
 
     def _losses(self, maps: Maps) -> dict[str, Tensor]:
         return {"write": self.write_penalty * maps.gate.squeeze(-1)} if self.write_penalty else {}
+
+
+def _keys_of(x: Tensor, state: SHMState) -> Tensor:
+    """The keys of a window's steps, (T, B)."""
+    return state.key + torch.arange(len(x), device=state.key.device).unsqueeze(1)
 
 
 def _features(maps: Maps, memory: Tensor) -> Tensor:

@@ -20,9 +20,12 @@ Window = Callable[..., Any]
 """A fused window; its operands and results are those of the core's, e.g. ``kernels.cpu.dnc.window.dnc_window``."""
 
 _PACKAGES = {
-    "cpu": {"dnc": "dnc", "ntm": "ntm", "rmc": "rmc", "lstm": "recurrent", "gru": "recurrent", "sparse": "sparse"},
+    "cpu": {
+        "dnc": "dnc", "ntm": "ntm", "rmc": "rmc", "lstm": "recurrent", "gru": "recurrent", "entnet": "entnet",
+        "shm": "shm", "sparse": "sparse",
+    },
     "cuda": {"dnc": "dnc", "ntm": "ntm", "lstm": "recurrent", "gru": "recurrent"},
-}
+}  # fmt: skip
 """For every type of device the cores that have kernels there, and the package of these."""
 
 _LOOP_LEARNS_A_STEP_FASTER = frozenset({"lstm", "gru"})

@@ -141,3 +141,29 @@ def check_gru_operands(
     shapes = [(*starts.shape, 3 * size), (3 * size, size), (3 * size,), (starts.shape[1], size)]
     names = ("x", "recurrent_weight", "recurrent_bias", "hidden")
     check_shapes(names, (x, recurrent_weight, recurrent_bias, hidden), shapes)
+
+
+def check_entnet_operands(
+    starts: Tensor, x: Tensor, keys: Tensor, key_rows: Tensor, weight: Tensor, slopes: Tensor, memory: Tensor
+) -> None:
+    """Check the operands of an EntNet's window.
+
+    :raises ValueError: if the shapes do not belong together
+    """
+    (steps, batch), (slots, width) = starts.shape, memory.shape[1:]
+    shapes = [(steps, batch, 3 * width), (slots, width), (slots, width), (width, width), (width,)]
+    names = ("x", "keys", "key_rows", "weight", "slopes", "memory")
+    operands = (x, keys, key_rows, weight, slopes, memory)
+    check_shapes(names, operands, [*shapes, (batch, slots, width)])
+
+
+def check_shm_operands(starts: Tensor, x: Tensor, thetas: Tensor, drawn: Tensor, memory: Tensor) -> None:
+    """Check the operands of a Stable Hadamard Memory's window.
+
+    :raises ValueError: if the shapes do not belong together, or what is drawn is none of the vectors θ
+    """
+    width, batch = memory.shape[-1], starts.shape[1]
+    shapes = [(*starts.shape, 5 * width + 1), (len(thetas), width), tuple(starts.shape), (batch, width, width)]
+    check_shapes(("x", "thetas", "drawn", "memory"), (x, thetas, drawn, memory), shapes)
+    if drawn.dtype != torch.int64 or (drawn.numel() and not 0 <= drawn.min() <= drawn.max() < len(thetas)):
+        raise ValueError(f"drawn must be int64 in [0, {len(thetas)}), not {drawn.dtype} {drawn.tolist()}")

@@ -13,7 +13,9 @@ from memagents.kernels.choice import supported, window_for
 SIZES = {
     "dnc": {"slots": 4, "width": 3},
     "ntm": {"slots": 4, "width": 3, "shifts": 1},
-    "rmc": {"key_size": 8, "value_size": 8},
+    "rmc": {"heads": 2, "key_size": 8, "value_size": 8},
+    "entnet": {},
+    "shm": {},
     "lstm": {},
     "gru": {},
     "sparse": {},
@@ -44,11 +46,13 @@ def test_other_cores_have_none():
     assert window_for("gtrxl", [torch.zeros(2, 1)]) is None
 
 
-def test_heads_of_the_rmc_are_whole_vectors():
+def test_heads_of_the_rmc_are_whole_vectors_and_so_are_all_together():
     x = torch.zeros(2, 1)
-    assert window_for("rmc", [x], key_size=4, value_size=8) is None
-    assert window_for("rmc", [x], key_size=8, value_size=4) is None
-    assert window_for("rmc", [x.double()], key_size=4, value_size=4) is not None
+    assert window_for("rmc", [x], heads=2, key_size=8, value_size=8) is not None
+    assert window_for("rmc", [x], heads=2, key_size=4, value_size=8) is None
+    assert window_for("rmc", [x], heads=4, key_size=8, value_size=4) is None
+    assert window_for("rmc", [x], heads=3, key_size=8, value_size=8) is None
+    assert window_for("rmc", [x.double()], heads=2, key_size=4, value_size=4) is not None
 
 
 @pytest.mark.parametrize("name", ["lstm", "gru"])

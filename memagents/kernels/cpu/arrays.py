@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 _LARGE = 1 << 22  # bytes, from where on NumPy uses huge pages
 
@@ -26,6 +27,11 @@ def scratch(like: Tensor, *shape: int) -> np.ndarray:
 def array(tensor: Tensor) -> np.ndarray:
     """A tensor's numbers, C-contiguous."""
     return tensor.detach().contiguous().numpy()
+
+
+def widened(tensor: Tensor, size: int, more: int) -> Tensor:
+    """Append so many zeros to every ``size`` numbers of the last dimension: units that stay zero."""
+    return functional.pad(tensor.unflatten(-1, (-1, size)), (0, more)).flatten(-2)
 
 
 def gradients_or_zeros(gradients: Sequence[Tensor | None], shapes: Sequence[torch.Size], like: Tensor) -> list[Tensor]:

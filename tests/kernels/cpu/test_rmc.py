@@ -27,12 +27,12 @@ def window(core, steps, batch, chance_of_start=0.3):
 
 
 SIZES = [  # slots, width, heads, steps, batch
-    (1, 4, 1, 1, 1),
+    (1, 8, 1, 1, 1),
     (3, 8, 2, 6, 3),
-    (4, 12, 3, 5, 2),
-    (7, 8, 1, 9, 4),
+    (4, 24, 3, 5, 2),
+    (7, 8, 1, 9, 6),
     (8, 32, 2, 1, 5),
-    (9, 20, 5, 4, 3),
+    (9, 40, 5, 4, 7),
     (13, 16, 4, 3, 41),  # 533 rows, a product for every step
 ]
 
@@ -158,12 +158,12 @@ def test_wrong_shapes_are_refused(name):
     *others, operands = operands_of(make(4, 8, 2))
     wrong = torch.cat([operands[name]] * 2, dim=-1)
     with pytest.raises(ValueError, match=r"must be .* not"):
-        kernel.rmc_window(*others, heads=2, **operands | {name: wrong})
+        kernel.rmc_window(*others, heads=2, gate_biases=(0.0, 1.0), **operands | {name: wrong})
 
 
 def test_a_perceptron_or_heads_of_a_wrong_shape_are_refused():
     weights, biases, starts, initial, operands = operands_of(make(4, 8, 2))
     with pytest.raises(ValueError, match="weights and biases must be"):
-        kernel.rmc_window([weight[1:] for weight in weights], biases, starts, initial, 2, **operands)
+        kernel.rmc_window([weight[1:] for weight in weights], biases, starts, initial, 2, (0.0, 1.0), **operands)
     with pytest.raises(ValueError, match="heads that the kernel takes"):
-        kernel.rmc_window(weights, biases, starts, initial, 4, **operands)
+        kernel.rmc_window(weights, biases, starts, initial, 4, (0.0, 1.0), **operands)

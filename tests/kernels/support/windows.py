@@ -11,15 +11,16 @@ def values_and_gradients(unroll, core, inputs, state, starts, by_state):
     :param by_state: the final state is part of both
     """
     inputs = inputs.clone().requires_grad_()
-    state = map_state(lambda leaf: leaf.clone().requires_grad_(), state)
+    state = map_state(lambda leaf: leaf.clone().requires_grad_(leaf.is_floating_point()), state)
     core.zero_grad()
     unrolled = unroll(core, inputs, state, starts)
     generator = torch.Generator().manual_seed(0)
     results = [unrolled.outputs, *(state_leaves(unrolled.state) if by_state else [])]
-    sum((r * torch.randn(r.shape, generator=generator, dtype=r.dtype)).sum() for r in results).backward()
+    learned = [result for result in results if result.is_floating_point()]
+    sum((r * torch.randn(r.shape, generator=generator, dtype=r.dtype)).sum() for r in learned).backward()
     found = {f"result {i}": result.detach() for i, result in enumerate(results)}
     found |= {f"d {name}": weight.grad for name, weight in core.named_parameters() if weight.grad is not None}
-    found |= {f"d state {i}": leaf.grad for i, leaf in enumerate(state_leaves(state))}
+    found |= {f"d state {i}": leaf.grad for i, leaf in enumerate(state_leaves(state)) if leaf.is_floating_point()}
     return found | {"d inputs": inputs.grad}
 
 

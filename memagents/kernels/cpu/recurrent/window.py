@@ -19,10 +19,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
-from torch.nn import functional
 
 from memagents.kernels.autograd import Context, learning
-from memagents.kernels.cpu.arrays import array, scratch
+from memagents.kernels.cpu.arrays import array, scratch, widened
 from memagents.kernels.cpu.recurrent import gru, lstm
 from memagents.kernels.cpu.threads import run, thread_count
 from memagents.kernels.cpu.vector.row_products import ROWS
@@ -90,19 +89,14 @@ def _window(kind: _Kind, starts: Tensor, operands: Sequence[Tensor]) -> Sequence
     size = weight.shape[1]
     more = -size % wide_lanes(x.dtype)
     if more:
-        weight = _widened(_widened(weight, size, more).t(), size, more).t()
-        x, *others = (_widened(operand, size, more) for operand in (x, *others))
+        weight = widened(widened(weight, size, more).t(), size, more).t()
+        x, *others = (widened(operand, size, more) for operand in (x, *others))
     results: Sequence[Tensor]
     if learning((x, weight, *others)):
         results = _Window.apply(kind, starts, x, weight, *others)
     else:
         results, _ = _run_forward(kind, starts, x, weight, *others, keep=False)
     return [result[..., :size] for result in results] if more else results
-
-
-def _widened(tensor: Tensor, size: int, more: int) -> Tensor:
-    """Append so many units in the last dimension, whose weights and states are zero and stay so."""
-    return functional.pad(tensor.unflatten(-1, (-1, size)), (0, more)).flatten(-2)
 
 
 class _Context(Context):

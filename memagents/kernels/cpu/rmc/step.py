@@ -1,33 +1,25 @@
 """One step of the RMC between its matrix products, forward and backward: attention, LayerNorms, gates.
 
-Arrays are flat and C-contiguous, and (T, B, N, ·) unless said: T steps, B batch rows, N slots, W width, H heads,
-Q = H (2 K + W / H) the queries, keys and values of all heads, P the N + 1 rows that a slot looks at, padded to whole
-vectors. A :class:`~memagents.kernels.cpu.vector.simd.Vector` holds neighbours in a row here, not a number of each batch
-row, so K and W / H must be multiples of its lanes.
+A function does so for the batch rows from ``first`` to before ``last``. Arrays are flat and C-contiguous, and
+(T, B, N, ·) unless said: T steps, B batch rows, N slots, W width, H heads, Q = H (2 K + W / H) the queries, keys and
+values of all heads, P the N + 1 rows that a slot looks at, padded to whole vectors. A wide vector holds neighbours in a
+row, so that W and Q must be multiples of its lanes, and K and W / H of those of a narrow one, see
+:mod:`memagents.kernels.cpu.rmc.attention`.
 """
 
 from __future__ import annotations
 
-import math
 from typing import Generic, NamedTuple, TypeVar
 
-from numba import njit
+from numba.extending import register_jitable
 
-from memagents.kernels.cpu.rmc.rows import (
-    add_row,
-    copy_row,
-    mix,
-    normalise,
-    normalise_back,
-    products,
-    scale_row,
-    softmax,
-    softmax_back,
-    transpose,
-)
-from memagents.kernels.cpu.sources import SOURCES
+from memagents.kernels.cpu.rmc.attention import look, look_back
+from memagents.kernels.cpu.rmc.rows import add_row, copy_row, normalise, normalise_back, scale_row
+from memagents.kernels.cpu.slots import take
+from memagents.kernels.cpu.vector import simd
 from memagents.kernels.cpu.vector.functions import sigmoid, tanh
-from memagents.kernels.cpu.vector.simd import fma, full, lanes_of, load, part, select_less, store
+from memagents.kernels.cpu.vector.simd import fma, part, select_less
+from memagents.kernels.cpu.vector.wide import full, lanes_of, load, store
 
 A = TypeVar("A")  # tensors, or flat arrays of their numbers
 
@@ -40,11 +32,19 @@ class RMCSizes(NamedTuple):
     heads: int
     key: int  # K
     value: int  # W / H
+    layers: int  # L, of the perceptron
 
 
-def padded(slots: int, lanes: int) -> int:
+@register_jitable
+def padded(slots, lanes):
     """P, the rows that a slot looks at, padded to whole vectors."""
-    return -(-(slots + 1) // lanes) * lanes
+    return (slots // lanes + 1) * lanes
+
+
+@register_jitable
+def packed_width(sizes):
+    """Q, the width of all heads' queries, keys and values."""
+    return sizes.heads * (2 * sizes.key + sizes.value)
 
 
 class Norms(NamedTuple, Generic[A]):
@@ -55,13 +55,13 @@ class Norms(NamedTuple, Generic[A]):
     qkv_shift: A  # Q
     attention_gain: A  # W
     attention_shift: A  # W
-    update_bias: A  # W, of the perceptron's last layer
     update_gain: A  # W
     update_shift: A  # W
+    biases: A  # (L, W), of the perceptron's layers
 
 
 class Tape(NamedTuple, Generic[A]):
-    """Tape of all steps for their backward; or, without one, room for a single step."""
+    """Tape of all steps for their backward; or, without one, room for a single step of each thread's rows."""
 
     memory: A  # N W, before the step, new where an episode begins
     squashed: A  # N W, tanh of it
@@ -71,31 +71,36 @@ class Tape(NamedTuple, Generic[A]):
     attended: A  # N W, normalised
     attended_scale: A  # N
     rows: A  # N W, what the perceptron is given
-    update: A  # N W, what it gives; then that and its residual, normalised
+    update: A  # N W, what it gives and its residual, normalised
     update_scale: A  # N
     candidate: A  # N W, tanh(M̃)
     gates: A  # N 2W, first the memory's share of the sums, then input gates and forget gates
+    hidden: A  # (L - 1, T, B, N, W), of the perceptron
 
 
 class Gradients(NamedTuple, Generic[A]):
-    """Gradients that the backward of a step leaves, and that it carries from step to step."""
+    """Gradients that the backward of a step leaves, and that it carries from step to step.
+
+    Those of vectors are sums over the G groups of batch rows that take their way together.
+    """
 
     memory: A  # (B, N, W): of the memory after a step, then before it
     squashed: A  # (B, N, W), of one step
-    rows: A  # (B, N, W), of one step, by way of the perceptron
+    rows: A  # (B, N, W), of one step, what the perceptron was given
     qkv: A  # (C, B, N, Q), of the linear layer's result; C steps, as the next
     update: A  # (C, B, N, W), of the perceptron's result
     gates: A  # (C, B, N, 2W), of the gates' sums
-    x_qkv: A  # (T, B, Q), added to, as all that follow
-    x_gates: A  # (T, B, 2W)
-    qkv_bias: A  # (T, Q), as the next
+    hidden: A  # (L - 1, C, B, N, W), of the sums of the perceptron's hidden layers
+    x_qkv: A  # (T, B, Q)
+    x_gates: A  # (T, B, 2W), added to, as all that follow
+    qkv_bias: A  # (G, Q), as the next
     qkv_gain: A
     qkv_shift: A
-    attention_gain: A  # (T, W), as the others
+    attention_gain: A  # (G, W), as the others
     attention_shift: A
-    update_bias: A
     update_gain: A
     update_shift: A
+    biases: A  # (G, L, W)
 
 
 class Room(NamedTuple, Generic[A]):
@@ -108,26 +113,57 @@ class Room(NamedTuple, Generic[A]):
     scores: A  # (P, P): a head's scores, or the gradients of its weights, then of its scores
     rows: A  # (P, W): what is found, or its gradients
     valid: A  # P: one for the N + 1 that there are
+    nothing: A  # 2W, zeros
+
+
+@register_jitable
+def sizes_of(numbers):
+    """The sizes that such a tuple of integers holds."""
+    return RMCSizes(numbers[0], numbers[1], numbers[2], numbers[3], numbers[4], numbers[5])
+
+
+@register_jitable
+def room_size(sizes, lanes):
+    """Numbers of a :class:`Room`."""
+    lines, width, packed = padded(sizes.slots, lanes), sizes.heads * sizes.value, packed_width(sizes)
+    return lines * (2 * packed + max(sizes.key, sizes.value) + 2 * lines + width + 1) + 2 * width
+
+
+@part
+def room_of(flat, sizes):
+    """A thread's room, cleared."""
+    lines, width, packed = padded(sizes.slots, simd.lanes_of(flat)), sizes.heads * sizes.value, packed_width(sizes)
+    for i in range(len(flat)):
+        flat[i] = 0.0
+    qkv, at = take(flat, 0, lines * packed)
+    d_qkv, at = take(flat, at, lines * packed)
+    columns, at = take(flat, at, lines * max(sizes.key, sizes.value))
+    weights, at = take(flat, at, lines * lines)
+    scores, at = take(flat, at, lines * lines)
+    rows, at = take(flat, at, lines * width)
+    valid, at = take(flat, at, lines)
+    nothing, at = take(flat, at, 2 * width)
+    for i in range(sizes.slots + 1):
+        valid[i] = 1.0
+    return Room(qkv, d_qkv, columns, weights, scores, rows, valid, nothing)
 
 
 # --- attention ------------------------------------------------------------------------------------------------------
 
 
-@njit(nogil=True, cache=True)
-def attend(sizes, tape, norms, x_qkv, t, slot, room, sources=SOURCES):
+@part
+def attend(first, last, sizes, tape, norms, x_qkv, t, place, room):
     """Attend: from the memory's share of queries, keys and values, ``tape.qkv``, to the perceptron's rows.
 
     :param x_qkv: queries, keys and values of the inputs, (T, B, Q)
-    :param slot: the step's place on the tape
+    :param place: of the first of the rows on the tape in this step, in slots
     """
-    sizes = RMCSizes(sizes[0], sizes[1], sizes[2], sizes[3], sizes[4])
     lanes, n = lanes_of(room.qkv), sizes.slots
     apart, width = sizes.heads * (2 * sizes.key + sizes.value) // lanes, sizes.heads * sizes.value // lanes
-    for b in range(sizes.batch):
-        row = (slot * sizes.batch + b) * n
+    for b in range(first, last):
+        row = place + (b - first) * n
         for i in range(n):
             at = (row + i) * apart
-            add_row(norms.qkv_bias, 0, apart, tape.qkv, at)
             tape.qkv_scale[row + i] = normalise(
                 tape.qkv, at, apart, norms.qkv_gain, norms.qkv_shift, room.qkv, i * apart
             )
@@ -143,32 +179,16 @@ def attend(sizes, tape, norms, x_qkv, t, slot, room, sources=SOURCES):
 
 
 @part
-def look(sizes, tape, row, room):
-    """Fill ``room.rows`` with what the heads find by queries, keys and values, ``room.qkv``."""
-    lanes, n = lanes_of(room.qkv), sizes.slots
-    key, value, across = sizes.key // lanes, sizes.value // lanes, sizes.slots // lanes + 1
-    line, apart, width = across * lanes, sizes.heads * (2 * key + value), sizes.heads * value
-    for h in range(sizes.heads):
-        at, first = h * (2 * key + value), (row * sizes.heads + h * n) * across
-        transpose(room.qkv, at + key, apart, sizes.key, line, room.columns)
-        products(room.qkv, at, apart, n, sizes.key, room.columns, line, room.scores)
-        softmax(room.scores, room.valid, n, across, 1.0 / math.sqrt(sizes.key), room.weights)
-        copy_row(room.weights, 0, n * across, tape.weights, first)
-        mix(room.weights, line, 1, n, n + 1, room.qkv, at + 2 * key, apart, value, room.rows, h * value, width)
-
-
-@njit(nogil=True, cache=True)
-def attend_back(sizes, tape, norms, x_qkv, t, chunk, grads, room, sources=SOURCES):
+def attend_back(first, last, group, sizes, tape, norms, x_qkv, t, chunk, grads, room):
     """Backward of :func:`attend` and of tanh(M).
 
     To ``grads.memory`` comes what reaches the memory before the step but for its queries, keys and values.
 
     :param chunk: the step's place in the chunk of gradients
     """
-    sizes = RMCSizes(sizes[0], sizes[1], sizes[2], sizes[3], sizes[4])
     lanes, n, heads = lanes_of(room.qkv), sizes.slots, sizes.heads
     apart, width = heads * (2 * sizes.key + sizes.value) // lanes, heads * sizes.value // lanes
-    for b in range(sizes.batch):
+    for b in range(first, last):
         row, kept = (t * sizes.batch + b) * n, (chunk * sizes.batch + b) * n
         inputs = (t * sizes.batch + b) * apart
         copy_row(x_qkv, inputs, apart, room.qkv, n * apart)
@@ -176,10 +196,10 @@ def attend_back(sizes, tape, norms, x_qkv, t, chunk, grads, room, sources=SOURCE
             scale_row(tape.qkv, (row + i) * apart, apart, norms.qkv_gain, norms.qkv_shift, room.qkv, i * apart)
             at, now, own = (row + i) * width, (b * n + i) * width, i * width
             for k in range(width):
-                store(room.rows, own + k, load(grads.update, (kept + i) * width + k) + load(grads.rows, now + k))
+                store(room.rows, own + k, load(grads.rows, now + k))
             normalise_back(
                 tape.attended, at, width, tape.attended_scale[row + i], norms.attention_gain, room.rows, own,
-                grads.attention_gain, grads.attention_shift, t * width,
+                grads.attention_gain, grads.attention_shift, group * width,
             )  # fmt: skip
             for k in range(width):
                 squashed = load(tape.squashed, at + k)
@@ -189,92 +209,78 @@ def attend_back(sizes, tape, norms, x_qkv, t, chunk, grads, room, sources=SOURCE
         for i in range(n):
             normalise_back(
                 tape.qkv, (row + i) * apart, apart, tape.qkv_scale[row + i], norms.qkv_gain, room.d_qkv, i * apart,
-                grads.qkv_gain, grads.qkv_shift, t * apart,
+                grads.qkv_gain, grads.qkv_shift, group * apart,
             )  # fmt: skip
-            add_row(room.d_qkv, i * apart, apart, grads.qkv_bias, t * apart)
+            add_row(room.d_qkv, i * apart, apart, grads.qkv_bias, group * apart)
             copy_row(room.d_qkv, i * apart, apart, grads.qkv, (kept + i) * apart)
         copy_row(room.d_qkv, n * apart, apart, grads.x_qkv, inputs)
-
-
-@part
-def look_back(sizes, tape, row, room):
-    """Fill ``room.d_qkv``, the gradients of queries, keys and values, from those of ``room.rows``."""
-    lanes, n = lanes_of(room.qkv), sizes.slots
-    key, value, across = sizes.key // lanes, sizes.value // lanes, sizes.slots // lanes + 1
-    line, apart, width = across * lanes, sizes.heads * (2 * key + value), sizes.heads * value
-    for h in range(sizes.heads):
-        at, first = h * (2 * key + value), (row * sizes.heads + h * n) * across
-        copy_row(tape.weights, first, n * across, room.weights, 0)
-        mix(room.weights, 1, line, n + 1, n, room.rows, h * value, width, value, room.d_qkv, at + 2 * key, apart)
-        transpose(room.qkv, at + 2 * key, apart, sizes.value, line, room.columns)
-        products(room.rows, h * value, width, n, sizes.value, room.columns, line, room.scores)
-        softmax_back(room.weights, n, across, 1.0 / math.sqrt(sizes.key), room.scores)
-        mix(room.scores, 1, line, n + 1, n, room.qkv, at, apart, key, room.d_qkv, at + key, apart)
-        mix(room.scores, line, 1, n, n + 1, room.qkv, at + key, apart, key, room.d_qkv, at, apart)
-        for k in range(n * apart + at, n * apart + at + key):
-            store(room.d_qkv, k, full(room.qkv, 0.0))  # the input asks nothing
 
 
 # --- gates ----------------------------------------------------------------------------------------------------------
 
 
 @part
-def begin_step(sizes, memory, source, fresh, initial, b, tape, slot):
-    """The memory of a batch row before a step, that of ``memory`` from vector ``source`` on or the initial one."""
+def begin_step(sizes, memory, source, fresh, initial, tape, row):
+    """The memory of a batch row before a step, that of ``memory`` from vector ``source`` on or the initial one.
+
+    :param row: its place on the tape, in slots
+    """
     count = sizes.slots * sizes.heads * sizes.value // lanes_of(memory)
-    at = (slot * sizes.batch + b) * count
+    at = row * (count // sizes.slots)
     for k in range(count):
         value = load(initial, k) if fresh else load(memory, source + k)
         store(tape.memory, at + k, value)
         store(tape.squashed, at + k, tanh(value))
 
 
-@njit(nogil=True, cache=True)
-def begin(sizes, memory, starts, initial, tape, sources=SOURCES):
+@part
+def begin(first, last, sizes, memory, starts, initial, tape, place):
     """The memory before the window, (B, N, W), to before its first step."""
-    sizes = RMCSizes(sizes[0], sizes[1], sizes[2], sizes[3], sizes[4])
     count = sizes.slots * sizes.heads * sizes.value // lanes_of(memory)
-    for b in range(sizes.batch):
-        begin_step(sizes, memory, b * count, starts[0, b], initial, b, tape, 0)
+    for b in range(first, last):
+        begin_step(sizes, memory, b * count, starts[0, b], initial, tape, place + (b - first) * sizes.slots)
 
 
-@njit(nogil=True, cache=True)
-def finish(sizes, tape, norms, x_gates, starts, initial, t, slot, following, after, sources=SOURCES):
+@part
+def finish(first, last, sizes, tape, norms, x_gates, gate_biases, starts, initial, t, place, following, after):
     """Apply the gates: from the perceptron's result, ``tape.update``, to the memory after the step and before the next.
 
     :param x_gates: the inputs' share of the gates' sums, (T, B, 2W)
+    :param gate_biases: constants among the sums of input gates and of forget gates
     :param initial: the memory that an episode begins with, (N, W)
-    :param following: the next step's place on the tape
+    :param following: as ``place``, in the next step
     :param after: the memory after every step
     """
-    sizes = RMCSizes(sizes[0], sizes[1], sizes[2], sizes[3], sizes[4])
     n, width = sizes.slots, sizes.heads * sizes.value // lanes_of(after)
-    for b in range(sizes.batch):
-        row, x_at = (slot * sizes.batch + b) * n, (t * sizes.batch + b) * 2 * width
+    last_bias = (sizes.layers - 1) * width
+    of_input, of_forget = full(after, gate_biases[0]), full(after, gate_biases[1])
+    for b in range(first, last):
+        row, x_at = place + (b - first) * n, (t * sizes.batch + b) * 2 * width
         out = (t * sizes.batch + b) * n * width
         for i in range(n):
             at = (row + i) * width
             for k in range(width):
-                update = load(tape.update, at + k) + load(norms.update_bias, k)
-                store(tape.update, at + k, load(tape.rows, at + k) + update)
+                store(tape.update, at + k, load(tape.update, at + k) + load(norms.biases, last_bias + k))
             tape.update_scale[row + i] = normalise(
                 tape.update, at, width, norms.update_gain, norms.update_shift, tape.candidate, at
             )
             for k in range(width):
                 candidate = tanh(load(tape.candidate, at + k))
                 store(tape.candidate, at + k, candidate)
-                input_gate = sigmoid(load(tape.gates, 2 * at + k) + load(x_gates, x_at + k))
-                forget_gate = sigmoid(load(tape.gates, 2 * at + width + k) + load(x_gates, x_at + width + k))
+                input_gate = sigmoid(load(tape.gates, 2 * at + k) + load(x_gates, x_at + k) + of_input)
+                forget_gate = sigmoid(
+                    load(tape.gates, 2 * at + width + k) + load(x_gates, x_at + width + k) + of_forget
+                )
                 store(tape.gates, 2 * at + k, input_gate)
                 store(tape.gates, 2 * at + width + k, forget_gate)
                 kept = forget_gate * load(tape.memory, at + k)
                 store(after, out + i * width + k, fma(input_gate, candidate, kept))
         if t + 1 < starts.shape[0]:
-            begin_step(sizes, after, out, starts[t + 1, b], initial, b, tape, following)
+            begin_step(sizes, after, out, starts[t + 1, b], initial, tape, following + (b - first) * n)
 
 
-@njit(nogil=True, cache=True)
-def finish_back(sizes, tape, norms, starts, t, chunk, grad_after, grads, sources=SOURCES):
+@part
+def finish_back(first, last, group, sizes, tape, norms, starts, t, chunk, grad_after, grads):
     """Backward of :func:`finish`.
 
     ``grads.memory`` is that of the memory before the next step, and becomes what reaches the one before this step
@@ -283,9 +289,8 @@ def finish_back(sizes, tape, norms, starts, t, chunk, grad_after, grads, sources
     :param chunk: the step's place in the chunk of gradients
     :param grad_after: of the memory after every step, from outside
     """
-    sizes = RMCSizes(sizes[0], sizes[1], sizes[2], sizes[3], sizes[4])
     n, width = sizes.slots, sizes.heads * sizes.value // lanes_of(grad_after)
-    for b in range(sizes.batch):
+    for b in range(first, last):
         cut = t + 1 < starts.shape[0] and starts[t + 1, b]
         inputs = (t * sizes.batch + b) * 2 * width
         for i in range(n):
@@ -305,32 +310,29 @@ def finish_back(sizes, tape, norms, starts, t, chunk, grad_after, grads, sources
             add_row(grads.gates, 2 * to, 2 * width, grads.x_gates, inputs)
             normalise_back(
                 tape.update, at, width, tape.update_scale[row], norms.update_gain, grads.update, to,
-                grads.update_gain, grads.update_shift, t * width,
+                grads.update_gain, grads.update_shift, group * width,
             )  # fmt: skip
-            add_row(grads.update, to, width, grads.update_bias, t * width)
+            add_row(grads.update, to, width, grads.biases, (group * sizes.layers + sizes.layers - 1) * width)
 
 
 # --- perceptron -----------------------------------------------------------------------------------------------------
 
 
-@njit(nogil=True, cache=True)
-def rectify(values, bias, sources=SOURCES):
-    """max(x + bias, 0) for every row x, in place."""
-    width = len(bias) // lanes_of(bias)
+@part
+def rectify(values, at, count):
+    """max(x, 0) for ``count`` vectors, in place."""
     zero = full(values, 0.0)
-    for at in range(0, len(values) // lanes_of(bias), width):
-        for k in range(width):
-            value = load(values, at + k) + load(bias, k)
-            store(values, at + k, select_less(value, zero, zero, value))
+    for k in range(at, at + count):
+        value = load(values, k)
+        store(values, k, select_less(value, zero, zero, value))
 
 
-@njit(nogil=True, cache=True)
-def rectify_back(values, grads, d_bias, sources=SOURCES):
+@part
+def rectify_back(values, at, grads, grads_at, rows, width, d_bias, d_at):
     """Zero for the gradients where the values are, in place; adds the rest to those of the bias."""
-    width = len(d_bias) // lanes_of(d_bias)
     zero = full(values, 0.0)
-    for at in range(0, len(values) // lanes_of(d_bias), width):
+    for row in range(0, rows * width, width):
         for k in range(width):
-            grad = select_less(zero, load(values, at + k), load(grads, at + k), zero)
-            store(grads, at + k, grad)
-            store(d_bias, k, load(d_bias, k) + grad)
+            grad = select_less(zero, load(values, at + row + k), load(grads, grads_at + row + k), zero)
+            store(grads, grads_at + row + k, grad)
+            store(d_bias, d_at + k, load(d_bias, d_at + k) + grad)

@@ -1,14 +1,18 @@
-"""The RMC over a window on the CPU: matrix products by torch, all between them by Numba, and a hand-derived backward.
+"""The RMC over a window on the CPU: a fused forward and a hand-derived backward, compiled by Numba.
 
 :func:`rmc_window` equals the recurrence of the plain :meth:`memagents.cores.core.MemoryCore.recur` of a
-:class:`memagents.cores.rmc.RMC` of one block with gates, values and gradients. The backward goes through the steps only
-for what is recurrent; the gradients of all weights are products over the whole window after it.
+:class:`memagents.cores.rmc.RMC` of one block with gates, values and gradients. A thread takes a group of batch rows
+through the whole window, with neighbours in a row in the lanes of its vectors, so that what a step makes of them is in
+the cache where the next product needs it; a row's results do not depend on the rows beside it, on where the window was
+cut or on the number of threads. The backward goes through the steps only for what is recurrent; the gradients of all
+weights are torch's products over some steps at a time.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import partial
 from itertools import accumulate
 from typing import NamedTuple
 
@@ -19,9 +23,12 @@ from torch.autograd.function import once_differentiable
 
 from memagents.kernels.autograd import Context, learning
 from memagents.kernels.cpu.arrays import array, scratch
-from memagents.kernels.cpu.rmc import step
-from memagents.kernels.cpu.rmc.step import Gradients, Norms, RMCSizes, Room, Tape, padded
+from memagents.kernels.cpu.rmc.backward import backward
+from memagents.kernels.cpu.rmc.forward import Inputs, Weights, forward
+from memagents.kernels.cpu.rmc.step import Gradients, Norms, RMCSizes, Tape, packed_width, padded, room_size
+from memagents.kernels.cpu.threads import run, thread_count
 from memagents.kernels.cpu.vector.simd import lanes
+from memagents.kernels.cpu.vector.wide import wide_lanes
 
 
 class RMCOperands(NamedTuple):
@@ -31,7 +38,7 @@ class RMCOperands(NamedTuple):
     """
 
     x_qkv: Tensor  # (T, B, Q): the inputs' queries (which nobody asks), keys and values
-    x_gates: Tensor  # (T, B, 2W): the inputs' share of the gates' sums, the constants among it
+    x_gates: Tensor  # (T, B, 2W): the inputs' share of the gates' sums
     memory: Tensor  # (B, N, W), before the window
     qkv_weight: Tensor  # (Q, W)
     qkv_bias: Tensor  # (Q,)
@@ -46,11 +53,18 @@ class RMCOperands(NamedTuple):
 
 _COUNT = len(RMCOperands._fields)
 _CHUNK = 512  # rows whose gradients are kept for one product: enough for its speed, few enough for the cache
+_GROUP = 32  # slots that are taken through a step together: enough for the products, few enough for the second cache
+_STEP = 1 << 20  # multiplications that are worth as much as a step of a tile to thread_count
 
 
-def fits(dtype: torch.dtype, key_size: int, value_size: int) -> bool:
-    """Whether the kernel can take heads of these sizes, K and W / H: multiples of a vector's lanes."""
-    return key_size % lanes(dtype) == 0 and value_size % lanes(dtype) == 0
+def fits(dtype: torch.dtype, heads: int, key_size: int, value_size: int) -> bool:
+    """Whether the kernel can take so many heads of these sizes, K and W / H.
+
+    Both must be multiples of a vector's lanes, and W and Q, which are those of all heads, of twice as many.
+    """
+    width, packed = heads * value_size, heads * (2 * key_size + value_size)
+    apart, together = (key_size, value_size), (width, packed)
+    return not any(size % lanes(dtype) for size in apart) and not any(size % wide_lanes(dtype) for size in together)
 
 
 def rmc_window(
@@ -59,6 +73,7 @@ def rmc_window(
     starts: Tensor,
     initial: Tensor,
     heads: int,
+    gate_biases: tuple[float, float],
     **operands: Tensor,
 ) -> Tensor:
     """The recurrence of an RMC over a window. Not differentiable twice.
@@ -68,6 +83,7 @@ def rmc_window(
     :param starts: (T, B) booleans, where the memory becomes the initial one before the step
     :param initial: the memory that an episode begins with, (N, W), a constant
     :param heads: number of heads H
+    :param gate_biases: constants added to the sums of input gates and of forget gates
     :param operands: those of :class:`RMCOperands`, by name
     :return: the memory after every step, (T, B, N, W)
     :raises ValueError: if the shapes do not belong together
@@ -76,8 +92,8 @@ def rmc_window(
     sizes = _check_shapes(given, weights, biases, starts, initial, heads)
     tensors = (*given, *weights, *biases)
     if learning(tensors):
-        return _Window.apply(starts, initial, sizes, *tensors)
-    return _run_forward(starts, initial, sizes, tensors, keep=False)[0]
+        return _Window.apply(starts, initial, sizes, gate_biases, *tensors)
+    return _run_forward(starts, initial, sizes, gate_biases, tensors, keep=False)[0]
 
 
 class _Context(Context):
@@ -87,77 +103,83 @@ class _Context(Context):
 
 class _Window(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: _Context, starts: Tensor, initial: Tensor, sizes: RMCSizes, *tensors: Tensor) -> Tensor:
-        after, tape, hidden = _run_forward(starts, initial, sizes, tensors, keep=True)
+    def forward(
+        ctx: _Context,
+        starts: Tensor,
+        initial: Tensor,
+        sizes: RMCSizes,
+        gate_biases: tuple[float, float],
+        *tensors: Tensor,
+    ) -> Tensor:
+        after, tape = _run_forward(starts, initial, sizes, gate_biases, tensors, keep=True)
         ctx.sizes, ctx.count = sizes, len(tensors)
-        ctx.save_for_backward(starts, *tensors, *tape, *hidden)
+        ctx.save_for_backward(starts, *tensors, *(torch.from_numpy(part) for part in tape))
         return after
 
     @staticmethod
     @once_differentiable
     def backward(ctx: _Context, grad: Tensor) -> tuple[Tensor | None, ...]:
-        return (None, None, None, *_run_backward(ctx, grad))
+        return (None, None, None, None, *_run_backward(ctx, grad))
 
 
 def _run_forward(
-    starts: Tensor, initial: Tensor, sizes: RMCSizes, tensors: Sequence[Tensor], keep: bool
-) -> tuple[Tensor, Tape[Tensor], list[Tensor]]:
-    """The memory after every step, the tape, and the perceptron's hidden layers, (T, B N, W) each."""
+    starts: Tensor,
+    initial: Tensor,
+    sizes: RMCSizes,
+    gate_biases: tuple[float, float],
+    tensors: Sequence[Tensor],
+    keep: bool,
+) -> tuple[Tensor, Tape[np.ndarray]]:
+    """The memory after every step, and the tape."""
     operands, weights, biases = _parts(tensors)
-    steps, like, numbers = len(starts), operands.memory, tuple(sizes)
-    tape, hidden = _new_tape(like, sizes, steps if keep else 1, len(weights) - 1)
+    steps, like, (rows, threads) = len(starts), operands.memory, _shares(starts, sizes)
+    tape = _new_tape(like, sizes, *((steps, sizes.batch) if keep else (threads, rows)))
     after = like.new_empty(steps, *like.shape)
-    flat, norms, room = Tape(*_flat(tape)), _norms(operands, biases), Room(*_flat(_new_room(like, sizes)))
-    x_qkv, x_gates, first, flat_after = (_flat_array(t) for t in (operands.x_qkv, operands.x_gates, initial, after))
-    # A product with a transposed view is up to twice as slow.
-    of_qkv, of_gates, *columns = (w.t().contiguous() for w in (operands.qkv_weight, operands.gate_weight, *weights))
-    resets = array(starts)
-    step.begin(numbers, _flat_array(like), resets, first, flat)
-    for t in range(steps):
-        now, following = (t, t + 1) if keep else (0, 0)
-        torch.mm(tape.memory[now], of_qkv, out=tape.qkv[now])
-        torch.mm(tape.squashed[now], of_gates, out=tape.gates[now])
-        step.attend(numbers, flat, norms, x_qkv, t, now, room)
-        x = tape.rows[now]
-        for of_layer, bias, layer in zip(columns, biases, hidden, strict=False):
-            torch.mm(x, of_layer, out=layer[now])
-            x = layer[now]
-            step.rectify(_flat_array(x), bias.numpy())
-        torch.mm(x, columns[-1], out=tape.update[now])
-        step.finish(numbers, flat, norms, x_gates, resets, first, t, now, following, flat_after)
-    return after, tape, hidden
+    arguments = (
+        tuple(sizes),
+        rows,
+        array(starts),
+        Inputs(*(_flat_array(t) for t in (operands.x_qkv, operands.x_gates, like, initial))),
+        gate_biases,
+        _weights(operands, weights),
+        _norms(operands, biases),
+        tape,
+        keep,
+        _new_rooms(like, sizes, threads),
+        _new_work(like, sizes, threads),
+        after.view(-1).numpy(),
+    )
+    run(partial(forward, *arguments), threads)
+    return after, tape
 
 
 def _run_backward(ctx: _Context, grad_after: Tensor) -> list[Tensor | None]:
     starts, *saved = ctx.saved_tensors
-    tensors, kept = saved[: ctx.count], saved[ctx.count :]
-    operands, weights, biases = _parts(tensors)
-    sizes, tape, hidden = ctx.sizes, Tape(*kept[: len(Tape._fields)]), kept[len(Tape._fields) :]
-    steps, like, numbers = len(starts), operands.memory, tuple(sizes)
+    operands, weights, biases = _parts(saved[: ctx.count])
+    sizes, tape = ctx.sizes, Tape(*saved[ctx.count :])
+    steps, like, (rows, threads) = len(starts), operands.memory, _shares(starts, sizes)
     chunk = min(steps, -(-_CHUNK // (sizes.batch * sizes.slots)))
-    grads, d_hidden, d_biases = _new_gradients(like, sizes, steps, chunk, len(hidden))
-    flat, flat_grads, norms = Tape(*_flat(tape)), Gradients(*_flat(grads)), _norms(operands, biases)
-    room, x_qkv = Room(*_flat(_new_room(like, sizes))), _flat_array(operands.x_qkv)
-    flat_after = _flat_array(grad_after)
+    grads = _new_gradients(like, sizes, steps, chunk, -(-sizes.batch // rows))
+    of_operands = (_flat_array(operands.x_qkv), _weights(operands, weights), _norms(operands, biases))
+    arguments = (
+        *of_operands,
+        Tape(*(part.numpy() for part in tape)),
+        _flat_array(grad_after),
+        Gradients(*(grad.view(-1).numpy() for grad in grads)),
+        _new_rooms(like, sizes, threads),
+        _new_work(like, sizes, threads),
+    )
     resets = array(starts)
-    made, given = [grads.qkv, grads.gates, *d_hidden, grads.update], [tape.memory, tape.squashed, tape.rows, *hidden]
+    made, slots = [grads.qkv, grads.gates, *grads.hidden, grads.update], sizes.batch * sizes.slots
+    rows_given = [part.view(steps, slots, -1) for part in (tape.memory, tape.squashed, tape.rows)]
+    given = [*rows_given, *tape.hidden.view(len(weights) - 1, *rows_given[0].shape)]
     # By their columns, since the product of the transposed gradients would be up to twice as slow.
     d_columns = [like.new_zeros(w.shape[::-1]) for w in (operands.qkv_weight, operands.gate_weight, *weights)]
-    for t in range(steps - 1, -1, -1):
-        now = t % chunk
-        step.finish_back(numbers, flat, norms, resets, t, now, flat_after, flat_grads)
-        d_x = grads.update[now]
-        for layer in range(len(hidden) - 1, -1, -1):
-            d_x = torch.mm(d_x, weights[layer + 1], out=d_hidden[layer][now])
-            step.rectify_back(_flat_array(hidden[layer][t]), _flat_array(d_x), d_biases[layer][t].numpy())
-        torch.mm(d_x, weights[0], out=grads.rows)
-        torch.mm(grads.gates[now], operands.gate_weight, out=grads.squashed)
-        step.attend_back(numbers, flat, norms, x_qkv, t, now, flat_grads, room)
-        grads.memory.addmm_(grads.qkv[now], operands.qkv_weight)
-        if now == 0:
-            for d_column, d_y, x in zip(d_columns, made, given, strict=True):
-                of_chunk = x[t : t + chunk].flatten(0, 1)
-                d_column.addmm_(of_chunk.t(), d_y.flatten(0, 1)[: len(of_chunk)])
+    for begin in range((steps - 1) // chunk * chunk, -1, -chunk):
+        end = min(begin + chunk, steps)
+        run(partial(backward, tuple(sizes), rows, resets, begin, end, chunk, *arguments), threads)
+        for d_column, d_y, x in zip(d_columns, made, given, strict=True):
+            d_column.addmm_(x[begin:end].flatten(0, 1).t(), d_y[: end - begin].flatten(0, 1))
     d_memory = grads.memory.view_as(like).masked_fill_(starts[0].view(-1, 1, 1), 0)
     of_x = (grads.x_qkv.view(steps, sizes.batch, -1), grads.x_gates.view(steps, sizes.batch, -1))
     sums = Norms(*(grad.sum(0) for grad in grads[-len(Norms._fields) :]))
@@ -166,7 +188,14 @@ def _run_backward(ctx: _Context, grad_after: Tensor) -> list[Tensor | None]:
     d_operands = RMCOperands(
         *of_x, d_memory, d_qkv_weight, sums.qkv_bias, sums.qkv_gain, sums.qkv_shift, *own, d_gate_weight
     )
-    return [*d_operands, *d_layers, *(d_bias.sum(0) for d_bias in d_biases), sums.update_bias]
+    return [*d_operands, *d_layers, *sums.biases]
+
+
+def _shares(starts: Tensor, sizes: RMCSizes) -> tuple[int, int]:
+    """Return the batch rows of a group, and how many threads are worth their while."""
+    rows, width = max(1, _GROUP // sizes.slots), sizes.heads * sizes.value
+    products = sizes.slots * width * (packed_width(sizes) + (2 + sizes.layers) * width)
+    return rows, thread_count(-(-sizes.batch // rows), len(starts) * rows * products // _STEP)
 
 
 # --- buffers --------------------------------------------------------------------------------------------------------
@@ -181,71 +210,59 @@ def _parts(tensors: Sequence[Tensor]) -> tuple[RMCOperands, list[Tensor], list[T
 
 def _norms(operands: RMCOperands, biases: Sequence[Tensor]) -> Norms[np.ndarray]:
     o = operands
-    own = (o.qkv_bias, o.qkv_gain, o.qkv_shift, o.attention_gain, o.attention_shift)
-    return Norms(*(vector.numpy() for vector in (*own, biases[-1], o.update_gain, o.update_shift)))
+    own = (o.qkv_bias, o.qkv_gain, o.qkv_shift, o.attention_gain, o.attention_shift, o.update_gain, o.update_shift)
+    return Norms(*(vector.numpy() for vector in (*own, torch.cat(list(biases)))))
 
 
-def _carve(like: Tensor, *shapes: tuple[int, ...]) -> list[Tensor]:
-    """Empty tensors of one piece of memory, each from a cache line on."""
+def _weights(operands: RMCOperands, weights: Sequence[Tensor]) -> Weights[np.ndarray]:
+    """The matrices as vectors."""
+    across = wide_lanes(operands.memory.dtype)
+    given = (operands.qkv_weight, operands.gate_weight, torch.cat(list(weights)))
+    return Weights(*(weight.view(-1, across).numpy() for weight in given))
+
+
+def _carve(like: Tensor, counts: Sequence[int]) -> list[np.ndarray]:
+    """Empty arrays of one piece of memory, each from a cache line on."""
     line = 64 // like.itemsize
-    ends = list(accumulate(-(-math.prod(shape) // line) * line for shape in shapes))
-    whole = torch.from_numpy(scratch(like, ends[-1]))
-    begins = [0, *ends[:-1]]
-    return [whole[begin : begin + math.prod(shape)].view(shape) for begin, shape in zip(begins, shapes, strict=True)]
+    ends = list(accumulate(-(-count // line) * line for count in counts))
+    whole = scratch(like, ends[-1])
+    return [whole[begin : begin + count] for begin, count in zip([0, *ends[:-1]], counts, strict=True)]
 
 
-def _new_tape(like: Tensor, sizes: RMCSizes, steps: int, layers: int) -> tuple[Tape[Tensor], list[Tensor]]:
-    """The tape, and the perceptron's hidden layers."""
-    rows, width = sizes.batch * sizes.slots, sizes.heads * sizes.value
-    row, scale, qkv = (steps, rows, width), (steps, rows), (steps, rows, _packed(sizes))
-    weights = (steps, rows * sizes.heads, padded(sizes.slots, lanes(like.dtype)))
-    gates = (steps, rows, 2 * width)
-    shapes = Tape(row, row, qkv, scale, weights, row, scale, row, row, scale, row, gates)
-    made = _carve(like, *shapes, *[row] * layers)
-    return Tape(*made[: len(shapes)]), made[len(shapes) :]
+def _new_tape(like: Tensor, sizes: RMCSizes, steps: int, batch: int) -> Tape[np.ndarray]:
+    rows, width = steps * batch * sizes.slots, sizes.heads * sizes.value
+    row, weights = rows * width, rows * sizes.heads * padded(sizes.slots, lanes(like.dtype))
+    kept = (row, row, rows * packed_width(sizes), rows, weights, row, rows, row, row, rows, row, 2 * row)
+    return Tape(*_carve(like, (*kept, (sizes.layers - 1) * row)))
 
 
-def _new_gradients(
-    like: Tensor, sizes: RMCSizes, steps: int, chunk: int, layers: int
-) -> tuple[Gradients[Tensor], list[Tensor], list[Tensor]]:
-    """Gradients of the steps, of the perceptron's hidden layers and of its biases; zero where they are added to."""
-    rows, width, packed = sizes.batch * sizes.slots, sizes.heads * sizes.value, _packed(sizes)
-    row, now, bias = (chunk, rows, width), (rows, width), (steps, width)
-    kept = [(chunk, rows, packed), row, (chunk, rows, 2 * width)]
+def _new_gradients(like: Tensor, sizes: RMCSizes, steps: int, chunk: int, groups: int) -> Gradients[Tensor]:
+    """Gradients, zero where they are added to."""
+    rows, width, packed = sizes.batch * sizes.slots, sizes.heads * sizes.value, packed_width(sizes)
+    row, now, hidden = (chunk, rows, width), (rows, width), (sizes.layers - 1, chunk, rows, width)
+    kept = [(chunk, rows, packed), row, (chunk, rows, 2 * width), hidden]
     of_x = [(steps, sizes.batch, packed), (steps, sizes.batch, 2 * width)]
-    vectors = [(steps, packed)] * 3 + [bias] * 5
-    shapes = Gradients(now, now, now, *kept, *of_x, *vectors)
-    made = _carve(like, *shapes, *[row] * layers, *[bias] * layers)
-    grads, of_layers = Gradients(*made[: len(shapes)]), made[len(shapes) :]
-    for grad in (grads.memory, *grads[len(kept) + 3 :], *of_layers[layers:]):
+    vectors = [(groups, packed)] * 3 + [(groups, width)] * 4 + [(groups, sizes.layers, width)]
+    shapes = [now, now, now, *kept, *of_x, *vectors]
+    flat = _carve(like, [math.prod(shape) for shape in shapes])
+    grads = Gradients(*(torch.from_numpy(part).view(shape) for part, shape in zip(flat, shapes, strict=True)))
+    for grad in (grads.memory, grads.x_gates, *grads[-len(vectors) :]):
         grad.zero_()
-    return grads, of_layers[:layers], of_layers[layers:]
+    return grads
 
 
-def _new_room(like: Tensor, sizes: RMCSizes) -> Room[Tensor]:
-    """Scratch memory, all zero but for ``valid``."""
-    lines, packed = padded(sizes.slots, lanes(like.dtype)), _packed(sizes)
-    columns = (max(sizes.key, sizes.value), lines)
-    square, rows = (lines, lines), (lines, sizes.heads * sizes.value)
-    room = Room(*_carve(like, (lines, packed), (lines, packed), columns, square, square, rows, (lines,)))
-    for tensor in room:
-        tensor.zero_()
-    room.valid[: sizes.slots + 1] = 1
-    return room
+def _new_rooms(like: Tensor, sizes: RMCSizes, threads: int) -> np.ndarray:
+    return scratch(like, threads, room_size(sizes, lanes(like.dtype)))
 
 
-def _packed(sizes: RMCSizes) -> int:
-    """Q, the width of all heads' queries, keys and values."""
-    return sizes.heads * (2 * sizes.key + sizes.value)
+def _new_work(like: Tensor, sizes: RMCSizes, threads: int) -> np.ndarray:
+    """Room for the packed matrices of every thread."""
+    width, across = sizes.heads * sizes.value, wide_lanes(like.dtype)
+    return scratch(like, threads, (packed_width(sizes) + (2 + sizes.layers) * width) * width // across, across)
 
 
 def _flat_array(tensor: Tensor) -> np.ndarray:
     return array(tensor).reshape(-1)
-
-
-def _flat(tensors: Sequence[Tensor]) -> list[np.ndarray]:
-    """Flat arrays that share the tensors' memory."""
-    return [tensor.view(-1).numpy() for tensor in tensors]
 
 
 def _check_shapes(
@@ -258,8 +275,11 @@ def _check_shapes(
 ) -> RMCSizes:
     """The kernels trust the shapes; a wrong one would have them read and write anywhere."""
     (steps, batch), (n, w), packed = starts.shape, initial.shape, len(operands.qkv_bias)
-    sizes = RMCSizes(batch, n, heads, (packed - w) // (2 * heads), w // heads)
-    if not fits(initial.dtype, sizes.key, sizes.value) or (_packed(sizes), heads * sizes.value) != (packed, w):
+    sizes = RMCSizes(batch, n, heads, (packed - w) // (2 * heads), w // heads, len(weights))
+    if not fits(initial.dtype, heads, sizes.key, sizes.value) or (packed_width(sizes), heads * sizes.value) != (
+        packed,
+        w,
+    ):
         raise ValueError(f"initial and qkv_bias must be of heads that the kernel takes, not {w} and {packed} wide")
     expected: dict[str, tuple[int, ...]] = {
         "x_qkv": (steps, batch, packed), "x_gates": (steps, batch, 2 * w), "memory": (batch, n, w),

@@ -1,4 +1,4 @@
-"""From a vector to one number."""
+"""One number of all lanes of a vector."""
 
 from __future__ import annotations
 

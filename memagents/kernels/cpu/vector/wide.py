@@ -69,6 +69,29 @@ def store(typingctx, array, entry, value):
 
 
 @intrinsic
+def load_at(typingctx, array, element):
+    """The wide vector that begins at a flat element of an array."""
+
+    def codegen(context, builder, signature, args):
+        return builder.load(_address(context, builder, array, *args), align=simd.BYTES[array.dtype])
+
+    return WideVector(array.dtype)(array, types.intp), codegen
+
+
+@intrinsic
+def store_at(typingctx, array, element, value):
+    """Reverse of :func:`load_at`."""
+    if not (isinstance(value, WideVector) and value.dtype is array.dtype):
+        return None
+
+    def codegen(context, builder, signature, args):
+        builder.store(args[2], _address(context, builder, array, *args[:2]), align=simd.BYTES[array.dtype])
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp, value), codegen
+
+
+@intrinsic
 def splat(typingctx, array, element):
     """Same as :func:`simd.splat`."""
 

@@ -1,0 +1,1 @@
+"""The Recurrent Entity Network over a window on the CPU."""

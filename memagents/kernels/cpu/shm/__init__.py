@@ -1,0 +1,1 @@
+"""The Stable Hadamard Memory over a window on the CPU."""
