@@ -68,9 +68,11 @@ class DMN(EpisodeStore[StoreState]):
         return self.facts.unroll(x, GRUState(state.rows[:, -1]), starts).outputs
 
     def look(self, x: Tensor, whole: Tensor, first: Tensor, state: StoreState) -> tuple[Tensor, dict[str, Tensor]]:
-        steps, span = len(x), self._span(first)
+        steps = len(x)
+        length = whole.shape[1] - steps
+        span = min(length + 1, self.length)
         q = self.question(x.transpose(0, 1)).to(whole.dtype).tanh()  # (B, T, H)
-        seen = history.unskew(history.sees(first, self.length, span), span)  # (B, T, S)
+        seen = history.unskew(history.sees(first, length, span), span)  # (B, T, S)
         facts = history.windows(whole, steps, span)  # (B, T, S, H)
         of_facts = history.windows(self.fact_gates(whole).to(whole.dtype), steps, span).unbind(2)
         of_question = self._compare(self.compare_question, facts, q)
@@ -83,13 +85,6 @@ class DMN(EpisodeStore[StoreState]):
             m = update(torch.cat([m, episode, q], dim=-1)).to(whole.dtype).relu()
             trace[f"pass_{number}_weights"] = functional.pad(gates, (self.length - span, 0))  # (B, T, L)
         return torch.cat([q, m], dim=-1), trace
-
-    def _span(self, first: Tensor) -> int:
-        """S, the most facts that any of the steps sees; on an accelerator, which would have to be waited for, L."""
-        if first.device.type != "cpu":
-            return self.length
-        positions = torch.arange(self.length, self.length + first.shape[1])
-        return min(int((positions - first).max()) + 1, self.length)
 
     def _compare(self, layer: nn.Linear, facts: Tensor, vector: Tensor) -> Tensor:
         """W [f∘v; |f−v|] of each fact, (B, T, S, H), with the vectors of the steps, (B, T, H)."""

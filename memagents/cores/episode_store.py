@@ -71,7 +71,8 @@ class EpisodeStore(WindowCore[Store]):
         """Look into the memory in all steps of a window.
 
         :param x: (T, B, X)
-        :param whole: the timeline, (B, L + T, W)
+        :param whole: the timeline, (B, L' + T, W), of the last L' rows before the window, which are all that any step
+            sees; from 1 to L, see :func:`memagents.memory.history.trimmed`
         :param first: where on it each step's episode begins, (B, T)
         :param state: before the window
         :return: features (B, T, F), and the trace, (B, T, ...)
@@ -80,9 +81,9 @@ class EpisodeStore(WindowCore[Store]):
 
     def window(self, x: Tensor, state: Store, starts: Tensor) -> Step[Store]:
         first = history.first_positions(state.filled, starts, self.length)
-        whole = history.timeline(state.rows, self.store(x, state, starts).transpose(0, 1), first)
+        filled = history.filled_after(first, self.length)
+        rows, first = history.trimmed(state.rows, first)
+        whole = history.timeline(rows, self.store(x, state, starts).transpose(0, 1), first)
         features, trace = self.look(x, whole, first, state)
-        state = state._replace(
-            rows=history.newest(whole, first, self.length), filled=history.filled_after(first, self.length)
-        )
+        state = state._replace(rows=history.newest(whole, first, self.length), filled=filled)
         return Step(features.transpose(0, 1), state, {}, {name: shown.transpose(0, 1) for name, shown in trace.items()})

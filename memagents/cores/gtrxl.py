@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from memagents.checks import in_range, positive_int
 from memagents.cores import register_core
@@ -76,14 +77,18 @@ class GTrXL(EpisodeStore[StoreState]):
 
     def window(self, x: Tensor, state: StoreState, starts: Tensor) -> Step[StoreState]:
         first = history.first_positions(state.filled, starts, self.length)
-        seen = history.sees(first, self.length, self.length + 1)
+        filled = history.filled_after(first, self.length)
+        pasts, first = history.trimmed(state.rows, first)  # (B, layers, L', W)
+        length = pasts.shape[2]
+        seen = history.sees(first, length, length + 1)
         stream, rows, trace = x.transpose(0, 1), [], {}
-        for number, (layer, past) in enumerate(zip(self.layers, state.rows.unbind(1), strict=True), start=1):
+        for number, (layer, past) in enumerate(zip(self.layers, pasts.unbind(1), strict=True), start=1):
             whole = history.timeline(past, stream, first)
             rows.append(history.newest(whole, first, self.length))
             stream, weights = layer(whole, seen)
-            trace[f"layer_{number}_weights"] = weights.transpose(0, 1)
-        state = StoreState(torch.stack(rows, dim=1), history.filled_after(first, self.length))
+            shown = functional.pad(weights, (self.length - length, 0))
+            trace[f"layer_{number}_weights"] = shown.transpose(0, 1)
+        state = StoreState(torch.stack(rows, dim=1), filled)
         return Step(stream.transpose(0, 1), state, {}, trace)
 
 

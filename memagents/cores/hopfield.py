@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from memagents.checks import in_range, positive_int
 from memagents.cores import register_core
@@ -61,15 +62,18 @@ class Hopfield(EpisodeStore[StoreState]):
         return self.output(features)
 
     def look(self, x: Tensor, whole: Tensor, first: Tensor, state: StoreState) -> tuple[Tensor, dict[str, Tensor]]:
-        present = whole[:, self.length :]  # (B, T, I)
+        length = whole.shape[1] - len(x)
+        span = min(length + 1, self.length)
+        present = whole[:, length:]  # (B, T, I)
         states, patterns = (
             self._heads(made, whole) for made in (self.state_patterns(present), self.stored_patterns(whole))
         )
-        seen = history.sees(first, self.length, self.length).unsqueeze(1)  # (B, 1, T, L + T)
+        seen = history.sees(first, length, span).unsqueeze(1)  # (B, 1, T, L' + T)
         with full_precision(whole):
             found, weights = retrieve(states, patterns, self.beta, self.updates, seen)
         features = torch.cat([present, found.transpose(1, 2).flatten(2)], dim=-1)
-        return features, {"retrieval_weights": history.unskew(weights, self.length).transpose(1, 2)}
+        by_age = functional.pad(history.unskew(weights, span), (self.length - span, 0))
+        return features, {"retrieval_weights": by_age.transpose(1, 2)}
 
     def _heads(self, patterns: Tensor, whole: Tensor) -> Tensor:
         """(B, M, W) to (B, heads, M, W / heads), in the memory's precision."""

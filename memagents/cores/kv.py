@@ -60,18 +60,20 @@ class KeyValue(EpisodeStore[StoreState]):
         return self.output(features)
 
     def look(self, x: Tensor, whole: Tensor, first: Tensor, state: StoreState) -> tuple[Tensor, dict[str, Tensor]]:
-        observed, came = self._embed(whole)  # A [obs; 0] and A [0; conditions], (B, L + T, H)
+        observed, came = self._embed(whole)  # A [obs; 0] and A [0; conditions], (B, L' + T, H)
         # Of all positions but the last, which has no pair yet; and no step sees its own.
         keys, values = observed[:, :-1], observed[:, :-1] + came[:, 1:]
-        seen = history.sees(first, self.length, self.length + 1).tril(self.length - 1)[..., :-1]  # (B, T, L + T − 1)
-        q = (observed + came)[:, self.length :]
+        length = whole.shape[1] - len(x)
+        seen = history.sees(first, length, length + 1).tril(length - 1)[..., :-1]  # (B, T, L' + T − 1)
+        q = (observed + came)[:, length:]
         trace = {}
         for hop, update in enumerate(self.updates, start=1):
             with full_precision(whole):
                 weights = selection.soft(q @ keys.transpose(1, 2), seen)
                 q = q + weights @ values
             q = update(q).to(whole.dtype)
-            trace[f"hop_{hop}_weights"] = history.unskew(weights, self.length)  # (B, T, L)
+            by_age = history.unskew(weights, length)
+            trace[f"hop_{hop}_weights"] = functional.pad(by_age, (self.length - length, 0))  # (B, T, L)
         return q, trace
 
     def _embed(self, inputs: Tensor) -> tuple[Tensor, Tensor]:

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from memagents.checks import in_range, positive_int
 from memagents.cores import register_core
@@ -97,14 +98,17 @@ class Universal(WindowCore[UniversalState]):
 
     def window(self, x: Tensor, state: UniversalState, starts: Tensor) -> Step[UniversalState]:
         first = history.first_positions(state.filled, starts, self.length)
-        seen = history.sees(first, self.length, self.length + 1)  # (B, T, L + T)
+        filled = history.filled_after(first, self.length)
+        past, first = history.trimmed(state.rows, first)  # (B, D, L', W)
+        length = past.shape[2]
+        seen = history.sees(first, length, length + 1)  # (B, T, L' + T)
         codes = sinusoids(self.max_depth + 1, self.width, state.rows).flip(0)  # of 0, 1, …, D
         h = x.transpose(0, 1).to(state.rows.dtype)  # (B, T, W)
         pondering, mean = halting.start(h[..., 0]), torch.zeros_like(h)
         kept, updates = [], []
         looks: list[Tensor] = []
-        for depth, rows in enumerate(state.rows.unbind(1), start=1):
-            whole = history.timeline(rows, h, first)  # (B, L + T, W)
+        for depth, rows in enumerate(past.unbind(1), start=1):
+            whole = history.timeline(rows, h, first)  # (B, L' + T, W)
             kept.append(history.newest(whole, first, self.length))
             running = pondering.running
             if running.device.type == "cpu" and not running.any():
@@ -119,9 +123,10 @@ class Universal(WindowCore[UniversalState]):
                 mean = mean + share.unsqueeze(2) * h
             updates.append(share)
             looks.append(running[:, :, None, None] * weights)
-        state = UniversalState(torch.stack(kept, dim=1), history.filled_after(first, self.length))
+        state = UniversalState(torch.stack(kept, dim=1), filled)
         cost = halting.ponder_cost(pondering).T
-        trace = {f"depth_{depth}_weights": look.transpose(0, 1) for depth, look in enumerate(looks, start=1)}
+        shown = [functional.pad(look.transpose(0, 1), (self.length - length, 0)) for look in looks]
+        trace = {f"depth_{depth}_weights": look for depth, look in enumerate(shown, start=1)}
         trace |= {"update_weights": torch.stack(updates, dim=-1).transpose(0, 1), "depth": pondering.steps.T}
         losses = {"ponder": self.ponder_cost * cost} if self.ponder_cost else {}
         return Step(mean.transpose(0, 1), state, losses, trace)

@@ -40,6 +40,24 @@ def first_positions(filled: Tensor, starts: Tensor, length: int) -> Tensor:
     return began.cummax(dim=1).values
 
 
+def trimmed(rows: Tensor, first: Tensor) -> tuple[Tensor, Tensor]:
+    """Leave out the oldest rows of the history that no step sees: a shorter history, and where episodes begin in it.
+
+    How many those are depends on all rows of the batch; on an accelerator, which would have to be waited for, none is
+    left out.
+
+    :param rows: (..., L, W)
+    :param first: of :func:`first_positions`, (B, T)
+    :return: rows (..., L', W) with L' from 1 to L, a view; and (B, T), each in 0 to L' + t
+    """
+    length = rows.shape[-2]
+    if rows.device.type != "cpu":
+        return rows, first
+    positions = torch.arange(length, length + first.shape[1])
+    left_out = length - min(max(int((positions - first).max()), 1), length)
+    return (rows[..., left_out:, :], first - left_out) if left_out else (rows, first)
+
+
 def sees(first: Tensor, length: int, span: int) -> Tensor:
     """Mark the positions that each step sees: its own and those before it, ``span`` at most, of its episode alone.
 
@@ -69,13 +87,15 @@ def timeline(rows: Tensor, new: Tensor, first: Tensor) -> Tensor:
 def newest(whole: Tensor, first: Tensor, length: int) -> Tensor:
     """The history after the window.
 
-    :param whole: of :func:`timeline`, (B, L + T, W)
-    :param first: of :func:`first_positions`, (B, T)
+    :param whole: of :func:`timeline`, (B, L' + T, W), from a history of L' rows, L at most
+    :param first: of :func:`first_positions` or, of a shorter history, of :func:`trimmed`, (B, T)
     :param length: L
     :return: (B, L, W), zero before the present episode
     """
-    positions = torch.arange(whole.shape[1] - length, whole.shape[1], device=whole.device)
-    return torch.where((positions >= first[:, -1:]).unsqueeze(2), whole[:, whole.shape[1] - length :], 0)
+    last = whole[:, max(whole.shape[1] - length, 0) :]
+    positions = torch.arange(whole.shape[1] - last.shape[1], whole.shape[1], device=whole.device)
+    kept = torch.where((positions >= first[:, -1:]).unsqueeze(2), last, 0)
+    return functional.pad(kept, (0, 0, length - kept.shape[1], 0)) if kept.shape[1] < length else kept
 
 
 def filled_after(first: Tensor, length: int) -> Tensor:
