@@ -11,6 +11,7 @@ from memagents.cores import register_core
 from memagents.cores.core import Step
 from memagents.cores.episode_store import EpisodeStore, StoreState
 from memagents.cores.transformer import FeedForward, GRUGate, RelativeAttention
+from memagents.kernels.choice import Window
 from memagents.memory import history
 
 
@@ -76,15 +77,29 @@ class GTrXL(EpisodeStore[StoreState]):
         return self.output(features)
 
     def window(self, x: Tensor, state: StoreState, starts: Tensor) -> Step[StoreState]:
+        return self._window(x, state, starts, None)
+
+    def untraced(self, x: Tensor, state: StoreState, starts: Tensor) -> Step[StoreState]:
+        """Run by a kernel where there is one, see :func:`memagents.kernels.choice.window_for`.
+
+        The kernel, for the CPU, equals :meth:`window`, which runs for a trace, if ``width / heads`` is no multiple of 8
+        (in float64 of 4), and wherever there is no kernel. It cannot be differentiated twice.
+        """
+        return self._window(x, state, starts, self.layers[0].attention.kernel(x, state.rows))  # type: ignore[union-attr, operator]
+
+    def _window(self, x: Tensor, state: StoreState, starts: Tensor, kernel: Window | None) -> Step[StoreState]:
         first = history.first_positions(state.filled, starts, self.length)
         filled = history.filled_after(first, self.length)
         pasts, first = history.trimmed(state.rows, first)  # (B, layers, L', W)
         length = pasts.shape[2]
-        seen = history.sees(first, length, length + 1)
+        seen = (history.sees if kernel is None else history.runs)(first, length, length + 1)
         stream, rows, trace = x.transpose(0, 1), [], {}
         for number, (layer, past) in enumerate(zip(self.layers, pasts.unbind(1), strict=True), start=1):
             whole = history.timeline(past, stream, first)
             rows.append(history.newest(whole, first, self.length))
+            if kernel is not None:
+                stream = layer.along(whole, seen, kernel)
+                continue
             stream, weights = layer(whole, seen)
             shown = functional.pad(weights, (self.length - length, 0))
             trace[f"layer_{number}_weights"] = shown.transpose(0, 1)
@@ -111,7 +126,16 @@ class _Layer(nn.Module):
         :return: the stream after it, (B, T, W), and the attention's weights by age, (B, T, heads, L + 1)
         """
         steps = seen.shape[1]
-        stream = whole[:, -steps:]
         found, weights = self.attention(self.attention_norm(whole), seen, whole.shape[1] - steps + 1)
+        return self._update(whole[:, -steps:], found), weights
+
+    def along(self, whole: Tensor, runs: Tensor, kernel: Window) -> Tensor:
+        """Run :meth:`forward` by a kernel, for the stream alone; ``runs`` in place of ``seen``, (B, T, 1, 3)."""
+        steps = runs.shape[1]
+        found = self.attention.along(self.attention_norm(whole), runs, whole.shape[1] - steps + 1, kernel)
+        return self._update(whole[:, -steps:], found)
+
+    def _update(self, stream: Tensor, found: Tensor) -> Tensor:
+        """The stream after the layer, from that before it and what the attention found, (B, T, W) all."""
         stream = self.attention_gate(stream, found.relu())
-        return self.feedforward_gate(stream, self.feedforward(self.feedforward_norm(stream)).relu()), weights
+        return self.feedforward_gate(stream, self.feedforward(self.feedforward_norm(stream)).relu())

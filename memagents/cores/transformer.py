@@ -10,6 +10,8 @@ from torch import Tensor, nn
 
 from memagents.checks import positive_int
 from memagents.cores.core import full_precision
+from memagents.kernels import choice
+from memagents.kernels.choice import Window
 from memagents.memory import history
 from memagents.memory.relative import relative_attention, sinusoids
 from memagents.memory.writes import gated_overwrite
@@ -64,6 +66,27 @@ class RelativeAttention(nn.Module):
             )
             by_age = history.unskew(weights, span) if to_ages is None else to_ages(weights)
         return self.output(found.transpose(1, 2).flatten(2)).to(whole.dtype), by_age.transpose(1, 2)
+
+    def along(self, whole: Tensor, runs: Tensor, span: int, kernel: Window) -> Tensor:
+        """Run :meth:`forward` by a kernel, for what the steps find alone.
+
+        :param whole: as there
+        :param runs: what each step sees, int64 (B, T, R, 3), see :func:`memagents.memory.history.runs`
+        :param span: S
+        :param kernel: of :meth:`kernel`
+        :return: (B, T, W)
+        """
+        queries = self.queries(whole[:, -runs.shape[1] :])
+        encodings = self.ages(sinusoids(span, whole.shape[-1], whole))
+        of_content, of_age = queries + self.content_bias.flatten(), queries + self.position_bias.flatten()
+        found = kernel(
+            of_content, self.keys(whole), self.values(whole), runs, span, self.heads, ages=of_age, encodings=encodings
+        )
+        return self.output(found)
+
+    def kernel(self, *tensors: Tensor) -> Window | None:
+        """The kernel for :meth:`along`, if there is one for such tensors, see :mod:`memagents.kernels.choice`."""
+        return choice.window_for("attention", [*tensors, self.keys.weight], key_size=self.content_bias.shape[1])
 
     def split(self, rows: Tensor) -> Tensor:
         """(..., M, W) to (..., heads, M, W / heads)."""

@@ -72,6 +72,21 @@ def sees(first: Tensor, length: int, span: int) -> Tensor:
     return near & (positions >= first.unsqueeze(2))
 
 
+def runs(first: Tensor, length: int, span: int) -> Tensor:
+    """What :func:`sees` marks, as one run of positions for each step: int64 (B, T, 1, 3).
+
+    Of a run its first position, the one after its last, and the age of the first as a number from 0, for the oldest of
+    ``span`` positions, to span − 1, for the step's own.
+
+    :param first: of :func:`first_positions`, (B, T)
+    :param length: L
+    :param span: 1 to L + 1
+    """
+    after = torch.arange(length + 1, length + 1 + first.shape[1], device=first.device).expand_as(first)
+    begin = torch.maximum(first, after - span)
+    return torch.stack([begin, after, begin - after + span], dim=-1).unsqueeze(2)
+
+
 def timeline(rows: Tensor, new: Tensor, first: Tensor) -> Tensor:
     """The history and the rows after it; what no step sees any more is zero, whatever it was.
 
