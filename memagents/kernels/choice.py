@@ -20,14 +20,8 @@ Window = Callable[..., Any]
 """A fused window; its operands and results are those of the core's, e.g. ``kernels.cpu.dnc.window.dnc_window``."""
 
 _PACKAGES = {
-    "cpu": {
-        "dnc": "dnc",
-        "ntm": "ntm",
-        "rmc": "rmc",
-        "lstm": "recurrent",
-        "gru": "recurrent",
-        "attention": "attention",
-    },
+    "cpu": {"dnc": "dnc", "ntm": "ntm", "rmc": "rmc", "lstm": "recurrent", "gru": "recurrent"}
+    | dict.fromkeys(("attention", "look", "gate"), "attention"),
     "cuda": {"dnc": "dnc", "ntm": "ntm", "lstm": "recurrent", "gru": "recurrent"},
 }
 """For every type of device the cores that have kernels there, and the package of these."""
