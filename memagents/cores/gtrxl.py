@@ -85,7 +85,7 @@ class GTrXL(EpisodeStore[StoreState]):
         The kernel, for the CPU, equals :meth:`window`, which runs for a trace, if ``width / heads`` is no multiple of 8
         (in float64 of 4), and wherever there is no kernel. It cannot be differentiated twice.
         """
-        kernels = kernels_for([x, state.rows, self.embedding.weight], self._attention.content_bias.shape[1])
+        kernels = kernels_for([x, state.rows, self.embedding.weight], self._attention.key_size)
         if kernels is not None and len(x) == 1 and not torch.is_grad_enabled():
             return self._act(x[0], state, starts[0], kernels)
         return self._window(x, state, starts, kernels)
@@ -96,14 +96,12 @@ class GTrXL(EpisodeStore[StoreState]):
 
     def _act(self, x: Tensor, state: StoreState, starts: Tensor, kernels: Kernels) -> Step[StoreState]:
         """A single step of :meth:`untraced` without a gradient: x (B, W) and starts (B,), results as there."""
-        filled = torch.where(starts, 0, state.filled)
-        begin = (self.length - filled).unsqueeze(1)
-        runs = torch.stack([begin, torch.full_like(begin, self.length), begin], dim=-1)  # (B, 1, 3)
+        runs, filled = history.runs_of_step(state.filled, starts, self.length)
         encodings = constant_sinusoids(self.length + 1, x.shape[-1], x)
         pasts, after = state.rows.contiguous(), torch.empty_like(state.rows, memory_format=torch.contiguous_format)
         for layer, past, then in zip(self.layers, pasts.unbind(1), after.unbind(1), strict=True):
             x = layer.act(past, runs, x, encodings, kernels, then)  # type: ignore[operator]
-        return Step(x.unsqueeze(0), StoreState(after, (filled + 1).clamp(max=self.length)), {}, {})
+        return Step(x.unsqueeze(0), StoreState(after, filled), {}, {})
 
     def _window(self, x: Tensor, state: StoreState, starts: Tensor, kernels: Kernels | None) -> Step[StoreState]:
         first = history.first_positions(state.filled, starts, self.length)
@@ -166,7 +164,7 @@ class _Layer(nn.Module):
         :param after: becomes the layer's last inputs, (B, L, W)
         :return: the stream after it, (B, W)
         """
-        found = self.attention.of_rows(past, runs, stream, encodings, kernels, self.attention_norm, after)
+        found = self.attention.of_rows(past, runs, stream, encodings, kernels, norm=self.attention_norm, after=after)
         return self._update(stream, found, kernels)
 
     def _update(self, stream: Tensor, found: Tensor, kernels: Kernels | None = None) -> Tensor:

@@ -13,7 +13,7 @@ from memagents.cores.core import full_precision
 from memagents.kernels import choice
 from memagents.kernels.choice import Window
 from memagents.memory import history
-from memagents.memory.relative import relative_attention, sinusoids
+from memagents.memory.relative import constant_sinusoids, relative_attention
 from memagents.memory.writes import gated_overwrite
 
 
@@ -74,7 +74,7 @@ class RelativeAttention(nn.Module):
         steps = seen.shape[1]
         queries = self.split(self.queries(whole[:, -steps:]).to(whole.dtype))
         keys, values = (self.split(made.to(whole.dtype)) for made in (self.keys(whole), self.values(whole)))
-        encodings = self.split(self.ages(sinusoids(span, whole.shape[-1], whole)).to(whole.dtype))
+        encodings = self.split(self.ages(constant_sinusoids(span, whole.shape[-1], whole)).to(whole.dtype))
         to_positions, to_ages = (None, None) if places is None else places
         with full_precision(whole):
             found, weights = relative_attention(
@@ -93,7 +93,7 @@ class RelativeAttention(nn.Module):
         :return: (B, T, W)
         """
         queries = self.queries(whole[:, -runs.shape[1] :])
-        encodings = self.ages(sinusoids(span, whole.shape[-1], whole))
+        encodings = self.ages(constant_sinusoids(span, whole.shape[-1], whole))
         of_content, of_age = queries + self.content_bias.flatten(), queries + self.position_bias.flatten()
         found = kernels.attention(
             of_content, self.keys(whole), self.values(whole), runs, span, self.heads, ages=of_age, encodings=encodings
@@ -108,6 +108,7 @@ class RelativeAttention(nn.Module):
         encodings: Tensor,
         kernels: Kernels,
         norm: nn.LayerNorm | None = None,
+        shift: Tensor | None = None,
         after: Tensor | None = None,
     ) -> Tensor:
         """Run a single step of :meth:`forward`, without a gradient, from the rows themselves: no key or value is made.
@@ -120,22 +121,31 @@ class RelativeAttention(nn.Module):
         :param encodings: sinusoids of the slots, (S, W)
         :param kernels: of :func:`kernels_for`
         :param norm: what is attended to is this of the rows
+        :param shift: or the sum of this, (W,), and the rows
         :param after: becomes the last L rows, (B, L, W)
         :return: (B, W)
         """
         heads, size = self.content_bias.shape
-        queries = self.queries(present if norm is None else norm(present)).unflatten(-1, (heads, size))
+        asking = present if norm is None else norm(present)
+        queries = self.queries(asking if shift is None else asking + shift).unflatten(-1, (heads, size))
         of_content = (queries + self.content_bias).transpose(0, 1) @ self.keys.weight.unflatten(0, (heads, size))
         of_age = (queries + self.position_bias).transpose(0, 1)
         by_slot = of_age @ self.ages(encodings).unflatten(-1, (heads, size)).permute(1, 2, 0)  # (H, B, S)
-        if norm is not None:  # of its shift all scores have the same, which changes nothing
+        if norm is not None:  # what is added to all rows alike adds the same to all scores, which changes nothing
             of_content = of_content * norm.weight
         factor, normed = size**-0.5, norm is not None
         found = kernels.look(store, runs, present, of_content, by_slot, len(encodings), factor, normed, after)
         if norm is not None:
             found = found * norm.weight + norm.bias
+        if shift is not None:
+            found = found + shift
         found = found @ self.values.weight.unflatten(0, (heads, size)).transpose(1, 2)  # (H, B, K)
         return self.output(found.transpose(0, 1).flatten(1))
+
+    @property
+    def key_size(self) -> int:
+        """K, the width of a head."""
+        return self.content_bias.shape[1]
 
     def split(self, rows: Tensor) -> Tensor:
         """(..., M, W) to (..., heads, M, W / heads)."""

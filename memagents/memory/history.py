@@ -87,6 +87,33 @@ def runs(first: Tensor, length: int, span: int) -> Tensor:
     return torch.stack([begin, after, begin - after + span], dim=-1).unsqueeze(2)
 
 
+def runs_of_step(filled: Tensor, starts: Tensor, length: int) -> tuple[Tensor, Tensor]:
+    """What a single step sees of a history beside its own row, and how much of it is filled after it.
+
+    :param filled: int64 (B,), before the step
+    :param starts: (B,) booleans
+    :param length: L
+    :return: one run for each row as of :func:`runs`, int64 (B, 1, 3), of positions that are those of the history and
+        ages from 0, the oldest, to L − 1; and int64 (B,)
+    """
+    filled = torch.where(starts, 0, filled)
+    begin = (length - filled).unsqueeze(1)
+    return torch.stack([begin, torch.full_like(begin, length), begin], dim=-1), (filled + 1).clamp(max=length)
+
+
+def shift(rows: Tensor, new: Tensor, starts: Tensor, after: Tensor) -> None:
+    """Write to ``after`` the histories after a single step; without a gradient.
+
+    :param rows: (B, ..., L, W), zero before the present episode
+    :param new: the step's row, (B, ..., W)
+    :param starts: (B,) booleans
+    :param after: like ``rows``
+    """
+    after[..., :-1, :] = rows[..., 1:, :]
+    after[starts, ..., :-1, :] = 0
+    after[..., -1, :] = new
+
+
 def timeline(rows: Tensor, new: Tensor, first: Tensor) -> Tensor:
     """The history and the rows after it; what no step sees any more is zero, whatever it was.
 
