@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple, TypeVar
 
 import torch
@@ -79,11 +80,23 @@ class EpisodeStore(WindowCore[Store]):
         """
         raise NotImplementedError
 
+    def find(self, x: Tensor, whole: Tensor, first: Tensor, state: Store) -> Tensor:
+        """Run :meth:`look` for the features alone, (B, T, F); a subclass overrides this only to be faster."""
+        return self.look(x, whole, first, state)[0]
+
+    def untraced(self, x: Tensor, state: Store, starts: Tensor) -> Step[Store]:
+        return self._window(x, state, starts, lambda *seen: (self.find(*seen), {}))
+
     def window(self, x: Tensor, state: Store, starts: Tensor) -> Step[Store]:
+        return self._window(x, state, starts, self.look)
+
+    def _window(
+        self, x: Tensor, state: Store, starts: Tensor, look: Callable[..., tuple[Tensor, dict[str, Tensor]]]
+    ) -> Step[Store]:
         first = history.first_positions(state.filled, starts, self.length)
         filled = history.filled_after(first, self.length)
         rows, first = history.trimmed(state.rows, first)
         whole = history.timeline(rows, self.store(x, state, starts).transpose(0, 1), first)
-        features, trace = self.look(x, whole, first, state)
+        features, trace = look(x, whole, first, state)
         state = state._replace(rows=history.newest(whole, first, self.length), filled=filled)
         return Step(features.transpose(0, 1), state, {}, {name: shown.transpose(0, 1) for name, shown in trace.items()})

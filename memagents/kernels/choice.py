@@ -21,7 +21,8 @@ Window = Callable[..., Any]
 
 _PACKAGES = {
     "cpu": {"dnc": "dnc", "ntm": "ntm", "rmc": "rmc", "lstm": "recurrent", "gru": "recurrent"}
-    | dict.fromkeys(("attention", "look", "gate"), "attention"),
+    | dict.fromkeys(("attention", "look", "gate"), "attention")
+    | dict.fromkeys(("dmn", "episode"), "dmn"),
     "cuda": {"dnc": "dnc", "ntm": "ntm", "lstm": "recurrent", "gru": "recurrent"},
 }
 """For every type of device the cores that have kernels there, and the package of these."""

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from numba import njit
 
-from memagents.kernels.cpu.attention.places import load_at, store_at, transpose_at, within
+from memagents.kernels.cpu.attention.parts import load_at, store_at, transpose_at, within
 from memagents.kernels.cpu.rmc.rows import EPSILON, LEAST, max_lanes, sum_lanes
 from memagents.kernels.cpu.sources import SOURCES
 from memagents.kernels.cpu.vector.functions import exp

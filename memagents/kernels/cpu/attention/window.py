@@ -17,9 +17,8 @@ from torch.nn import functional
 
 from memagents.kernels.autograd import Context, learning
 from memagents.kernels.cpu.arrays import scratch
-from memagents.kernels.cpu.attention import gates, step
-from memagents.kernels.cpu.attention import runs as kernel
-from memagents.kernels.cpu.attention.runs import RunSizes, columns_of, line_of
+from memagents.kernels.cpu.attention import backward, forward, rows, step
+from memagents.kernels.cpu.attention.forward import RunSizes, columns_of, line_of
 from memagents.kernels.cpu.attention.step import StepSizes, room_of
 from memagents.kernels.cpu.threads import run, thread_count
 from memagents.kernels.cpu.vector.simd import lanes
@@ -131,13 +130,13 @@ class _Gate(torch.autograd.Function):
         resets, openings, given, out = (
             torch.empty_like(stream, memory_format=torch.contiguous_format) for _ in range(4)
         )
-        rows, threads = stream.numel() // len(bias), _threads(1, 4 * stream.numel())
+        count, threads = stream.numel() // len(bias), _threads(1, 4 * stream.numel())
         x, update, b = _flat(stream), _flat(of_update), _flat(bias)
         filled = [_flat(tensor) for tensor in (resets, openings, given)]
-        run(partial(gates.squash, rows, update, _flat(of_stream), x, b, *filled), threads)
-        candidates = torch.mm(given.view(rows, -1), weight.t())
+        run(partial(rows.squash, count, update, _flat(of_stream), x, b, *filled), threads)
+        candidates = torch.mm(given.view(count, -1), weight.t())
         new = _flat(candidates)
-        run(partial(gates.mix, rows, update, new, x, b, filled[1], new, _flat(out)), threads)
+        run(partial(rows.mix, count, update, new, x, b, filled[1], new, _flat(out)), threads)
         ctx.save_for_backward(stream, weight, bias, resets, openings, candidates)
         return out
 
@@ -146,13 +145,13 @@ class _Gate(torch.autograd.Function):
     def backward(ctx: Context, grad: Tensor) -> tuple[Tensor | None, ...]:
         stream, weight, bias, resets, openings, candidates = ctx.saved_tensors
         width = len(bias)
-        rows, threads = stream.numel() // width, _threads(1, 4 * stream.numel())
-        d_update, d_stream = stream.new_empty(rows, 3 * width), torch.empty_like(openings)
+        count, threads = stream.numel() // width, _threads(1, 4 * stream.numel())
+        d_update, d_stream = stream.new_empty(count, 3 * width), torch.empty_like(openings)
         x, b, update, own = _flat(stream), _flat(bias), _flat(d_update), _flat(d_stream)
-        run(partial(gates.mix_back, rows, _flat(grad), x, b, _flat(openings), _flat(candidates), update, own), threads)
+        run(partial(rows.mix_back, count, _flat(grad), x, b, _flat(openings), _flat(candidates), update, own), threads)
         d_candidates = d_update[:, 2 * width :]
         d_given, given = torch.mm(d_candidates, weight), torch.empty_like(candidates)
-        run(partial(gates.squash_back, rows, _flat(d_given), x, b, _flat(resets), update, own, _flat(given)), threads)
+        run(partial(rows.squash_back, count, _flat(d_given), x, b, _flat(resets), update, own, _flat(given)), threads)
         d_weight = torch.mm(given.t(), d_candidates).t()
         d_bias = -d_update[:, width : 2 * width].sum(0)
         d_update = d_update.view(*stream.shape[:-1], -1)
@@ -187,7 +186,7 @@ def _run_forward(sizes: RunSizes, runs: Tensor, operands: Sequence[Tensor], keep
     weights = torch.from_numpy(scratch(queries, lines, line_of(sizes.slots, count)))
     arrays = [_flat(tensor) for tensor in (runs, queries, ages, keys, values, codes)]
     lane, room = _lane(queries), scratch(queries, threads, columns_of(sizes, count))
-    run(partial(kernel.forward, tuple(sizes), keep, *arrays, lane, _flat(weights), _flat(found), room), threads)
+    run(partial(forward.forward, tuple(sizes), keep, *arrays, lane, _flat(weights), _flat(found), room), threads)
     return found, weights
 
 
@@ -202,7 +201,7 @@ def _run_backward(
     arrays = [_flat(tensor) for tensor in (runs, queries, ages, keys, values, encodings)]
     out = [_flat(tensor) for tensor in (weights, grad, d_queries, d_ages, d_keys, d_values, d_codes)]
     lane, room = _lane(queries), scratch(queries, threads, columns_of(sizes, count) + line_of(sizes.slots, count))
-    run(partial(kernel.backward, tuple(sizes), *arrays, lane, *out, room), threads)
+    run(partial(backward.backward, tuple(sizes), *arrays, lane, *out, room), threads)
     if not sizes.aged:
         return d_queries, None, d_keys, d_values, None
     return d_queries, d_ages, d_keys, d_values, d_codes.sum(0)
