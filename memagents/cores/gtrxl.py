@@ -77,7 +77,7 @@ class GTrXL(EpisodeStore[StoreState]):
         return self.output(features)
 
     def window(self, x: Tensor, state: StoreState, starts: Tensor) -> Step[StoreState]:
-        return self._window(x, state, starts, None)
+        return self._through(x, state, starts, None)
 
     def untraced(self, x: Tensor, state: StoreState, starts: Tensor) -> Step[StoreState]:
         """Run by a kernel where there is one, see :func:`memagents.kernels.choice.window_for`.
@@ -88,11 +88,11 @@ class GTrXL(EpisodeStore[StoreState]):
         kernels = kernels_for([x, state.rows, self.embedding.weight], self._attention.key_size)
         if kernels is not None and len(x) == 1 and not torch.is_grad_enabled():
             return self._act(x[0], state, starts[0], kernels)
-        return self._window(x, state, starts, kernels)
+        return self._through(x, state, starts, kernels)
 
     @property
     def _attention(self) -> RelativeAttention:
-        return self.layers[0].attention  # type: ignore[union-attr, return-value]
+        return self.layers[0].attention  # type: ignore[return-value]
 
     def _act(self, x: Tensor, state: StoreState, starts: Tensor, kernels: Kernels) -> Step[StoreState]:
         """A single step of :meth:`untraced` without a gradient: x (B, W) and starts (B,), results as there."""
@@ -103,7 +103,7 @@ class GTrXL(EpisodeStore[StoreState]):
             x = layer.act(past, runs, x, encodings, kernels, then)  # type: ignore[operator]
         return Step(x.unsqueeze(0), StoreState(after, filled), {}, {})
 
-    def _window(self, x: Tensor, state: StoreState, starts: Tensor, kernels: Kernels | None) -> Step[StoreState]:
+    def _through(self, x: Tensor, state: StoreState, starts: Tensor, kernels: Kernels | None) -> Step[StoreState]:
         first = history.first_positions(state.filled, starts, self.length)
         filled = history.filled_after(first, self.length)
         pasts, first = history.trimmed(state.rows, first)  # (B, layers, L', W)
@@ -114,7 +114,7 @@ class GTrXL(EpisodeStore[StoreState]):
             whole = history.timeline(past, stream, first)
             rows.append(history.newest(whole, first, self.length))
             if kernels is not None:
-                stream = layer.along(whole, seen, kernels)
+                stream = layer.along(whole, seen, kernels)  # type: ignore[operator]
                 continue
             stream, weights = layer(whole, seen)
             shown = functional.pad(weights, (self.length - length, 0))

@@ -99,7 +99,8 @@ def look_window(
     flat_after, after_stride, length = (_flat(nothing), 0, 0) if after is None else (*_pieces(after), after.shape[1])
     given = [_flat(tensor) for tensor in (runs, present, queries, nothing if by_slot is None else by_slot)]
     others = (float(factor), _lane(queries), _flat(found), flat_after, after_stride, length, room)
-    run(partial(step.look, tuple(sizes), flat_store, stride, *given, *others), threads)
+    arguments = (tuple(sizes), flat_store, stride, *given, *others)
+    run(partial(step.look, *arguments), threads)
     return found
 
 
@@ -186,7 +187,8 @@ def _run_forward(sizes: RunSizes, runs: Tensor, operands: Sequence[Tensor], keep
     weights = torch.from_numpy(scratch(queries, lines, line_of(sizes.slots, count)))
     arrays = [_flat(tensor) for tensor in (runs, queries, ages, keys, values, codes)]
     lane, room = _lane(queries), scratch(queries, threads, columns_of(sizes, count))
-    run(partial(forward.forward, tuple(sizes), keep, *arrays, lane, _flat(weights), _flat(found), room), threads)
+    arguments = (tuple(sizes), keep, *arrays, lane, _flat(weights), _flat(found), room)
+    run(partial(forward.forward, *arguments), threads)
     return found, weights
 
 
@@ -201,7 +203,8 @@ def _run_backward(
     arrays = [_flat(tensor) for tensor in (runs, queries, ages, keys, values, encodings)]
     out = [_flat(tensor) for tensor in (weights, grad, d_queries, d_ages, d_keys, d_values, d_codes)]
     lane, room = _lane(queries), scratch(queries, threads, columns_of(sizes, count) + line_of(sizes.slots, count))
-    run(partial(backward.backward, tuple(sizes), *arrays, lane, *out, room), threads)
+    arguments = (tuple(sizes), *arrays, lane, *out, room)
+    run(partial(backward.backward, *arguments), threads)
     if not sizes.aged:
         return d_queries, None, d_keys, d_values, None
     return d_queries, d_ages, d_keys, d_values, d_codes.sum(0)

@@ -73,8 +73,8 @@ class _Compare(torch.autograd.Function):
         facts, vectors = ctx.saved_tensors
         d_facts, d_vectors = (torch.zeros_like(of, memory_format=torch.contiguous_format) for of in (facts, vectors))
         width, pairs = facts.shape[1] // lanes(facts.dtype), ctx.pairs
-        given = [_flat(tensor) for tensor in (facts, vectors, pairs.facts, pairs.steps, grad)]
-        step.compare_back(width, *given, _flat(d_facts), _flat(d_vectors))
+        arrays = [_flat(of) for of in (facts, vectors, pairs.facts, pairs.steps, grad, d_facts, d_vectors)]
+        step.compare_back(width, *arrays)
         return d_facts, d_vectors, None
 
 
