@@ -18,12 +18,16 @@ SIZES = {  # of cores that fit the kernels in float64, whose vectors have four n
     "universal": {"length": 5, "width": 8, "heads": 2},
     "compressive": {"length": 3, "compressed": 2, "rate": 2, "width": 8, "heads": 2},
     "dmn": {"length": 5, "hidden_size": 8, "passes": 2},
+    "kv": {"length": 5, "hidden_size": 8},
+    "hopfield": {"length": 5, "width": 8, "heads": 2},
 }
 OTHERS = {
     "gtrxl": [{"length": 1}, {"length": 13, "heads": 1}, {"width": 20, "heads": 5, "output_size": 3}],
     "universal": [{"length": 1, "max_depth": 3}, {"length": 13, "heads": 1}, {"threshold": 0.5, "ponder_cost": 0}],
     "compressive": [{"length": 1, "compressed": 1}, {"rate": 1}, {"rate": 4, "length": 2, "compressed": 5}],
     "dmn": [{"length": 1}, {"length": 13}, {"passes": 1, "output_size": 3}],
+    "kv": [{"length": 1}, {"length": 13, "hops": 1}, {"condition_size": 2, "hops": 3}],
+    "hopfield": [{"length": 1}, {"length": 13, "heads": 1}, {"updates": 3, "beta": 0.4}],
 }
 every_core = pytest.mark.parametrize("name", SIZES)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from numba import njit
 
-from memagents.kernels.cpu.attention.forward import RunSizes, seen_of
+from memagents.kernels.cpu.attention.forward import RunSizes, look, seen_of
 from memagents.kernels.cpu.attention.parts import load_at, pack_columns, store_at, within
 from memagents.kernels.cpu.rmc.rows import sum_lanes
 from memagents.kernels.cpu.sources import SOURCES
@@ -20,6 +20,7 @@ def look_back(
 
     :param columns: values of the batch row, (K, P + 2 vectors)
     :param codes: encodings, (S, W)
+    :param weights: of the queries, (T, line)
     :param grads: room for a line
     :param d_keys: added to, as ``d_values`` and, of the encodings, ``d_codes``, (B, S, W)
     """
@@ -29,7 +30,7 @@ def look_back(
     for t in range(sizes.steps):
         query = b * sizes.steps + t
         at = (query * sizes.heads + head) * key
-        line, mean = (query * sizes.heads + head) * (sizes.slots + 2 * lanes), zero
+        line, mean = t * (sizes.slots + 2 * lanes), zero
         for r in range(query * sizes.runs, (query + 1) * sizes.runs):
             begin, slot = runs[3 * r], runs[3 * r + 2]
             n = runs[3 * r + 1] - begin
@@ -81,19 +82,21 @@ def look_back(
 
 @njit(nogil=True, cache=True)
 def backward(
-    sizes, runs, queries, ages, keys, values, codes, lane, weights, d_found, d_queries, d_ages, d_keys, d_values,
+    sizes, runs, queries, ages, keys, values, codes, encodings, lane, d_found, d_queries, d_ages, d_keys, d_values,
     d_codes, room, tickets, thread, sources=SOURCES,
 ):  # fmt: skip
-    """Backward of :func:`forward` with kept weights.
+    """Backward of :func:`memagents.kernels.cpu.attention.forward.forward`, which kept nothing: weights are made anew.
 
-    :param codes: encodings, (S, W)
+    :param codes: as there
+    :param encodings: the same, (S, W)
     :param d_keys: zero before, as ``d_values`` and, for every batch row, ``d_codes``, (B, S, W)
-    :param room: of each thread, :func:`columns_of` and a line
+    :param room: of each thread, :func:`columns_of` and T + 1 lines
     """
     sizes = RunSizes(sizes[0], sizes[1], sizes[2], sizes[3], sizes[4], sizes[5], sizes[6], sizes[7])
     lanes, width = lanes_of(lane), sizes.heads * sizes.key
-    apart = sizes.positions + 2 * lanes
-    columns, grads = room[thread, : sizes.key * apart], room[thread, sizes.key * apart :]
+    apart, line = sizes.positions + 2 * lanes, sizes.slots + 2 * lanes
+    columns, grads = room[thread, : sizes.key * apart], room[thread, sizes.key * apart : sizes.key * apart + line]
+    weights = room[thread, sizes.key * apart + line :]
     while True:
         b = next_ticket(tickets)
         if b >= sizes.batch:
@@ -101,8 +104,11 @@ def backward(
         first, last = seen_of(sizes, runs, b)
         for h in range(sizes.heads):
             at = b * sizes.positions * width + h * sizes.key
+            pack_columns(keys, at, width, first, last, sizes.key, columns, apart)
+            # What is found goes to where the gradients of the queries will be.
+            look(sizes, b, h, runs, queries, ages, columns, values, codes, lane, True, weights, d_queries)
             pack_columns(values, at, width, first, last, sizes.key, columns, apart)
             look_back(
-                sizes, b, h, runs, queries, ages, keys, columns, codes, lane, weights, grads, d_found, d_queries,
+                sizes, b, h, runs, queries, ages, keys, columns, encodings, lane, weights, grads, d_found, d_queries,
                 d_ages, d_keys, d_values, d_codes,
             )  # fmt: skip

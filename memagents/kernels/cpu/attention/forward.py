@@ -61,14 +61,13 @@ def seen_of(sizes, runs, b):
 
 
 @part
-def look(sizes, b, head, runs, queries, ages, columns, values, codes, lane, keep, weights, lines, found):
+def look(sizes, b, head, runs, queries, ages, columns, values, codes, lane, keep, weights, found):
     """One head of all queries of a batch row: the weights, by slot, and what is found.
 
     :param columns: keys of the batch row, (K, P + 2 vectors)
     :param codes: encodings of the slots, (H, K, S + 2 vectors)
     :param lane: the numbers 0, 1, … of a vector's lanes
-    :param keep: the weights of all heads and queries are kept, each line in its place
-    :param lines: where the first line of weights is, or the only one
+    :param keep: ``weights`` become a line for each query, (T, line); else there is room for one
     :param found: (B, T, W)
     """
     lanes, key, width = lanes_of(columns), sizes.key, sizes.heads * sizes.key
@@ -77,9 +76,7 @@ def look(sizes, b, head, runs, queries, ages, columns, values, codes, lane, keep
     least, zero = full(columns, LEAST), full(columns, 0.0)
     for t in range(sizes.steps):
         query = b * sizes.steps + t
-        at, line = (query * sizes.heads + head) * key, lines
-        if keep:
-            line += (query * sizes.heads + head) * (sizes.slots + 2 * lanes)
+        at, line = (query * sizes.heads + head) * key, t * (sizes.slots + 2 * lanes) if keep else 0
         most, count = least, 0
         for r in range(query * sizes.runs, (query + 1) * sizes.runs):
             begin, slot = runs[3 * r], runs[3 * r + 2]
@@ -143,17 +140,15 @@ def look(sizes, b, head, runs, queries, ages, columns, values, codes, lane, keep
 
 
 @njit(nogil=True, cache=True)
-def forward(
-    sizes, keep, runs, queries, ages, keys, values, codes, lane, weights, found, room, tickets, thread, sources=SOURCES
-):
+def forward(sizes, runs, queries, ages, keys, values, codes, lane, found, room, tickets, thread, sources=SOURCES):
     """All queries of some batch rows.
 
-    :param keep: the weights of all are kept, (B, T, H, line); else there is a line for each thread
-    :param room: of each thread, :func:`columns_of`
+    :param room: of each thread, :func:`columns_of` and a line
     """
     sizes = RunSizes(sizes[0], sizes[1], sizes[2], sizes[3], sizes[4], sizes[5], sizes[6], sizes[7])
-    lanes, width, columns = lanes_of(lane), sizes.heads * sizes.key, room[thread]
-    lines = 0 if keep else thread * (sizes.slots + 2 * lanes)
+    lanes, width = lanes_of(lane), sizes.heads * sizes.key
+    apart = sizes.positions + 2 * lanes
+    columns, weights = room[thread, : sizes.key * apart], room[thread, sizes.key * apart :]
     while True:
         b = next_ticket(tickets)
         if b >= sizes.batch:
@@ -161,5 +156,5 @@ def forward(
         first, last = seen_of(sizes, runs, b)
         for h in range(sizes.heads):
             at = b * sizes.positions * width + h * sizes.key
-            pack_columns(keys, at, width, first, last, sizes.key, columns, sizes.positions + 2 * lanes)
-            look(sizes, b, h, runs, queries, ages, columns, values, codes, lane, keep, weights, lines, found)
+            pack_columns(keys, at, width, first, last, sizes.key, columns, apart)
+            look(sizes, b, h, runs, queries, ages, columns, values, codes, lane, False, weights, found)

@@ -1,7 +1,8 @@
 """Attention of a window's steps on the CPU, each to runs of positions: fused forward and hand-derived backward.
 
 :func:`attention_window` equals :func:`memagents.memory.relative.relative_attention` with the mask and the skewing that
-the runs stand for. Of the weights it computes and keeps those of what a query sees and no others.
+the runs stand for. Of the weights it computes those of what a query sees and no others, and keeps none: the backward
+computes them anew, a batch row and a head at a time.
 """
 
 from __future__ import annotations
@@ -62,7 +63,7 @@ def attention_window(
     operands = (queries, ages, keys, values, encodings)
     if learning(operands):
         return _Window.apply(sizes, runs, *operands)
-    return _run_forward(sizes, runs, operands, keep=False)[0]
+    return _run_forward(sizes, runs, operands)
 
 
 def look_window(
@@ -166,48 +167,48 @@ class _Context(Context):
 class _Window(torch.autograd.Function):
     @staticmethod
     def forward(ctx: _Context, sizes: RunSizes, runs: Tensor, *operands: Tensor) -> Tensor:
-        found, weights = _run_forward(sizes, runs, operands, keep=True)
         ctx.sizes = sizes
-        ctx.save_for_backward(runs, weights, *operands)
-        return found
+        ctx.save_for_backward(runs, *operands)
+        return _run_forward(sizes, runs, operands)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: _Context, grad: Tensor) -> tuple[Tensor | None, ...]:
-        runs, weights, *operands = ctx.saved_tensors
-        return (None, None, *_run_backward(ctx.sizes, runs, weights, operands, grad))
+        runs, *operands = ctx.saved_tensors
+        return (None, None, *_run_backward(ctx.sizes, runs, operands, grad))
 
 
-def _run_forward(sizes: RunSizes, runs: Tensor, operands: Sequence[Tensor], keep: bool) -> tuple[Tensor, Tensor]:
-    queries, ages, keys, values, encodings = operands
+def _run_forward(sizes: RunSizes, runs: Tensor, operands: Sequence[Tensor]) -> Tensor:
+    queries, *_, encodings = operands
     threads, count = _threads_of(sizes), lanes(queries.dtype)
-    codes = functional.pad(encodings.t(), (0, 2 * count)) if sizes.aged else encodings  # (W, S + 2 vectors)
     found = torch.empty_like(queries, memory_format=torch.contiguous_format)
-    lines = sizes.batch * sizes.steps * sizes.heads if keep else threads
-    weights = torch.from_numpy(scratch(queries, lines, line_of(sizes.slots, count)))
-    arrays = [_flat(tensor) for tensor in (runs, queries, ages, keys, values, codes)]
-    lane, room = _lane(queries), scratch(queries, threads, columns_of(sizes, count))
-    arguments = (tuple(sizes), keep, *arrays, lane, _flat(weights), _flat(found), room)
+    arrays = [_flat(tensor) for tensor in (runs, *operands[:-1], _codes(sizes, encodings))]
+    room = scratch(queries, threads, columns_of(sizes, count) + line_of(sizes.slots, count))
+    arguments = (tuple(sizes), *arrays, _lane(queries), _flat(found), room)
     run(partial(forward.forward, *arguments), threads)
-    return found, weights
+    return found
 
 
-def _run_backward(
-    sizes: RunSizes, runs: Tensor, weights: Tensor, operands: Sequence[Tensor], grad: Tensor
-) -> tuple[Tensor | None, ...]:
+def _run_backward(sizes: RunSizes, runs: Tensor, operands: Sequence[Tensor], grad: Tensor) -> tuple[Tensor | None, ...]:
     queries, ages, keys, values, encodings = operands
     threads, count = _threads_of(sizes), lanes(queries.dtype)
     d_queries, d_ages = (torch.empty_like(of, memory_format=torch.contiguous_format) for of in (queries, ages))
     d_keys, d_values = (torch.zeros_like(of, memory_format=torch.contiguous_format) for of in (keys, values))
     d_codes = encodings.new_zeros(sizes.batch, *encodings.shape)
-    arrays = [_flat(tensor) for tensor in (runs, queries, ages, keys, values, encodings)]
-    out = [_flat(tensor) for tensor in (weights, grad, d_queries, d_ages, d_keys, d_values, d_codes)]
-    lane, room = _lane(queries), scratch(queries, threads, columns_of(sizes, count) + line_of(sizes.slots, count))
-    arguments = (tuple(sizes), *arrays, lane, *out, room)
+    arrays = [_flat(tensor) for tensor in (runs, *operands[:-1], _codes(sizes, encodings), encodings)]
+    out = [_flat(tensor) for tensor in (grad, d_queries, d_ages, d_keys, d_values, d_codes)]
+    lines = (sizes.steps + 1) * line_of(sizes.slots, count)
+    room = scratch(queries, threads, columns_of(sizes, count) + lines)
+    arguments = (tuple(sizes), *arrays, _lane(queries), *out, room)
     run(partial(backward.backward, *arguments), threads)
     if not sizes.aged:
         return d_queries, None, d_keys, d_values, None
     return d_queries, d_ages, d_keys, d_values, d_codes.sum(0)
+
+
+def _codes(sizes: RunSizes, encodings: Tensor) -> Tensor:
+    """Encodings of the slots by column, (W, S + 2 vectors)."""
+    return functional.pad(encodings.t(), (0, 2 * lanes(encodings.dtype))) if sizes.aged else encodings
 
 
 def _threads_of(sizes: RunSizes) -> int:
