@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -93,8 +95,10 @@ class MemN2N(EpisodeStore[MemN2NState]):
                 trace[f"hop_{hop + 1}_weights"] = functional.pad(by_age, (self.length - span, 0))  # (B, T, L)
         return u, trace
 
-    def window(self, x: Tensor, state: MemN2NState, starts: Tensor) -> Step[MemN2NState]:
-        step = super().window(x, state, starts)
+    def _window(
+        self, x: Tensor, state: MemN2NState, starts: Tensor, look: Callable[..., tuple[Tensor, dict[str, Tensor]]]
+    ) -> Step[MemN2NState]:
+        step = super()._window(x, state, starts, look)
         return step._replace(state=step.state._replace(key=state.key + len(x)))
 
     def _select(self, scores: Tensor, seen: Tensor, uniforms: Tensor) -> Tensor:
