@@ -12,10 +12,11 @@ from torch.nn.functional import linear
 from memagents.checks import in_range, positive_int
 from memagents.cores import register_core
 from memagents.cores.core import Step, full_precision
-from memagents.cores.transformer import FeedForward, Places, RelativeAttention
+from memagents.cores.transformer import FeedForward, Kernels, Places, RelativeAttention, kernels_for
 from memagents.cores.window import WindowCore
 from memagents.memory import compression, history
 from memagents.memory.attention import attention
+from memagents.memory.relative import constant_sinusoids
 
 
 class CompressiveState(NamedTuple):
@@ -108,30 +109,58 @@ class Compressive(WindowCore[CompressiveState]):
         return self.output(features)
 
     def window(self, x: Tensor, state: CompressiveState, starts: Tensor) -> Step[CompressiveState]:
+        return self._window(x, state, starts, None)
+
+    def untraced(self, x: Tensor, state: CompressiveState, starts: Tensor) -> Step[CompressiveState]:
+        """Run by kernels where there are such, see :func:`memagents.kernels.choice.window_for`.
+
+        The kernels, for the CPU, equal :meth:`window`, which runs for a trace, if ``width / heads`` is no multiple of 8
+        (in float64 of 4), and wherever there are none. They cannot be differentiated twice.
+        """
+        tensors = [x, state.rows, state.compressed, self.embedding.weight]
+        return self._window(x, state, starts, kernels_for(tensors, self.layers[0].attention.key_size))  # type: ignore[union-attr, arg-type]
+
+    def _window(
+        self, x: Tensor, state: CompressiveState, starts: Tensor, kernels: Kernels | None
+    ) -> Step[CompressiveState]:
         plan = compression.leaving(
             state.filled, state.compressed_filled, starts, self.length, self.compressed, self.rate
         )
-        seen = compression.sees(plan, self.length, self.rate)
+        filled = self.capacity + len(x) - plan.first_after.squeeze(1)
+        if kernels is None:
+            pasts, olds = state.rows, state.compressed
+            seen = compression.sees(plan, self.length, self.rate)
+        else:
+            plan, pasts, olds = compression.trimmed(plan, state.rows, state.compressed)
+            seen = compression.runs(plan, self.capacity, pasts.shape[2], olds.shape[2])
         stream, trace = x.transpose(0, 1), {}
         rows, compressed, errors = [], [], []
-        for number, layer in enumerate(self.layers):
-            whole = history.timeline(state.rows[:, number], stream, plan.first)
-            stream, columns, error, weights = layer(whole, state.compressed[:, number], plan, seen)
+        for number, (layer, past, old) in enumerate(zip(self.layers, pasts.unbind(1), olds.unbind(1), strict=True)):
+            whole = history.timeline(past, stream, plan.first)
+            columns, error = layer.compress(whole, old, plan)  # type: ignore[operator]
+            if kernels is None:
+                stream, weights = layer(whole, columns, plan, seen)
+                trace[f"layer_{number + 1}_weights"] = weights.transpose(0, 1)
+            else:
+                stream = layer.along(whole, columns, seen, self.compressed, kernels)  # type: ignore[operator]
             rows.append(history.newest(whole, plan.first_after, self.capacity))
             compressed.append(compression.newest_compressed(columns, plan))
             errors.append(error)
-            trace[f"layer_{number + 1}_weights"] = weights.transpose(0, 1)
         state = CompressiveState(
             torch.stack(rows, dim=1),
-            self.capacity + len(x) - plan.first_after.squeeze(1),
+            filled,
             torch.stack(compressed, dim=1),
             compression.compressed_filled_after(plan),
         )
         losses = {}
         if self.reconstruction_weight:
             error = torch.where(plan.left, self.reconstruction_weight * sum(errors), 0)  # (B, E)
-            losses["reconstruction"] = error.new_zeros(starts.T.shape).scatter(1, plan.group, error).T
+            losses["reconstruction"] = error.new_zeros(starts.T.shape).scatter(1, self._steps(plan, pasts), error).T
         return Step(stream.transpose(0, 1), state, losses, trace)
+
+    def _steps(self, plan: compression.Leaving, pasts: Tensor) -> Tensor:
+        """The steps after which groups leave, (B, E), whatever where there is no such group."""
+        return plan.group + self.capacity - pasts.shape[2]
 
 
 class _Layer(nn.Module):
@@ -148,40 +177,76 @@ class _Layer(nn.Module):
         # f_c: as wide as its stride, a convolution is a linear layer of the rows of a group, side by side.
         self.compressor = nn.Linear(rate * width, width)
 
-    def forward(
-        self, whole: Tensor, compressed: Tensor, plan: compression.Leaving, seen: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def compress(self, whole: Tensor, compressed: Tensor, plan: compression.Leaving) -> tuple[Tensor, Tensor]:
+        """Compress the groups that leave, and those alone.
+
+        :param whole: the timeline of the layer's inputs, (B, M' + T, W)
+        :param compressed: the compressed rows before the window, (B, C', W)
+        :param plan: which rows leave the memory when
+        :return: the compressed rows before the window and of it, (B, C' + E, W); the reconstruction's error for each of
+            the latter, (B, E)
+        """
+        groups = compression.groups_of(plan)
+        rows, begin = groups[0], plan.group[groups]
+        old = compression.take(whole.detach(), rows, begin, self.rate)  # (G, rate, W)
+        looking = compression.take(whole.detach(), rows, begin + self.rate, self.length)
+        with full_precision(whole):
+            new = self.compressor(old.flatten(-2))  # (G, W)
+        error = self._error(looking, old, new)
+        all_new = new.new_zeros(*plan.group.shape, new.shape[-1]).index_put(groups, new.detach())
+        columns = compression.columns_timeline(compressed, all_new, plan)
+        return columns, error.new_zeros(plan.group.shape).index_put(groups, error)
+
+    def forward(self, whole: Tensor, columns: Tensor, plan: compression.Leaving, seen: Tensor) -> tuple[Tensor, Tensor]:
         """
         :param whole: the timeline of the layer's inputs, (B, M + T, W)
-        :param compressed: the compressed rows before the window, (B, C, W)
+        :param columns: of :meth:`compress`, (B, C + E, W)
         :param plan: which rows leave the memory when
         :param seen: which compressed and other rows each step sees, (B, T, C + E + M + T)
-        :return: the next layer's inputs, (B, T, W); the compressed rows before the window and of it, (B, C + E, W); the
-            reconstruction's error for each of the latter, (B, E); the attention's weights by slot,
-            (B, T, heads, C + M + 1)
+        :return: the next layer's inputs, (B, T, W); the attention's weights by slot, (B, T, heads, C + M + 1)
         """
-        old = compression.take(whole.detach(), plan.group, self.rate)  # (B, E, rate, W)
-        with full_precision(whole):
-            new = self.compressor(old.flatten(-2))  # (B, E, W)
-        error = self._error(compression.take(whole.detach(), plan.group + self.rate, self.length), old, new)
-        columns = compression.columns_timeline(compressed, new.detach(), plan)
-
-        slots, capacity = compressed.shape[1], self.length + self.rate - 1
+        capacity = self.length + self.rate - 1
+        slots = plan.columns.shape[2] + capacity + 1
         places = Places(
             partial(compression.to_positions, plan=plan, length=capacity),
             partial(compression.to_slots, plan=plan, length=capacity),
         )
-        found, weights = self.attention(torch.cat([columns, whole], dim=1), seen, slots + capacity + 1, places)
-        stream = self.attention_norm(whole[:, capacity:] + found)
-        return self.feedforward_norm(stream + self.feedforward(stream)), columns, error, weights
+        found, weights = self.attention(torch.cat([columns, whole], dim=1), seen, slots, places)
+        return self._update(whole[:, capacity:], found), weights
+
+    def along(self, whole: Tensor, columns: Tensor, runs: Tensor, slots: int, kernels: Kernels) -> Tensor:
+        """Run :meth:`forward` by kernels, for the next layer's inputs alone.
+
+        :param whole: (B, M' + T, W)
+        :param columns: (B, C' + E, W)
+        :param runs: what each step sees, int64 (B, T, 2, 3)
+        :param slots: C
+        :param kernels: of :func:`memagents.cores.transformer.kernels_for`
+        :return: (B, T, W)
+        """
+        steps, span = runs.shape[1], slots + self.length + self.rate
+        stream, joined = whole[:, -steps:], torch.cat([columns, whole], dim=1)
+        if steps == 1 and not torch.is_grad_enabled():
+            past = runs[:, 0].clone()
+            past[:, 1, 1] -= 1  # but for its own row
+            encodings = constant_sinusoids(span, whole.shape[-1], whole)
+            found = self.attention.of_rows(joined, past, stream[:, 0], encodings, kernels).unsqueeze(1)
+        else:
+            found = self.attention.along(joined, runs, span, kernels)
+        return self._update(stream, found)
+
+    def _update(self, stream: Tensor, found: Tensor) -> Tensor:
+        """The next layer's inputs, from the layer's own and what the attention found, (B, T, W) all."""
+        stream = self.attention_norm(stream + found)
+        return self.feedforward_norm(stream + self.feedforward(stream))
 
     def _error(self, looking: Tensor, old: Tensor, new: Tensor) -> Tensor:
         """‖attn(h, old) − attn(h, f_c(old))‖², a mean over h and the width.
 
-        :param looking: h, (B, E, L, W), without history, as ``old`` is
-        :param old: (B, E, rate, W)
-        :param new: f_c(old), (B, E, W)
-        :return: (B, E)
+        :param looking: h, (G, L, W), without history, as ``old`` is
+        :param old: (G, rate, W)
+        :param new: f_c(old), (G, W)
+        :return: (G,)
         """
         with full_precision(old):
             # Who looks at a single row finds that row's values, whatever is asked.
@@ -189,7 +254,7 @@ class _Layer(nn.Module):
         return difference.square().mean(dim=(-3, -2, -1))
 
     def _look(self, looking: Tensor, rows: Tensor) -> Tensor:
-        """attn(h, m), by content alone, with constants for matrices: (B, E, heads, L, W / heads)."""
+        """attn(h, m), by content alone, with constants for matrices: (G, heads, L, W / heads)."""
         queries, keys = (
             self.attention.split(linear(of, projection.weight.detach()))
             for projection, of in ((self.attention.queries, looking), (self.attention.keys, rows))
@@ -197,5 +262,5 @@ class _Layer(nn.Module):
         return attention(queries, keys, self._values(rows))[0]
 
     def _values(self, rows: Tensor) -> Tensor:
-        """(B, E, M, W) to (B, E, heads, M, W / heads), with a constant matrix."""
+        """(G, M, W) to (G, heads, M, W / heads), with a constant matrix."""
         return self.attention.split(linear(rows, self.attention.values.weight.detach()))

@@ -11,7 +11,9 @@ from memagents.cores import register_core
 from memagents.cores.core import full_precision
 from memagents.cores.episode_store import EpisodeStore, StoreState
 from memagents.cores.gru import GRU, GRUState
+from memagents.kernels import choice
 from memagents.memory import history, selection
+from memagents.memory.pairs import Pairs, pairs_of
 
 
 @register_core("dmn")
@@ -68,9 +70,11 @@ class DMN(EpisodeStore[StoreState]):
         return self.facts.unroll(x, GRUState(state.rows[:, -1]), starts).outputs
 
     def look(self, x: Tensor, whole: Tensor, first: Tensor, state: StoreState) -> tuple[Tensor, dict[str, Tensor]]:
-        steps, span = len(x), self._span(first)
+        steps = len(x)
+        length = whole.shape[1] - steps
+        span = min(length + 1, self.length)
         q = self.question(x.transpose(0, 1)).to(whole.dtype).tanh()  # (B, T, H)
-        seen = history.unskew(history.sees(first, self.length, span), span)  # (B, T, S)
+        seen = history.unskew(history.sees(first, length, span), span)  # (B, T, S)
         facts = history.windows(whole, steps, span)  # (B, T, S, H)
         of_facts = history.windows(self.fact_gates(whole).to(whole.dtype), steps, span).unbind(2)
         of_question = self._compare(self.compare_question, facts, q)
@@ -84,12 +88,37 @@ class DMN(EpisodeStore[StoreState]):
             trace[f"pass_{number}_weights"] = functional.pad(gates, (self.length - span, 0))  # (B, T, L)
         return torch.cat([q, m], dim=-1), trace
 
-    def _span(self, first: Tensor) -> int:
-        """S, the most facts that any of the steps sees; on an accelerator, which would have to be waited for, L."""
-        if first.device.type != "cpu":
-            return self.length
-        positions = torch.arange(self.length, self.length + first.shape[1])
-        return min(int((positions - first).max()) + 1, self.length)
+    def find(self, x: Tensor, whole: Tensor, first: Tensor, state: StoreState) -> Tensor:
+        """Run by kernels where there are such, see :func:`memagents.kernels.choice.window_for`.
+
+        The kernels, for the CPU, equal :meth:`look`, which runs for a trace, if ``hidden_size`` is no multiple of 8 (in
+        float64 of 4), and wherever there are none; each step looks at the facts that it sees and at no others. They
+        cannot be differentiated twice.
+        """
+        tensors = [x, whole, self.score.weight]
+        compare = choice.window_for("dmn", tensors, hidden_size=self.hidden_size)
+        attend = choice.window_for("episode", tensors, hidden_size=self.hidden_size)
+        if compare is None or attend is None:
+            return self.look(x, whole, first, state)[0]
+        q = self.question(x.transpose(0, 1)).tanh().flatten(0, 1)  # (N, H), N = B T
+        pairs = self._pairs(first, whole)
+        facts, of_facts = whole.flatten(0, 1), self.fact_gates(whole).flatten(0, 1)
+        of_question = self.compare_question(compare(facts, q, pairs))  # (M, H)
+        m, where = q, (pairs.steps, pairs.places)
+        for update in self.updates:
+            compared = (of_question + self.compare_memory(compare(facts, m, pairs))).tanh()
+            scores = torch.full((len(q), len(pairs.counts)), -torch.inf, dtype=q.dtype)
+            gates = scores.index_put(where, self.score(compared).squeeze(-1)).softmax(-1)[where]  # (M,)
+            m = update(torch.cat([m, attend(of_facts, gates, self.recurrent_gates.weight, pairs), q], dim=-1)).relu()
+        return torch.cat([q, m], dim=-1).unflatten(0, first.shape)
+
+    def _pairs(self, first: Tensor, whole: Tensor) -> Pairs:
+        """All pairs of a step and a fact that it sees, of a timeline (B, L' + T, H)."""
+        batch, positions = whole.shape[:2]
+        after = torch.arange(positions - first.shape[1] + 1, positions + 1)  # (T,)
+        begin = torch.maximum(first, after - self.length)  # (B, T)
+        rows = torch.arange(0, batch * positions, positions).unsqueeze(1)
+        return pairs_of((rows + begin).flatten(), (after - begin).flatten())
 
     def _compare(self, layer: nn.Linear, facts: Tensor, vector: Tensor) -> Tensor:
         """W [f∘v; |f−v|] of each fact, (B, T, S, H), with the vectors of the steps, (B, T, H)."""

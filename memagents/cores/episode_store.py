@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, TypeVar
+from collections.abc import Callable
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
 
 from memagents.checks import positive_int
 from memagents.cores.core import Step
-from memagents.cores.window import WindowCore
+from memagents.cores.window import WindowCore, forget_faster_way
 from memagents.memory import history
 
 
@@ -45,6 +46,10 @@ class EpisodeStore(WindowCore[Store]):
     :param row_size: width W of what is kept of a step; by default the input
     """
 
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        forget_faster_way(cls, "look", "find", EpisodeStore)
+
     def __init__(self, input_size: int, output_size: int, length: int, row_size: int | None = None):
         super().__init__(input_size, output_size)
         self.length = positive_int("length", length)
@@ -71,18 +76,31 @@ class EpisodeStore(WindowCore[Store]):
         """Look into the memory in all steps of a window.
 
         :param x: (T, B, X)
-        :param whole: the timeline, (B, L + T, W)
+        :param whole: the timeline, (B, L' + T, W), of the last L' rows before the window, which are all that any step
+            sees; from 1 to L, see :func:`memagents.memory.history.trimmed`
         :param first: where on it each step's episode begins, (B, T)
         :param state: before the window
         :return: features (B, T, F), and the trace, (B, T, ...)
         """
         raise NotImplementedError
 
+    def find(self, x: Tensor, whole: Tensor, first: Tensor, state: Store) -> Tensor:
+        """Run :meth:`look` for the features alone, (B, T, F); a subclass overrides this only to be faster."""
+        return self.look(x, whole, first, state)[0]
+
+    def untraced(self, x: Tensor, state: Store, starts: Tensor) -> Step[Store]:
+        return self._window(x, state, starts, lambda *seen: (self.find(*seen), {}))
+
     def window(self, x: Tensor, state: Store, starts: Tensor) -> Step[Store]:
+        return self._window(x, state, starts, self.look)
+
+    def _window(
+        self, x: Tensor, state: Store, starts: Tensor, look: Callable[..., tuple[Tensor, dict[str, Tensor]]]
+    ) -> Step[Store]:
         first = history.first_positions(state.filled, starts, self.length)
-        whole = history.timeline(state.rows, self.store(x, state, starts).transpose(0, 1), first)
-        features, trace = self.look(x, whole, first, state)
-        state = state._replace(
-            rows=history.newest(whole, first, self.length), filled=history.filled_after(first, self.length)
-        )
+        filled = history.filled_after(first, self.length)
+        rows, first = history.trimmed(state.rows, first)
+        whole = history.timeline(rows, self.store(x, state, starts).transpose(0, 1), first)
+        features, trace = look(x, whole, first, state)
+        state = state._replace(rows=history.newest(whole, first, self.length), filled=filled)
         return Step(features.transpose(0, 1), state, {}, {name: shown.transpose(0, 1) for name, shown in trace.items()})

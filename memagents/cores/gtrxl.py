@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from memagents.checks import in_range, positive_int
 from memagents.cores import register_core
 from memagents.cores.core import Step
 from memagents.cores.episode_store import EpisodeStore, StoreState
-from memagents.cores.transformer import FeedForward, GRUGate, RelativeAttention
+from memagents.cores.transformer import FeedForward, GRUGate, Kernels, RelativeAttention, kernels_for
 from memagents.memory import history
+from memagents.memory.relative import constant_sinusoids
 
 
 @register_core("gtrxl")
@@ -75,15 +77,49 @@ class GTrXL(EpisodeStore[StoreState]):
         return self.output(features)
 
     def window(self, x: Tensor, state: StoreState, starts: Tensor) -> Step[StoreState]:
+        return self._through(x, state, starts, None)
+
+    def untraced(self, x: Tensor, state: StoreState, starts: Tensor) -> Step[StoreState]:
+        """Run by a kernel where there is one, see :func:`memagents.kernels.choice.window_for`.
+
+        The kernel, for the CPU, equals :meth:`window`, which runs for a trace, if ``width / heads`` is no multiple of 8
+        (in float64 of 4), and wherever there is no kernel. It cannot be differentiated twice.
+        """
+        kernels = kernels_for([x, state.rows, self.embedding.weight], self._attention.key_size)
+        if kernels is not None and len(x) == 1 and not torch.is_grad_enabled():
+            return self._act(x[0], state, starts[0], kernels)
+        return self._through(x, state, starts, kernels)
+
+    @property
+    def _attention(self) -> RelativeAttention:
+        return self.layers[0].attention  # type: ignore[return-value]
+
+    def _act(self, x: Tensor, state: StoreState, starts: Tensor, kernels: Kernels) -> Step[StoreState]:
+        """A single step of :meth:`untraced` without a gradient: x (B, W) and starts (B,), results as there."""
+        runs, filled = history.runs_of_step(state.filled, starts, self.length)
+        encodings = constant_sinusoids(self.length + 1, x.shape[-1], x)
+        pasts, after = state.rows.contiguous(), torch.empty_like(state.rows, memory_format=torch.contiguous_format)
+        for layer, past, then in zip(self.layers, pasts.unbind(1), after.unbind(1), strict=True):
+            x = layer.act(past, runs, x, encodings, kernels, then)  # type: ignore[operator]
+        return Step(x.unsqueeze(0), StoreState(after, filled), {}, {})
+
+    def _through(self, x: Tensor, state: StoreState, starts: Tensor, kernels: Kernels | None) -> Step[StoreState]:
         first = history.first_positions(state.filled, starts, self.length)
-        seen = history.sees(first, self.length, self.length + 1)
+        filled = history.filled_after(first, self.length)
+        pasts, first = history.trimmed(state.rows, first)  # (B, layers, L', W)
+        length = pasts.shape[2]
+        seen = (history.sees if kernels is None else history.runs)(first, length, length + 1)
         stream, rows, trace = x.transpose(0, 1), [], {}
-        for number, (layer, past) in enumerate(zip(self.layers, state.rows.unbind(1), strict=True), start=1):
+        for number, (layer, past) in enumerate(zip(self.layers, pasts.unbind(1), strict=True), start=1):
             whole = history.timeline(past, stream, first)
             rows.append(history.newest(whole, first, self.length))
+            if kernels is not None:
+                stream = layer.along(whole, seen, kernels)  # type: ignore[operator]
+                continue
             stream, weights = layer(whole, seen)
-            trace[f"layer_{number}_weights"] = weights.transpose(0, 1)
-        state = StoreState(torch.stack(rows, dim=1), history.filled_after(first, self.length))
+            shown = functional.pad(weights, (self.length - length, 0))
+            trace[f"layer_{number}_weights"] = shown.transpose(0, 1)
+        state = StoreState(torch.stack(rows, dim=1), filled)
         return Step(stream.transpose(0, 1), state, {}, trace)
 
 
@@ -106,7 +142,32 @@ class _Layer(nn.Module):
         :return: the stream after it, (B, T, W), and the attention's weights by age, (B, T, heads, L + 1)
         """
         steps = seen.shape[1]
-        stream = whole[:, -steps:]
         found, weights = self.attention(self.attention_norm(whole), seen, whole.shape[1] - steps + 1)
-        stream = self.attention_gate(stream, found.relu())
-        return self.feedforward_gate(stream, self.feedforward(self.feedforward_norm(stream)).relu()), weights
+        return self._update(whole[:, -steps:], found), weights
+
+    def along(self, whole: Tensor, runs: Tensor, kernels: Kernels) -> Tensor:
+        """Run :meth:`forward` by kernels, for the stream alone; ``runs`` in place of ``seen``, (B, T, 1, 3)."""
+        steps = runs.shape[1]
+        found = self.attention.along(self.attention_norm(whole), runs, whole.shape[1] - steps + 1, kernels)
+        return self._update(whole[:, -steps:], found, kernels)
+
+    def act(
+        self, past: Tensor, runs: Tensor, stream: Tensor, encodings: Tensor, kernels: Kernels, after: Tensor
+    ) -> Tensor:
+        """A single step of :meth:`along` without a gradient.
+
+        :param past: the layer's inputs before, (B, L, W)
+        :param runs: which of them are of the episode, (B, 1, 3)
+        :param stream: (B, W)
+        :param encodings: sinusoids of the ages, (L + 1, W)
+        :param kernels: of :func:`memagents.cores.transformer.kernels_for`
+        :param after: becomes the layer's last inputs, (B, L, W)
+        :return: the stream after it, (B, W)
+        """
+        found = self.attention.of_rows(past, runs, stream, encodings, kernels, norm=self.attention_norm, after=after)
+        return self._update(stream, found, kernels)
+
+    def _update(self, stream: Tensor, found: Tensor, kernels: Kernels | None = None) -> Tensor:
+        """The stream after the layer, from that before it and what the attention found, (..., W) all."""
+        stream = self.attention_gate(stream, found.relu(), kernels)
+        return self.feedforward_gate(stream, self.feedforward(self.feedforward_norm(stream)).relu(), kernels)

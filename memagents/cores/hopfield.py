@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from memagents.checks import in_range, positive_int
 from memagents.cores import register_core
 from memagents.cores.core import full_precision
 from memagents.cores.episode_store import EpisodeStore, StoreState
+from memagents.kernels import choice
 from memagents.memory import history
 from memagents.memory.hopfield import retrieve
 
@@ -61,15 +63,36 @@ class Hopfield(EpisodeStore[StoreState]):
         return self.output(features)
 
     def look(self, x: Tensor, whole: Tensor, first: Tensor, state: StoreState) -> tuple[Tensor, dict[str, Tensor]]:
-        present = whole[:, self.length :]  # (B, T, I)
+        length = whole.shape[1] - len(x)
+        span = min(length + 1, self.length)
+        present = whole[:, length:]  # (B, T, I)
         states, patterns = (
             self._heads(made, whole) for made in (self.state_patterns(present), self.stored_patterns(whole))
         )
-        seen = history.sees(first, self.length, self.length).unsqueeze(1)  # (B, 1, T, L + T)
+        seen = history.sees(first, length, span).unsqueeze(1)  # (B, 1, T, L' + T)
         with full_precision(whole):
             found, weights = retrieve(states, patterns, self.beta, self.updates, seen)
         features = torch.cat([present, found.transpose(1, 2).flatten(2)], dim=-1)
-        return features, {"retrieval_weights": history.unskew(weights, self.length).transpose(1, 2)}
+        by_age = functional.pad(history.unskew(weights, span), (self.length - span, 0))
+        return features, {"retrieval_weights": by_age.transpose(1, 2)}
+
+    def find(self, x: Tensor, whole: Tensor, first: Tensor, state: StoreState) -> Tensor:
+        """Run by a kernel where there is one, see :func:`memagents.kernels.choice.window_for`.
+
+        The kernel, for the CPU, equals :meth:`look`, which runs for a trace, if ``width / heads`` is no multiple of 8
+        (in float64 of 4), and wherever there is none. It cannot be differentiated twice.
+        """
+        size = self.state_patterns.out_features // self.heads
+        kernel = choice.window_for("attention", [x, whole, self.stored_patterns.weight], key_size=size)
+        if kernel is None:
+            return self.look(x, whole, first, state)[0]
+        length = whole.shape[1] - len(x)
+        span = min(length + 1, self.length)
+        present, runs = whole[:, length:], history.runs(first, length, span)
+        found, patterns = self.state_patterns(present), self.stored_patterns(whole)
+        for _ in range(self.updates):
+            found = kernel(found * (self.beta * size**0.5), patterns, patterns, runs, span, self.heads)
+        return torch.cat([present, found], dim=-1)
 
     def _heads(self, patterns: Tensor, whole: Tensor) -> Tensor:
         """(B, M, W) to (B, heads, M, W / heads), in the memory's precision."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numbers
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -11,6 +12,7 @@ from memagents.checks import positive_int
 from memagents.cores import register_core
 from memagents.cores.core import full_precision
 from memagents.cores.episode_store import EpisodeStore, StoreState
+from memagents.kernels import choice
 from memagents.memory import history, selection
 
 
@@ -60,19 +62,39 @@ class KeyValue(EpisodeStore[StoreState]):
         return self.output(features)
 
     def look(self, x: Tensor, whole: Tensor, first: Tensor, state: StoreState) -> tuple[Tensor, dict[str, Tensor]]:
-        observed, came = self._embed(whole)  # A [obs; 0] and A [0; conditions], (B, L + T, H)
+        observed, came = self._embed(whole)  # A [obs; 0] and A [0; conditions], (B, L' + T, H)
         # Of all positions but the last, which has no pair yet; and no step sees its own.
         keys, values = observed[:, :-1], observed[:, :-1] + came[:, 1:]
-        seen = history.sees(first, self.length, self.length + 1).tril(self.length - 1)[..., :-1]  # (B, T, L + T − 1)
-        q = (observed + came)[:, self.length :]
+        length = whole.shape[1] - len(x)
+        seen = history.sees(first, length, length + 1).tril(length - 1)[..., :-1]  # (B, T, L' + T − 1)
+        q = (observed + came)[:, length:]
         trace = {}
         for hop, update in enumerate(self.updates, start=1):
             with full_precision(whole):
                 weights = selection.soft(q @ keys.transpose(1, 2), seen)
                 q = q + weights @ values
             q = update(q).to(whole.dtype)
-            trace[f"hop_{hop}_weights"] = history.unskew(weights, self.length)  # (B, T, L)
+            by_age = history.unskew(weights, length)
+            trace[f"hop_{hop}_weights"] = functional.pad(by_age, (self.length - length, 0))  # (B, T, L)
         return q, trace
+
+    def find(self, x: Tensor, whole: Tensor, first: Tensor, state: StoreState) -> Tensor:
+        """Run by a kernel where there is one, see :func:`memagents.kernels.choice.window_for`.
+
+        The kernel, for the CPU, equals :meth:`look`, which runs for a trace, if ``hidden_size`` is no multiple of 8 (in
+        float64 of 4), and wherever there is none. It cannot be differentiated twice.
+        """
+        kernel = choice.window_for("attention", [x, whole, self.embedding.weight], key_size=self.hidden_size)
+        if kernel is None:
+            return self.look(x, whole, first, state)[0]
+        observed, came = self._embed(whole)
+        length, keys, values = whole.shape[1] - len(x), observed[:, :-1], observed[:, :-1] + came[:, 1:]
+        begin, after, age = history.runs(first, length, length + 1).unbind(-1)
+        runs = torch.stack([begin, after - 1, age], dim=-1)  # a step's own position has no pair yet
+        q = (observed + came)[:, length:]
+        for update in self.updates:
+            q = update(q + kernel(q * self.hidden_size**0.5, keys, values, runs, length + 1, 1))
+        return q
 
     def _embed(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
         sizes = (self.observation_size, self.input_size - self.observation_size)

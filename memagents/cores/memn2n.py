@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from memagents.checks import positive_int
 from memagents.cores import register_core
@@ -74,23 +77,28 @@ class MemN2N(EpisodeStore[MemN2NState]):
         return self.output(features)
 
     def look(self, x: Tensor, whole: Tensor, first: Tensor, state: MemN2NState) -> tuple[Tensor, dict[str, Tensor]]:
-        embedded = self.embeddings(whole).to(whole.dtype).chunk(self.hops + 1, dim=-1)  # (B, L + T, H) each
-        seen = history.sees(first, self.length, self.length)  # (B, T, L + T)
+        length = whole.shape[1] - len(x)
+        span = min(length + 1, self.length)
+        ages = self.ages[:, self.length - span :]  # (K + 1, S, H)
+        embedded = self.embeddings(whole).to(whole.dtype).chunk(self.hops + 1, dim=-1)  # (B, L' + T, H) each
+        seen = history.sees(first, length, span)  # (B, T, L' + T)
         uniforms = draws.uniform(_keys(state.key, len(x)), self.hops, whole.dtype)  # (B, T, K)
         trace = {}
         with full_precision(whole):
-            u = embedded[0][:, self.length :]
+            u = embedded[0][:, length:]
             for hop in range(self.hops):
-                of_age = history.skew(u @ self.ages[hop].T, self.length)
+                of_age = history.skew(u @ ages[hop].T, length)
                 scores = u @ embedded[hop].transpose(1, 2) + of_age
                 weights = self._select(scores, seen, uniforms[..., hop : hop + 1])
-                by_age = history.unskew(weights, self.length)  # (B, T, L)
-                u = u + weights @ embedded[hop + 1] + by_age @ self.ages[hop + 1]
-                trace[f"hop_{hop + 1}_weights"] = by_age
+                by_age = history.unskew(weights, span)  # (B, T, S)
+                u = u + weights @ embedded[hop + 1] + by_age @ ages[hop + 1]
+                trace[f"hop_{hop + 1}_weights"] = functional.pad(by_age, (self.length - span, 0))  # (B, T, L)
         return u, trace
 
-    def window(self, x: Tensor, state: MemN2NState, starts: Tensor) -> Step[MemN2NState]:
-        step = super().window(x, state, starts)
+    def _window(
+        self, x: Tensor, state: MemN2NState, starts: Tensor, look: Callable[..., tuple[Tensor, dict[str, Tensor]]]
+    ) -> Step[MemN2NState]:
+        step = super()._window(x, state, starts, look)
         return step._replace(state=step.state._replace(key=state.key + len(x)))
 
     def _select(self, scores: Tensor, seen: Tensor, uniforms: Tensor) -> Tensor:

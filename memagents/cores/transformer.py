@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -10,8 +10,10 @@ from torch import Tensor, nn
 
 from memagents.checks import positive_int
 from memagents.cores.core import full_precision
+from memagents.kernels import choice
+from memagents.kernels.choice import Window
 from memagents.memory import history
-from memagents.memory.relative import relative_attention, sinusoids
+from memagents.memory.relative import constant_sinusoids, relative_attention
 from memagents.memory.writes import gated_overwrite
 
 
@@ -20,6 +22,22 @@ class Places(NamedTuple):
 
     to_positions: Callable[[Tensor], Tensor]  # (B, heads, T, S) to (B, heads, T, P)
     to_ages: Callable[[Tensor], Tensor]  # back
+
+
+class Kernels(NamedTuple):
+    """Fused windows of :mod:`memagents.kernels` for what lies around attention."""
+
+    attention: Window
+    look: Window
+    gate: Window
+
+
+def kernels_for(tensors: Sequence[Tensor], key_size: int) -> Kernels | None:
+    """The kernels for such tensors and heads of such a size, if there are any, see :mod:`memagents.kernels.choice`."""
+    attention = choice.window_for("attention", tensors, key_size=key_size)
+    look = choice.window_for("look", tensors, key_size=key_size)
+    gate = choice.window_for("gate", tensors, key_size=key_size)
+    return None if attention is None or look is None or gate is None else Kernels(attention, look, gate)
 
 
 class RelativeAttention(nn.Module):
@@ -56,7 +74,7 @@ class RelativeAttention(nn.Module):
         steps = seen.shape[1]
         queries = self.split(self.queries(whole[:, -steps:]).to(whole.dtype))
         keys, values = (self.split(made.to(whole.dtype)) for made in (self.keys(whole), self.values(whole)))
-        encodings = self.split(self.ages(sinusoids(span, whole.shape[-1], whole)).to(whole.dtype))
+        encodings = self.split(self.ages(constant_sinusoids(span, whole.shape[-1], whole)).to(whole.dtype))
         to_positions, to_ages = (None, None) if places is None else places
         with full_precision(whole):
             found, weights = relative_attention(
@@ -64,6 +82,70 @@ class RelativeAttention(nn.Module):
             )
             by_age = history.unskew(weights, span) if to_ages is None else to_ages(weights)
         return self.output(found.transpose(1, 2).flatten(2)).to(whole.dtype), by_age.transpose(1, 2)
+
+    def along(self, whole: Tensor, runs: Tensor, span: int, kernels: Kernels) -> Tensor:
+        """Run :meth:`forward` by kernels, for what the steps find alone.
+
+        :param whole: as there
+        :param runs: what each step sees, int64 (B, T, R, 3), see :func:`memagents.memory.history.runs`
+        :param span: S
+        :param kernels: of :func:`kernels_for`
+        :return: (B, T, W)
+        """
+        queries = self.queries(whole[:, -runs.shape[1] :])
+        encodings = self.ages(constant_sinusoids(span, whole.shape[-1], whole))
+        of_content, of_age = queries + self.content_bias.flatten(), queries + self.position_bias.flatten()
+        found = kernels.attention(
+            of_content, self.keys(whole), self.values(whole), runs, span, self.heads, ages=of_age, encodings=encodings
+        )
+        return self.output(found)
+
+    def of_rows(
+        self,
+        store: Tensor,
+        runs: Tensor,
+        present: Tensor,
+        encodings: Tensor,
+        kernels: Kernels,
+        norm: nn.LayerNorm | None = None,
+        shift: Tensor | None = None,
+        after: Tensor | None = None,
+    ) -> Tensor:
+        """Run a single step of :meth:`forward`, without a gradient, from the rows themselves: no key or value is made.
+
+        q · W_k x = (W_kᵀ q) · x and Σ w W_v x = W_v Σ w x, so that a step takes about as long as its memory to be read.
+
+        :param store: rows of the past, (B, P, W)
+        :param runs: which of them the step sees, int64 (B, R, 3)
+        :param present: the step's own row, (B, W)
+        :param encodings: sinusoids of the slots, (S, W)
+        :param kernels: of :func:`kernels_for`
+        :param norm: what is attended to is this of the rows
+        :param shift: or the sum of this, (W,), and the rows
+        :param after: becomes the last L rows, (B, L, W)
+        :return: (B, W)
+        """
+        heads, size = self.content_bias.shape
+        asking = present if norm is None else norm(present)
+        queries = self.queries(asking if shift is None else asking + shift).unflatten(-1, (heads, size))
+        of_content = (queries + self.content_bias).transpose(0, 1) @ self.keys.weight.unflatten(0, (heads, size))
+        of_age = (queries + self.position_bias).transpose(0, 1)
+        by_slot = of_age @ self.ages(encodings).unflatten(-1, (heads, size)).permute(1, 2, 0)  # (H, B, S)
+        if norm is not None:  # what is added to all rows alike adds the same to all scores, which changes nothing
+            of_content = of_content * norm.weight
+        factor, normed = size**-0.5, norm is not None
+        found = kernels.look(store, runs, present, of_content, by_slot, len(encodings), factor, normed, after)
+        if norm is not None:
+            found = found * norm.weight + norm.bias
+        if shift is not None:
+            found = found + shift
+        found = found @ self.values.weight.unflatten(0, (heads, size)).transpose(1, 2)  # (H, B, K)
+        return self.output(found.transpose(0, 1).flatten(1))
+
+    @property
+    def key_size(self) -> int:
+        """K, the width of a head."""
+        return self.content_bias.shape[1]
 
     def split(self, rows: Tensor) -> Tensor:
         """(..., M, W) to (..., heads, M, W / heads)."""
@@ -86,12 +168,16 @@ class GRUGate(nn.Module):
         self.of_reset = nn.Linear(width, width, bias=False)  # U_g
         self.bias = nn.Parameter(torch.full((width,), float(bias)))  # b_g
 
-    def forward(self, stream: Tensor, update: Tensor) -> Tensor:
+    def forward(self, stream: Tensor, update: Tensor, kernels: Kernels | None = None) -> Tensor:
         """
         :param stream: x, (..., W)
         :param update: y, what a layer made of it, (..., W)
+        :param kernels: run by one of these; else by the plain operations, which it equals
         :return: (..., W), in the precision of the stream
         """
+        if kernels is not None:
+            of_update, of_stream = self.of_update(update), self.of_stream(stream)
+            return kernels.gate(stream, of_update, of_stream, self.of_reset.weight, self.bias)
         of_update, of_stream = self.of_update(update).to(stream.dtype), self.of_stream(stream).to(stream.dtype)
         r_y, z_y, h_y = of_update.chunk(3, dim=-1)
         r_x, z_x = of_stream.chunk(2, dim=-1)

@@ -6,14 +6,15 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from memagents.checks import in_range, positive_int
 from memagents.cores import register_core
 from memagents.cores.core import Step, full_precision
-from memagents.cores.transformer import FeedForward, RelativeAttention
+from memagents.cores.transformer import FeedForward, Kernels, RelativeAttention, kernels_for
 from memagents.cores.window import WindowCore
 from memagents.memory import halting, history
-from memagents.memory.relative import sinusoids
+from memagents.memory.relative import constant_sinusoids
 
 
 class UniversalState(NamedTuple):
@@ -96,32 +97,75 @@ class Universal(WindowCore[UniversalState]):
         return self.output(features)
 
     def window(self, x: Tensor, state: UniversalState, starts: Tensor) -> Step[UniversalState]:
+        return self._window(x, state, starts, None)
+
+    def untraced(self, x: Tensor, state: UniversalState, starts: Tensor) -> Step[UniversalState]:
+        """Run by kernels where there are such, see :func:`memagents.kernels.choice.window_for`.
+
+        The kernels, for the CPU, equal :meth:`window`, which runs for a trace, if ``width / heads`` is no multiple of 8
+        (in float64 of 4), and wherever there are none. They cannot be differentiated twice.
+        """
+        kernels = kernels_for([x, state.rows, self.embedding.weight], self.block.attention.key_size)
+        if kernels is not None and len(x) == 1 and not torch.is_grad_enabled():
+            return self._act(x[0], state, starts[0], kernels)
+        return self._window(x, state, starts, kernels)
+
+    def _act(self, x: Tensor, state: UniversalState, starts: Tensor, kernels: Kernels) -> Step[UniversalState]:
+        """A single step of :meth:`untraced` without a gradient: x (B, W) and starts (B,), results as there."""
+        runs, filled = history.runs_of_step(state.filled, starts, self.length)
+        codes = constant_sinusoids(self.max_depth + 1, self.width, x).flip(0)  # of 0, 1, …, D
+        encodings = constant_sinusoids(self.length + 1, self.width, x)
+        h, pondering, mean = x, halting.start(x[:, 0]), torch.zeros_like(x)
+        pasts, after = state.rows.contiguous(), torch.empty_like(state.rows, memory_format=torch.contiguous_format)
+        for depth in range(1, self.max_depth + 1):
+            running = pondering.running
+            if not running.any():
+                history.shift(pasts[:, depth - 1 :], h.unsqueeze(1), starts, after[:, depth - 1 :])
+                break
+            found = self.block.act(pasts[:, depth - 1], runs, h, codes[depth], encodings, kernels, after[:, depth - 1])
+            probability = (found @ self.halting.weight[0] + self.halting.bias).sigmoid()  # (B,)
+            h = torch.where(running.unsqueeze(1), found, h)
+            share, pondering = halting.ponder(pondering, probability, self.threshold, last=depth == self.max_depth)
+            mean = mean + share.unsqueeze(1) * h
+        losses = {"ponder": self.ponder_cost * halting.ponder_cost(pondering)[None]} if self.ponder_cost else {}
+        return Step(mean.unsqueeze(0), UniversalState(after, filled), losses, {})
+
+    def _window(
+        self, x: Tensor, state: UniversalState, starts: Tensor, kernels: Kernels | None
+    ) -> Step[UniversalState]:
         first = history.first_positions(state.filled, starts, self.length)
-        seen = history.sees(first, self.length, self.length + 1)  # (B, T, L + T)
-        codes = sinusoids(self.max_depth + 1, self.width, state.rows).flip(0)  # of 0, 1, …, D
+        filled = history.filled_after(first, self.length)
+        past, first = history.trimmed(state.rows, first)  # (B, D, L', W)
+        length = past.shape[2]
+        seen = (history.sees if kernels is None else history.runs)(first, length, length + 1)  # (B, T, L' + T)
+        codes = constant_sinusoids(self.max_depth + 1, self.width, state.rows).flip(0)  # of 0, 1, …, D
         h = x.transpose(0, 1).to(state.rows.dtype)  # (B, T, W)
         pondering, mean = halting.start(h[..., 0]), torch.zeros_like(h)
         kept, updates = [], []
         looks: list[Tensor] = []
-        for depth, rows in enumerate(state.rows.unbind(1), start=1):
-            whole = history.timeline(rows, h, first)  # (B, L + T, W)
+        for depth, rows in enumerate(past.unbind(1), start=1):
+            whole = history.timeline(rows, h, first)  # (B, L' + T, W)
             kept.append(history.newest(whole, first, self.length))
             running = pondering.running
             if running.device.type == "cpu" and not running.any():
                 updates.append(torch.zeros_like(mean[..., 0]))
-                looks.append(torch.zeros_like(looks[0]))
+                looks.extend(torch.zeros_like(look) for look in looks[:1])
                 continue
-            found, weights = self.block(whole + codes[depth], seen)
+            if kernels is None:
+                found, weights = self.block(whole + codes[depth], seen)
+                looks.append(running[:, :, None, None] * weights)
+            else:
+                found = self.block.along(whole + codes[depth], seen, kernels)
             with full_precision(h):
                 probability = (found @ self.halting.weight[0] + self.halting.bias).sigmoid()  # (B, T)
                 h = torch.where(running.unsqueeze(2), found, h)
                 share, pondering = halting.ponder(pondering, probability, self.threshold, last=depth == self.max_depth)
                 mean = mean + share.unsqueeze(2) * h
             updates.append(share)
-            looks.append(running[:, :, None, None] * weights)
-        state = UniversalState(torch.stack(kept, dim=1), history.filled_after(first, self.length))
+        state = UniversalState(torch.stack(kept, dim=1), filled)
         cost = halting.ponder_cost(pondering).T
-        trace = {f"depth_{depth}_weights": look.transpose(0, 1) for depth, look in enumerate(looks, start=1)}
+        shown = [functional.pad(look.transpose(0, 1), (self.length - length, 0)) for look in looks]
+        trace = {f"depth_{depth}_weights": look for depth, look in enumerate(shown, start=1)}
         trace |= {"update_weights": torch.stack(updates, dim=-1).transpose(0, 1), "depth": pondering.steps.T}
         losses = {"ponder": self.ponder_cost * cost} if self.ponder_cost else {}
         return Step(mean.transpose(0, 1), state, losses, trace)
@@ -146,8 +190,41 @@ class _Block(nn.Module):
         """
         steps = seen.shape[1]
         attended, weights = self.attention(whole, seen, whole.shape[1] - steps + 1)
-        a = self._norm(self.attention_norm, whole[:, -steps:] + attended)
-        return self._norm(self.transition_norm, a + self.transition(a)), weights
+        return self._update(whole[:, -steps:], attended), weights
+
+    def along(self, whole: Tensor, runs: Tensor, kernels: Kernels) -> Tensor:
+        """Run :meth:`forward` by kernels, for H alone; ``runs`` in place of ``seen``, (B, T, 1, 3)."""
+        steps = runs.shape[1]
+        return self._update(whole[:, -steps:], self.attention.along(whole, runs, whole.shape[1] - steps + 1, kernels))
+
+    def act(
+        self,
+        past: Tensor,
+        runs: Tensor,
+        h: Tensor,
+        code: Tensor,
+        encodings: Tensor,
+        kernels: Kernels,
+        after: Tensor,
+    ) -> Tensor:
+        """A single step of :meth:`along` without a gradient.
+
+        :param past: H of the last steps, (B, L, W)
+        :param runs: which of them are of the episode, (B, 1, 3)
+        :param h: that of the step, (B, W)
+        :param code: P, (W,)
+        :param encodings: sinusoids of the ages, (L + 1, W)
+        :param kernels: of :func:`memagents.cores.transformer.kernels_for`
+        :param after: becomes H of the last steps, (B, L, W)
+        :return: H after it, (B, W)
+        """
+        found = self.attention.of_rows(past, runs, h, encodings, kernels, shift=code, after=after)
+        return self._update(h + code, found)
+
+    def _update(self, h: Tensor, attended: Tensor) -> Tensor:
+        """H after the application, from H + P before it and what the attention found, (..., W) all."""
+        a = self._norm(self.attention_norm, h + attended)
+        return self._norm(self.transition_norm, a + self.transition(a))
 
     @staticmethod
     def _norm(norm: nn.Module, x: Tensor) -> Tensor:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -9,7 +11,11 @@ from memagents.cores.core import MemoryCore, S, Step, Unrolled
 
 
 class WindowCore(MemoryCore[S]):
-    """A core that defines :meth:`window` instead of ``step`` and ``recur``."""
+    """A core that defines :meth:`window` instead of ``step`` and ``recur``, and maybe a faster way without a trace."""
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        forget_faster_way(cls, "window", "untraced", WindowCore)
 
     def window(self, x: Tensor, state: S, starts: Tensor) -> Step[S]:
         """Compute all steps of a window.
@@ -21,6 +27,10 @@ class WindowCore(MemoryCore[S]):
         """
         raise NotImplementedError
 
+    def untraced(self, x: Tensor, state: S, starts: Tensor) -> Step[S]:
+        """Compute the same for those who look at no trace; a subclass overrides this only to be faster."""
+        return self.window(x, state, starts)
+
     def step(self, x: Tensor, state: S) -> Step[S]:
         starts = torch.zeros(1, len(x), dtype=torch.bool, device=x.device)
         features, state, losses, trace = self.window(x.unsqueeze(0), state, starts)
@@ -29,5 +39,15 @@ class WindowCore(MemoryCore[S]):
 
     def recur(self, x: Tensor, state: S, starts: Tensor, trace: bool = False) -> Unrolled[S]:
         """Run :meth:`MemoryCore.recur`, all steps at once."""
-        features, state, losses, shown = self.window(x, state, starts)
+        features, state, losses, shown = (self.window if trace else self.untraced)(x, state, starts)
         return Unrolled(self.readout(features), state, losses, shown if trace else {})
+
+
+def forget_faster_way(cls: type, plain: str, faster: str, base: type) -> None:
+    """Let a class that overrides a method, but not the faster way to the same, inherit no such way from its parents.
+
+    :param plain: name of the method
+    :param faster: name of the faster one, which in ``base`` calls the plain one
+    """
+    if plain in cls.__dict__ and faster not in cls.__dict__:
+        setattr(cls, faster, getattr(base, faster))

@@ -20,10 +20,10 @@ Window = Callable[..., Any]
 """A fused window; its operands and results are those of the core's, e.g. ``kernels.cpu.dnc.window.dnc_window``."""
 
 _PACKAGES = {
-    "cpu": {
-        "dnc": "dnc", "ntm": "ntm", "rmc": "rmc", "lstm": "recurrent", "gru": "recurrent", "entnet": "entnet",
-        "shm": "shm", "sparse": "sparse",
-    },
+    "cpu": {"dnc": "dnc", "ntm": "ntm", "rmc": "rmc", "lstm": "recurrent", "gru": "recurrent"}
+    | {"entnet": "entnet", "shm": "shm", "sparse": "sparse"}
+    | dict.fromkeys(("attention", "look", "gate"), "attention")
+    | dict.fromkeys(("dmn", "episode"), "dmn"),
     "cuda": {"dnc": "dnc", "ntm": "ntm", "lstm": "recurrent", "gru": "recurrent"},
 }  # fmt: skip
 """For every type of device the cores that have kernels there, and the package of these."""

@@ -67,16 +67,52 @@ def leaving(filled: Tensor, compressed_filled: Tensor, starts: Tensor, length: i
     )
 
 
-def take(whole: Tensor, begin: Tensor, count: int) -> Tensor:
-    """Rows of a timeline, ``count`` in succession from each of some positions.
+def groups_of(plan: Leaving) -> tuple[Tensor, Tensor]:
+    """The batch rows and the numbers of the G groups that leave, int64 (G,) both.
+
+    On an accelerator, which would have to be waited for, of all E groups of all rows, whether there are such or not.
+    """
+    if plan.left.device.type == "cpu":
+        rows, numbers = plan.left.nonzero(as_tuple=True)
+        return rows, numbers
+    batch, groups = plan.left.shape
+    rows = torch.arange(batch, device=plan.left.device).repeat_interleave(groups, output_size=batch * groups)
+    return rows, torch.arange(groups, device=plan.left.device).repeat(batch)
+
+
+def take(whole: Tensor, rows: Tensor, begin: Tensor, count: int) -> Tensor:
+    """Rows of timelines, ``count`` in succession from each of some positions.
 
     :param whole: (B, P, W)
-    :param begin: int64 (B, E)
-    :return: (B, E, count, W)
+    :param rows: whose timelines, int64 (G,)
+    :param begin: int64 (G,)
+    :return: (G, count, W)
     """
-    positions = begin.unsqueeze(2) + torch.arange(count, device=begin.device)  # (B, E, count)
-    rows = torch.arange(len(whole), device=begin.device).view(-1, 1, 1)
-    return whole[rows, positions]
+    return whole[rows.unsqueeze(1), begin.unsqueeze(1) + torch.arange(count, device=begin.device)]
+
+
+def trimmed(plan: Leaving, rows: Tensor, compressed: Tensor) -> tuple[Leaving, Tensor, Tensor]:
+    """Leave out the oldest rows and compressed rows that no step sees, see :func:`memagents.memory.history.trimmed`.
+
+    Not for an accelerator, which would have to be waited for.
+
+    :param rows: (B, ..., M, W)
+    :param compressed: (B, ..., C, W)
+    :return: the plan with positions and columns as they are then, (B, ..., M', W) and (B, ..., C', W)
+    """
+    rows, first = history.trimmed(rows, plan.first)
+    positions = plan.first[:1, :1] - first[:1, :1]
+    columns = plan.first_column.min().clamp(max=compressed.shape[-2])
+    plan = Leaving(
+        first=first,
+        first_after=plan.first_after - positions,
+        group=plan.group - positions,
+        left=plan.left,
+        first_column=plan.first_column - columns,
+        columns=plan.columns - columns,
+        columns_after=plan.columns_after - columns,
+    )
+    return plan, rows, compressed[..., int(columns) :, :]
 
 
 def columns_timeline(compressed: Tensor, new: Tensor, plan: Leaving) -> Tensor:
@@ -99,6 +135,22 @@ def sees(plan: Leaving, length: int, rate: int) -> Tensor:
     return torch.cat([compressed, history.sees(plan.first, length + rate - 1, length + rate)], dim=2)
 
 
+def runs(plan: Leaving, length: int, rows: int, compressed: int) -> Tensor:
+    """What :func:`sees` marks, as two runs for each step, see :func:`memagents.memory.history.runs`: (B, T, 2, 3).
+
+    :param length: M
+    :param rows: M' of the timeline of rows, M unless the plan is :func:`trimmed`
+    :param compressed: C' of that of the columns, C likewise
+    """
+    oldest, last = plan.columns[..., 0], plan.columns[..., -1]  # (B, T)
+    begin = torch.maximum(oldest, plan.first_column)
+    of_columns = torch.stack([begin, last + 1, begin - oldest], dim=-1)
+    slots, before = plan.columns.shape[2], compressed + plan.group.shape[1]
+    begin, end, age = history.runs(plan.first, rows, length + 1).squeeze(2).unbind(-1)
+    of_rows = torch.stack([begin + before, end + before, age + slots], dim=-1)
+    return torch.stack([of_columns, of_rows], dim=2)
+
+
 def newest_compressed(columns: Tensor, plan: Leaving) -> Tensor:
     """The compressed rows after the window.
 
@@ -106,8 +158,9 @@ def newest_compressed(columns: Tensor, plan: Leaving) -> Tensor:
     :return: (B, C, W), zero before the present episode
     """
     last = plan.columns_after  # (B, C)
+    there = last.clamp(min=0)
     rows = torch.arange(len(columns), device=columns.device).unsqueeze(1)
-    return torch.where((last >= plan.first_column[:, -1:]).unsqueeze(2), columns[rows, last], 0)
+    return torch.where((last >= plan.first_column[:, -1:]).unsqueeze(2), columns[rows, there], 0)
 
 
 def compressed_filled_after(plan: Leaving) -> Tensor:

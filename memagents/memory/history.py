@@ -40,6 +40,24 @@ def first_positions(filled: Tensor, starts: Tensor, length: int) -> Tensor:
     return began.cummax(dim=1).values
 
 
+def trimmed(rows: Tensor, first: Tensor) -> tuple[Tensor, Tensor]:
+    """Leave out the oldest rows of the history that no step sees: a shorter history, and where episodes begin in it.
+
+    How many those are depends on all rows of the batch; on an accelerator, which would have to be waited for, none is
+    left out.
+
+    :param rows: (..., L, W)
+    :param first: of :func:`first_positions`, (B, T)
+    :return: rows (..., L', W) with L' from 1 to L, a view; and (B, T), each in 0 to L' + t
+    """
+    length = rows.shape[-2]
+    if rows.device.type != "cpu":
+        return rows, first
+    positions = torch.arange(length, length + first.shape[1])
+    left_out = length - min(max(int((positions - first).max()), 1), length)
+    return (rows[..., left_out:, :], first - left_out) if left_out else (rows, first)
+
+
 def sees(first: Tensor, length: int, span: int) -> Tensor:
     """Mark the positions that each step sees: its own and those before it, ``span`` at most, of its episode alone.
 
@@ -52,6 +70,48 @@ def sees(first: Tensor, length: int, span: int) -> Tensor:
     own = positions[length:].unsqueeze(1)  # (T, 1)
     near = (positions <= own) & (positions > own - span)
     return near & (positions >= first.unsqueeze(2))
+
+
+def runs(first: Tensor, length: int, span: int) -> Tensor:
+    """What :func:`sees` marks, as one run of positions for each step: int64 (B, T, 1, 3).
+
+    Of a run its first position, the one after its last, and the age of the first as a number from 0, for the oldest of
+    ``span`` positions, to span − 1, for the step's own.
+
+    :param first: of :func:`first_positions`, (B, T)
+    :param length: L
+    :param span: 1 to L + 1
+    """
+    after = torch.arange(length + 1, length + 1 + first.shape[1], device=first.device).expand_as(first)
+    begin = torch.maximum(first, after - span)
+    return torch.stack([begin, after, begin - after + span], dim=-1).unsqueeze(2)
+
+
+def runs_of_step(filled: Tensor, starts: Tensor, length: int) -> tuple[Tensor, Tensor]:
+    """What a single step sees of a history beside its own row, and how much of it is filled after it.
+
+    :param filled: int64 (B,), before the step
+    :param starts: (B,) booleans
+    :param length: L
+    :return: one run for each row as of :func:`runs`, int64 (B, 1, 3), of positions that are those of the history and
+        ages from 0, the oldest, to L − 1; and int64 (B,)
+    """
+    filled = torch.where(starts, 0, filled)
+    begin = (length - filled).unsqueeze(1)
+    return torch.stack([begin, torch.full_like(begin, length), begin], dim=-1), (filled + 1).clamp(max=length)
+
+
+def shift(rows: Tensor, new: Tensor, starts: Tensor, after: Tensor) -> None:
+    """Write to ``after`` the histories after a single step; without a gradient.
+
+    :param rows: (B, ..., L, W), zero before the present episode
+    :param new: the step's row, (B, ..., W)
+    :param starts: (B,) booleans
+    :param after: like ``rows``
+    """
+    after[..., :-1, :] = rows[..., 1:, :]
+    after[starts, ..., :-1, :] = 0
+    after[..., -1, :] = new
 
 
 def timeline(rows: Tensor, new: Tensor, first: Tensor) -> Tensor:
@@ -69,13 +129,15 @@ def timeline(rows: Tensor, new: Tensor, first: Tensor) -> Tensor:
 def newest(whole: Tensor, first: Tensor, length: int) -> Tensor:
     """The history after the window.
 
-    :param whole: of :func:`timeline`, (B, L + T, W)
-    :param first: of :func:`first_positions`, (B, T)
+    :param whole: of :func:`timeline`, (B, L' + T, W), from a history of L' rows, L at most
+    :param first: of :func:`first_positions` or, of a shorter history, of :func:`trimmed`, (B, T)
     :param length: L
     :return: (B, L, W), zero before the present episode
     """
-    positions = torch.arange(whole.shape[1] - length, whole.shape[1], device=whole.device)
-    return torch.where((positions >= first[:, -1:]).unsqueeze(2), whole[:, whole.shape[1] - length :], 0)
+    last = whole[:, max(whole.shape[1] - length, 0) :]
+    positions = torch.arange(whole.shape[1] - last.shape[1], whole.shape[1], device=whole.device)
+    kept = torch.where((positions >= first[:, -1:]).unsqueeze(2), last, 0)
+    return functional.pad(kept, (0, 0, length - kept.shape[1], 0)) if kept.shape[1] < length else kept
 
 
 def filled_after(first: Tensor, length: int) -> Tensor:

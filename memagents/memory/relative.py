@@ -10,6 +10,7 @@ u says which contents matter whoever looks, v which ages. Nothing depends on whe
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
 
@@ -35,6 +36,25 @@ def sinusoids(span: int, width: int, like: Tensor) -> Tensor:
     indices = torch.arange(0, width, 2, device=like.device, dtype=like.dtype)
     angles = ages.unsqueeze(1) * torch.exp(indices * (-math.log(10_000) / width))
     return torch.cat([angles.sin(), angles.cos()], dim=1)[:, :width]
+
+
+def constant_sinusoids(span: int, width: int, like: Tensor) -> Tensor:
+    """The same as :func:`sinusoids`, which on a CPU are computed once; not to be changed.
+
+    :param span: number of ages
+    :param width: W
+    :param like: a floating-point tensor of the dtype and on the device wanted
+    :return: (span, W)
+    """
+    if like.device.type != "cpu":  # a captured graph would own what it computes
+        return sinusoids(span, width, like)
+    return _sinusoids_on_cpu(span, width, like.dtype)
+
+
+@functools.lru_cache(maxsize=64)
+def _sinusoids_on_cpu(span: int, width: int, dtype: torch.dtype) -> Tensor:
+    with torch.inference_mode(False), torch.no_grad():  # tensors of inference mode could not be learned with later
+        return sinusoids(span, width, torch.empty(0, dtype=dtype))
 
 
 def relative_attention(

@@ -5,6 +5,8 @@ import pytest
 import torch
 
 from memagents import make_core
+from memagents.cores.gtrxl import GTrXL
+from memagents.cores.kv import KeyValue
 from tests.reference.kv import kv_step
 
 T, B, SIZE, L, H = 10, 3, 5, 4, 6
@@ -129,3 +131,29 @@ def test_bad_parameters():
     ]:
         with pytest.raises(ValueError, match=message):
             make(**wrong)
+
+
+def test_what_a_subclass_overrides_is_what_runs():
+    """Not a faster way to what its parent does, with or without a gradient, a trace or one step."""
+
+    class Other(KeyValue):
+        def look(self, x, whole, first, state):
+            features, trace = super().look(x, whole, first, state)
+            return features + 1, trace
+
+    class Another(GTrXL):
+        def window(self, x, state, starts):
+            step = super().window(x, state, starts)
+            return step._replace(features=step.features + 1)
+
+    for parent, child in ((KeyValue, Other), (GTrXL, Another)):
+        torch.manual_seed(0)
+        sizes = {"hidden_size": 8} if parent is KeyValue else {"width": 16, "heads": 2, "layers": 1}
+        core, own = parent(3, length=4, **sizes).double(), child(3, length=4, **sizes).double()
+        own.load_state_dict(core.state_dict())
+        for steps in (1, 3):
+            inputs, starts = torch.randn(steps, 2, 3).double(), torch.zeros(steps, 2, dtype=torch.bool)
+            expected = core.unroll(inputs, core.initial_state(2), starts).outputs + 1
+            torch.testing.assert_close(own.unroll(inputs, own.initial_state(2), starts).outputs, expected)
+            with torch.no_grad():
+                torch.testing.assert_close(own.unroll(inputs, own.initial_state(2), starts).outputs, expected)

@@ -37,7 +37,7 @@ def spread_depths(core):
     """Give the h_n a mean of about 0.4 and a wide range, so that steps halt at different depths."""
     found = []
     hook = core.block.register_forward_hook(lambda module, arguments, result: found.append(result[0]))
-    unrolled(core)
+    unrolled(core, trace=True)  # so that it goes through the plain block
     hook.remove()
     logits = torch.stack(found) @ core.halting.weight[0]
     core.halting.weight.mul_(2 / logits.std())

@@ -10,12 +10,9 @@ from __future__ import annotations
 import math
 
 from memagents.kernels.cpu.vector.functions import exp
-from memagents.kernels.cpu.vector.reductions import max_lanes, sum_lanes
+from memagents.kernels.cpu.vector.reductions import LEAST, max_lanes, sum_lanes
 from memagents.kernels.cpu.vector.simd import fma, full, gather_entries, lanes_of, load, part, select_less, splat, store
 from memagents.kernels.cpu.vector.tile_products import ROWS
-
-LEAST = -3e38
-"""Below all scores."""
 
 
 @part

@@ -7,13 +7,10 @@ from __future__ import annotations
 
 import math
 
-from memagents.kernels.cpu.vector.reductions import sum_lanes
+from memagents.kernels.cpu.vector.reductions import LAYER_NORM_EPSILON, sum_lanes
 from memagents.kernels.cpu.vector.simd import fma, part
 from memagents.kernels.cpu.vector.tile_products import ROWS
 from memagents.kernels.cpu.vector.wide import full, lanes_of, load, store
-
-EPSILON = 1e-5
-"""The constant of torch's LayerNorm."""
 
 
 @part
@@ -51,7 +48,7 @@ def normalise(values, at, count, gain, shift, out, out_at):
     """A row of ``count`` vectors from x to (x − mean) / σ, in place, and gain times it + shift; 1 / σ."""
     size = count * lanes_of(values)
     mean = full(values, total_of(values, at, count) / size)
-    scale = 1.0 / math.sqrt(squares_of(values, at, count, mean) / size + EPSILON)
+    scale = 1.0 / math.sqrt(squares_of(values, at, count, mean) / size + LAYER_NORM_EPSILON)
     factor = full(values, scale)
     for k in range(count):
         normal = (load(values, at + k) - mean) * factor

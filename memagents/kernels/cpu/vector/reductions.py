@@ -7,6 +7,12 @@ from numba.core import cgutils
 
 from memagents.kernels.cpu.vector.simd import Vector, intrinsic
 
+LEAST = -3e38
+"""Below all scores: where a search for the greatest begins."""
+
+LAYER_NORM_EPSILON = 1e-5
+"""The constant of torch's LayerNorm."""
+
 
 def _reduce(builder, name, shape, *args, fastmath=()):
     """Call the LLVM intrinsic that makes one number of a vector of such a shape."""

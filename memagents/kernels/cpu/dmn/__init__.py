@@ -1,0 +1,1 @@
+"""The passes of a Dynamic Memory Network over facts, on the CPU."""
