@@ -8,7 +8,10 @@ import pytest
 import memenvs  # noqa: F401  # registers its environments, also where one file is run alone
 
 WORLDS = Path(__file__).parent / "memenvs"
-KERNEL = re.compile(r"(?<![a-z])(dnc|ntm|rmc|entnet)(?![a-z])")  # cores whose kernels take long to compile
+KERNEL = re.compile(
+    r"(?<![a-z])(sdnc|dnc|ntm|rmc|entnet|sam|sparse)(?![a-z])"
+)  # cores whose kernels take long to compile
+SAME_KERNELS = {"sam": "sparse", "sdnc": "sparse"}
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -22,4 +25,4 @@ def pytest_collection_modifyitems(items):
         elif WORLDS in item.path.parents:
             item.add_marker(pytest.mark.xdist_group(str(item.path.relative_to(WORLDS))))
         elif kernel:
-            item.add_marker(pytest.mark.xdist_group(kernel[1]))
+            item.add_marker(pytest.mark.xdist_group(SAME_KERNELS.get(kernel[1], kernel[1])))

@@ -146,15 +146,19 @@ EXPERIMENTS = {
     ),
     "maze": Experiment(
         title="A goal found again",
-        about="Recipe `maze` (PPO): a hidden goal stays where it is while the agent is put elsewhere each time it gets "
-        "there. How many times it got there, and how short its first way and the later ones were (the fewest possible "
-        "steps over those it took), in 500 episodes of mazes not seen before.",
+        about="Recipe `maze` (PPO, 20M steps): a hidden goal stays where it is while the agent is put elsewhere each "
+        "time it gets there. How many times it got there, and how short its first way and the later ones were (the "
+        "fewest possible steps over those it took), in 1,000 episodes of mazes not seen before.",
         recipe="maze",
-        rows={"gru": {}, "lstm": {}, "none": {}},
-        tests={name: {"metric": name} for name in ("goals", "first", "later")},
+        rows={"gru": {}, "none": {}},
+        tests={
+            **{name: {"metric": name} for name in ("goals", "first", "later")},
+            "later, sampled actions": {"metric": "later", "sampled": True},
+        },
         settings=PPOSettings,
-        episodes=500,
+        episodes=1000,
         document="worlds.md",
+        each_seed=True,
     ),
     "memory_s7": Experiment(
         title="MiniGrid's MemoryS7",
