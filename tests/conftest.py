@@ -8,9 +8,8 @@ import pytest
 import memenvs  # noqa: F401  # registers its environments, also where one file is run alone
 
 WORLDS = Path(__file__).parent / "memenvs"
-KERNEL = re.compile(
-    r"(?<![a-z])(sdnc|dnc|ntm|rmc|entnet|sam|sparse)(?![a-z])"
-)  # cores whose kernels take long to compile
+# Cores whose kernels take long to compile.
+KERNEL = re.compile(r"(?<![a-z])(sdnc|dnc|ntm|rmc|entnet|sam|sparse)(?![a-z])")
 SAME_KERNELS = {"sam": "sparse", "sdnc": "sparse"}
 
 
