@@ -19,6 +19,7 @@ from memagents.cores.core import (
     reset_steps,
     restart_state,
     stack_dicts,
+    state_leaves,
 )
 from memagents.cores.lstm import LSTMState, lstm_cell
 from memagents.cores.sparse_states import NoIndex, SAMState, SDNCState
@@ -312,8 +313,8 @@ class SparseMemoryCore(MemoryCore[Sparse]):
         The kernel, for the CPU, knows the exact search and makes no trace.
         """
         if self.hyperplanes is None and not trace:
-            tensors = [x, state.memory, state.read_weights, self.output.weight]
-            window = choice.window_for("sparse", tensors)
+            numbers = [leaf for leaf in state_leaves(state) if leaf.is_floating_point()]
+            window = choice.window_for("sparse", [x, self.output.weight, *numbers])
             if window is not None:
                 return self._recur_fused(window, x, state, starts)
         initial = self.initial_state(1)
@@ -331,8 +332,8 @@ class SparseMemoryCore(MemoryCore[Sparse]):
 
     def _recur_fused(self, window: choice.Window, x: Tensor, state: Sparse, starts: Tensor) -> Unrolled[Sparse]:
         """Run a window by the kernel."""
-        own = {name: map_state(lambda leaf: leaf.detach().clone(), getattr(state, name)) for name in self.tables}
-        clock, indices = state.clock.clone(), state.read_indices.clone()
+        own = {name: map_state(_copied, getattr(state, name)) for name in self.tables}
+        clock, indices = _copied(state.clock), _copied(state.read_indices)
         weight, bias = self.interface_weights()
         operands = (
             x, self.recurrent_gates.weight, weight, bias, state.memory, state.read_weights, state.read_vectors,
@@ -358,7 +359,7 @@ class SparseMemoryCore(MemoryCore[Sparse]):
 
     def _working_copy(self, state: Sparse) -> Sparse:
         """The state with its own memory and tables, the latter without a history."""
-        own = {name: map_state(lambda leaf: leaf.detach().clone(), getattr(state, name)) for name in self.tables}
+        own = {name: map_state(_copied, getattr(state, name)) for name in self.tables}
         return replaced(state, memory=state.memory.clone(memory_format=torch.contiguous_format), **own)
 
     def _restart(self, start: Tensor, initial: Sparse, state: Sparse) -> Sparse:
@@ -375,3 +376,8 @@ class SparseMemoryCore(MemoryCore[Sparse]):
             else:
                 parts[name] = restart_state(start, fresh, old)
         return replaced(state, **parts)
+
+
+def _copied(leaf: Tensor) -> Tensor:
+    """A copy of its own, contiguous and without a history."""
+    return leaf.detach().clone(memory_format=torch.contiguous_format)

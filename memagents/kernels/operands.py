@@ -107,7 +107,7 @@ def check_sparse_operands(starts: Tensor, *operands: Tensor, reads: int) -> None
     """Check x, the weights, the state and the tables of a SAM's window, or with the links those of an SDNC's.
 
     :param reads: K
-    :raises ValueError: if the shapes do not belong together
+    :raises ValueError: if the shapes do not belong together, or indices are not int64
     """
     (_, batch), (n, w) = starts.shape, operands[4].shape[1:]
     heads, hidden, links = operands[6].shape[1], operands[7].shape[1], operands[12:]
@@ -117,7 +117,11 @@ def check_sparse_operands(starts: Tensor, *operands: Tensor, reads: int) -> None
     state = [(n, w), (heads, entries), (heads, w), (hidden,), (hidden,), (n,), (), (heads, entries)]
     linked = [(n, size)] * 5 + [(n,), (size,), (size,)] if links else []
     expected = [(*starts.shape, 4 * hidden), *weights, *((batch, *shape) for shape in state + linked)]
-    check_shapes((*_CONTROLLER, *_SPARSE_STATE, *(_LINKS if links else ())), operands, expected)
+    names = (*_CONTROLLER, *_SPARSE_STATE, *(_LINKS if links else ()))
+    check_shapes(names, operands, expected)
+    for name, operand in zip(names, operands, strict=True):
+        if not operand.is_floating_point() and operand.dtype != torch.int64:
+            raise ValueError(f"{name} must be int64, not {operand.dtype}")
 
 
 def check_lstm_operands(starts: Tensor, x: Tensor, recurrent_weight: Tensor, hidden: Tensor, cell: Tensor) -> None:

@@ -144,8 +144,14 @@ def test_operands_need_not_be_contiguous(name):
             return type(leaf)(*(strided(child) for child in leaf))
         return torch.stack([leaf, leaf], dim=-1)[..., 0]
 
+    def turned(leaf):
+        if isinstance(leaf, tuple):
+            return type(leaf)(*(turned(child) for child in leaf))
+        return leaf.movedim(0, -1).contiguous().movedim(-1, 0)  # dense, but the batch innermost
+
     straight = learned(core, inputs, state, starts)
     assert_same_bits(learned(core, strided(inputs), strided(state), strided(starts)), straight)
+    assert_same_bits(learned(core, inputs, turned(state), turned(starts)), straight)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -204,6 +210,8 @@ def test_shapes_that_do_not_belong_together(name):
         core.unroll(inputs, state._replace(last_access=state.last_access[:, :5]), starts)
     with pytest.raises(ValueError, match="read_weights must be"):
         core.unroll(inputs, state._replace(read_weights=state.read_weights[:, :1]), starts)
+    with pytest.raises(ValueError, match="clock must be int64"):
+        core.unroll(inputs, state._replace(clock=state.clock.int()), starts)
     with pytest.raises(ValueError, match="memory must be"):
         core.unroll(inputs, state._replace(memory=state.memory[:2]), starts)
 

@@ -79,17 +79,18 @@ def sparse_window(
     check_sparse_operands(starts, *operands, *tables, *links, reads=reads)
     width, size = operands.memory.shape[2], operands.hidden.shape[1]
     heads = operands.read_vectors.shape[1]
-    kind, wide = operands.x.dtype, wide_lanes(operands.x.dtype)
+    wide, padded = wide_lanes(operands.x.dtype), _padded(width, lanes(operands.x.dtype))
+    rows = (heads + 1) * padded + (5 if links else 2) * heads + 2
     sizes = SparseSizes(
         slots=operands.memory.shape[1],
-        width=_padded(width, lanes(kind)),
+        width=padded,
         heads=heads,
         reads=reads,
         links=links[0].shape[2] if links else 0,
         hidden=_padded(size, wide),
-        vectors=_padded(heads * _padded(width, lanes(kind)), wide),
-        face=_padded((heads + 1) * _padded(width, lanes(kind)) + (5 if links else 2) * heads + 2, wide),
-        rows=(heads + 1) * _padded(width, lanes(kind)) + (5 if links else 2) * heads + 2,
+        vectors=_padded(heads * padded, wide),
+        face=_padded(rows, wide),
+        rows=rows,
     )
     last_access, clock, indices = tables
     leaves = _Integers(starts, last_access, clock, indices, list(links))
