@@ -57,20 +57,25 @@ def update(sizes, places, row, links, tape, record, indices, first, sums, totals
         whole += tape[written + m]
     for m in range(count):
         slot = indices[write_slots + m]
-        total, at, again = totals[slot], (base + slot) * size, False
-        for earlier in range(m):
-            again = again or indices[write_slots + earlier] == slot
-        if again:
+        total, at = totals[slot], (base + slot) * size
+        totals[slot] = 0.0  # so that it is not taken twice
+        if total == 0.0:
             continue
+        some = 0
+        for k in range(size):  # weights are in descending order: those behind a zero are zeros
+            if links.before_weights[at + k] == 0.0:
+                break
+            slots[some], weights[some] = links.before[at + k], (1.0 - total) * links.before_weights[at + k]
+            some += 1
         for k in range(size):
-            slots[k], weights[k] = links.before[at + k], (1.0 - total) * links.before_weights[at + k]
-            earlier = links.precedence[precedence + k]
-            slots[size + k] = earlier
-            weights[size + k] = 0.0 if earlier == slot else total * links.precedence_weights[precedence + k]
-        strongest(slots, weights, 2 * size, sums, links.before, links.before_weights, at, size)
+            earlier, weight = links.precedence[precedence + k], links.precedence_weights[precedence + k]
+            if weight == 0.0:
+                break
+            if earlier != slot:
+                slots[some], weights[some] = earlier, total * weight
+                some += 1
+        strongest(slots, weights, some, sums, links.before, links.before_weights, at, size)
         links.kept[base + slot] += math.log(max(1.0 - total, EPSILON))
-    for m in range(count):
-        totals[indices[write_slots + m]] = 0.0
     for j in range(size):
         slot = links.precedence[precedence + j]
         at, total, again = (base + slot) * size, 0.0, False
@@ -80,13 +85,18 @@ def update(sizes, places, row, links, tape, record, indices, first, sums, totals
                 again = again or k < j
         if again:
             continue
-        for k in range(size):
-            slots[k], weights[k] = links.after[at + k], later_weight(links, base, at + k)
+        some = 0
+        for k in range(at, at + size):
+            if links.after_weights[k] == 0.0:
+                break
+            slots[some], weights[some] = links.after[k], later_weight(links, base, k)
+            some += 1
         for m in range(count):
-            later = indices[write_slots + m]
-            slots[size + m] = later
-            weights[size + m] = 0.0 if later == slot else total * tape[written + m]
-        strongest(slots, weights, size + count, sums, links.after, links.after_weights, at, size)
+            later, weight = indices[write_slots + m], total * tape[written + m]
+            if later != slot and weight > 0.0:
+                slots[some], weights[some] = later, weight
+                some += 1
+        strongest(slots, weights, some, sums, links.after, links.after_weights, at, size)
         for k in range(at, at + size):
             links.after_kept[k] = links.kept[base + links.after[k]]
     for k in range(size):
@@ -104,30 +114,33 @@ def follow(sizes, places, row, links, kept, tape, record, indices, first, sums, 
     the weight of each slot read before, to ``shares``.
     """
     size, reads, entries = sizes.links, sizes.reads, entries_of(sizes)
-    base, read = row * sizes.slots, first + places.read_slots
+    base, read, most = row * sizes.slots, first + places.read_slots, entries * size
     for r in range(sizes.heads):
         before = row * sizes.heads * entries + r * entries  # of the slots that the step before read
         for forward in range(2):
+            some = 0
             for s in range(entries):
                 at = (base + kept.read_indices[before + s]) * size
-                for k in range(size):
+                for k in range(at, at + size):
+                    share = links.after_weights[k] if forward else links.before_weights[k]
+                    if share == 0.0:
+                        break
                     if forward:
-                        slots[s * size + k], share = links.after[at + k], later_weight(links, base, at + k)
-                    else:
-                        slots[s * size + k], share = links.before[at + k], links.before_weights[at + k]
-                    weights[s * size + k] = share
-                    weights[(entries + s) * size + k] = share * kept.read_weights[before + s]
+                        share = later_weight(links, base, k)
+                    slots[some], slots[most + some] = links.after[k] if forward else links.before[k], s
+                    weights[some], weights[most + some] = share, share * kept.read_weights[before + s]
+                    some += 1
             out = record + places.followed + (2 * r + forward) * reads
             chosen = read + r * entries + 2 * forward * reads
-            strongest(slots, weights[entries * size :], entries * size, sums, indices[chosen:], tape[out:], 0, reads)
+            strongest(slots, weights[most:], some, sums, indices[chosen:], tape[out:], 0, reads)
             for k in range(reads):
                 shares = record + places.shares + ((2 * r + forward) * reads + k) * entries
                 for s in range(entries):
-                    total = 0.0
-                    for i in range(s * size, (s + 1) * size):
+                    tape[shares + s] = 0.0
+                if tape[out + k] > 0:
+                    for i in range(some):
                         if slots[i] == indices[chosen + k]:
-                            total += weights[i]
-                    tape[shares + s] = total if tape[out + k] > 0 else 0.0
+                            tape[shares + slots[most + i]] += weights[i]
             if forward:
                 total = 0.0
                 for k in range(reads):
