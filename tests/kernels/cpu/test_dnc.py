@@ -9,7 +9,7 @@ import torch
 from memagents.cores.core import map_state, select_rows, state_leaves, unroll_by_steps
 from memagents.kernels.cpu.dnc.window import dnc_window
 from tests.kernels.support.dnc import assert_equal_unrolls, make, used_state
-from tests.kernels.support.windows import assert_same_bits, assert_weights_learn_alike, values_and_gradients
+from tests.kernels.support.windows import assert_same_bits, assert_weights_learn_alike, on_threads, values_and_gradients
 
 SIZES = [  # slots, width, read heads, controller, steps, batch
     (1, 1, 1, 1, 1, 1),
@@ -118,17 +118,14 @@ def test_steps_one_by_one_equal_the_window(window, grad):
 
 def test_the_number_of_threads_changes_nothing(window):
     x, starts, weights, state = window
-    before = torch.get_num_threads()
-    try:
-        results = []
-        for threads in (1, 2, 3):
-            torch.set_num_threads(threads)
-            core_x = x.clone().requires_grad_()
-            features, _ = dnc_window(core_x, starts, *(w.detach() for w in weights), leaves=state_leaves(state))
-            features.sum().backward()
-            results.append([features.detach(), core_x.grad])
-    finally:
-        torch.set_num_threads(before)
+
+    def call():
+        core_x = x.clone().requires_grad_()
+        features, _ = dnc_window(core_x, starts, *(w.detach() for w in weights), leaves=state_leaves(state))
+        features.sum().backward()
+        return [features.detach(), core_x.grad]
+
+    results = on_threads(call)
     assert_same_bits(results[1], results[0])
     assert_same_bits(results[2], results[0])
 

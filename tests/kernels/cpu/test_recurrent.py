@@ -6,7 +6,7 @@ import torch
 from memagents.kernels.cpu.recurrent import window as recurrent
 from tests.kernels.support import recurrent as support
 from tests.kernels.support.recurrent import NAMES, assert_equal_unrolls, make, used_state
-from tests.kernels.support.windows import assert_same_bits, values_and_gradients
+from tests.kernels.support.windows import assert_same_bits, on_threads, values_and_gradients
 
 
 def operands(name, *sizes):
@@ -85,16 +85,14 @@ def test_the_number_of_threads_does_not_matter(name, monkeypatch):
     window, x, starts, weights, leaves = operands(name, 24, 64, 64)
     run, used = recurrent.run, []
     monkeypatch.setattr(recurrent, "run", lambda function, threads: used.append(threads) or run(function, threads))
-    before, results = torch.get_num_threads(), []
-    try:
-        for threads in (1, 2, 3):
-            torch.set_num_threads(threads)
-            own = x.clone().requires_grad_()
-            hidden = window(own, starts, *weights, *leaves)[0]
-            hidden.square().sum().backward()
-            results.append([hidden.detach(), window(x, starts, *weights, *leaves)[0], own.grad])
-    finally:
-        torch.set_num_threads(before)
+
+    def call():
+        own = x.clone().requires_grad_()
+        hidden = window(own, starts, *weights, *leaves)[0]
+        hidden.square().sum().backward()
+        return [hidden.detach(), window(x, starts, *weights, *leaves)[0], own.grad]
+
+    results = on_threads(call)
     assert set(used) >= {1, 2}
     assert_same_bits(results[1], results[0])
     assert_same_bits(results[2], results[0])

@@ -9,7 +9,7 @@ from memagents import make_core
 from memagents.kernels.cpu.entnet import window as entnet
 from memagents.kernels.cpu.rmc import window as rmc
 from memagents.kernels.cpu.shm import window as shm
-from tests.kernels.support.windows import assert_equal_unrolls, assert_same_bits, assert_weights_learn_alike
+from tests.kernels.support.windows import assert_equal_unrolls, assert_same_bits, assert_weights_learn_alike, on_threads
 
 KERNELS = {"entnet": entnet, "rmc": rmc, "shm": shm}
 OPTIONS = {
@@ -121,16 +121,14 @@ def test_the_number_of_threads_does_not_matter(name, monkeypatch):
     run = module.run
     monkeypatch.setattr(module, "run", lambda function, threads: used.append(threads) or run(function, threads))
     monkeypatch.setattr(module, "_STEP", 1)
-    before, results = torch.get_num_threads(), []
-    try:
-        for threads in (1, 2, 3):
-            torch.set_num_threads(threads)
-            own, memory = given.of_steps[0].clone().requires_grad_(), given.memory.clone().requires_grad_()
-            learned = call(Operands([own, *given.of_steps[1:]], given.starts, memory))
-            learned[0].square().sum().backward()
-            results.append([learned[0].detach(), call(given)[0], own.grad, memory.grad])
-    finally:
-        torch.set_num_threads(before)
+
+    def learn():
+        own, memory = given.of_steps[0].clone().requires_grad_(), given.memory.clone().requires_grad_()
+        learned = call(Operands([own, *given.of_steps[1:]], given.starts, memory))
+        learned[0].square().sum().backward()
+        return [learned[0].detach(), call(given)[0], own.grad, memory.grad]
+
+    results = on_threads(learn)
     assert set(used) == {1, 2, 3}
     assert_same_bits(results[1], results[0])
     assert_same_bits(results[2], results[0])

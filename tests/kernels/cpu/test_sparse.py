@@ -7,7 +7,7 @@ from memagents import make_core
 from memagents.cores.core import select_rows, state_leaves
 from memagents.kernels.cpu.sparse import window as sparse
 from tests.kernels.support.sparse import NAMES, assert_equal_unrolls, detached, learned, make, used_state
-from tests.kernels.support.windows import assert_same_bits
+from tests.kernels.support.windows import assert_same_bits, on_threads
 
 SIZES = [  # slots, width, heads, reads, hidden, batch; a vector has 4 numbers of a slot, 16 slots are compared at once
     (6, 4, 1, 2, 8, 1),
@@ -108,16 +108,14 @@ def test_the_number_of_threads_does_not_matter(name, monkeypatch):
     state = used_state(core, 24)
     run, used = sparse.run, []
     monkeypatch.setattr(sparse, "run", lambda function, threads: used.append(threads) or run(function, threads))
-    before, results = torch.get_num_threads(), []
-    try:
-        for threads in (1, 2, 3):
-            torch.set_num_threads(threads)
-            x = core.project(inputs).detach().requires_grad_()
-            unrolled = core.recur(x, state, starts)
-            sum(leaf.sum() for leaf in (unrolled.state.memory, unrolled.state.read_vectors)).backward()
-            results.append([x.grad, *state_leaves(detached(unrolled.state))])
-    finally:
-        torch.set_num_threads(before)
+
+    def call():
+        x = core.project(inputs).detach().requires_grad_()
+        unrolled = core.recur(x, state, starts)
+        sum(leaf.sum() for leaf in (unrolled.state.memory, unrolled.state.read_vectors)).backward()
+        return [x.grad, *state_leaves(detached(unrolled.state))]
+
+    results = on_threads(call)
     assert set(used) >= {1, 2}
     assert_same_bits(results[1], results[0])
     assert_same_bits(results[2], results[0])

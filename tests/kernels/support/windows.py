@@ -50,3 +50,15 @@ def assert_weights_learn_alike(core, inputs, state, starts):
 def assert_same_bits(found, expected):
     assert len(found) == len(expected)
     assert all(torch.equal(a, b) for a, b in zip(found, expected, strict=True))
+
+
+def on_threads(call):
+    """Results of the call on one, two and three of torch's threads."""
+    before, results = torch.get_num_threads(), []
+    try:
+        for threads in (1, 2, 3):
+            torch.set_num_threads(threads)
+            results.append(call())
+    finally:
+        torch.set_num_threads(before)
+    return results
