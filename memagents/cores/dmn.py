@@ -115,8 +115,8 @@ class DMN(EpisodeStore[StoreState]):
     def _pairs(self, first: Tensor, whole: Tensor) -> Pairs:
         """All pairs of a step and a fact that it sees, of a timeline (B, L' + T, H)."""
         batch, positions = whole.shape[:2]
-        after = torch.arange(positions - first.shape[1] + 1, positions + 1)  # (T,)
-        begin = torch.maximum(first, after - self.length)  # (B, T)
+        runs = history.runs(first, positions - first.shape[1], self.length)  # (B, T, 1, 3)
+        begin, after, _ = runs.squeeze(2).unbind(-1)
         rows = torch.arange(0, batch * positions, positions).unsqueeze(1)
         return pairs_of((rows + begin).flatten(), (after - begin).flatten())
 

@@ -332,7 +332,7 @@ class SparseMemoryCore(MemoryCore[Sparse]):
 
     def _recur_fused(self, window: choice.Window, x: Tensor, state: Sparse, starts: Tensor) -> Unrolled[Sparse]:
         """Run a window by the kernel."""
-        own = {name: map_state(_copied, getattr(state, name)) for name in self.tables}
+        own = self._own_tables(state)
         clock, indices = _copied(state.clock), _copied(state.read_indices)
         weight, bias = self.interface_weights()
         operands = (
@@ -359,8 +359,12 @@ class SparseMemoryCore(MemoryCore[Sparse]):
 
     def _working_copy(self, state: Sparse) -> Sparse:
         """The state with its own memory and tables, the latter without a history."""
-        own = {name: map_state(_copied, getattr(state, name)) for name in self.tables}
-        return replaced(state, memory=state.memory.clone(memory_format=torch.contiguous_format), **own)
+        memory = state.memory.clone(memory_format=torch.contiguous_format)
+        return replaced(state, memory=memory, **self._own_tables(state))
+
+    def _own_tables(self, state: Sparse) -> dict[str, Any]:
+        """Copies of the tables, by name."""
+        return {name: map_state(_copied, getattr(state, name)) for name in self.tables}
 
     def _restart(self, start: Tensor, initial: Sparse, state: Sparse) -> Sparse:
         """:func:`restart_state`, in place where a leaf has a row for every slot.

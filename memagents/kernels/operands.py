@@ -55,6 +55,11 @@ def ntm_interface_size(sizes: NTMSizes) -> int:
     return (heads + 2) * sizes.width + (3 + sizes.shifts) * heads
 
 
+def sparse_interface_size(width: int, heads: int, linked: bool) -> int:
+    """Length I of the interface vector of a SAM or, linked, of an SDNC, whose read modes are a part of it here."""
+    return (heads + 1) * width + (5 if linked else 2) * heads + 2
+
+
 def check_shapes(names: Sequence[str], operands: Sequence[Tensor], shapes: Sequence[Sequence[int]]) -> None:
     """Compare the shapes of operands with those expected.
 
@@ -112,7 +117,7 @@ def check_sparse_operands(starts: Tensor, *operands: Tensor, reads: int) -> None
     (_, batch), (n, w) = starts.shape, operands[4].shape[1:]
     heads, hidden, links = operands[6].shape[1], operands[7].shape[1], operands[12:]
     size = links[0].shape[2] if links else 0
-    entries, interface = (3 if links else 1) * reads, (heads + 1) * w + (5 if links else 2) * heads + 2
+    entries, interface = (3 if links else 1) * reads, sparse_interface_size(w, heads, bool(links))
     weights = [(4 * hidden, hidden + heads * w), (interface, hidden), (interface,)]
     state = [(n, w), (heads, entries), (heads, w), (hidden,), (hidden,), (n,), (), (heads, entries)]
     linked = [(n, size)] * 5 + [(n,), (size,), (size,)] if links else []

@@ -29,6 +29,11 @@ def array(tensor: Tensor) -> np.ndarray:
     return tensor.detach().contiguous().numpy()
 
 
+def flat(tensor: Tensor) -> np.ndarray:
+    """The same in one dimension."""
+    return array(tensor).reshape(-1)
+
+
 def widened(tensor: Tensor, size: int, more: int) -> Tensor:
     """Append so many zeros to every ``size`` numbers of the last dimension: units that stay zero."""
     return functional.pad(tensor.unflatten(-1, (-1, size)), (0, more)).flatten(-2)

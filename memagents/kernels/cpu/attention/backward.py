@@ -5,10 +5,10 @@ from __future__ import annotations
 from numba import njit
 
 from memagents.kernels.cpu.attention.forward import RunSizes, look, seen_of
-from memagents.kernels.cpu.attention.parts import load_at, pack_columns, store_at, within
+from memagents.kernels.cpu.attention.parts import pack_columns, within
 from memagents.kernels.cpu.sources import SOURCES
 from memagents.kernels.cpu.vector.reductions import sum_lanes
-from memagents.kernels.cpu.vector.simd import fma, full, lanes_of, next_ticket, part, splat
+from memagents.kernels.cpu.vector.simd import fma, full, lanes_of, load_at, next_ticket, part, splat, store_at
 
 
 @part

@@ -20,11 +20,21 @@ from typing import NamedTuple
 
 from numba import njit
 
-from memagents.kernels.cpu.attention.parts import load_at, pack_columns, store_at, within
+from memagents.kernels.cpu.attention.parts import pack_columns, within
 from memagents.kernels.cpu.sources import SOURCES
 from memagents.kernels.cpu.vector.functions import exp
 from memagents.kernels.cpu.vector.reductions import LEAST, max_lanes, sum_lanes
-from memagents.kernels.cpu.vector.simd import fma, full, lanes_of, next_ticket, part, select_less, splat
+from memagents.kernels.cpu.vector.simd import (
+    fma,
+    full,
+    lanes_of,
+    load_at,
+    next_ticket,
+    part,
+    select_less,
+    splat,
+    store_at,
+)
 
 
 class RunSizes(NamedTuple):

@@ -14,11 +14,23 @@ from typing import NamedTuple
 
 from numba import njit
 
-from memagents.kernels.cpu.attention.parts import load_at, store_at, transpose_at, within
+from memagents.kernels.cpu.attention.parts import within
 from memagents.kernels.cpu.sources import SOURCES
 from memagents.kernels.cpu.vector.functions import exp
 from memagents.kernels.cpu.vector.reductions import LAYER_NORM_EPSILON, LEAST, max_lanes, sum_lanes
-from memagents.kernels.cpu.vector.simd import fma, full, lanes_of, next_ticket, part, select_less, splat, sqrt
+from memagents.kernels.cpu.vector.simd import (
+    fma,
+    full,
+    lanes_of,
+    load_at,
+    next_ticket,
+    part,
+    select_less,
+    splat,
+    sqrt,
+    store_at,
+    transpose_at,
+)
 
 
 class StepSizes(NamedTuple):

@@ -17,7 +17,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 from memagents.kernels.autograd import Context, learning
-from memagents.kernels.cpu.arrays import scratch
+from memagents.kernels.cpu.arrays import flat, scratch
 from memagents.kernels.cpu.attention import backward, forward, rows, step
 from memagents.kernels.cpu.attention.forward import RunSizes, columns_of, line_of
 from memagents.kernels.cpu.attention.step import StepSizes, room_of
@@ -97,9 +97,9 @@ def look_window(
     room = scratch(queries, threads, room_of(sizes, lanes(queries.dtype)))
     nothing = queries.new_zeros(0)
     flat_store, stride = _pieces(store)
-    flat_after, after_stride, length = (_flat(nothing), 0, 0) if after is None else (*_pieces(after), after.shape[1])
-    given = [_flat(tensor) for tensor in (runs, present, queries, nothing if by_slot is None else by_slot)]
-    others = (float(factor), _lane(queries), _flat(found), flat_after, after_stride, length, room)
+    flat_after, after_stride, length = (flat(nothing), 0, 0) if after is None else (*_pieces(after), after.shape[1])
+    given = [flat(tensor) for tensor in (runs, present, queries, nothing if by_slot is None else by_slot)]
+    others = (float(factor), _lane(queries), flat(found), flat_after, after_stride, length, room)
     arguments = (tuple(sizes), flat_store, stride, *given, *others)
     run(partial(step.look, *arguments), threads)
     return found
@@ -133,12 +133,12 @@ class _Gate(torch.autograd.Function):
             torch.empty_like(stream, memory_format=torch.contiguous_format) for _ in range(4)
         )
         count, threads = stream.numel() // len(bias), _threads(1, 4 * stream.numel())
-        x, update, b = _flat(stream), _flat(of_update), _flat(bias)
-        filled = [_flat(tensor) for tensor in (resets, openings, given)]
-        run(partial(rows.squash, count, update, _flat(of_stream), x, b, *filled), threads)
+        x, update, b = flat(stream), flat(of_update), flat(bias)
+        filled = [flat(tensor) for tensor in (resets, openings, given)]
+        run(partial(rows.squash, count, update, flat(of_stream), x, b, *filled), threads)
         candidates = torch.mm(given.view(count, -1), weight.t())
-        new = _flat(candidates)
-        run(partial(rows.mix, count, update, new, x, b, filled[1], new, _flat(out)), threads)
+        new = flat(candidates)
+        run(partial(rows.mix, count, update, new, x, b, filled[1], new, flat(out)), threads)
         ctx.save_for_backward(stream, weight, bias, resets, openings, candidates)
         return out
 
@@ -149,11 +149,11 @@ class _Gate(torch.autograd.Function):
         width = len(bias)
         count, threads = stream.numel() // width, _threads(1, 4 * stream.numel())
         d_update, d_stream = stream.new_empty(count, 3 * width), torch.empty_like(openings)
-        x, b, update, own = _flat(stream), _flat(bias), _flat(d_update), _flat(d_stream)
-        run(partial(rows.mix_back, count, _flat(grad), x, b, _flat(openings), _flat(candidates), update, own), threads)
+        x, b, update, own = flat(stream), flat(bias), flat(d_update), flat(d_stream)
+        run(partial(rows.mix_back, count, flat(grad), x, b, flat(openings), flat(candidates), update, own), threads)
         d_candidates = d_update[:, 2 * width :]
         d_given, given = torch.mm(d_candidates, weight), torch.empty_like(candidates)
-        run(partial(rows.squash_back, count, _flat(d_given), x, b, _flat(resets), update, own, _flat(given)), threads)
+        run(partial(rows.squash_back, count, flat(d_given), x, b, flat(resets), update, own, flat(given)), threads)
         d_weight = torch.mm(given.t(), d_candidates).t()
         d_bias = -d_update[:, width : 2 * width].sum(0)
         d_update = d_update.view(*stream.shape[:-1], -1)
@@ -182,9 +182,9 @@ def _run_forward(sizes: RunSizes, runs: Tensor, operands: Sequence[Tensor]) -> T
     queries, *_, encodings = operands
     threads, count = _threads_of(sizes), lanes(queries.dtype)
     found = torch.empty_like(queries, memory_format=torch.contiguous_format)
-    arrays = [_flat(tensor) for tensor in (runs, *operands[:-1], _codes(sizes, encodings))]
+    arrays = [flat(tensor) for tensor in (runs, *operands[:-1], _codes(sizes, encodings))]
     room = scratch(queries, threads, columns_of(sizes, count) + line_of(sizes.slots, count))
-    arguments = (tuple(sizes), *arrays, _lane(queries), _flat(found), room)
+    arguments = (tuple(sizes), *arrays, _lane(queries), flat(found), room)
     run(partial(forward.forward, *arguments), threads)
     return found
 
@@ -195,8 +195,8 @@ def _run_backward(sizes: RunSizes, runs: Tensor, operands: Sequence[Tensor], gra
     d_queries, d_ages = (torch.empty_like(of, memory_format=torch.contiguous_format) for of in (queries, ages))
     d_keys, d_values = (torch.zeros_like(of, memory_format=torch.contiguous_format) for of in (keys, values))
     d_codes = encodings.new_zeros(sizes.batch, *encodings.shape)
-    arrays = [_flat(tensor) for tensor in (runs, *operands[:-1], _codes(sizes, encodings), encodings)]
-    out = [_flat(tensor) for tensor in (grad, d_queries, d_ages, d_keys, d_values, d_codes)]
+    arrays = [flat(tensor) for tensor in (runs, *operands[:-1], _codes(sizes, encodings), encodings)]
+    out = [flat(tensor) for tensor in (grad, d_queries, d_ages, d_keys, d_values, d_codes)]
     lines = (sizes.steps + 1) * line_of(sizes.slots, count)
     room = scratch(queries, threads, columns_of(sizes, count) + lines)
     arguments = (tuple(sizes), *arrays, _lane(queries), *out, room)
@@ -270,10 +270,6 @@ def _check_runs(runs: Tensor, positions: int, slots: int) -> None:
 def _lane(like: Tensor) -> np.ndarray:
     """The numbers of the lanes."""
     return torch.arange(lanes(like.dtype), dtype=like.dtype).numpy()
-
-
-def _flat(tensor: Tensor) -> np.ndarray:
-    return tensor.detach().contiguous().view(-1).numpy()
 
 
 def _check(

@@ -5,12 +5,12 @@ A step of the window looks at as many facts as it sees and no more, see :mod:`me
 
 from __future__ import annotations
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from memagents.kernels.autograd import Context, learning
+from memagents.kernels.cpu.arrays import flat
 from memagents.kernels.cpu.dmn import step
 from memagents.kernels.cpu.vector.simd import lanes
 from memagents.memory.pairs import Pairs
@@ -62,7 +62,7 @@ class _Compare(torch.autograd.Function):
         size = facts.shape[1]
         out = facts.new_empty(len(pairs.facts), 2 * size)
         width = size // lanes(facts.dtype)
-        step.compare(width, _flat(facts), _flat(vectors), _flat(pairs.facts), _flat(pairs.steps), _flat(out))
+        step.compare(width, flat(facts), flat(vectors), flat(pairs.facts), flat(pairs.steps), flat(out))
         ctx.pairs = pairs
         ctx.save_for_backward(facts, vectors)
         return out
@@ -73,7 +73,7 @@ class _Compare(torch.autograd.Function):
         facts, vectors = ctx.saved_tensors
         d_facts, d_vectors = (torch.zeros_like(of, memory_format=torch.contiguous_format) for of in (facts, vectors))
         width, pairs = facts.shape[1] // lanes(facts.dtype), ctx.pairs
-        arrays = [_flat(of) for of in (facts, vectors, pairs.facts, pairs.steps, grad, d_facts, d_vectors)]
+        arrays = [flat(of) for of in (facts, vectors, pairs.facts, pairs.steps, grad, d_facts, d_vectors)]
         step.compare_back(width, *arrays)
         return d_facts, d_vectors, None
 
@@ -86,7 +86,7 @@ class _Episode(torch.autograd.Function):
         h, by_columns = weight.new_zeros(len(pairs.states), size), weight.t().contiguous()
         sums = weight.new_empty(many, 2 * size)
         candidates, before = weight.new_empty(2, many, size)
-        given = [_flat(tensor) for tensor in (of_facts, pairs.facts, gates, sums, candidates, before, h)]
+        given = [flat(tensor) for tensor in (of_facts, pairs.facts, gates, sums, candidates, before, h)]
         begin = 0
         for count in pairs.counts:
             torch.mm(h[:count], by_columns, out=sums[begin : begin + count])
@@ -106,18 +106,14 @@ class _Episode(torch.autograd.Function):
         d_h = grad.clone(memory_format=torch.contiguous_format)
         d_of_facts = torch.zeros_like(of_facts, memory_format=torch.contiguous_format)
         d_gates, d_sums = gates.new_empty(len(gates), count), torch.empty_like(sums)
-        given = [_flat(tensor) for tensor in (pairs.facts, gates, sums, candidates, before)]
-        made = [_flat(tensor) for tensor in (d_h, d_of_facts, d_gates, d_sums)]
+        given = [flat(tensor) for tensor in (pairs.facts, gates, sums, candidates, before)]
+        made = [flat(tensor) for tensor in (d_h, d_of_facts, d_gates, d_sums)]
         begin = len(gates)
         for many in reversed(pairs.counts):
             begin -= many
             step.attend_back(width, begin, many, *given, *made)
             d_h[:many].addmm_(d_sums[begin : begin + many], weight)
         return d_of_facts, d_gates.sum(1), (before.t() @ d_sums).t(), None
-
-
-def _flat(tensor: Tensor) -> np.ndarray:
-    return tensor.detach().contiguous().view(-1).numpy()
 
 
 def _check(width: int, facts: Tensor, vectors: Tensor | None, pairs: Pairs) -> None:

@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from memagents.kernels.autograd import Context, learning
-from memagents.kernels.cpu.arrays import array, scratch, widened
+from memagents.kernels.cpu.arrays import array, flat, scratch, widened
 from memagents.kernels.cpu.entnet.backward import backward
 from memagents.kernels.cpu.entnet.forward import forward
 from memagents.kernels.cpu.entnet.tape import Gradients, Operands, Results, Sizes, Tape
@@ -116,7 +116,7 @@ def _run_backward(
         array(starts),
         _arrays(operands),
         Tape(*(part.numpy() for part in tape)),
-        Results(*(array(grad).reshape(-1) for grad in grads)),
+        Results(*(flat(grad) for grad in grads)),
         Gradients(*(gradient.view(-1).numpy() for gradient in d)),
         scratch(x, threads, size * size // lanes, lanes),
         scratch(x, threads, slots * size + sizes.across * lanes),

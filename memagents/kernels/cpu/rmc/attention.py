@@ -13,6 +13,7 @@ from memagents.kernels.cpu.vector.functions import exp
 from memagents.kernels.cpu.vector.reductions import LEAST, max_lanes, sum_lanes
 from memagents.kernels.cpu.vector.simd import fma, full, gather_entries, lanes_of, load, part, select_less, splat, store
 from memagents.kernels.cpu.vector.tile_products import ROWS
+from memagents.kernels.cpu.vector.tiles import copy_vectors
 
 
 @part
@@ -47,13 +48,6 @@ def look_back(sizes, tape, row, room):
         mix(room.scores, line, 1, n, n + 1, room.qkv, at + key, apart, key, room.d_qkv, at, apart)
         for k in range(n * apart + at, n * apart + at + key):
             store(room.d_qkv, k, full(room.qkv, 0.0))  # the input asks nothing
-
-
-@part
-def copy_vectors(values, at, count, out, out_at):
-    """out = values, ``count`` vectors of each."""
-    for k in range(count):
-        store(out, out_at + k, load(values, at + k))
 
 
 @part

@@ -22,7 +22,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from memagents.kernels.autograd import Context, learning
-from memagents.kernels.cpu.arrays import array, scratch
+from memagents.kernels.cpu.arrays import array, flat, scratch
 from memagents.kernels.cpu.rmc.backward import backward
 from memagents.kernels.cpu.rmc.forward import Inputs, Weights, forward
 from memagents.kernels.cpu.rmc.step import Gradients, Norms, RMCSizes, Tape, packed_width, padded, room_size
@@ -139,7 +139,7 @@ def _run_forward(
         tuple(sizes),
         rows,
         array(starts),
-        Inputs(*(_flat_array(t) for t in (operands.x_qkv, operands.x_gates, like, initial))),
+        Inputs(*(flat(t) for t in (operands.x_qkv, operands.x_gates, like, initial))),
         gate_biases,
         _weights(operands, weights),
         _norms(operands, biases),
@@ -160,11 +160,11 @@ def _run_backward(ctx: _Context, grad_after: Tensor) -> list[Tensor | None]:
     steps, like, (rows, threads) = len(starts), operands.memory, _shares(starts, sizes)
     chunk = min(steps, -(-_CHUNK // (sizes.batch * sizes.slots)))
     grads = _new_gradients(like, sizes, steps, chunk, -(-sizes.batch // rows))
-    of_operands = (_flat_array(operands.x_qkv), _weights(operands, weights), _norms(operands, biases))
+    of_operands = (flat(operands.x_qkv), _weights(operands, weights), _norms(operands, biases))
     arguments = (
         *of_operands,
         Tape(*(part.numpy() for part in tape)),
-        _flat_array(grad_after),
+        flat(grad_after),
         Gradients(*(grad.view(-1).numpy() for grad in grads)),
         _new_rooms(like, sizes, threads),
         _new_work(like, sizes, threads),
@@ -259,10 +259,6 @@ def _new_work(like: Tensor, sizes: RMCSizes, threads: int) -> np.ndarray:
     """Room for the packed matrices of every thread."""
     width, across = sizes.heads * sizes.value, wide_lanes(like.dtype)
     return scratch(like, threads, (packed_width(sizes) + (2 + sizes.layers) * width) * width // across, across)
-
-
-def _flat_array(tensor: Tensor) -> np.ndarray:
-    return array(tensor).reshape(-1)
 
 
 def _check_shapes(

@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from memagents.kernels.autograd import Context, learning
-from memagents.kernels.cpu.arrays import array, scratch, widened
+from memagents.kernels.cpu.arrays import array, flat, scratch, widened
 from memagents.kernels.cpu.shm.backward import backward
 from memagents.kernels.cpu.shm.forward import forward
 from memagents.kernels.cpu.shm.tape import Gradients, Operands
@@ -108,7 +108,7 @@ def _run_backward(
         _arrays(operands),
         checkpoints.numpy(),
         every,
-        *(array(tensor).reshape(-1) for tensor in (grad, grad_after)),
+        *(flat(tensor) for tensor in (grad, grad_after)),
         Gradients(*(gradient.view(-1).numpy() for gradient in d)),
         scratch(x, threads, (every + 1) * size * size),
         scratch(x, threads, every * size * size),
@@ -130,4 +130,4 @@ def _threads(starts: Tensor, size: int) -> int:
 
 
 def _arrays(operands: Operands[Tensor]) -> Operands[np.ndarray]:
-    return Operands(*(array(operand).reshape(-1) for operand in operands))
+    return Operands(*(flat(operand) for operand in operands))

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import math
 
-from memagents.kernels.cpu.slots import EPSILON
 from memagents.kernels.cpu.sparse.search import renew
 from memagents.kernels.cpu.sparse.tape import entries_of
 from memagents.kernels.cpu.vector.reductions import sum_lanes
 from memagents.kernels.cpu.vector.simd import fma, full, lanes_of, load, part, store
+from memagents.kernels.cpu.vector.tiles import copy_vectors
 
 THRESHOLD = 0.005
 """δ, above which a slot counts as accessed."""
@@ -59,24 +59,11 @@ def add_slot(scale, a, i, out, j, count):
 
 
 @part
-def copy_slot(a, i, out, j, count):
-    """out = a, ``count`` vectors."""
-    for k in range(count):
-        store(out, j + k, load(a, i + k))
-
-
-@part
 def clear_slot(out, j, count):
     """out = 0, ``count`` vectors."""
     zero = full(out, 0.0)
     for k in range(count):
         store(out, j + k, zero)
-
-
-@part
-def norm(values, i, count):
-    """The root of a sum of squares with the small constant."""
-    return math.sqrt(dot(values, i, values, i, count) + EPSILON)
 
 
 # --- the parts of a step ----------------------------------------------------------------------------------------------
@@ -180,7 +167,7 @@ def read(sizes, places, row, kept, tape, record, then, indices, slots):
         for s in range(entries):
             m = r * entries + s
             at = (row * sizes.slots + indices[slots + places.read_slots + m]) * count
-            copy_slot(kept.memory, at, tape, rows + m * count, count)
+            copy_vectors(kept.memory, at, count, tape, rows + m * count)
             add_slot(tape[record + places.weights + m], tape, rows + m * count, tape, vectors + r * count, count)
             kept.read_indices[row * heads * entries + m] = indices[slots + places.read_slots + m]
             kept.read_weights[row * heads * entries + m] = tape[record + places.weights + m]

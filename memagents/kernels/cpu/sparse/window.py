@@ -29,7 +29,7 @@ from memagents.kernels.cpu.threads import run, thread_count
 from memagents.kernels.cpu.vector.row_products import ROWS
 from memagents.kernels.cpu.vector.simd import lanes
 from memagents.kernels.cpu.vector.wide import wide_lanes
-from memagents.kernels.operands import check_sparse_operands
+from memagents.kernels.operands import check_sparse_operands, sparse_interface_size
 
 _MOST_ROWS = 16  # of a tile
 _CACHE = 3 << 18  # bytes that the memories of a tile's rows may take
@@ -80,7 +80,7 @@ def sparse_window(
     width, size = operands.memory.shape[2], operands.hidden.shape[1]
     heads = operands.read_vectors.shape[1]
     wide, padded = wide_lanes(operands.x.dtype), _padded(width, lanes(operands.x.dtype))
-    rows = (heads + 1) * padded + (5 if links else 2) * heads + 2
+    rows = sparse_interface_size(padded, heads, bool(links))
     sizes = SparseSizes(
         slots=operands.memory.shape[1],
         width=padded,

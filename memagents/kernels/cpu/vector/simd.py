@@ -104,6 +104,29 @@ def store(typingctx, array, entry, value):
 
 
 @intrinsic
+def load_at(typingctx, array, element):
+    """The vector that begins at a flat element of a C-contiguous array."""
+
+    def codegen(context, builder, signature, args):
+        return builder.load(_vector_address(context, builder, array, *args), align=BYTES[array.dtype])
+
+    return Vector(array.dtype)(array, types.intp), codegen
+
+
+@intrinsic
+def store_at(typingctx, array, element, value):
+    """Write a vector from a flat element on."""
+    if not (isinstance(value, Vector) and value.dtype is array.dtype):
+        return None
+
+    def codegen(context, builder, signature, args):
+        builder.store(args[2], _vector_address(context, builder, array, *args[:2]), align=BYTES[array.dtype])
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp, value), codegen
+
+
+@intrinsic
 def splat(typingctx, array, element):
     """A vector that holds the same flat element of a C-contiguous array in every lane."""
     if not _contiguous(array):
@@ -199,6 +222,29 @@ def transposed(builder, vectors):
                     vectors[place] = builder.shuffle_vector(*pair, constant)
         block //= 2
     return vectors
+
+
+@intrinsic
+def transpose_at(typingctx, rows, element, stride, columns, to, apart):
+    """As many numbers of as many rows as a vector has lanes, to columns.
+
+    Number i of the vector at ``to + j * apart`` of ``columns`` becomes flat element ``element + i * stride + j`` of
+    ``rows``.
+    """
+
+    def codegen(context, builder, signature, args):
+        _, element, stride, _, to, apart = args
+        count, align = Vector(columns.dtype).lanes, BYTES[columns.dtype]
+        vectors = []
+        for i in range(count):
+            at = builder.add(element, builder.mul(stride, stride.type(i)))
+            vectors.append(builder.load(_vector_address(context, builder, rows, args[0], at), align=align))
+        for j, vector in enumerate(transposed(builder, vectors)):
+            at = builder.add(to, builder.mul(apart, apart.type(j)))
+            builder.store(vector, _vector_address(context, builder, columns, args[3], at), align=align)
+        return context.get_dummy_value()
+
+    return types.void(rows, types.intp, types.intp, columns, types.intp, types.intp), codegen
 
 
 @intrinsic

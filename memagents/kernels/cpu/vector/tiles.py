@@ -59,6 +59,13 @@ def clear(out):
 
 
 @part
+def copy_vectors(values, at, count, out, out_at):
+    """out = values, ``count`` vectors of each."""
+    for k in range(count):
+        store(out, out_at + k, load(values, at + k))
+
+
+@part
 def copy(source, out):
     """``out`` becomes ``source``."""
     for e in range(source.shape[0]):

@@ -70,7 +70,7 @@ def store(typingctx, array, entry, value):
 
 @intrinsic
 def load_at(typingctx, array, element):
-    """The wide vector that begins at a flat element of an array."""
+    """Same as :func:`simd.load_at`."""
 
     def codegen(context, builder, signature, args):
         return builder.load(_address(context, builder, array, *args), align=simd.BYTES[array.dtype])
@@ -80,7 +80,7 @@ def load_at(typingctx, array, element):
 
 @intrinsic
 def store_at(typingctx, array, element, value):
-    """Reverse of :func:`load_at`."""
+    """Same as :func:`simd.store_at`."""
     if not (isinstance(value, WideVector) and value.dtype is array.dtype):
         return None
 
