@@ -86,6 +86,12 @@ class MemoryCore(nn.Module, Generic[S]):
         super().__init_subclass__(**kwargs)
         if "unroll" in cls.__dict__:  # a policy, which projects what comes again only once, would never call it
             raise TypeError(f"{cls.__name__} must override recur, which follows project, and not unroll")
+        # A faster recur equals the steps of the class that defines it, and of no other.
+        faster = next(parent for parent in cls.__mro__ if "recur" in parent.__dict__)
+        for name in ("step", "initial_state"):
+            of_faster = getattr(faster, name)
+            if getattr(cls, name) is not of_faster is not getattr(MemoryCore, name):
+                cls.recur = MemoryCore.recur  # type: ignore[method-assign]
 
     def initial_state(self, batch_size: int) -> S:
         """The state before an episode's first step, on the device of the parameters.
@@ -132,7 +138,8 @@ class MemoryCore(nn.Module, Generic[S]):
     def recur(self, x: Tensor, state: S, starts: Tensor, trace: bool = False) -> Unrolled[S]:
         """Run a window that :meth:`project` prepared: a loop of ``step`` with resets, then ``readout`` once.
 
-        A subclass overrides this only to be faster; a test holds the two equal, values and gradients.
+        A subclass overrides this only to be faster; a test holds the two equal, values and gradients. Who inherits from
+        it and overrides ``step`` or ``initial_state``, but not this, gets the loop back.
 
         :param x: (T, B, X)
         :return: and all else as of :meth:`unroll`

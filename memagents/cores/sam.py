@@ -45,6 +45,7 @@ class SAM(SparseMemoryCore[SAMState]):
     """
 
     tables = ("last_access", "hashes")
+    kernel = "sparse"
 
     def __init__(
         self,

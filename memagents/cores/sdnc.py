@@ -42,6 +42,7 @@ class SDNC(SparseMemoryCore[SDNCState]):
     """
 
     tables = ("last_access", "hashes", "links")
+    kernel = "sparse"
 
     def __init__(
         self,

@@ -33,6 +33,7 @@ Sparse = TypeVar("Sparse", bound=SAMState | SDNCState)
 SEARCHES = ("exact", "lsh")
 MOST_BITS = 16  # of a code, whatever the number of slots: hyperplanes for all of them are there
 ACCESS_THRESHOLD = 0.005  # δ
+PARTS_OF_A_STEP = ("initial_state", "advance", "read", "search", "_access", "_parse")  # that a kernel takes over
 
 
 class Changes(NamedTuple):
@@ -88,13 +89,22 @@ class SparseMemoryCore(MemoryCore[Sparse]):
     """A core whose steps touch a few slots of a memory, and of tables with a row for every slot.
 
     A subclass says how it reads (``read``) and begins with :meth:`common_state`. What else of its state has a row for
-    every slot, it names in ``tables``; no gradient goes through those.
+    every slot, it names in ``tables``; no gradient goes through those. A fused kernel that equals its steps it names in
+    ``kernel``; who inherits from it and overrides a part of a step has none.
 
     :param tables: fields of the state
+    :param kernel: name of the window, see :func:`memagents.kernels.choice.window_for`
     """
 
     tables: tuple[str, ...]
+    kernel: str | None = None
     hyperplanes: Tensor | None
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        named = next(parent for parent in cls.__mro__ if "kernel" in parent.__dict__)
+        if any(getattr(cls, part) is not getattr(named, part) for part in PARTS_OF_A_STEP):
+            cls.kernel = None
 
     def __init__(
         self,
@@ -312,9 +322,9 @@ class SparseMemoryCore(MemoryCore[Sparse]):
 
         The kernel, for the CPU, knows the exact search and makes no trace.
         """
-        if self.hyperplanes is None and not trace:
+        if self.kernel is not None and self.hyperplanes is None and not trace:
             numbers = [leaf for leaf in state_leaves(state) if leaf.is_floating_point()]
-            window = choice.window_for("sparse", [x, self.output.weight, *numbers])
+            window = choice.window_for(self.kernel, [x, self.output.weight, *numbers])
             if window is not None:
                 return self._recur_fused(window, x, state, starts)
         initial = self.initial_state(1)

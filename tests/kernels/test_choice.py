@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from memagents import make_core
+from memagents.cores.core import map_state, unroll_by_steps
 from memagents.kernels import choice
 from memagents.kernels.choice import supported, window_for
 
@@ -82,6 +83,78 @@ def test_a_core_asks_with_x_its_state_and_its_sizes(name, monkeypatch):
     assert core_name == name and tensors[0].shape[:2] == (5, 2) and sizes.keys() == SIZES[name].keys()
     assert any(tensor is state[0] for tensor in tensors)
     assert all(number == getattr(core, size) for size, number in sizes.items() if hasattr(core, size))
+
+
+# --- what a subclass overrides is what runs -------------------------------------------------------------------------
+
+OWN_SIZES = {
+    "lstm": {"hidden_size": 4},
+    "gru": {"hidden_size": 4},
+    "dnc": {"slots": 4, "width": 3, "read_heads": 1, "controller_size": 4},
+    "ntm": {"slots": 4, "width": 3, "read_heads": 1, "controller_size": 4},
+    "rmc": {"slots": 2, "width": 16, "heads": 2},
+    "entnet": {"slots": 3, "width": 4},
+    "shm": {"width": 4},
+    "sam": {"slots": 6, "width": 4, "reads": 2, "controller_size": 4},
+    "sdnc": {"slots": 6, "width": 4, "reads": 2, "controller_size": 4},
+}
+every_core = pytest.mark.parametrize("name", OWN_SIZES)
+
+
+def parent_of(name):
+    return type(make_core(name, 3, **OWN_SIZES[name]))
+
+
+def assert_runs_its_own_steps(name, fused, **methods):
+    """A subclass with these methods equals its plain loop, and so does one that inherits from that."""
+    own = type("Own", (parent_of(name),), methods)
+    for kind in (own, type("Heir", (own,), {})):
+        core, starts = kind(3, **OWN_SIZES[name]).double(), torch.tensor([[0, 0], [0, 1], [0, 0]]).bool()
+        inputs, state = torch.randn(3, 2, 3).double(), core.initial_state(2)
+        found = core.unroll(inputs, state, starts).outputs
+        torch.testing.assert_close(found, unroll_by_steps(core, inputs, state, starts).outputs)
+    assert not fused
+
+
+@every_core
+def test_a_step_of_its_own_goes_through_no_kernel(name, fused):
+    parent = parent_of(name)
+
+    def step(self, x, state):
+        made = parent.step(self, x, state)
+        return made._replace(features=made.features + 1)
+
+    assert_runs_its_own_steps(name, fused, step=step)
+
+
+@every_core
+def test_an_initial_state_of_its_own_goes_through_no_kernel(name, fused):
+    parent = parent_of(name)
+
+    def initial_state(self, batch_size):
+        state = parent.initial_state(self, batch_size)
+        return map_state(lambda leaf: leaf + 0.25 if leaf.is_floating_point() else leaf, state)
+
+    assert_runs_its_own_steps(name, fused, initial_state=initial_state)
+
+
+@pytest.mark.parametrize("name", ["sam", "sdnc"])
+def test_a_read_of_its_own_goes_through_no_kernel(name, fused):
+    parent = parent_of(name)
+
+    def read(self, *arguments):
+        reading = parent.read(self, *arguments)
+        return reading._replace(vectors=2 * reading.vectors)
+
+    assert_runs_its_own_steps(name, fused, read=read)
+
+
+@every_core
+def test_a_subclass_that_overrides_neither_keeps_the_faster_way(name):
+    parent = parent_of(name)
+    own = type("Own", (parent,), {"project": lambda self, inputs: parent.project(self, inputs)})
+    assert own.recur is parent.recur
+    assert getattr(own, "kernel", None) == getattr(parent, "kernel", None)
 
 
 def test_neither_numba_nor_triton_is_imported_before_a_window_is_chosen():
