@@ -115,7 +115,8 @@ class RMC(MemoryCore):
         weights, biases = [layer.weight for layer in layers], [layer.bias for layer in layers]
         initial, operands = self.initial_state(1).memory[0], self._operands(x, state)
         memory = window(weights, biases, starts, initial, self._block.heads, self.gate_biases, **operands)
-        return Unrolled(self.readout(memory.flatten(2)), RMCState(memory[-1]), {}, {})
+        after = RMCState(memory[-1].clone())  # neither the whole window nor a part of the outputs
+        return Unrolled(self.readout(memory.flatten(2)), after, {}, {})
 
     @property
     def _block(self) -> _Block:

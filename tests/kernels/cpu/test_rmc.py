@@ -111,6 +111,18 @@ def test_no_gradients_at_all_is_the_same():
     assert torch.equal(acting.state.memory, learning.state.memory)
 
 
+@pytest.mark.parametrize("steps", [1, 6])
+def test_the_state_after_it_shares_nothing_with_the_outputs(steps):
+    """Who changes those in place does not change the memory; and it does not keep the whole window."""
+    core = make(3, 8, 2)
+    with torch.no_grad():
+        found = core.unroll(*window(core, steps, 4))
+    memory = found.state.memory.clone()
+    found.outputs.zero_()
+    assert torch.equal(found.state.memory, memory)
+    assert found.state.memory.untyped_storage().nbytes() == memory.numel() * memory.itemsize
+
+
 def test_a_window_cut_in_two_is_the_same():
     core = make(4, 8, 2)
     inputs, state, starts = window(core, 7, 3)
