@@ -86,12 +86,7 @@ class MemoryCore(nn.Module, Generic[S]):
         super().__init_subclass__(**kwargs)
         if "unroll" in cls.__dict__:  # a policy, which projects what comes again only once, would never call it
             raise TypeError(f"{cls.__name__} must override recur, which follows project, and not unroll")
-        # A faster recur equals the steps of the class that defines it, and of no other.
-        faster = next(parent for parent in cls.__mro__ if "recur" in parent.__dict__)
-        for name in ("step", "initial_state"):
-            of_faster = getattr(faster, name)
-            if getattr(cls, name) is not of_faster is not getattr(MemoryCore, name):
-                cls.recur = MemoryCore.recur  # type: ignore[method-assign]
+        fall_back(cls, "recur", ("step", "initial_state"), MemoryCore)
 
     def initial_state(self, batch_size: int) -> S:
         """The state before an episode's first step, on the device of the parameters.
@@ -185,6 +180,21 @@ class MemoryCore(nn.Module, Generic[S]):
             raise ValueError(
                 f"starts must be booleans of shape {tuple(inputs.shape[:2])}, not {starts.dtype} {tuple(starts.shape)}"
             )
+
+
+def fall_back(cls: type[MemoryCore], faster: str, parts: tuple[str, ...], base: type[MemoryCore]) -> None:
+    """Give a class the plain way back where it overrides a part of what a parent's faster way equals.
+
+    A faster way equals the parts as they are in the class that defines it, and in no other.
+
+    :param faster: name of what is faster in a parent, unless the class has one of its own
+    :param parts: names of the methods that it equals; what a parent left undefined is no part of its faster way
+    :param base: whose ``faster`` is the plain way
+    """
+    definer = next(parent for parent in cls.__mro__ if faster in parent.__dict__)
+    for part in parts:
+        if getattr(cls, part) is not getattr(definer, part) is not getattr(MemoryCore, part, None):
+            setattr(cls, faster, getattr(base, faster))
 
 
 def checked_step(core: MemoryCore[S], step: Step[S]) -> Step[S]:

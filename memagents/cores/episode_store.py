@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from memagents.checks import positive_int
-from memagents.cores.core import Step
-from memagents.cores.window import WindowCore, forget_faster_way
+from memagents.cores.core import Step, fall_back
+from memagents.cores.window import WindowCore
 from memagents.memory import history
 
 
@@ -48,7 +48,7 @@ class EpisodeStore(WindowCore[Store]):
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        forget_faster_way(cls, "look", "find", EpisodeStore)
+        fall_back(cls, "find", ("look",), EpisodeStore)
 
     def __init__(self, input_size: int, output_size: int, length: int, row_size: int | None = None):
         super().__init__(input_size, output_size)

@@ -14,6 +14,7 @@ from memagents.cores.core import (
     MemoryCore,
     Step,
     Unrolled,
+    fall_back,
     full_precision,
     map_state,
     reset_steps,
@@ -102,9 +103,7 @@ class SparseMemoryCore(MemoryCore[Sparse]):
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        named = next(parent for parent in cls.__mro__ if "kernel" in parent.__dict__)
-        if any(getattr(cls, part) is not getattr(named, part) for part in PARTS_OF_A_STEP):
-            cls.kernel = None
+        fall_back(cls, "kernel", PARTS_OF_A_STEP, SparseMemoryCore)
 
     def __init__(
         self,

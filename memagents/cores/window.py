@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from memagents.cores.core import MemoryCore, S, Step, Unrolled
+from memagents.cores.core import MemoryCore, S, Step, Unrolled, fall_back
 
 
 class WindowCore(MemoryCore[S]):
@@ -15,7 +15,7 @@ class WindowCore(MemoryCore[S]):
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        forget_faster_way(cls, "window", "untraced", WindowCore)
+        fall_back(cls, "untraced", ("window",), WindowCore)
 
     def window(self, x: Tensor, state: S, starts: Tensor) -> Step[S]:
         """Compute all steps of a window.
@@ -41,13 +41,3 @@ class WindowCore(MemoryCore[S]):
         """Run :meth:`MemoryCore.recur`, all steps at once."""
         features, state, losses, shown = (self.window if trace else self.untraced)(x, state, starts)
         return Unrolled(self.readout(features), state, losses, shown if trace else {})
-
-
-def forget_faster_way(cls: type, plain: str, faster: str, base: type) -> None:
-    """Let a class that overrides a method, but not the faster way to the same, inherit no such way from its parents.
-
-    :param plain: name of the method
-    :param faster: name of the faster one, which in ``base`` calls the plain one
-    """
-    if plain in cls.__dict__ and faster not in cls.__dict__:
-        setattr(cls, faster, getattr(base, faster))
