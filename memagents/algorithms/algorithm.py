@@ -264,6 +264,7 @@ class MemoryAlgorithm(SavedAlgorithm):
         """Reset the environments and the memory; for a callback that has called ``set_env`` at the end of a window."""
         self._last_obs = self.env.reset()  # type: ignore[assignment]
         self._last_episode_starts = np.ones(self.n_envs, dtype=bool)
+        self.memory_state()  # nothing of the episodes before is left to be done
         self._state = self._fresh_state()
         self._decisions = decision_mask(self.env, None, None)
 

@@ -135,10 +135,10 @@ class RecurrentPPO(WindowAlgorithm):
         result = super()._setup_learn(*args, **kwargs)
         if self._exploration is None:  # the environment has come by set_env
             self._explore()
-        self._acting: Callable[..., Acted] = self.policy
+        self._acting: Callable[..., Acted] = self.policy.act
         self._updating: Callable[..., Update] = self._update
         if self.cuda_graphs:  # new ones: the policy, and what is constant in them, may have changed
-            self._acting, self._updating = (GraphedFunction(f, self.device) for f in (self.policy, self._update))
+            self._acting, self._updating = (GraphedFunction(f, self.device) for f in (self.policy.act, self._update))
         return result
 
     def collect(self, callback: BaseCallback) -> bool:

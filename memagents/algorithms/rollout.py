@@ -181,19 +181,25 @@ class CutEpisodes(NamedTuple):
     state: State
 
 
-def cut_episodes(t: int, dones: np.ndarray, infos: list[dict[str, Any]], state: State) -> list[CutEpisodes]:
-    """Return the episodes cut at step t, as a list of none or one.
+def cut_rows(dones: np.ndarray, infos: list[dict[str, Any]]) -> np.ndarray:
+    """Return the rows whose episodes a time limit has just cut.
 
     :param dones: which episodes ended, (B,)
     :param infos: infos of the step, B dicts
+    """
+    return np.array([i for i in np.flatnonzero(dones) if infos[i].get("TimeLimit.truncated", False)], dtype=np.int64)
+
+
+def cut_episodes(t: int, rows: np.ndarray, infos: list[dict[str, Any]], state: State) -> CutEpisodes:
+    """Return the episodes that were cut at step t.
+
+    :param rows: of :func:`cut_rows`
+    :param infos: infos of the step, B dicts
     :param state: of the core after the step, leaves (B, ...)
     """
-    rows = np.array([i for i in np.flatnonzero(dones) if infos[i].get("TimeLimit.truncated", False)], dtype=np.int64)
-    if not len(rows):
-        return []
     # Copied, since the environment may overwrite them.
     finals = [map_observations(np.array, infos[i]["terminal_observation"]) for i in rows]
-    return [CutEpisodes(t, rows, finals, select_rows(state, torch.from_numpy(rows)))]
+    return CutEpisodes(t, rows, finals, select_rows(state, torch.from_numpy(rows)))
 
 
 def observation_tensors(observations: ArrayObservations | list[Any] | None, device: torch.device) -> Observations:

@@ -29,11 +29,12 @@ class ResumableAlgorithm(BaseAlgorithm):
     iteration: int
     lesson: int  # of the curriculum, where there is one
     recent_accuracies: deque[float]  # of imitating the oracle, window by window
-    _state: State | None  # of the core, before the observation that comes next
+    _state: State | None  # of the core, where nobody asks for more than what acts: see memory_state
     _decisions: np.ndarray | None  # whether the action for that observation matters, (B,)
 
     def training_state(self) -> dict[str, Any]:
         """Return all that an interrupted training needs beside the weights, as a tree of arrays and plain values."""
+        state = self.memory_state()
         return {
             "optimizer": self.policy.optimizer.state_dict(),
             "counters": {name: getattr(self, name) for name in _COUNTERS},
@@ -43,7 +44,7 @@ class ResumableAlgorithm(BaseAlgorithm):
             "last_obs": self._last_obs,
             "last_episode_starts": self._last_episode_starts,
             "decisions": self._decisions,
-            "core_state": None if self._state is None else state_leaves(self._state),
+            "core_state": None if state is None else state_leaves(state),
             "episodes": list(self.ep_info_buffer or []),
             "successes": list(self.ep_success_buffer or []),
             "accuracies": list(self.recent_accuracies),
@@ -69,6 +70,10 @@ class ResumableAlgorithm(BaseAlgorithm):
         self.restore_own_state(state["own"])
         set_random_states(state["random"])
         torch.set_num_threads(state["threads"])
+
+    def memory_state(self) -> State | None:
+        """The memory before the observation that comes next, leaves (B, ...); None before ``learn``."""
+        return self._state
 
     def own_state(self) -> dict[str, Any] | None:
         """Return what a training of this kind of agent needs beside what all need, as a tree of plain values."""

@@ -17,12 +17,14 @@ from stable_baselines3.common.utils import FloatSchedule
 
 from memagents.algorithms.algorithm import MemoryAlgorithm
 from memagents.algorithms.causes import observations_named, visible_cause
+from memagents.algorithms.late_critic import LateCritic
 from memagents.algorithms.rollout import (
     Beyond,
     CutEpisodes,
     Window,
     all_observations,
     cut_episodes,
+    cut_rows,
     observation_tensors,
 )
 from memagents.checks import finite, in_range, positive_int, scheduled, warn_user
@@ -77,6 +79,7 @@ class WindowAlgorithm(MemoryAlgorithm):
         self.gae_lambda = in_range("gae_lambda", gae_lambda, 0, 1)
         self.ent_coef = scheduled("ent_coef", ent_coef, finite)
         self.vf_coef = finite("vf_coef", vf_coef)
+        self._late: LateCritic | None = None
         super().__init__(policy, env, learning_rate, **kwargs)
 
     def _setup_model(self) -> None:
@@ -85,6 +88,7 @@ class WindowAlgorithm(MemoryAlgorithm):
             raise ValueError(f"n_minibatches must be at most the number of environments ({self.n_envs})")
 
     def _setup_learn(self, *args: Any, **kwargs: Any) -> tuple[int, BaseCallback]:
+        self.memory_state()
         result = super()._setup_learn(*args, **kwargs)
         self._window = Window(
             self.n_steps,
@@ -95,6 +99,7 @@ class WindowAlgorithm(MemoryAlgorithm):
             self.device,
             self.policy.dtype,
         )
+        self._late = LateCritic(self.policy, self._window)
         far = [lag for lag in getattr(self.policy, "recall_lags", ()) if lag >= self.n_steps]
         if far:
             warn_user(f"recall_lag {far[0]} reaches beyond windows of n_steps {self.n_steps}, and so asks for nothing")
@@ -115,6 +120,8 @@ class WindowAlgorithm(MemoryAlgorithm):
         self.policy.set_training_mode(False)
         window.initial_state = map_state(torch.clone, self._state)  # acting may write over it
         window.bootstrap.zero_()
+        assert self._late is not None
+        self._late.begin()
         cut: list[CutEpisodes] = []
         callback.on_rollout_start()
         for t in range(self.n_steps):
@@ -127,21 +134,25 @@ class WindowAlgorithm(MemoryAlgorithm):
                 acted = self.choose(window.store_observation(t, self._last_obs), self._state, t)
             window.actions[t] = acted.actions
             if acted.outputs is not None:
-                window.outputs[t] = acted.outputs
+                window.outputs[t, :, : acted.outputs.shape[1]] = acted.outputs
             actions = self.policy.to_env_actions(acted.actions)
             new_obs, rewards, dones, infos = env.step(actions)
             results.rewards[t], results.ends[t] = numbers(rewards, self.n_envs), dones
+            self._state = acted.state
+            self._late.note(t, acted.waiting)
             if dones.any():
-                cut.extend(cut_episodes(t, dones, infos, acted.state))
+                rows = cut_rows(dones, infos)
+                if len(rows):
+                    cut.append(cut_episodes(t, rows, infos, self.memory_state()))
                 self._update_info_buffer([infos[i] for i in np.flatnonzero(dones)])
-            self._last_obs = new_obs  # type: ignore[assignment]
-            self._last_episode_starts, self._state = dones, acted.state
+            self._last_obs, self._last_episode_starts = new_obs, dones  # type: ignore[assignment]
             self._decisions = decision_mask(env, infos, dones)
             self.num_timesteps += env.num_envs
             callback.update_locals(locals())
             if not callback.on_step():
                 return False
         window.take_results()
+        self.memory_state()
         self.appraise(window)
         self._bootstrap(window, cut)
         callback.update_locals(locals())
@@ -150,7 +161,13 @@ class WindowAlgorithm(MemoryAlgorithm):
 
     def choose(self, observations: Observations, state: State, t: int) -> Acted:
         """Act on step t of the window; the state is the core's before it, leaves (B, ...)."""
-        return self.policy(observations, state, self._window.starts[t])
+        return self.policy.act(observations, state, self._window.starts[t])
+
+    def memory_state(self) -> State:
+        """Return it as :meth:`MemoryAlgorithm.memory_state` does; a critic's memory catches up now."""
+        if self._late is not None:
+            self._state = self._late.caught_up(self._state)
+        return self._state
 
     @torch.no_grad()
     def appraise(self, window: Window) -> None:

@@ -75,6 +75,27 @@ class Pair(MemoryCore[PairState]):
             _both(actor.trace, critic.trace),
         )
 
+    def act(self, x: Tensor, state: PairState, starts: Tensor) -> tuple[Tensor, PairState]:
+        """Run the actor's core alone: (T, B, its output size), and the state in which the critic's waits.
+
+        :meth:`follow` takes it through the same steps, at once.
+        """
+        actor = self.actor.recur(x[..., : self._actor_width], state.actor, starts)
+        return actor.outputs, PairState(actor.state, state.critic)
+
+    def critics(self, x: Tensor) -> Tensor:
+        """The critic's share of what :meth:`project` returned."""
+        return x[..., self._actor_width :]
+
+    def follow(self, x: Tensor, state: PairState, starts: Tensor) -> tuple[Tensor, PairState]:
+        """Run the critic's core alone.
+
+        :param x: of :meth:`critics`, (T, B, X)
+        :return: (T, B, its output size), and the state
+        """
+        critic = self.critic.recur(x, state.critic, starts)
+        return critic.outputs, PairState(state.actor, critic.state)
+
     def with_more_slots(self, weights: dict[str, Tensor]) -> dict[str, Tensor]:
         enlarged: dict[str, Tensor] = {}
         for part, core in (("actor.", self.actor), ("critic.", self.critic)):

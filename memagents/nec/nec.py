@@ -17,7 +17,7 @@ from torch import Tensor
 
 from memagents.algorithms.algorithm import MemoryAlgorithm
 from memagents.algorithms.causes import LARGEST
-from memagents.algorithms.rollout import cut_episodes, observation_tensors
+from memagents.algorithms.rollout import cut_episodes, cut_rows, observation_tensors
 from memagents.checks import in_range, positive, positive_int, scheduled
 from memagents.cores.core import State, draw_keys
 from memagents.cores.none import Memoryless
@@ -261,7 +261,9 @@ class NEC(MemoryAlgorithm):
         values = np.zeros(self.n_envs)
         if self.recurrent:
             return values.tolist()
-        for cut in cut_episodes(0, dones, infos, state):
+        rows = cut_rows(dones, infos)
+        if len(rows):
+            cut = cut_episodes(0, rows, infos, state)
             observations = observation_tensors(cut.observations, self.device)
             going_on = torch.zeros(len(cut.rows), dtype=torch.bool, device=self.device)
             estimated = self.policy.estimate(observations, cut.state, going_on)

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from memagents.checks import boolean, finite, positive_int, warn_user
 from memagents.cores.core import State
-from memagents.cores.pair import Pair
+from memagents.cores.pair import Pair, PairState
 from memagents.cores.recompute import unroll_in_chunks
 from memagents.policies.core_policy import Acted, CorePolicy, layer_sizes
 from memagents.policies.distributions import distribution_for
@@ -226,8 +226,12 @@ class MemoryPolicy(CorePolicy):
 
     def distribution(self, outputs: Tensor) -> Distribution:
         """The distribution of actions for (N, O) outputs of the core."""
+        return self._distribution_of(self._actors(outputs))
+
+    def _distribution_of(self, outputs: Tensor) -> Distribution:
+        """The same for the actor's share of them."""
         with self._precision():
-            mean = self.action_net(self.actor(self._actors(outputs))).to(self.dtype)
+            mean = self.action_net(self.actor(outputs)).to(self.dtype)
         if isinstance(self.action_space, spaces.Box):
             return self.action_dist.proba_distribution(mean, self.log_std)
         return self.action_dist.proba_distribution(mean)
@@ -259,8 +263,42 @@ class MemoryPolicy(CorePolicy):
         """
         window = map_observations(lambda values: values[None], observations)
         outputs, state, _ = self.unroll(window, state, starts[None])
-        actions = self.distribution(outputs[0]).get_actions(deterministic=deterministic)
-        return Acted(actions.view(len(actions), *(self.action_space.shape or ())), outputs[0], state)
+        actions = self._chosen(self.distribution(outputs[0]), deterministic)
+        return Acted(actions, outputs[0], state)
+
+    def act(self, observations: Observations, state: Any, starts: Tensor) -> Acted:
+        """Act as :meth:`forward` does; a memory of the critic's own waits for :meth:`follow`.
+
+        It waits for nothing where a subclass has its own way to act or to unroll: that is followed.
+
+        :param observations: (B, ...)
+        :param starts: (B,) booleans
+        """
+        core, own = self.core, type(self)
+        plain = own.forward is MemoryPolicy.forward and own.unroll is MemoryPolicy.unroll
+        if not isinstance(core, Pair) or not plain:
+            return self(observations, state, starts)
+        with self._precision():
+            x = self.project(map_observations(lambda values: values[None], observations))
+            outputs, state = core.act(x, state, starts[None])
+        actions = self._chosen(self._distribution_of(outputs[0]), False)
+        return Acted(actions, outputs[0], state, core.critics(x)[0])
+
+    def follow(self, waiting: Tensor, state: Any, starts: Tensor) -> tuple[Tensor, PairState]:
+        """Take the critic's memory through the steps for which it waited.
+
+        :param waiting: of :meth:`act`, (T, B, X)
+        :param state: before these steps as far as the critic's memory is concerned
+        :param starts: (T, B) booleans
+        :return: its share of the outputs, (T, B, O of it), and the state after them
+        """
+        assert isinstance(self.core, Pair)
+        with self._precision():
+            return self.core.follow(waiting, state, starts)
+
+    def _chosen(self, distribution: Distribution, deterministic: bool) -> Tensor:
+        actions = distribution.get_actions(deterministic=deterministic)
+        return actions.view(len(actions), *(self.action_space.shape or ()))
 
     def appraise(self, outputs: Tensor, actions: Tensor) -> Appraised:
         """Values, and log-probabilities and entropies of the distributions of actions, where outputs are known.

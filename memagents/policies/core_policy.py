@@ -45,12 +45,14 @@ class Acted(NamedTuple):
     """One step of acting: actions (B, ...), what they were chosen by (B, O), the core's state after it.
 
     What else an actor and a critic say of the step is found for a whole window at once, from the outputs; they are None
-    where the memory was not asked.
+    where the memory was not asked. Where the critic's own memory waits, the outputs are the actor's (B, O of it), and
+    ``waiting`` is what the critic's will take, (B, X).
     """
 
     actions: Tensor
     outputs: Tensor | None
     state: State
+    waiting: Tensor | None = None
 
 
 class CorePolicy(SavedPolicy):
