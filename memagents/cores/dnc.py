@@ -8,11 +8,12 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from memagents.checks import in_range, positive_int
+from memagents.checks import boolean, in_range, positive_int
 from memagents.cores import register_core
 from memagents.cores.core import MemoryCore, Step, Unrolled, full_precision, state_leaves
 from memagents.cores.lstm import LSTMState, lstm_cell
 from memagents.kernels import choice
+from memagents.kernels.operands import DNCOptions
 from memagents.memory import access, addressing, allocation, linkage
 
 
@@ -42,6 +43,9 @@ class DNCInterface(NamedTuple):
     allocation_gate: Tensor  # (B, 1), sigmoid
     write_gate: Tensor  # (B, 1), sigmoid
     read_modes: Tensor  # (B, R, 3), softmax: backward, content, forward
+    read_masks: Tensor | None = None  # (B, R, W), sigmoid
+    write_mask: Tensor | None = None  # (B, 1, W), sigmoid
+    sharpness: Tensor | None = None  # (B, 2, R), oneplus: backward, forward
 
 
 @register_core("dnc")
@@ -52,6 +56,10 @@ class DNC(MemoryCore):
     The recurrence (interface → usage → allocation → write → link → read) is the paper's, with the reads of a step fed
     to the controller of the next. ``readout`` is y = W_y h + W_r [r^1 … r^R].
 
+    Three options are the cures of Csordás and Schmidhuber (2019, arXiv 1904.10278, sections 3.1 to 3.3) for what they
+    found wrong with it: ``masked_lookup`` ("M"), ``deallocate`` ("D") and ``sharpen_links`` ("S"). On a GPU these run
+    in the plain loop.
+
     :param input_size: width I of one input
     :param slots: number of memory slots N; no weight depends on it
     :param width: width W of a slot
@@ -60,6 +68,9 @@ class DNC(MemoryCore):
     :param output_size: width O of one output; by default ``controller_size``
     :param ready_to_record: begin with biases under which every step is written to a fresh slot and looked up sharply by
         content (the paper leaves the initial weights open); false for small random ones
+    :param masked_lookup: let each head choose, by a mask in [0, 1], which parts of the slots its key is compared with
+    :param deallocate: wipe what the free gates free; else it is still found by its content
+    :param sharpen_links: raise the weightings that the links give to a power of at least 1, of each head and direction
     :param write_penalty: above 0, a loss "write" is added: so much times the sum of a step's write weighting. The plain
         loop runs then, since the fused kernel has no such loss
     """
@@ -74,6 +85,9 @@ class DNC(MemoryCore):
         output_size: int | None = None,
         ready_to_record: bool = True,
         write_penalty: float = 0.0,
+        masked_lookup: bool = False,
+        deallocate: bool = False,
+        sharpen_links: bool = False,
     ):
         controller_size = positive_int("controller_size", controller_size)
         super().__init__(input_size, controller_size if output_size is None else output_size)
@@ -86,8 +100,16 @@ class DNC(MemoryCore):
             warnings.warn(
                 "with a write_penalty the DNC runs without its fused kernel, several times slower", stacklevel=2
             )
+        self.options = DNCOptions(
+            boolean("masked_lookup", masked_lookup),
+            boolean("deallocate", deallocate),
+            boolean("sharpen_links", sharpen_links),
+        )
         reads = read_heads * width
-        self.interface_sizes = (reads, read_heads, width, 1, width, width, read_heads, 1, 1, 3 * read_heads)
+        masks = (reads, width) if masked_lookup else (0, 0)
+        sharpness = 2 * read_heads if sharpen_links else 0
+        plain = (reads, read_heads, width, 1, width, width, read_heads, 1, 1, 3 * read_heads)
+        self.interface_sizes = (*plain, *masks, sharpness)
         self.input_gates = nn.Linear(input_size, 4 * controller_size)
         self.recurrent_gates = nn.Linear(controller_size + reads, 4 * controller_size, bias=False)
         self.interface = nn.Linear(controller_size, sum(self.interface_sizes))
@@ -132,11 +154,14 @@ class DNC(MemoryCore):
         """
         leaves = state_leaves(state)
         fused, sizes = not (trace or self.write_penalty), {"slots": self.slots, "width": self.width}
+        if any(self.options) and x.device.type != "cpu":
+            fused = False
         window = choice.window_for("dnc", [x, *leaves], **sizes) if fused else None
         if window is None:
             return super().recur(x, state, starts, trace)
+        interface, options = self.interface, {"options": self.options} if any(self.options) else {}
         features, leaves = window(
-            x, starts, self.recurrent_gates.weight, self.interface.weight, self.interface.bias, leaves
+            x, starts, self.recurrent_gates.weight, interface.weight, interface.bias, leaves, **options
         )
         return Unrolled(self.readout(features), DNCState._make([*leaves[:7], LSTMState(*leaves[7:])]), {}, {})
 
@@ -151,15 +176,25 @@ class DNC(MemoryCore):
         """One step of the memory, in the paper's order."""
         usage = allocation.update_usage(state.usage, state.write_weights, state.read_weights, interface.free_gates)
         free = allocation.allocation_weighting(usage)
-        like_key = addressing.content_weighting(state.memory, interface.write_key, interface.write_strength).squeeze(1)
+        like_key = addressing.content_weighting(
+            state.memory, interface.write_key, interface.write_strength, interface.write_mask
+        ).squeeze(1)
         write_weights = access.write_weighting(like_key, free, interface.allocation_gate, interface.write_gate)
-        memory = access.erase_and_add(state.memory, write_weights, interface.erase, interface.write)
+        memory = state.memory
+        if self.options.deallocate:
+            memory = memory * allocation.retention(state.read_weights, interface.free_gates).unsqueeze(2)
+        memory = access.erase_and_add(memory, write_weights, interface.erase, interface.write)
 
         link = linkage.update_link(state.link, state.precedence, write_weights)
         precedence = linkage.update_precedence(state.precedence, write_weights)
         backward = linkage.backward_weighting(link, state.read_weights)
         forward = linkage.forward_weighting(link, state.read_weights)
-        content = addressing.content_weighting(memory, interface.read_keys, interface.read_strengths)
+        if interface.sharpness is not None:
+            of_backward, of_forward = interface.sharpness.unbind(1)
+            backward, forward = linkage.sharpened(backward, of_backward), linkage.sharpened(forward, of_forward)
+        content = addressing.content_weighting(
+            memory, interface.read_keys, interface.read_strengths, interface.read_masks
+        )
         read_weights = access.read_weighting(backward, content, forward, interface.read_modes)
         read_vectors = access.read(memory, read_weights)
 
@@ -176,6 +211,10 @@ class DNC(MemoryCore):
             "erase": interface.erase,
             "add": interface.write,
         }
+        if interface.read_masks is not None and interface.write_mask is not None:
+            trace["read_masks"], trace["write_mask"] = interface.read_masks, interface.write_mask.squeeze(1)
+        if interface.sharpness is not None:
+            trace["sharpness"] = interface.sharpness
         features = torch.cat([controller.hidden, read_vectors.flatten(1).to(controller.hidden.dtype)], dim=1)
         losses = {"write": self.write_penalty * write_weights.sum(1)} if self.write_penalty else {}
         return Step(features, state, losses, trace)
@@ -195,4 +234,7 @@ class DNC(MemoryCore):
             allocation_gate=parts[7].sigmoid(),
             write_gate=parts[8].sigmoid(),
             read_modes=parts[9].reshape(-1, self.read_heads, 3).softmax(dim=-1),
+            read_masks=parts[10].reshape(heads).sigmoid() if self.options.masked_lookup else None,
+            write_mask=parts[11].unsqueeze(1).sigmoid() if self.options.masked_lookup else None,
+            sharpness=addressing.oneplus(parts[12].unflatten(1, (2, -1))) if self.options.sharpen_links else None,
         )

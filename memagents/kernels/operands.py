@@ -25,13 +25,27 @@ _LINKS = (
 )  # fmt: skip
 
 
+class DNCOptions(NamedTuple):
+    """What a DNC does beside the plain one's steps."""
+
+    masked_lookup: bool = False
+    deallocate: bool = False
+    sharpen_links: bool = False
+
+
 class DNCSizes(NamedTuple):
-    """Sizes of a DNC."""
+    """Sizes of a DNC, and its :class:`DNCOptions` as 0 and 1."""
 
     slots: int  # N
     width: int  # W
     heads: int  # R
     hidden: int  # H
+    masked: int
+    deallocates: int
+    sharpened: int
+
+
+PLAIN = DNCOptions()
 
 
 class NTMSizes(NamedTuple):
@@ -46,7 +60,8 @@ class NTMSizes(NamedTuple):
 
 def dnc_interface_size(sizes: DNCSizes) -> int:
     """Length I of a DNC's interface vector."""
-    return (sizes.heads + 3) * sizes.width + 5 * sizes.heads + 3
+    plain = (sizes.heads + 3) * sizes.width + 5 * sizes.heads + 3
+    return plain + sizes.masked * (sizes.heads + 1) * sizes.width + sizes.sharpened * 2 * sizes.heads
 
 
 def ntm_interface_size(sizes: NTMSizes) -> int:
@@ -70,19 +85,20 @@ def check_shapes(names: Sequence[str], operands: Sequence[Tensor], shapes: Seque
             raise ValueError(f"{name} must be {tuple(shape)} beside the others, not {tuple(operand.shape)}")
 
 
-def dnc_sizes(state_shapes: Sequence[torch.Size]) -> DNCSizes:
+def dnc_sizes(state_shapes: Sequence[torch.Size], options: DNCOptions = PLAIN) -> DNCSizes:
     """Sizes of the DNC whose state has leaves of these shapes."""
-    return DNCSizes(state_shapes[0][1], state_shapes[0][2], state_shapes[5][1], state_shapes[7][1])
+    numbers = state_shapes[0][1], state_shapes[0][2], state_shapes[5][1], state_shapes[7][1]
+    return DNCSizes(*numbers, *(int(option) for option in options))
 
 
-def check_dnc_operands(starts: Tensor, *operands: Tensor) -> DNCSizes:
+def check_dnc_operands(starts: Tensor, *operands: Tensor, options: DNCOptions = PLAIN) -> DNCSizes:
     """Check x, the weights and the state of a DNC's window; return the sizes.
 
     :raises ValueError: if the shapes do not belong together
     """
     steps, batch = starts.shape
-    sizes = dnc_sizes([operand.shape for operand in operands[4:]])
-    (n, w, r, h), interface = sizes, dnc_interface_size(sizes)
+    sizes = dnc_sizes([operand.shape for operand in operands[4:]], options)
+    (n, w, r, h, *_), interface = sizes, dnc_interface_size(sizes)
     weights = [(4 * h, h + r * w), (interface, h), (interface,)]
     state = [(n, w), (n,), (n, n), (n,), (n,), (r, n), (r, w), (h,), (h,)]
     expected = [(steps, batch, 4 * h), *weights, *((batch, *shape) for shape in state)]

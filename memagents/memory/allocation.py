@@ -12,7 +12,7 @@ _EPSILON = 1e-6
 
 
 def update_usage(usage: Tensor, write_weights: Tensor, read_weights: Tensor, free_gates: Tensor) -> Tensor:
-    """u_t = (u + w − u∘w) ∘ ψ with the retention ψ = Π_i (1 − f_i r_i).
+    """u_t = (u + w − u∘w) ∘ ψ, ψ of :func:`retention`.
 
     :param usage: u_{t-1}, (B, N) in [0, 1]
     :param write_weights: the previous step's write weighting w_{t-1}, (B, N)
@@ -20,9 +20,18 @@ def update_usage(usage: Tensor, write_weights: Tensor, read_weights: Tensor, fre
     :param free_gates: f_t, (B, R) in [0, 1]
     :return: (B, N) in [0, 1]
     """
+    return (usage + write_weights - usage * write_weights) * retention(read_weights, free_gates)
+
+
+def retention(read_weights: Tensor, free_gates: Tensor) -> Tensor:
+    """ψ = Π_i (1 − f_i r_i): how much of each slot is kept by all heads that read it.
+
+    :param read_weights: the previous step's read weightings r_{t-1}, (B, R, N)
+    :param free_gates: f_t, (B, R) in [0, 1]
+    :return: (B, N) in [0, 1]
+    """
     # Not torch.prod: its backward looks for zeros, for which a GPU would have to be waited for.
-    retention = functools.reduce(torch.mul, (1 - free_gates.unsqueeze(2) * read_weights).unbind(1))
-    return (usage + write_weights - usage * write_weights) * retention
+    return functools.reduce(torch.mul, (1 - free_gates.unsqueeze(2) * read_weights).unbind(1))
 
 
 def allocation_weighting(usage: Tensor) -> Tensor:

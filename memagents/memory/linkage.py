@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
+
+_EPSILON = 1e-6
 
 
 def update_link(link: Tensor, precedence: Tensor, write_weights: Tensor) -> Tensor:
@@ -47,3 +50,14 @@ def backward_weighting(link: Tensor, read_weights: Tensor) -> Tensor:
     :return: (B, R, N)
     """
     return read_weights @ link
+
+
+def sharpened(weights: Tensor, sharpness: Tensor) -> Tensor:
+    """((d + ε) / max (d + ε))^s over its sum: what a link has blurred, made sharp (Csordás and Schmidhuber 2019, arXiv
+    1904.10278, section 3.3). Where there are no links it is uniform.
+
+    :param weights: d, of :func:`forward_weighting` or :func:`backward_weighting`, (B, R, N)
+    :param sharpness: s, (B, R) in [1, inf)
+    :return: (B, R, N), distributions over the slots
+    """
+    return torch.softmax(sharpness.unsqueeze(2) * (weights + _EPSILON).log(), dim=-1)  # the maximum is no matter

@@ -1,4 +1,4 @@
-"""The critic's memory waits while the actor's acts, and nobody can tell: tests/algorithms/test_rollout.py sees windows."""
+"""The critic's memory waits while the actor's acts; that nobody can tell, tests/algorithms/test_rollout.py shows."""
 
 import gymnasium as gym
 import pytest

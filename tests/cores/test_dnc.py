@@ -8,6 +8,7 @@ from torch.nn import functional
 from memagents import make_core
 from memagents.cores.core import detach_state, state_leaves
 from memagents.cores.dnc import DNCInterface, DNCState
+from memagents.memory import linkage
 from tests.reference import dnc
 
 T, B = 10, 2
@@ -15,15 +16,19 @@ SIZES = {"slots": 5, "width": 3, "read_heads": 2, "controller_size": 4, "ready_t
 BACKWARD, CONTENT, FORWARD = range(3)
 
 
-@pytest.fixture
-def core():
+def make(**options):
     """Weights three times the usual, so that gates and weightings are far from their averages."""
     torch.manual_seed(0)
-    core = make_core("dnc", 4, **SIZES, output_size=6).double()
+    core = make_core("dnc", 4, **SIZES, output_size=6, **options).double()
     with torch.no_grad():
         for parameter in core.parameters():
             parameter.mul_(3)
     return core
+
+
+@pytest.fixture
+def core():
+    return make()
 
 
 def no_starts(steps=T, rows=B):
@@ -47,7 +52,13 @@ def numpy_weights(core):
     return {name: parameter.detach().numpy() for name, parameter in named.items()}
 
 
-def test_ten_steps_equal_the_paper_in_loops(core):
+OPTIONS = ("masked_lookup", "deallocate", "sharpen_links")
+
+
+@pytest.mark.parametrize("options", [(), *((option,) for option in OPTIONS), OPTIONS], ids=str)
+def test_ten_steps_equal_the_papers_in_loops(options):
+    chosen = dict.fromkeys(options, True)
+    core = make(**chosen)
     inputs, starts = inputs_of(core), no_starts()
     starts[0, 1] = starts[4, 0] = starts[7, 1] = starts[8, 1] = True
     outputs, state, _, trace = core.unroll(inputs, core.initial_state(B), starts, trace=True)
@@ -58,7 +69,7 @@ def test_ten_steps_equal_the_paper_in_loops(core):
         for t in range(T):
             if starts[t, b]:
                 expected = dnc.dnc_initial(5, 3, 2, 4)
-            output, expected = dnc.dnc_step(numpy_weights(core), inputs[t, b].numpy(), expected)
+            output, expected = dnc.dnc_step(numpy_weights(core), inputs[t, b].numpy(), expected, **chosen)
             np.testing.assert_allclose(outputs[t, b].detach(), output, **close)
             for name in ("usage", "write_weights", "read_weights"):
                 np.testing.assert_allclose(trace[name][t, b].detach(), expected[name], **close)
@@ -94,6 +105,39 @@ def test_an_untrained_dnc_records():
     assert all(len(set(slots)) == T for slots in written.T.tolist())
     assert (trace["free_gates"] < 0.1).all()
     assert (trace["read_modes"][..., CONTENT] > 0.8).all()
+
+
+@pytest.mark.parametrize("option", ["masked_lookup", "deallocate"])
+def test_with_masks_of_one_and_nothing_freed_it_is_the_plain_dnc(option):
+    core, plain = make(**{option: True}), make()
+    with torch.no_grad():
+        gates = core.interface.bias.split(core.interface_sizes)
+        for part in gates[10:12]:
+            part.fill_(1e3)
+        gates[6].fill_(-1e3)  # the free gates
+        width = plain.interface.out_features
+        core.interface.weight[width:] = 0
+        weights = core.state_dict()
+        for name in ("interface.weight", "interface.bias"):
+            weights[name] = weights[name][:width]
+        plain.load_state_dict(weights)
+    inputs = inputs_of(core)
+    found, expected = (c.unroll(inputs, c.initial_state(B), no_starts()).outputs for c in (core, plain))
+    torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
+
+
+def test_the_sharpness_of_links_at_one_normalises_alone():
+    weights = torch.tensor([[[0.1, 0.0, 0.3], [0.0, 0.0, 0.0]]], dtype=torch.float64)
+    once, thrice = (linkage.sharpened(weights, torch.full((1, 2), s, dtype=torch.float64)) for s in (1.0, 3.0))
+    torch.testing.assert_close(once[0, 0], torch.tensor([0.25, 0.0, 0.75]).double(), rtol=0, atol=1e-5)
+    torch.testing.assert_close(thrice[0, 0], torch.tensor([1 / 28, 0.0, 27 / 28]).double(), rtol=0, atol=1e-5)
+    torch.testing.assert_close(once[0, 1], torch.full((3,), 1 / 3).double())  # where there are no links
+
+
+@pytest.mark.parametrize("option", OPTIONS)
+def test_an_option_is_a_boolean(option):
+    with pytest.raises(ValueError, match=f"{option} must be true or false, not 1"):
+        make_core("dnc", 4, **{option: 1})
 
 
 def test_no_weight_depends_on_the_number_of_slots(core):
@@ -185,6 +229,18 @@ def test_usage_is_of_the_step_before(core):
     torch.testing.assert_close(freed.usage, at(slots[1]), atol=1e-4, rtol=0)
     kept = access(core, reading).state
     torch.testing.assert_close(kept.usage, at(slots[0]) + at(slots[1]), atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("deallocate", [False, True])
+def test_what_was_freed_is_gone_only_where_it_is_wiped(deallocate):
+    """Read wholly and freed wholly, a slot is empty in the next step; without the option its content is still found."""
+    core = make(deallocate=deallocate)
+    state = write_next(core, core.initial_state(1), [1.0, 2.0, 3.0]).state
+    slot = state.write_weights.argmax().item()
+    state = state._replace(read_weights=torch.stack([at(slot), at(slot)], dim=1))
+    freed = access(core, state, free_gates=torch.ones(1, 2).double()).state
+    assert (freed.memory[0, slot].abs().sum() == 0) == deallocate
+    assert freed.usage[0, slot] == 0
 
 
 def test_the_gates_of_writing(core):

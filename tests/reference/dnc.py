@@ -83,7 +83,27 @@ def dnc_initial(slots, width, read_heads, units):
     }
 
 
-def dnc_step(weights, x, state):
+def masked_content_weighting(memory, key, strength, mask):
+    """Csordás and Schmidhuber 2019, equation 2: D(k ∘ m, M_i ∘ m)"""
+    return content_weighting(np.array([row * mask for row in memory]), np.array(key) * mask, strength)
+
+
+def wiped(memory, read_weights, free_gates):
+    """Csordás and Schmidhuber 2019, equation 5: M ∘ φ 1^T, φ = Π_i (1 − f^i w^{r,i}_{t-1})"""
+    new = memory.copy()
+    for n in range(len(memory)):
+        for head in range(len(free_gates)):
+            new[n] = new[n] * (1 - free_gates[head] * read_weights[head][n])
+    return new
+
+
+def sharpened(weights, sharpness, epsilon=EPSILON):
+    """Csordás and Schmidhuber 2019, equations 9 and 10: d^s over its sum"""
+    powers = [((w + epsilon) / max(w + epsilon for w in weights)) ** sharpness for w in weights]
+    return np.array([p / sum(powers) for p in powers])
+
+
+def dnc_step(weights, x, state, masked_lookup=False, deallocate=False, sharpen_links=False):
     """One time step of one DNC with one write head and an LSTM controller of one layer.
 
     ``weights``: W_x, b_x (gates from the input), W_r (gates from [h; r¹ … r^R]), W_ξ, b_ξ, W_y, b_y (from [h; r]).
@@ -110,18 +130,27 @@ def dnc_step(weights, x, state):
     allocation_gate = sigmoid(take(1)[0])
     write_gate = sigmoid(take(1)[0])
     modes = [softmax(take(3)) for _ in range(heads)]
+    read_masks, write_mask = np.ones((heads, width)), np.ones(width)
+    if masked_lookup:
+        read_masks = np.array([[sigmoid(x) for x in take(width)] for _ in range(heads)])
+        write_mask = np.array([sigmoid(x) for x in take(width)])
+    sharpness = [[oneplus(x) for x in take(heads)] for _ in range(2)] if sharpen_links else None
     assert not xi
 
     used = usage(state["usage"], state["write_weights"], state["read_weights"], free_gates)
-    content = content_weighting(state["memory"], write_key, write_strength)
+    content = masked_content_weighting(state["memory"], write_key, write_strength, write_mask)
     written = write_weighting(content, allocation(used), allocation_gate, write_gate)
-    memory = write(state["memory"], written, erase, vector)
+    kept = wiped(state["memory"], state["read_weights"], free_gates) if deallocate else state["memory"]
+    memory = write(kept, written, erase, vector)
     links = link(state["link"], state["precedence"], written)
     reads = []
     for head in range(heads):
         before = state["read_weights"][head]
-        found = content_weighting(memory, read_keys[head], read_strengths[head])
-        reads.append(read_weighting(backward(links, before), found, forward(links, before), modes[head]))
+        found = masked_content_weighting(memory, read_keys[head], read_strengths[head], read_masks[head])
+        back, fore = backward(links, before), forward(links, before)
+        if sharpness is not None:
+            back, fore = sharpened(back, sharpness[0][head]), sharpened(fore, sharpness[1][head])
+        reads.append(read_weighting(back, found, fore, modes[head]))
     vectors = [read(memory, w) for w in reads]
     output = matvec(weights["W_y"], np.concatenate([hidden, *vectors])) + weights["b_y"]
     return output, {

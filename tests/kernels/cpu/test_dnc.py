@@ -34,6 +34,43 @@ def test_values_and_gradients_equal_the_plain_loop(sizes, chance_of_start):
     assert_equal_unrolls(core, inputs, used_state(core, batch), starts)
 
 
+ALL_OPTIONS = {"masked_lookup": True, "deallocate": True, "sharpen_links": True}
+every_option = pytest.mark.parametrize(
+    "options", [{name: True} for name in ALL_OPTIONS] + [ALL_OPTIONS], ids=["masked", "deallocate", "sharp", "all"]
+)
+
+
+@every_option
+@pytest.mark.parametrize("sizes", [*SIZES[:5], SIZES[6]], ids=str)
+@pytest.mark.parametrize("chance_of_start", [0.0, 0.3])
+def test_with_options_values_and_gradients_equal_the_plain_loop(options, sizes, chance_of_start, fused):
+    *shape, steps, batch = sizes
+    core = make(*shape, **options)
+    inputs = torch.randn(steps, batch, core.input_size, dtype=torch.float64)
+    assert_equal_unrolls(core, inputs, used_state(core, batch), torch.rand(steps, batch) < chance_of_start)
+    assert set(fused) == {"dnc"}
+
+
+def test_with_options_in_float32():
+    core = make(8, 6, 2, 8, torch.float32, scale=1.0, **ALL_OPTIONS)
+    inputs, starts = torch.randn(6, 10, core.input_size), torch.zeros(6, 10, dtype=torch.bool)
+    assert_equal_unrolls(core, inputs, used_state(core, 10), starts, tolerance=1e-4)
+
+
+def test_with_options_steps_one_by_one_equal_the_window():
+    core = make(10, 7, 3, 9, torch.float32, **ALL_OPTIONS)
+    inputs, starts = torch.randn(6, 21, core.input_size), torch.rand(6, 21) < 0.2
+    state = used_state(core, 21)
+    with torch.no_grad():
+        whole, outputs = core.unroll(inputs, state, starts), []
+        for t in range(len(inputs)):
+            step = core.unroll(inputs[t : t + 1], state, starts[t : t + 1])
+            state = step.state
+            outputs.append(step.outputs)
+    torch.testing.assert_close(torch.cat(outputs), whole.outputs, rtol=1e-5, atol=1e-6)
+    assert_same_bits(state_leaves(state), state_leaves(whole.state))
+
+
 def test_a_start_at_every_position():
     core = make(6, 4, 2, 5)
     steps = 7

@@ -7,11 +7,10 @@ from memagents.cores.dnc import DNCState, LSTMState
 from tests.kernels.support import windows
 
 
-def make(slots, width, heads, hidden, dtype=torch.float64, scale=2.0):
+def make(slots, width, heads, hidden, dtype=torch.float64, scale=2.0, **options):
     torch.manual_seed(slots * 1000 + width * 100 + heads * 10 + hidden)
-    core = make_core(
-        "dnc", input_size=3, slots=slots, width=width, read_heads=heads, controller_size=hidden, output_size=4
-    ).to(dtype)
+    sizes = {"slots": slots, "width": width, "read_heads": heads, "controller_size": hidden}
+    core = make_core("dnc", input_size=3, **sizes, output_size=4, **options).to(dtype)
     with torch.no_grad():
         for parameter in core.parameters():
             parameter.mul_(scale)

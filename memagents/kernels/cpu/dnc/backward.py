@@ -12,6 +12,7 @@ import numpy as np
 from numba import njit
 from numba.extending import register_jitable
 
+from memagents.kernels.cpu.dnc.options import wipe_freed
 from memagents.kernels.cpu.dnc.step import update_link
 from memagents.kernels.cpu.dnc.step_backward import step
 from memagents.kernels.cpu.dnc.tape import (
@@ -61,6 +62,11 @@ class BackwardWork(NamedTuple):
     d_content: np.ndarray  # R N
     d_norms: np.ndarray  # N
     d_allocation: np.ndarray  # N
+    d_kept: np.ndarray  # N, of how much of a slot the memory keeps; zero unless it deallocates
+    kept: np.ndarray  # deallocates N W, padded: what is kept of the memory before a step
+    masked_keys: np.ndarray  # masked R W
+    d_masked_keys: np.ndarray  # masked R W
+    key_slopes: np.ndarray  # masked R: gradients of the keys' norms over these
     recurrent_columns: np.ndarray  # (H + R W) x 4H, packed
     interface_columns: np.ndarray  # H x I, packed
 
@@ -71,7 +77,8 @@ def work_rows(sizes, every, lanes):
     n, padded, reads = sizes.slots, padded_slots(sizes), sizes.heads * sizes.slots
     features = sizes.hidden + sizes.heads * sizes.width
     matrices = (every + 2) * padded * sizes.width + (every + 1) * padded * n + ROWS * n
-    small = carry_rows(sizes) + 1 + 6 * n + 4 * reads + 5 * sizes.hidden + 2 * features + interface_rows(sizes)
+    small = carry_rows(sizes) + 1 + 7 * n + 4 * reads + 5 * sizes.hidden + 2 * features + interface_rows(sizes)
+    small += sizes.deallocates * padded * sizes.width + sizes.masked * sizes.heads * (2 * sizes.width + 1)
     weights = packed_rows(features, 4 * sizes.hidden, lanes) + packed_rows(sizes.hidden, interface_rows(sizes), lanes)
     return matrices + small + weights
 
@@ -83,6 +90,8 @@ def prepare(work, recurrent_columns, interface_columns, sizes):
         clear(work.memories)
         clear(work.links)
         clear(work.memory)
+        clear(work.kept)
+    clear(work.d_kept)
     pack(recurrent_columns, work.recurrent_columns)
     pack(interface_columns, work.interface_columns)
 
@@ -117,12 +126,18 @@ def work_of(flat, sizes, every):
     d_content, at = take(flat, at, reads)
     d_norms, at = take(flat, at, n)
     d_allocation, at = take(flat, at, n)
+    d_kept, at = take(flat, at, n)
+    kept, at = take(flat, at, sizes.deallocates * padded * sizes.width)
+    masked_keys, at = take(flat, at, sizes.masked * sizes.heads * sizes.width)
+    d_masked_keys, at = take(flat, at, sizes.masked * sizes.heads * sizes.width)
+    key_slopes, at = take(flat, at, sizes.masked * sizes.heads)
     recurrent_columns, at = take(flat, at, packed_rows(features, 4 * sizes.hidden, lanes))
     interface_columns, at = take(flat, at, packed_rows(sizes.hidden, interface_rows(sizes), lanes))
     return BackwardWork(
         memories, links, memory, link_rows, carry, fresh, allocation,
         d_memory, d_link, d_usage, d_write, d_precedence, d_read, d_cell, d_features, gradients, grad_features,
         d_gates, d_interface, d_forward, d_backward, d_content, d_norms, d_allocation,
+        d_kept, kept, masked_keys, d_masked_keys, key_slopes,
         recurrent_columns, interface_columns,
     )  # fmt: skip
 
@@ -147,8 +162,12 @@ def rebuild(first, last, sizes, starts, row, count, tape, checkpoint, work):
         face = interface_of(now.interface, sizes)
         next_memory = work.memories[(t - first + 1) * memory_rows : (t - first + 2) * memory_rows]
         next_link = work.links[(t - first + 1) * link_rows : (t - first + 2) * link_rows]
+        kept = memory
+        if sizes.deallocates:
+            kept = next_memory
+            wipe_freed(before, face.free_gates, memory, kept, sizes)
         for i in range(sizes.slots):
-            erase_and_add(memory, i, now.carry.write_weights, face.erase, face.write, next_memory)
+            erase_and_add(kept, i, now.carry.write_weights, face.erase, face.write, next_memory)
             update_link(link, i, now.carry.write_weights, before.precedence, next_link, i)
 
 
@@ -196,13 +215,12 @@ def backward_tile(
         store_state(gradients_of(work, sizes), state_at(grad_before, batch, sizes, d_gates), row, count)
 
 
-@njit(nogil=True, cache=True)
-def backward(
-    sizes, tiles, starts, columns, grad_features, grad_after, grad_before, d_gates, d_interface, tape, checkpoints,
-    every, work, tickets, thread, sources=SOURCES,
+@part
+def take_tiles(
+    numbers, tiles, starts, columns, grad_features, grad_after, grad_before, d_gates, d_interface, tape, checkpoints,
+    every, work, tickets, thread,
 ):  # fmt: skip
     """Take tiles through the window until there are no more."""
-    numbers = DNCSizes(sizes[0], sizes[1], sizes[2], sizes[3])
     own = work_of(work[thread], numbers, every)
     prepare(own, columns[0], columns[1], numbers)
     tile = next_ticket(tickets)
@@ -212,3 +230,27 @@ def backward(
             checkpoints[tile], every, own,
         )  # fmt: skip
         tile = next_ticket(tickets)
+
+
+@njit(nogil=True, cache=True)
+def backward(
+    sizes, tiles, starts, columns, grad_features, grad_after, grad_before, d_gates, d_interface, tape, checkpoints,
+    every, work, tickets, thread, sources=SOURCES,
+):  # fmt: skip
+    """Run the plain DNC: that there are no options, the compiler knows."""
+    take_tiles(
+        DNCSizes(sizes[0], sizes[1], sizes[2], sizes[3], 0, 0, 0), tiles, starts, columns, grad_features, grad_after,
+        grad_before, d_gates, d_interface, tape, checkpoints, every, work, tickets, thread,
+    )  # fmt: skip
+
+
+@njit(nogil=True, cache=True)
+def backward_with_options(
+    sizes, tiles, starts, columns, grad_features, grad_after, grad_before, d_gates, d_interface, tape, checkpoints,
+    every, work, tickets, thread, sources=SOURCES,
+):  # fmt: skip
+    """Run one with any options."""
+    take_tiles(
+        DNCSizes(sizes[0], sizes[1], sizes[2], sizes[3], sizes[4], sizes[5], sizes[6]), tiles, starts, columns,
+        grad_features, grad_after, grad_before, d_gates, d_interface, tape, checkpoints, every, work, tickets, thread,
+    )  # fmt: skip

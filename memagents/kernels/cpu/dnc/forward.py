@@ -37,6 +37,7 @@ class ForwardWork(NamedTuple):
     carry: np.ndarray
     fresh: np.ndarray  # 1, see load_starts
     allocation: np.ndarray  # N
+    masked_key: np.ndarray  # masked W
     recurrent_weight: np.ndarray  # 4H x (H + R W), packed
     interface_weight: np.ndarray  # I x H, packed
 
@@ -47,7 +48,8 @@ def work_rows(sizes, lanes):
     n = padded_slots(sizes)
     features = sizes.hidden + sizes.heads * sizes.width
     weights = packed_rows(4 * sizes.hidden, features, lanes) + packed_rows(interface_rows(sizes), sizes.hidden, lanes)
-    return n * (sizes.width + sizes.slots) + features + carry_rows(sizes) + 1 + sizes.slots + weights
+    small = features + carry_rows(sizes) + 1 + sizes.slots + sizes.masked * sizes.width
+    return n * (sizes.width + sizes.slots) + small + weights
 
 
 @part
@@ -59,9 +61,12 @@ def work_of(flat, sizes):
     carry, at = take(flat, at, carry_rows(sizes))
     fresh, at = take(flat, at, 1)
     allocation, at = take(flat, at, sizes.slots)
+    masked_key, at = take(flat, at, sizes.masked * sizes.width)
     recurrent_weight, at = take(flat, at, packed_rows(4 * sizes.hidden, features.shape[0], lanes))
     interface_weight, at = take(flat, at, packed_rows(interface_rows(sizes), sizes.hidden, lanes))
-    return ForwardWork(memory, link, features, carry, fresh, allocation, recurrent_weight, interface_weight)
+    return ForwardWork(
+        memory, link, features, carry, fresh, allocation, masked_key, recurrent_weight, interface_weight
+    )  # fmt: skip
 
 
 @part
@@ -125,13 +130,12 @@ def forward_tile(tile, sizes, x, starts, bias, before, after, features, previous
     store_state(state_of(work, carry, sizes), state_at(after, batch, sizes, x), row, count)
 
 
-@njit(nogil=True, cache=True)
-def forward(
-    sizes, tiles, x, starts, weights, before, after, features, previous, tape, checkpoints, every, work, tickets,
-    thread, sources=SOURCES,
+@part
+def take_tiles(
+    numbers, tiles, x, starts, weights, before, after, features, previous, tape, checkpoints, every, work, tickets,
+    thread,
 ):  # fmt: skip
     """Take tiles through the window until there are no more."""
-    numbers = DNCSizes(sizes[0], sizes[1], sizes[2], sizes[3])
     own = work_of(work[thread], numbers)
     prepare(own, weights[0], weights[1])
     tile = next_ticket(tickets)
@@ -142,3 +146,27 @@ def forward(
             every, own,
         )  # fmt: skip
         tile = next_ticket(tickets)
+
+
+@njit(nogil=True, cache=True)
+def forward(
+    sizes, tiles, x, starts, weights, before, after, features, previous, tape, checkpoints, every, work, tickets,
+    thread, sources=SOURCES,
+):  # fmt: skip
+    """Run the plain DNC: that there are no options, the compiler knows."""
+    take_tiles(
+        DNCSizes(sizes[0], sizes[1], sizes[2], sizes[3], 0, 0, 0), tiles, x, starts, weights, before, after,
+        features, previous, tape, checkpoints, every, work, tickets, thread,
+    )  # fmt: skip
+
+
+@njit(nogil=True, cache=True)
+def forward_with_options(
+    sizes, tiles, x, starts, weights, before, after, features, previous, tape, checkpoints, every, work, tickets,
+    thread, sources=SOURCES,
+):  # fmt: skip
+    """Run one with any options."""
+    take_tiles(
+        DNCSizes(sizes[0], sizes[1], sizes[2], sizes[3], sizes[4], sizes[5], sizes[6]), tiles, x, starts, weights,
+        before, after, features, previous, tape, checkpoints, every, work, tickets, thread,
+    )  # fmt: skip

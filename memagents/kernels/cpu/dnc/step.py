@@ -7,6 +7,7 @@ symbols are those of :mod:`memagents.kernels.cpu.dnc.tape`; ``work`` is a
 
 from __future__ import annotations
 
+from memagents.kernels.cpu.dnc.options import kept_of, masked_norm, match_masked, sharpen, wipe_freed
 from memagents.kernels.cpu.dnc.tape import interface_of
 from memagents.kernels.cpu.slots import EPSILON, content_weighting, lstm, norm, softmax, squash_sigmoid, squash_softplus
 from memagents.kernels.cpu.vector.simd import fma, full, load, part, select_less, sqrt, store
@@ -33,6 +34,10 @@ def parse(raw, slopes, sizes):
     squash_sigmoid(face.free_gates)
     squash_sigmoid(face.allocation_gate)
     squash_sigmoid(face.write_gate)
+    squash_sigmoid(face.read_masks)
+    squash_sigmoid(face.write_mask)
+    for i in range(face.sharpness.shape[0]):
+        squash_softplus(face.sharpness, i, 1.0, slopes, sizes.heads + 1 + i)
     for at in range(0, 3 * sizes.heads, 3):
         softmax(face.read_modes, at, 3, full(raw, 1.0))
     return face
@@ -46,10 +51,7 @@ def update_usage(before, free_gates, usage, sizes):
     n = sizes.slots
     for i in range(n):
         u, w = load(before.usage, i), load(before.write_weights, i)
-        kept = full(usage, 1.0)
-        for head in range(sizes.heads):
-            kept = kept * (1.0 - load(free_gates, head) * load(before.read_weights, head * n + i))
-        store(usage, i, (u + w - u * w) * kept)
+        store(usage, i, (u + w - u * w) * kept_of(before, free_gates, i, sizes))
 
 
 @part
@@ -143,10 +145,17 @@ def choose_where_to_write(before, now, face, work, sizes):
     update_usage(before, face.free_gates, now.carry.usage, sizes)
     allocation_weighting(now.carry.usage, now.taken, work.allocation)
     clear(now.write_match)
-    for i in range(0, sizes.slots, ROWS):
-        dot_rows(work.memory, i, sizes.slots, sizes.width, face.write_key, 0, now.write_match, 0)
-    key_norm = norm(face.write_key, 0, sizes.width)
-    content_weighting(now.write_match, 0, before.norms, key_norm, load(face.write_strength, 0), now.write_content)
+    n, width, norms = sizes.slots, sizes.width, before.norms
+    if sizes.masked:
+        norms, key_norm = now.write_norms, masked_norm(face.write_key, 0, face.write_mask, 0, width)
+        match_masked(
+            work.memory, face.write_key, 0, face.write_mask, 0, work.masked_key, now.write_match, norms, 0, n, width
+        )
+    else:
+        key_norm = norm(face.write_key, 0, width)
+        for i in range(0, n, ROWS):
+            dot_rows(work.memory, i, n, width, face.write_key, 0, now.write_match, 0)
+    content_weighting(now.write_match, 0, norms, key_norm, load(face.write_strength, 0), now.write_content)
     total = write_weighting(face, now.write_content, work.allocation, now.carry.write_weights)
     update_precedence(before.precedence, now.carry.write_weights, total, now.carry.precedence)
 
@@ -178,18 +187,26 @@ def write_rows(memory, i, weights, erase, write, norms):
 
 
 @part
-def write_and_match(now, face, memory, sizes):
+def write_and_match(before, now, face, work, sizes):
     """Write the memory in place; fill the norms of its slots and their dot products with the read keys."""
-    n, width = sizes.slots, sizes.width
+    n, width, memory = sizes.slots, sizes.width, work.memory
+    if sizes.deallocates:
+        wipe_freed(before, face.free_gates, memory, memory, sizes)
     clear(now.read_match)
+    plain_heads = 0 if sizes.masked else sizes.heads
     for i in range(0, n, ROWS):
         write_rows(memory, i, now.carry.write_weights, face.erase, face.write, now.carry.norms)
-        for head in range(sizes.heads):
+        for head in range(plain_heads):
             dot_rows(memory, i, n, width, face.read_keys, head * width, now.read_match, head * n)
+    for head in range(plain_heads, sizes.heads):
+        match_masked(
+            memory, face.read_keys, head * width, face.read_masks, head * width, work.masked_key,
+            now.read_match, now.read_norms, head * n, n, width,
+        )  # fmt: skip
 
 
 @part
-def link_and_follow(before, now, link, sizes):
+def link_and_follow(before, now, face, link, sizes):
     """Update the links in place; follow them from what was read."""
     n = sizes.slots
     clear(now.forward)
@@ -199,6 +216,10 @@ def link_and_follow(before, now, link, sizes):
             update_link(link, row, now.carry.write_weights, before.precedence, link, row)
         for head in range(sizes.heads):
             both_ways_rows(link, i, n, before.read_weights, head * n, now.forward, now.backward)
+    if sizes.sharpened:
+        for head in range(sizes.heads):
+            sharpen(now.backward, head * n, n, load(face.sharpness, head), now.backward_logs)
+            sharpen(now.forward, head * n, n, load(face.sharpness, sizes.heads + head), now.forward_logs)
 
 
 @part
@@ -206,8 +227,13 @@ def read(now, face, memory, vectors, sizes):
     """Compute read weightings and read vectors."""
     n, width = sizes.slots, sizes.width
     for head in range(sizes.heads):
-        key_norm, strength = norm(face.read_keys, head * width, width), load(face.read_strengths, head)
-        content_weighting(now.read_match, head * n, now.carry.norms, key_norm, strength, now.read_content)
+        strength, norms = load(face.read_strengths, head), now.carry.norms
+        if sizes.masked:
+            norms = now.read_norms[head * n : head * n + n]
+            key_norm = masked_norm(face.read_keys, head * width, face.read_masks, head * width, width)
+        else:
+            key_norm = norm(face.read_keys, head * width, width)
+        content_weighting(now.read_match, head * n, norms, key_norm, strength, now.read_content)
     read_weighting(face.read_modes, now, sizes)
     clear(vectors)
     for i in range(0, n, ROWS):
@@ -222,8 +248,8 @@ def step(before, now, work, sizes):
     add_products(work.recurrent_weight, work.features, now.gates)
     lstm(now.gates, before.cell, now.carry.cell, now.squashed_cell, hidden)
     add_products(work.interface_weight, hidden, now.interface)
-    face = parse(now.interface, now.strength_slopes, sizes)
+    face = parse(now.interface, now.slopes, sizes)
     choose_where_to_write(before, now, face, work, sizes)
-    write_and_match(now, face, work.memory, sizes)
-    link_and_follow(before, now, work.link, sizes)
+    write_and_match(before, now, face, work, sizes)
+    link_and_follow(before, now, face, work.link, sizes)
     read(now, face, work.memory, vectors, sizes)

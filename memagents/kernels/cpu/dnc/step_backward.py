@@ -6,6 +6,7 @@ A gradient is named ``d_`` and the name of what it belongs to; ``work`` is a
 
 from __future__ import annotations
 
+from memagents.kernels.cpu.dnc import options, options_backward
 from memagents.kernels.cpu.dnc.step import update_link
 from memagents.kernels.cpu.dnc.tape import interface_of
 from memagents.kernels.cpu.slots import EPSILON, erase_and_add, norm
@@ -53,15 +54,29 @@ def read_weighting(face, now, work, d_face, sizes):
         store(d_face.read_modes, 3 * head, b * (d_b - mean))
         store(d_face.read_modes, 3 * head + 1, c * (d_c - mean))
         store(d_face.read_modes, 3 * head + 2, f * (d_f - mean))
+    if sizes.sharpened:
+        for head in range(sizes.heads):
+            options_backward.sharpen(
+                now.backward, now.backward_logs, head * n, n, load(face.sharpness, head),
+                load(now.slopes, sizes.heads + 1 + head), work.d_backward, d_face.sharpness, head,
+            )  # fmt: skip
+            options_backward.sharpen(
+                now.forward, now.forward_logs, head * n, n, load(face.sharpness, sizes.heads + head),
+                load(now.slopes, 2 * sizes.heads + 1 + head), work.d_forward, d_face.sharpness, sizes.heads + head,
+            )  # fmt: skip
 
 
 @part
 def read(now, face, before, work, d_vectors, d_face, sizes):
     """Go back through the read: from read vectors, read weightings and memory to links, keys and memory.
 
-    ``before`` is the memory before the write, from which that after it is computed again.
+    ``before`` is the memory that the write changes, from which that after it is computed again.
     """
     n, width, memory = sizes.slots, sizes.width, work.memory
+    keys, d_keys = face.read_keys, d_face.read_keys
+    if sizes.masked:
+        keys, d_keys = work.masked_keys, work.d_masked_keys
+        clear(d_keys)
     for i in range(0, n, ROWS):
         for row in range(i, min(i + ROWS, n)):
             erase_and_add(before, row, now.carry.write_weights, face.erase, face.write, memory)
@@ -70,19 +85,40 @@ def read(now, face, before, work, d_vectors, d_face, sizes):
     read_weighting(face, now, work, d_face, sizes)
     clear(work.d_norms)
     for head in range(sizes.heads):
-        at, key_norm, strength = head * n, norm(face.read_keys, head * width, width), load(face.read_strengths, head)
+        at, start, strength, norms = head * n, head * width, load(face.read_strengths, head), now.carry.norms
+        if sizes.masked:
+            norms = now.read_norms[at : at + n]
+            key_norm = options.masked_norm(face.read_keys, start, face.read_masks, start, width)
+            options.mask_key(face.read_keys, start, face.read_masks, start, keys, start, width)
+        else:
+            key_norm = norm(face.read_keys, start, width)
         d_strength, d_key_norm = content_weighting_backward(
-            work.d_content, now.read_match, now.read_content, at, now.carry.norms, key_norm, strength, work.d_norms
+            work.d_content, now.read_match, now.read_content, at, norms, key_norm, strength, work.d_norms
         )
-        store(d_face.read_strengths, head, d_strength * load(now.strength_slopes, head))
-        add_scaled(d_key_norm / key_norm, face.read_keys, head * width, width, d_face.read_keys)
+        store(d_face.read_strengths, head, d_strength * load(now.slopes, head))
+        if sizes.masked:
+            store(work.key_slopes, head, d_key_norm / key_norm)
+            options_backward.masked_norms(
+                memory, face.read_masks, start, norms, work.d_norms, work.d_memory, d_face.read_masks, n, width
+            )
+        else:
+            add_scaled(d_key_norm / key_norm, face.read_keys, start, width, d_face.read_keys)
     for i in range(0, n, ROWS):
-        for row in range(i, min(i + ROWS, n)):
-            add_scaled(load(work.d_norms, row) / load(now.carry.norms, row), memory, row * width, width, work.d_memory)
+        if not sizes.masked:
+            for row in range(i, min(i + ROWS, n)):
+                slope = load(work.d_norms, row) / load(now.carry.norms, row)
+                add_scaled(slope, memory, row * width, width, work.d_memory)
         for head in range(sizes.heads):
             read_rows(
-                now.carry.read_weights, work.d_content, head * n, d_vectors, face.read_keys, d_face.read_keys,
+                now.carry.read_weights, work.d_content, head * n, d_vectors, keys, d_keys,
                 head * width, i, sizes, memory, work.d_memory,
+            )  # fmt: skip
+    if sizes.masked:
+        for head in range(sizes.heads):
+            start = head * width
+            options_backward.unmask_key(
+                face.read_keys, start, face.read_masks, start, d_keys, start, load(work.key_slopes, head),
+                d_face.read_keys, d_face.read_masks, width,
             )  # fmt: skip
 
 
@@ -232,26 +268,48 @@ def write_weighting(now, face, work, d_face):
 
 
 @part
-def write(before, now, face, memory, work, d_face, sizes):
-    """Go back through the write: from memory and write weighting to the memory before and the allocation."""
-    n, width = sizes.slots, sizes.width
+def write(before, now, face, memory, kept, work, d_face, sizes):
+    """Go back through the write: from memory and write weighting to the memory before and the allocation.
+
+    ``kept`` is what the write changes: the memory, or what is kept of it.
+    """
+    n, width, norms = sizes.slots, sizes.width, before.norms
     for i in range(0, n, ROWS):
         erase_and_add_backward(
-            memory, i, now.carry.write_weights, face.erase, face.write,
+            kept, i, now.carry.write_weights, face.erase, face.write,
             work.d_memory, work.d_write, d_face.erase, d_face.write,
         )  # fmt: skip
+    if sizes.deallocates:
+        options_backward.wipe_freed(before, face.free_gates, memory, work.d_memory, work.d_kept, sizes)
     write_weighting(now, face, work, d_face)
     clear(work.d_norms)
-    key_norm, strength = norm(face.write_key, 0, width), load(face.write_strength, 0)
+    key, d_key, strength = face.write_key, d_face.write_key, load(face.write_strength, 0)
+    if sizes.masked:
+        norms, key_norm = now.write_norms, options.masked_norm(key, 0, face.write_mask, 0, width)
+    else:
+        key_norm = norm(key, 0, width)
     d_strength, d_key_norm = content_weighting_backward(
-        work.d_content, now.write_match, now.write_content, 0, before.norms, key_norm, strength, work.d_norms
+        work.d_content, now.write_match, now.write_content, 0, norms, key_norm, strength, work.d_norms
     )
-    store(d_face.write_strength, 0, d_strength * load(now.strength_slopes, sizes.heads))
-    add_scaled(d_key_norm / key_norm, face.write_key, 0, width, d_face.write_key)
-    for i in range(n):
-        store(work.d_norms, i, load(work.d_norms, i) / load(before.norms, i))
+    store(d_face.write_strength, 0, d_strength * load(now.slopes, sizes.heads))
+    if sizes.masked:
+        key, d_key = work.masked_keys[:width], work.d_masked_keys[:width]
+        options.mask_key(face.write_key, 0, face.write_mask, 0, key, 0, width)
+        clear(d_key)
+        options_backward.masked_norms(
+            memory, face.write_mask, 0, norms, work.d_norms, work.d_memory, d_face.write_mask, n, width
+        )
+    else:
+        add_scaled(d_key_norm / key_norm, key, 0, width, d_key)
+        for i in range(n):
+            store(work.d_norms, i, load(work.d_norms, i) / load(norms, i))
     for i in range(0, n, ROWS):
-        match_rows(work.d_content, face.write_key, i, sizes, memory, work, d_face.write_key)
+        match_rows(work.d_content, key, i, sizes, memory, work, d_key)
+    if sizes.masked:
+        options_backward.unmask_key(
+            face.write_key, 0, face.write_mask, 0, d_key, 0, d_key_norm / key_norm,
+            d_face.write_key, d_face.write_mask, width,
+        )  # fmt: skip
 
 
 @part
@@ -303,7 +361,7 @@ def update_usage(before, face, work, d_face, sizes):
     n, one = sizes.slots, full(work.d_usage, 1.0)
     for i in range(n):
         u, w, d = load(before.usage, i), load(before.write_weights, i), load(work.d_usage, i)
-        d_kept, kept = d * fma(u, 1.0 - w, w), one
+        d_kept, kept = fma(d, fma(u, 1.0 - w, w), load(work.d_kept, i)), one
         for head in range(sizes.heads):
             others = d_kept
             for other in range(sizes.heads):
@@ -326,15 +384,21 @@ def step(before, now, memory, link, work, sizes):
     """One step: the gradients in ``work`` go from after it to before it, but for resets."""
     face, d_face = interface_of(now.interface, sizes), interface_of(work.d_interface, sizes)
     clear(work.d_interface)
-    read(now, face, memory, work, work.d_features[sizes.hidden :], d_face, sizes)
+    kept = memory
+    if sizes.deallocates:
+        kept = work.kept
+        options.wipe_freed(before, face.free_gates, memory, kept, sizes)
+    read(now, face, kept, work, work.d_features[sizes.hidden :], d_face, sizes)
     links(before, now, link, work, sizes)
-    write(before, now, face, memory, work, d_face, sizes)
+    write(before, now, face, memory, kept, work, d_face, sizes)
     allocation_weighting(now, work)
     update_usage(before, face, work, d_face, sizes)
     through_sigmoid(face.erase, d_face.erase)
     through_sigmoid(face.free_gates, d_face.free_gates)
     through_sigmoid(face.allocation_gate, d_face.allocation_gate)
     through_sigmoid(face.write_gate, d_face.write_gate)
+    through_sigmoid(face.read_masks, d_face.read_masks)
+    through_sigmoid(face.write_mask, d_face.write_mask)
     d_hidden = work.d_features[: sizes.hidden]
     add_products(work.interface_columns, work.d_interface, d_hidden)
     lstm_backward(now, before, d_hidden, work.d_cell, work.d_gates)

@@ -53,14 +53,18 @@ class Record(NamedTuple):
     gates: np.ndarray  # 4H, squashed: input, forget, candidate, output
     squashed_cell: np.ndarray  # H, tanh of the cell
     interface: np.ndarray  # I, squashed; see DNCInterfaceParts
-    strength_slopes: np.ndarray  # R + 1, derivatives of the strengths, that of the write last
+    slopes: np.ndarray  # R + 1 and, sharpened, 2 R: derivatives of strengths (that of the write last) and sharpness
     taken: np.ndarray  # N, the product of all smaller usages
     write_match: np.ndarray  # N, cosines
     write_content: np.ndarray  # N
     read_match: np.ndarray  # R N, cosines
     read_content: np.ndarray  # R N
-    forward: np.ndarray  # R N
+    forward: np.ndarray  # R N, sharpened if they are to be
     backward: np.ndarray  # R N
+    write_norms: np.ndarray  # masked N: of the slots before the write as the write's mask lets them through
+    read_norms: np.ndarray  # masked R N: of the slots after it
+    forward_logs: np.ndarray  # sharpened R N: log(f + ε) of what the links gave
+    backward_logs: np.ndarray  # sharpened R N
 
 
 class DNCInterfaceParts(NamedTuple):
@@ -76,6 +80,9 @@ class DNCInterfaceParts(NamedTuple):
     allocation_gate: np.ndarray  # 1
     write_gate: np.ndarray  # 1
     read_modes: np.ndarray  # 3R: backward, content, forward of the first head, then of the next
+    read_masks: np.ndarray  # masked R W
+    write_mask: np.ndarray  # masked W
+    sharpness: np.ndarray  # sharpened 2R: backward of all heads, then forward
 
 
 @register_jitable
@@ -85,10 +92,17 @@ def carry_rows(sizes):
 
 
 @register_jitable
+def slope_rows(sizes):
+    """Entries of the slopes in a :class:`Record`."""
+    return sizes.heads + 1 + 2 * sizes.sharpened * sizes.heads
+
+
+@register_jitable
 def record_rows(sizes):
     """Entries of a :class:`Record`."""
     content = (3 + 4 * sizes.heads) * sizes.slots
-    return carry_rows(sizes) + 5 * sizes.hidden + interface_rows(sizes) + sizes.heads + 1 + content
+    optional = (sizes.masked * (1 + sizes.heads) + 2 * sizes.sharpened * sizes.heads) * sizes.slots
+    return carry_rows(sizes) + 5 * sizes.hidden + interface_rows(sizes) + slope_rows(sizes) + content + optional
 
 
 @register_jitable
@@ -118,7 +132,7 @@ def record_of(flat, sizes):
     gates, at = take(flat, carry_rows(sizes), 4 * sizes.hidden)
     squashed_cell, at = take(flat, at, sizes.hidden)
     interface, at = take(flat, at, interface_rows(sizes))
-    strength_slopes, at = take(flat, at, sizes.heads + 1)
+    slopes, at = take(flat, at, slope_rows(sizes))
     taken, at = take(flat, at, n)
     write_match, at = take(flat, at, n)
     write_content, at = take(flat, at, n)
@@ -126,9 +140,14 @@ def record_of(flat, sizes):
     read_content, at = take(flat, at, sizes.heads * n)
     forward, at = take(flat, at, sizes.heads * n)
     backward, at = take(flat, at, sizes.heads * n)
+    write_norms, at = take(flat, at, sizes.masked * n)
+    read_norms, at = take(flat, at, sizes.masked * sizes.heads * n)
+    forward_logs, at = take(flat, at, sizes.sharpened * sizes.heads * n)
+    backward_logs, at = take(flat, at, sizes.sharpened * sizes.heads * n)
     return Record(
-        carry, gates, squashed_cell, interface, strength_slopes, taken,
+        carry, gates, squashed_cell, interface, slopes, taken,
         write_match, write_content, read_match, read_content, forward, backward,
+        write_norms, read_norms, forward_logs, backward_logs,
     )  # fmt: skip
 
 
@@ -146,9 +165,12 @@ def interface_of(flat, sizes):
     allocation_gate, at = take(flat, at, 1)
     write_gate, at = take(flat, at, 1)
     read_modes, at = take(flat, at, 3 * heads)
+    read_masks, at = take(flat, at, sizes.masked * heads * width)
+    write_mask, at = take(flat, at, sizes.masked * width)
+    sharpness, at = take(flat, at, sizes.sharpened * 2 * heads)
     return DNCInterfaceParts(
         read_keys, read_strengths, write_key, write_strength, erase, write,
-        free_gates, allocation_gate, write_gate, read_modes,
+        free_gates, allocation_gate, write_gate, read_modes, read_masks, write_mask, sharpness,
     )  # fmt: skip
 
 

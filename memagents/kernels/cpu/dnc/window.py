@@ -25,15 +25,22 @@ from memagents.kernels.cpu.dnc import backward, forward
 from memagents.kernels.cpu.dnc.tape import interface_rows, matrix_rows, record_rows
 from memagents.kernels.cpu.threads import run, thread_count
 from memagents.kernels.cpu.vector.simd import lanes
-from memagents.kernels.operands import check_dnc_operands, dnc_sizes
+from memagents.kernels.operands import PLAIN, DNCOptions, check_dnc_operands, dnc_sizes
 
 
 class _Context(Context):
     shapes: list[torch.Size]  # of the leaves of the state
+    options: DNCOptions
 
 
 def dnc_window(
-    x: Tensor, starts: Tensor, recurrent_weight: Tensor, weight: Tensor, bias: Tensor, leaves: Sequence[Tensor]
+    x: Tensor,
+    starts: Tensor,
+    recurrent_weight: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    leaves: Sequence[Tensor],
+    options: DNCOptions = PLAIN,
 ) -> tuple[Tensor, list[Tensor]]:
     """The recurrence of a DNC over a window. Not differentiable twice.
 
@@ -43,35 +50,37 @@ def dnc_window(
     :param weight: of the interface, (I, H)
     :param bias: of the interface, (I,)
     :param leaves: the nine tensors of a :class:`~memagents.cores.dnc.DNCState`, in order
+    :param options: what it does beside the plain DNC's steps
     :return: features (T, B, H + R W) and the leaves after the window
     :raises ValueError: if the shapes do not belong together
     """
     operands = (x, recurrent_weight, weight, bias, *leaves)
-    check_dnc_operands(starts, *operands)
+    check_dnc_operands(starts, *operands, options=options)
     if learning(operands):
-        features, *after = _Window.apply(starts, *operands)
+        features, *after = _Window.apply(options, starts, *operands)
     else:
-        features, after, _ = _run_forward(starts, *operands, keep=False)
+        features, after, _ = _run_forward(options, starts, *operands, keep=False)
     return features, after
 
 
 class _Window(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: _Context, starts: Tensor, *operands: Tensor) -> tuple[Tensor, ...]:
-        features, leaves, kept = _run_forward(starts, *operands, keep=True)
+    def forward(ctx: _Context, options: DNCOptions, starts: Tensor, *operands: Tensor) -> tuple[Tensor, ...]:
+        features, leaves, kept = _run_forward(options, starts, *operands, keep=True)
         _, recurrent_weight, weight, _, *before = operands
         ctx.set_materialize_grads(False)
-        ctx.shapes = [leaf.shape for leaf in before]
+        ctx.shapes, ctx.options = [leaf.shape for leaf in before], options
         ctx.save_for_backward(starts, recurrent_weight, weight, features, *kept)
         return features, *leaves
 
     @staticmethod
     @once_differentiable
     def backward(ctx: _Context, grad_features: Tensor | None, *grad_leaves: Tensor | None) -> tuple[Tensor | None, ...]:
-        return (None, *_run_backward(ctx, grad_features, grad_leaves))
+        return (None, None, *_run_backward(ctx, grad_features, grad_leaves))
 
 
 def _run_forward(
+    options: DNCOptions,
     starts: Tensor,
     x: Tensor,
     recurrent_weight: Tensor,
@@ -86,7 +95,7 @@ def _run_forward(
     """
     steps, batch = starts.shape
     shapes = [leaf.shape for leaf in leaves]
-    sizes, width = dnc_sizes(shapes), lanes(x.dtype)
+    sizes, width = dnc_sizes(shapes, options), lanes(x.dtype)
     tiles = -(-batch // width)
     threads = thread_count(tiles, steps)
     every = _chunk(steps)
@@ -113,7 +122,7 @@ def _run_forward(
         every,
         work,
     )
-    run(partial(forward.forward, *arguments), threads)
+    run(partial(forward.forward_with_options if any(options) else forward.forward, *arguments), threads)
     return features, after, [torch.from_numpy(tape), torch.from_numpy(checkpoints), previous]
 
 
@@ -123,8 +132,8 @@ def _run_backward(
     starts, recurrent_weight, weight, features, *kept, previous = ctx.saved_tensors
     tape, checkpoints = (tensor.numpy() for tensor in kept)
     steps, batch = starts.shape
-    sizes, (tiles, _, _, width) = dnc_sizes(ctx.shapes), checkpoints.shape
-    wanted = ctx.needs_input_grad[5:]
+    sizes, (tiles, _, _, width) = dnc_sizes(ctx.shapes, ctx.options), checkpoints.shape
+    wanted = ctx.needs_input_grad[6:]
     if grad_features is None:
         grad_features = torch.zeros_like(features)
     grad_after = gradients_or_zeros(grad_leaves, ctx.shapes, features)
@@ -149,7 +158,7 @@ def _run_backward(
         every,
         work,
     )
-    run(partial(backward.backward, *arguments), threads)
+    run(partial(backward.backward_with_options if any(ctx.options) else backward.backward, *arguments), threads)
     flat_gates, flat_interface = d_gates.flatten(0, 1), d_interface.flatten(0, 1)
     d_recurrent = flat_gates.t() @ previous.flatten(0, 1)
     d_weight = flat_interface.t() @ features.flatten(0, 1)[:, : sizes.hidden]

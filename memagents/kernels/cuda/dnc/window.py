@@ -59,7 +59,7 @@ class DNCWorkspace(MemoryWorkspace[DNCSizes]):
     kernels = Kernels(access, rebuild, access_backward)
 
     def __init__(self, key: Key[DNCSizes]):
-        n, w, r, _ = key.sizes
+        n, w, r, *_ = key.sizes
         rows = Rows(dnc_interface_size(key.sizes), record_rows(n, r), carry_rows(n, r), scratch_rows(n, r))
         super().__init__(key, rows, [(n, w), (n, n)])
         slots = triton.next_power_of_2(n)
@@ -68,7 +68,7 @@ class DNCWorkspace(MemoryWorkspace[DNCSizes]):
     def _arrange(
         self, matrices: Sequence[Tensor], carry: Tensor, vectors: Tensor, hidden: Tensor, cell: Tensor
     ) -> list[Tensor]:
-        n, _, r, _ = self._key.sizes
+        n, _, r, *_ = self._key.sizes
         memory, link = matrices
         usage, write_weights, precedence, reads = carry.split([n, n, n, r * n], dim=1)
         return [memory, usage, link, precedence, write_weights, reads.unflatten(1, (r, n)), vectors, hidden, cell]
