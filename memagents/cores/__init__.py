@@ -29,6 +29,7 @@ _BUILT_IN = {
     "universal": "memagents.cores.universal",
     "ffm": "memagents.cores.ffm",
     "shm": "memagents.cores.shm",
+    "stack": "memagents.cores.stack",
 }
 _registered: dict[str, type[MemoryCore]] = {}
 

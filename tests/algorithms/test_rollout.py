@@ -202,8 +202,9 @@ def test_a_finished_episode_leaks_nothing(core):
     second = policy.evaluate_actions(other, window["actions"], before, window["starts"])
     after = torch.stack([torch.arange(T) > end for end in ends], dim=1)
     assert 0 < after.sum() < after.numel()
-    torch.testing.assert_close(second.values[after], first.values[after], rtol=0, atol=0)
-    torch.testing.assert_close(second.log_probs[after], first.log_probs[after], rtol=0, atol=0)
+    close = {"rtol": 0, "atol": 1e-12 if core == "stack" else 0}  # a single step of its GRU is another sum in learning
+    torch.testing.assert_close(second.values[after], first.values[after], **close)
+    torch.testing.assert_close(second.log_probs[after], first.log_probs[after], **close)
     assert not torch.equal(second.values[~after], first.values[~after])
     (second.values[after].sum() + second.log_probs[after].sum()).backward()
     assert other.grad[after].any()
