@@ -8,6 +8,7 @@ from memagents import moved
 from memagents.lazy import exports
 
 if TYPE_CHECKING:
+    from memagents.algorithms.distillation import Distillation
     from memagents.algorithms.imitation import Imitation
     from memagents.algorithms.ppo import RecurrentPPO
     from memagents.cores import MemoryCore, core_names, make_core, register_core
@@ -27,6 +28,7 @@ _HOMES = {
     "MFEC": "memagents.nec.mfec",
     "NEC": "memagents.nec.nec",
     "CheckpointError": "memagents.runs.files",
+    "Distillation": "memagents.algorithms.distillation",
     "Imitation": "memagents.algorithms.imitation",
     "MemoryCore": "memagents.cores",
     "MemoryPolicy": "memagents.policies.actor_critic",
@@ -45,6 +47,7 @@ __all__ = [
     "MFEC",
     "NEC",
     "CheckpointError",
+    "Distillation",
     "Imitation",
     "MemoryCore",
     "MemoryPolicy",

@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from memagents.command_line.errors import plain_ends
 
 DOORS = {
-    "train": ("memagents.command_line.train:main", "train an agent: ppo, imitate, nec or mfec"),
+    "train": ("memagents.command_line.train:main", "train an agent: ppo, imitate, distill, nec or mfec"),
+    "distill": ("memagents.command_line.train:distill", "put a run's policy into one of another memory: train distill"),
     "evaluate": ("memagents.command_line.evaluate:main", "score a run's agent beside random play and the oracle"),
     "inspect": ("memagents.command_line.inspect:main", "show what the memory of a run's agent does, on one page"),
     "compare": ("memagents.command_line.compare:main", "train several memories with several seeds, with statistics"),

@@ -8,16 +8,18 @@ from memagents.lazy import exports
 
 if TYPE_CHECKING:
     from memagents.algorithms.algorithm import MemoryAlgorithm
+    from memagents.algorithms.distillation import Distillation
     from memagents.algorithms.hindsight import HindsightReplay
     from memagents.algorithms.imitation import Imitation
     from memagents.algorithms.ppo import RecurrentPPO
     from memagents.algorithms.window_algorithm import WindowAlgorithm
 
-__all__ = ["HindsightReplay", "Imitation", "MemoryAlgorithm", "RecurrentPPO", "WindowAlgorithm"]
+__all__ = ["Distillation", "HindsightReplay", "Imitation", "MemoryAlgorithm", "RecurrentPPO", "WindowAlgorithm"]
 
 __getattr__, __dir__ = exports(
     __name__,
     {
+        "Distillation": "memagents.algorithms.distillation",
         "HindsightReplay": "memagents.algorithms.hindsight",
         "Imitation": "memagents.algorithms.imitation",
         "MemoryAlgorithm": "memagents.algorithms.algorithm",

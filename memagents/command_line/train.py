@@ -20,6 +20,7 @@ USAGE = f"""usage: memagents train {{{",".join(ALGORITHMS)}}} [--setting value â
 
   ppo      proximal policy optimisation through a memory
   imitate  imitation of the environment's oracle: behaviour cloning, DAgger
+  distill  another run's policy, put into one of another memory
   nec      Neural Episodic Control
   mfec     Model-Free Episodic Control, the table without gradients
 
@@ -38,9 +39,21 @@ def main(argv: Sequence[str]) -> None:
     with plain_errors(ValueError):
         if name not in ALGORITHMS:
             raise ValueError(f"train must be followed by one of {', '.join(ALGORITHMS)}, not {name!r}")
+    _train_by(name, words, f"memagents train {name}")
+
+
+def distill(argv: Sequence[str]) -> None:
+    """Do as ``memagents train distill``.
+
+    :param argv: the words after ``distill``
+    """
+    _train_by("distill", argv, "memagents distill")
+
+
+def _train_by(name: str, words: Sequence[str], command: str) -> None:
     kind = ALGORITHMS[name].settings
     if {"-h", "--help"} & set(words):
-        print(short_help(kind, f"memagents train {name}"))
+        print(short_help(kind, command))
         return
     with plain_errors(ValueError):
         train(command_line(kind, ["--help" if word == "--help-all" else word for word in words]))

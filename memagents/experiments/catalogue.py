@@ -6,6 +6,7 @@ import importlib
 from typing import TYPE_CHECKING, NamedTuple
 
 from memagents.experiments.settings import (
+    DistillSettings,
     EpisodicSettings,
     ImitationSettings,
     MFECSettings,
@@ -39,6 +40,7 @@ ALGORITHMS = {
     for entry in (
         Algorithm("ppo", "memagents.algorithms.ppo:RecurrentPPO", PPOSettings),
         Algorithm("imitate", "memagents.algorithms.imitation:Imitation", ImitationSettings),
+        Algorithm("distill", "memagents.algorithms.distillation:Distillation", DistillSettings),
         Algorithm("nec", "memagents.nec.nec:NEC", NECSettings),
         Algorithm("mfec", "memagents.nec.mfec:MFEC", MFECSettings),
     )

@@ -15,7 +15,7 @@ import yaml
 from memagents.algorithms.sb3_names import alike, option_hint
 from memagents.experiments.catalogue import ALGORITHMS, of_class
 from memagents.experiments.options import Loader, in_words, one_line, parse_options
-from memagents.experiments.settings import Lesson, TrainSettings, WindowSettings
+from memagents.experiments.settings import DistillSettings, Lesson, TrainSettings, WindowSettings
 from memagents.runs import layout
 from memagents.runs.files import CheckpointError, write_bytes
 from memagents.runs.layout import CONFIG_FILE, POLICY_FILE
@@ -24,6 +24,7 @@ RECIPES = Path(__file__).parent / "recipes"
 _SHOWN = 12  # runs that a message names
 
 S = TypeVar("S", bound=TrainSettings)
+D = TypeVar("D", bound=DistillSettings)
 
 
 def command_line(cls: type[S], argv: Sequence[str]) -> S:
@@ -37,20 +38,23 @@ def command_line(cls: type[S], argv: Sequence[str]) -> S:
         is no option at all, and exits
     """
     early = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    for option in ("--recipe", "--resume", "--device"):
+    for option in ("--recipe", "--resume", "--device", "--teacher"):
         early.add_argument(option)
     early.add_argument("--imports", nargs="*")
     given, others = early.parse_known_args(argv)
     wants_help = bool({"-h", "--help"} & set(others))
     if given.resume is not None and not wants_help:
-        if others or given.recipe is not None:
+        refused = [f"--{name}" for name in ("recipe", "teacher") if getattr(given, name) is not None] + others
+        if refused:
             raise ValueError(
                 f"--resume goes on with the settings in {Path(given.resume) / CONFIG_FILE}; beside it only --device "
-                f"and --imports are allowed, not {(['--recipe'] if given.recipe else others)[0]}"
+                f"and --imports are allowed, not {refused[0]}"
             )
         return _resumed(cls, Path(given.resume), given.device, tuple(given.imports or ()))
     _check_options(cls, argv)
     begun = of_recipe(cls, given.recipe) if given.recipe is not None else cls()
+    if isinstance(begun, DistillSettings) and given.teacher is not None and given.recipe is None:
+        begun = of_teacher(begun, Path(given.teacher))
     names = [*(name for _, name in _OWNERS), "policy_kwargs"]
     own: dict[str, Any] = {name: {} for name in names if hasattr(begun, name)}
     typed = parse_options(
@@ -180,6 +184,18 @@ def of_recipe(cls: type[S], name: str, **changes: Any) -> S:
             f"recipe {name} is not one for {ours}; it is used by: memagents train {wanted} --recipe {name}"
         )
     return from_mapping(cls, {**values, "recipe": name}, str(path), **changes)
+
+
+def of_teacher(settings: D, folder: Path) -> D:
+    """Take the environment, and what an agent sees of it, from the run of a teacher, as far as it says that."""
+    if not (folder / CONFIG_FILE).is_file():
+        return settings
+    theirs = of_run(folder)
+    last = theirs.lessons[-1].env_kwargs if theirs.lessons else {}
+    own = {name: getattr(theirs, name) for name in ("env", "condition_on", "n_envs", "gamma", "imports")}
+    if isinstance(theirs, WindowSettings):
+        own["n_steps"] = theirs.n_steps
+    return dataclasses.replace(settings, env_kwargs={**theirs.env_kwargs, **last}, **own)
 
 
 def of_run(folder: Path, **changes: Any) -> TrainSettings:

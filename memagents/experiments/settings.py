@@ -277,6 +277,24 @@ class ImitationSettings(WindowSettings):
 
 
 @dataclass(kw_only=True)
+class DistillSettings(WindowSettings):
+    """Distillation: the policy of another run's agent, put into one of another memory.
+
+    :param teacher: run folder of the agent to learn from; the environment, where nothing else is said, is that of its
+        training
+    :param teacher_share: probability of taking the teacher's action instead of the student's
+    """
+
+    algorithm: ClassVar[str] = "Distillation"
+    common: ClassVar[tuple[str, ...]] = ("teacher", *WindowSettings.common)
+    arguments: ClassVar[tuple[str, ...]] = (*WindowSettings.arguments, "teacher", "teacher_share")
+
+    teacher: str | None = None
+    n_epochs: int = 1
+    teacher_share: float = 0.0
+
+
+@dataclass(kw_only=True)
 class EpisodicSettings(TrainSettings):
     """Settings of episodic control.
 

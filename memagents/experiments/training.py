@@ -19,6 +19,7 @@ import torch
 from stable_baselines3.common.callbacks import BaseCallback
 
 from memagents.algorithms.algorithm import MemoryAlgorithm
+from memagents.algorithms.distillation import Distillation
 from memagents.algorithms.sb3_names import option_hint
 from memagents.checks import positive_int
 from memagents.cores import core_class
@@ -97,6 +98,8 @@ def make_agent(settings: TrainSettings, curriculum: Curriculum) -> MemoryAlgorit
     if isinstance(settings, ImitationSettings) and not has_oracle(env):
         raise ValueError(f"env {settings.env} has no oracle to imitate; train by another algorithm, such as ppo")
     agent = algorithm("MlpPolicy", env, **settings.hyperparameters())
+    if isinstance(agent, Distillation):
+        agent.teacher_policy()  # what is wrong with it is better known before there is a run folder
     if settings.init_from is not None:
         take_weights(agent, Path(settings.init_from))
     agent.run_dir = new_folder(settings)

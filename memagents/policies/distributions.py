@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
-from typing import Self
+from typing import Any, Self
 
 import torch
 from gymnasium import spaces
@@ -61,6 +61,15 @@ class Choices(MultiCategoricalDistribution):
 
     def _joined(self, chosen: list[Tensor]) -> Tensor:
         return chosen[0] if self.single else torch.stack(chosen, dim=1)
+
+
+def kl_divergence(of: Distribution, to: Distribution) -> Tensor:
+    """KL(of ‖ to) in nats, (N,), of two distributions of one action space."""
+    if isinstance(of, Choices) and isinstance(to, Choices):
+        pairs = zip(of._log_probs, to._log_probs, strict=True)
+        return _sum((own.exp() * (own - other)).sum(1) for own, other in pairs)
+    own: Any = of.distribution
+    return torch.distributions.kl_divergence(own, to.distribution).sum(1)  # type: ignore[arg-type]
 
 
 def _log_softmax(logits: Tensor) -> Tensor:

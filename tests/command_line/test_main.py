@@ -89,9 +89,9 @@ def test_help_and_mistakes_need_no_torch():
     [
         (
             ["fly"],
-            "memagents has no command 'fly'; it has: train, evaluate, inspect, compare, tune, plot, health, list, rec",
+            "memagents has no command 'fly'; it has: train, distill, evaluate, inspect, compare, tune, plot, health, l",
         ),
-        (["train", "dqn"], "train must be followed by one of ppo, imitate, nec, mfec, not 'dqn'"),
+        (["train", "dqn"], "train must be followed by one of ppo, imitate, distill, nec, mfec, not 'dqn'"),
         (["list", "trees"], "list must be followed by one of cores, envs, recipes, runs, not 'trees'"),
         (["recipe", "no"], "there is no recipe 'no'; there are: "),
         (["evaluate", "nowhere"], "there is no run folder nowhere"),
@@ -148,6 +148,8 @@ def test_help_and_mistakes_need_no_torch():
         (["train", "nec", "--policy-kwargs", "core=gru"], "policy_kwargs: core is a setting of its own, --core"),
         (["train", "imitate", "--env", "CartPole-v1"], "env CartPole-v1 has no oracle to imitate; train by another "),
         (["train", "imitate", "--env", "memenvs/MiniGrid-Playground-v0"], "env memenvs/MiniGrid-Playground-v0 has no "),
+        (["distill", "--core", "gru"], "teacher: there is none to learn from; give an agent or its run folder"),
+        (["distill", "--teacher", "nowhere"], "there is no run folder nowhere"),
         (["train", "nec", "--env", "Pendulum-v1"], "episodic control needs Discrete actions, not Box"),
         (["train", "mfec", "--env", "Pendulum-v1"], "episodic control needs Discrete actions, not Box"),
     ],

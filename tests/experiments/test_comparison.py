@@ -172,7 +172,7 @@ def test_few_seeds_have_no_interval(made_up):
 # --- sizes ------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", [name for name in core_names() if name in SMALL])
+@pytest.mark.parametrize("name", [name for name in core_names() if name in SMALL and name != "stack"])  # of no size
 def test_memories_of_equal_size(name):
     def weights(kwargs):
         return sum(p.numel() for p in make_core(name, 12, **kwargs).parameters())

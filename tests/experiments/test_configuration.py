@@ -9,7 +9,7 @@ from memagents import CheckpointError
 from memagents.experiments.catalogue import ALGORITHMS
 from memagents.experiments.configuration import RECIPES, command_line, of_recipe, of_run, write_config
 from memagents.experiments.lessons import make_curriculum
-from memagents.experiments.settings import ImitationSettings, Lesson, PPOSettings
+from memagents.experiments.settings import DistillSettings, ImitationSettings, Lesson, PPOSettings
 from memagents.experiments.training import make_agent
 from tests.support.trainings import SMALL
 
@@ -71,7 +71,7 @@ def test_lessons_that_set_what_is_typed_are_left_out(recipe, capsys):
         ("lessons: [{env_kwargs: {}, success: 90}]", "lesson 0 needs .* up to 1"),
         ("total_timesteps: 1.5", "total_timesteps must be an integer, not 1.5"),
         ("threads: 1.5e0", "threads must be an integer or null, not 1.5"),
-        ("command: fly", "command must be one of ppo, imitate, nec, mfec, not 'fly'"),
+        ("command: fly", "command must be one of ppo, imitate, distill, nec, mfec, not 'fly'"),
         ("command: nec", "is not one for ppo; it is used by: memagents train nec --recipe .*mine.yaml"),
         ("batch_size: 64", "there is no setting 'batch_size'; instead of batch_size: --n-minibatches: .*; there are: "),
         ("- 3", "must hold a mapping of settings"),
@@ -128,6 +128,18 @@ def test_a_run_remembers_all_that_was_asked(tmp_path):
     assert yaml.safe_load((tmp_path / "config.yaml").read_text())["algorithm"] == "Imitation"
 
 
+def test_a_students_environment_is_the_teachers(tmp_path):
+    lessons = (Lesson({"length": 2}, 0.5), Lesson({"length": 4}))
+    theirs = PPOSettings(**SMALL | {"env_kwargs": {"length": 1}}, condition_on=("reward",), gamma=0.9, lessons=lessons)
+    write_config(theirs, tmp_path)
+    teacher = ["--teacher", str(tmp_path)]
+    own = command_line(DistillSettings, [*teacher, "--core", "gru", "--n-steps", "7"])
+    assert (own.env, own.env_kwargs, own.condition_on, own.gamma) == (theirs.env, {"length": 4}, ("reward",), 0.9)
+    assert (own.n_envs, own.n_steps, own.core, own.lessons) == (theirs.n_envs, 7, "gru", ())
+    other = command_line(DistillSettings, [*teacher, "--env-kwargs", "length=9"])
+    assert other.env_kwargs == {"length": 9}
+
+
 def test_what_is_wrong_with_a_resumed_run_is_named(tmp_path):
     write_config(PPOSettings(), tmp_path)
     resume = ["--resume", str(tmp_path)]
@@ -142,7 +154,7 @@ def test_what_is_wrong_with_a_resumed_run_is_named(tmp_path):
         command_line(PPOSettings, ["--resume", str(tmp_path / "no")])
     (tmp_path / "config.yaml").write_text("algorithm: Sarsa\n")
     with pytest.raises(
-        CheckpointError, match="algorithm must be one of RecurrentPPO, Imitation, NEC, MFEC, not 'Sarsa'"
+        CheckpointError, match="algorithm must be one of RecurrentPPO, Imitation, Distillation, NEC, MFEC, not 'Sarsa'"
     ):
         command_line(PPOSettings, resume)
     (tmp_path / "config.yaml").unlink()
