@@ -29,6 +29,7 @@ _BUILT_IN = {
     "universal": "memagents.cores.universal",
     "ffm": "memagents.cores.ffm",
     "shm": "memagents.cores.shm",
+    "mann": "memagents.cores.mann",
 }
 _registered: dict[str, type[MemoryCore]] = {}
 

@@ -21,6 +21,7 @@ SMALL = {
     "universal": {"length": 3, "max_depth": 3, "width": 4, "heads": 2},
     "ffm": {"memory_size": 3, "context_size": 2, "output_size": 5, "horizon": 20},
     "shm": {"width": 3, "thetas": 5, "encoding_size": 6},
+    "mann": {"slots": 3, "width": 4, "heads": 2, "controller_size": 5},
 }
 DISTRIBUTIONS = {
     "rmc": ["block_1_weights"],
@@ -32,6 +33,7 @@ DISTRIBUTIONS = {
     "gtrxl": ["layer_1_weights", "layer_2_weights"],
     "compressive": ["layer_1_weights", "layer_2_weights"],
     "universal": ["update_weights"],
+    "mann": ["read_weights"],
 }
 # Left out of the check of this name, since finite differences see what their gradients are not meant to.
 STOPPED_GRADIENTS = {
