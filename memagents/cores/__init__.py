@@ -30,6 +30,7 @@ _BUILT_IN = {
     "ffm": "memagents.cores.ffm",
     "shm": "memagents.cores.shm",
     "mann": "memagents.cores.mann",
+    "epn": "memagents.cores.epn",
 }
 _registered: dict[str, type[MemoryCore]] = {}
 

@@ -22,6 +22,7 @@ SMALL = {
     "ffm": {"memory_size": 3, "context_size": 2, "output_size": 5, "horizon": 20},
     "shm": {"width": 3, "thetas": 5, "encoding_size": 6},
     "mann": {"slots": 3, "width": 4, "heads": 2, "controller_size": 5},
+    "epn": {"length": 3, "width": 4, "heads": 2, "output_size": 5},
 }
 DISTRIBUTIONS = {
     "rmc": ["block_1_weights"],
@@ -34,6 +35,7 @@ DISTRIBUTIONS = {
     "compressive": ["layer_1_weights", "layer_2_weights"],
     "universal": ["update_weights"],
     "mann": ["read_weights"],
+    "epn": ["iteration_1_weights", "iteration_2_weights", "maximum_weights"],
 }
 # Left out of the check of this name, since finite differences see what their gradients are not meant to.
 STOPPED_GRADIENTS = {
