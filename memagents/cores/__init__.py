@@ -31,6 +31,7 @@ _BUILT_IN = {
     "shm": "memagents.cores.shm",
     "mann": "memagents.cores.mann",
     "epn": "memagents.cores.epn",
+    "hcam": "memagents.cores.hcam",
 }
 _registered: dict[str, type[MemoryCore]] = {}
 

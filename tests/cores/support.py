@@ -23,6 +23,7 @@ SMALL = {
     "shm": {"width": 3, "thetas": 5, "encoding_size": 6},
     "mann": {"slots": 3, "width": 4, "heads": 2, "controller_size": 5},
     "epn": {"length": 3, "width": 4, "heads": 2, "output_size": 5},
+    "hcam": {"chunks": 2, "chunk_size": 2, "top_k": 2, "width": 4, "feedforward": 5, "stop_gradient": False},
 }
 DISTRIBUTIONS = {
     "rmc": ["block_1_weights"],
@@ -36,6 +37,7 @@ DISTRIBUTIONS = {
     "universal": ["update_weights"],
     "mann": ["read_weights"],
     "epn": ["iteration_1_weights", "iteration_2_weights", "maximum_weights"],
+    "hcam": ["recent_weights"],
 }
 # Left out of the check of this name, since finite differences see what their gradients are not meant to.
 STOPPED_GRADIENTS = {
