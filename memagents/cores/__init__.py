@@ -32,6 +32,7 @@ _BUILT_IN = {
     "mann": "memagents.cores.mann",
     "epn": "memagents.cores.epn",
     "hcam": "memagents.cores.hcam",
+    "aler": "memagents.cores.aler",
 }
 _registered: dict[str, type[MemoryCore]] = {}
 

@@ -24,6 +24,7 @@ SMALL = {
     "mann": {"slots": 3, "width": 4, "heads": 2, "controller_size": 5},
     "epn": {"length": 3, "width": 4, "heads": 2, "output_size": 5},
     "hcam": {"chunks": 2, "chunk_size": 2, "top_k": 2, "width": 4, "feedforward": 5, "stop_gradient": False},
+    "aler": {"slots": 3, "width": 4, "hidden_size": 5},
 }
 DISTRIBUTIONS = {
     "rmc": ["block_1_weights"],
@@ -38,11 +39,13 @@ DISTRIBUTIONS = {
     "mann": ["read_weights"],
     "epn": ["iteration_1_weights", "iteration_2_weights", "maximum_weights"],
     "hcam": ["recent_weights"],
+    "aler": ["read_weights", "write_weights"],
 }
 # Left out of the check of this name, since finite differences see what their gradients are not meant to.
 STOPPED_GRADIENTS = {
     "compressive",  # before and behind its convolutions
     "sdnc",  # at its links
+    "aler",  # straight-through at its addresses, which finite differences do not see
 }
 
 
