@@ -9,10 +9,12 @@ from torch import Tensor, nn
 
 from memagents.checks import boolean, in_range, positive_int
 from memagents.cores import register_core
-from memagents.cores.core import MemoryCore, Step, full_precision
+from memagents.cores.core import MemoryCore, Step, Unrolled, full_precision, state_leaves
 from memagents.cores.lstm import LSTMState, lstm_cell
+from memagents.kernels.choice import supported
 from memagents.memory import access, addressing
 from memagents.memory.least_used import least_used, update_usage, write, write_weighting
+from memagents.memory.least_used_window import Sizes, least_used_window
 
 
 class MANNState(NamedTuple):
@@ -102,6 +104,19 @@ class MANN(MemoryCore[MANNState]):
     def readout(self, features: Tensor) -> Tensor:
         """y = W_y [h; r] (+ a bias): (..., H + R W) to (..., O)."""
         return self.output(features)
+
+    def recur(self, x: Tensor, state: MANNState, starts: Tensor, trace: bool = False) -> Unrolled[MANNState]:
+        """Run :meth:`MemoryCore.recur` with a backward pass derived by hand, see
+        :mod:`memagents.memory.least_used_window`; it cannot be differentiated twice. Step by step for a trace and
+        under autocast."""
+        leaves = state_leaves(state)
+        if trace or not supported([x, *leaves]):
+            return super().recur(x, state, starts, trace)
+        weights = (self.recurrent_gates.weight, self.interface.weight, self.interface.bias)
+        sizes = Sizes(self.slots, self.width, self.heads, self.controller_size, self.decay, self.key_strengths)
+        features, memory, usage, reading, vectors, *controller = least_used_window(x, starts, weights, leaves, sizes)
+        state = MANNState(memory, usage, reading, vectors, LSTMState(*controller))
+        return Unrolled(self.readout(features), state, {}, {})
 
     def step(self, x: Tensor, state: MANNState) -> Step[MANNState]:
         hidden, cell = state.controller

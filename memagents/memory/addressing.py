@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-_EPSILON = 1e-6
+EPSILON = 1e-6
 
 
 def oneplus(x: Tensor) -> Tensor:
@@ -24,10 +24,10 @@ def cosine_similarity(memory: Tensor, keys: Tensor) -> Tensor:
     :param keys: (B, R, W)
     :return: (B, R, N), each in [-1, 1]
     """
-    memory_norms = (memory.square().sum(-1) + _EPSILON).sqrt()
-    key_norms = (keys.square().sum(-1) + _EPSILON).sqrt()
+    memory_norms = (memory.square().sum(-1) + EPSILON).sqrt()
+    key_norms = (keys.square().sum(-1) + EPSILON).sqrt()
     dots = keys @ memory.transpose(1, 2)
-    return dots / (key_norms.unsqueeze(2) * memory_norms.unsqueeze(1) + _EPSILON)
+    return dots / (key_norms.unsqueeze(2) * memory_norms.unsqueeze(1) + EPSILON)
 
 
 def content_weighting(memory: Tensor, keys: Tensor, strengths: Tensor) -> Tensor:

@@ -1,5 +1,7 @@
 """The MANN against plain loops, and against the errors that others make."""
 
+import gc
+import weakref
 from itertools import pairwise
 
 import numpy as np
@@ -7,7 +9,7 @@ import pytest
 import torch
 
 from memagents import make_core
-from memagents.cores.core import map_state, state_leaves
+from memagents.cores.core import detach_state, map_state, state_leaves, unroll_by_steps
 from tests.cores.support import arrays
 from tests.reference import mann
 
@@ -67,6 +69,39 @@ def test_thirty_steps_equal_loops(changes):
             np.testing.assert_allclose(trace["usage"][t, b].detach(), expected["usage"], rtol=1e-10, atol=1e-10)
         for name in ("memory", "usage", "read_weights", "read_vectors"):
             np.testing.assert_allclose(getattr(state, name)[b].detach(), expected[name], rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize("changes", [{}, {"heads": 1}, {"heads": 3, "key_strengths": True}], ids=str)
+def test_a_window_is_its_steps(changes):
+    """Values and gradients, those of the usage too, starts at every position and a state carried in."""
+    core, steps = make(**changes), 9
+    with torch.no_grad():
+        carried = detach_state(core.unroll(-inputs_of(5), core.initial_state(B), no_starts(5)).state)
+    for start in range(steps):
+        starts, found = no_starts(steps), []
+        starts[start, start % B] = starts[steps - 2, 0] = True
+        for unroll in (core.unroll, lambda *a: unroll_by_steps(core, *a)):
+            inputs = inputs_of(steps).requires_grad_()
+            state = map_state(lambda leaf: leaf.clone().requires_grad_(), carried)
+            outputs, after, _, _ = unroll(inputs, state, starts)
+            loss = sum((leaf * (leaf - 0.3)).sum() for leaf in (outputs, *state_leaves(after)))
+            wanted = [inputs, *state_leaves(state), *core.parameters()]
+            found.append([outputs, *state_leaves(after), *torch.autograd.grad(loss, wanted)])
+        torch.testing.assert_close(found[0], found[1], rtol=1e-10, atol=1e-10)
+
+
+def test_a_window_is_not_kept_by_what_it_returned():
+    """No circle between the graph and its results: they go with the last name of theirs."""
+    core = make()
+    outputs, state, _, _ = core.unroll(inputs_of(4), core.initial_state(B), no_starts(4))
+    kept = weakref.ref(state.memory.grad_fn.tape[-1][0])
+    gc.disable()
+    try:
+        assert kept() is not None
+        del outputs, state
+        assert kept() is None
+    finally:
+        gc.enable()
 
 
 def test_float32_is_float64_over_4096_steps():
