@@ -23,7 +23,7 @@ class EPN(EpisodeStore[StoreState]):
     ``condition_on`` of :func:`memagents.make_env`). In every step the last L of the episode are looked at anew with the
     present input x_t, which holds the goal where there is one: ::
 
-        z_i = A x_{i-1} + B x_i + C x_t,  z_t = D x_t;  K times:  z ← z + Attention(LN(z)),  z ← z + MLP(LN(z))
+        z_i = A x_{i-1} + B x_i + C x_t,  z_t = D x_t + C x_t;  K times:  z ← z + Attention(LN(z)),  z ← z + MLP(LN(z))
         y = W_2 ReLU(W_1 [max_i z_i; x_t])
 
     The maximum is taken feature by feature over all rows, z_t among them, which alone is there in an episode's first
@@ -98,25 +98,20 @@ class EPN(EpisodeStore[StoreState]):
             return self.look(x, whole, first, state)[0]
         before, after, asked, present = self._parts(x, whole)
         plan = packed(first, whole.shape[1] - len(x))
-        pairs = (before[:, :-1] + after[:, 1:]).flatten(0, 1)
-        past = pairs.index_select(0, plan.pairs) + asked.flatten(0, 1).index_select(0, plan.steps)
-        rows = torch.cat([past, present.flatten(0, 1)])
+        there = torch.cat([(before[:, :-1] + after[:, 1:]).flatten(0, 1), present.flatten(0, 1)])
+        rows = there.index_select(0, plan.rows) + asked.flatten(0, 1).index_select(0, plan.steps)
         for _ in range(self.iterations):
             queries, keys, values = self.interface(self.attention_norm(rows)).unsqueeze(0).chunk(3, dim=-1)
             rows = rows + self.found(kernel(queries, keys, values, plan.runs, self.length + 1, self.heads)).squeeze(0)
             rows = rows + self.feedforward(self.feedforward_norm(rows))
-        past, now = rows.split([len(past), len(rows) - len(past)])
-        highest = torch.segment_reduce(
-            past, "max", lengths=plan.counts, unsafe=True, initial=torch.finfo(rows.dtype).min
-        )
-        highest = torch.maximum(highest, now).view_as(present)
-        return torch.cat([highest, x.transpose(0, 1)], dim=-1)
+        highest = torch.segment_reduce(rows, "max", lengths=plan.counts, unsafe=True)
+        return torch.cat([highest.view_as(present), x.transpose(0, 1)], dim=-1)
 
     def _rows(self, x: Tensor, whole: Tensor, first: Tensor) -> tuple[Tensor, Tensor]:
         """z at first, (B, T, L' + 1, W), the present last, and which of them there are, (B, T, L' + 1)."""
         before, after, asked, present = self._parts(x, whole)
         past, mask = transitions(before, after, first)
-        rows = torch.cat([past + asked.unsqueeze(2), present.unsqueeze(2)], dim=2)
+        rows = torch.cat([past, present.unsqueeze(2)], dim=2) + asked.unsqueeze(2)
         return rows, functional.pad(mask, (0, 1), value=True)
 
     def _parts(self, x: Tensor, whole: Tensor) -> tuple[Tensor, ...]:

@@ -29,13 +29,13 @@ def transitions(before: Tensor, after: Tensor, first: Tensor) -> tuple[Tensor, T
 
 
 class Packed(NamedTuple):
-    """Where the rows of all steps of a window stand if only those that there are stand one after another: B T steps,
-    M transitions, of which those of a step follow one another, and then one row of each step's own."""
+    """Where the rows of a window stand if only those that there are stand one after another: of each of B T steps the
+    transitions, oldest first, and then a row of its own; M rows in all."""
 
-    pairs: Tensor  # int64 (M,): numbers of the transitions, among the B (L + T − 1) of :func:`transitions`' timeline
-    steps: Tensor  # int64 (M,): numbers of the steps that look at them, among B T
-    counts: Tensor  # int64 (B T,): how many transitions a step looks at
-    runs: Tensor  # int64 (1, M + B T, 2, 3): the rows that each row sees, see :func:`memagents.memory.history.runs`
+    rows: Tensor  # int64 (M,): numbers among the B (L + T − 1) transitions of a timeline and then the B T own rows
+    steps: Tensor  # int64 (M,): numbers of the steps whose they are, among B T
+    counts: Tensor  # int64 (B T,): how many rows a step has
+    runs: Tensor  # int64 (1, M, 1, 3): the rows that each row sees, see :func:`memagents.memory.history.runs`
 
 
 def packed(first: Tensor, length: int) -> Packed:
@@ -46,16 +46,15 @@ def packed(first: Tensor, length: int) -> Packed:
     """
     batch, steps = first.shape
     own = torch.arange(length, length + steps, device=first.device)
-    counts = (own - first).clamp(max=length).flatten()
+    counts = (own - first).clamp(max=length).flatten() + 1
     ends = counts.cumsum(0)
     numbers = torch.arange(batch * steps, device=first.device)
     of_step = torch.repeat_interleave(numbers, counts)
     line = numbers // steps * (length + steps - 1) + own.repeat(batch)  # of the transition that begins at the step
-    pairs = torch.arange(len(of_step), device=first.device) + (line - ends)[of_step]
-    itself = len(of_step) + numbers
-    runs = torch.stack([ends - counts, ends, torch.zeros_like(ends), itself, itself + 1, counts], dim=1)
-    runs = torch.cat([runs[of_step], runs]).view(1, -1, 2, 3)
-    return Packed(pairs, of_step, counts, runs)
+    rows = torch.arange(len(of_step), device=first.device) + (line - ends + 1)[of_step]
+    rows[ends - 1] = batch * (length + steps - 1) + numbers
+    runs = torch.stack([ends - counts, ends, torch.zeros_like(ends)], dim=1)
+    return Packed(rows, of_step, counts, runs.index_select(0, of_step).view(1, -1, 1, 3))
 
 
 def masked_max(rows: Tensor, mask: Tensor) -> Tensor:

@@ -22,7 +22,7 @@ SMALL = {
     "ffm": {"memory_size": 3, "context_size": 2, "output_size": 5, "horizon": 20},
     "shm": {"width": 3, "thetas": 5, "encoding_size": 6},
     "mann": {"slots": 3, "width": 4, "heads": 2, "controller_size": 5},
-    "epn": {"length": 3, "width": 4, "heads": 2, "output_size": 5},
+    "epn": {"length": 3, "width": 4, "heads": 2, "output_size": 12},
     "hcam": {"chunks": 2, "chunk_size": 2, "top_k": 2, "width": 4, "feedforward": 5, "stop_gradient": False},
     "aler": {"slots": 3, "width": 4, "hidden_size": 5},
 }

@@ -1,6 +1,7 @@
 """Transitions of an episode, with gaps and without, and the maximum over rows."""
 
 import torch
+from torch.nn import functional
 
 from memagents.memory import history
 from memagents.memory.planning import masked_max, maximal_shares, packed, transitions
@@ -22,15 +23,17 @@ def test_packed_rows_are_those_that_there_are():
         first = history.first_positions(filled, torch.rand(7, 4, generator=generator) < 0.3, length)
         before, after = torch.randn(2, 4, length + 7, 3, generator=generator)
         rows, mask = transitions(before, after, first)
+        own = torch.randn(4, 7, 3, generator=generator)
+        rows, mask = torch.cat([rows, own.unsqueeze(2)], dim=2), functional.pad(mask, (0, 1), value=True)
         plan = packed(first, length)
-        pairs = (before[:, :-1] + after[:, 1:]).flatten(0, 1)
-        assert torch.equal(pairs[plan.pairs], rows[mask])
+        there = torch.cat([(before[:, :-1] + after[:, 1:]).flatten(0, 1), own.flatten(0, 1)])
+        assert torch.equal(there[plan.rows], rows[mask])
         assert torch.equal(plan.counts, mask.sum(2).flatten())
         assert torch.equal(plan.steps, mask.flatten(0, 1).nonzero()[:, 0])
-        for row, ((begin, end, _), (own, after_own, slot)) in enumerate(plan.runs[0].tolist()):
-            step = int(plan.steps[row]) if row < len(pairs[plan.pairs]) else row - len(plan.steps)
-            assert (plan.steps[begin:end] == step).all() and end - begin == plan.counts[step] == slot
-            assert (own, after_own) == (len(plan.steps) + step, len(plan.steps) + step + 1)
+        for row, ((begin, end, slot),) in enumerate(plan.runs[0].tolist()):
+            assert begin <= row < end and slot == 0
+            assert end - begin == plan.counts[plan.steps[row]]
+            assert (plan.steps[begin:end] == plan.steps[row]).all()
 
 
 def test_the_maximum_is_over_rows_that_count():

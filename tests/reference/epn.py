@@ -35,7 +35,7 @@ def epn_step(weights, stored, x, *, length, heads, iterations):
     for before, after in list(pairwise(stored))[-length:]:
         a, b = matvec(weights["A"], before) + weights["b_A"], matvec(weights["B"], after) + weights["b_B"]
         rows.append(a + b + asked)
-    rows.append(matvec(weights["D"], x) + weights["b_D"])
+    rows.append(matvec(weights["D"], x) + weights["b_D"] + asked)
     shares = []
     for _ in range(iterations):
         rows, of_iteration = block(weights, rows, heads)
