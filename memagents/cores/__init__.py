@@ -29,6 +29,10 @@ _BUILT_IN = {
     "universal": "memagents.cores.universal",
     "ffm": "memagents.cores.ffm",
     "shm": "memagents.cores.shm",
+    "mann": "memagents.cores.mann",
+    "epn": "memagents.cores.epn",
+    "hcam": "memagents.cores.hcam",
+    "aler": "memagents.cores.aler",
     "stack": "memagents.cores.stack",
 }
 _registered: dict[str, type[MemoryCore]] = {}

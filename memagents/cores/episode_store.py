@@ -29,7 +29,15 @@ class MemN2NState(NamedTuple):
     key: Tensor  # int64 (B,): of the draws of "sampled"
 
 
-Store = TypeVar("Store", StoreState, MemN2NState)
+class HCAMState(NamedTuple):
+    """The same with where the chunks begin. B rows, L length of the memory, W width."""
+
+    rows: Tensor  # (B, L, W): the last embedded inputs, oldest first; zero where there was none in this episode
+    filled: Tensor  # int64 (B,): how many there were, the last so many
+    phase: Tensor  # int64 (B,): how many of them belong to the chunk being filled, 0 to C − 1
+
+
+Store = TypeVar("Store", StoreState, MemN2NState, HCAMState)
 """The state of such a core: rows, how many of them are filled, and what else it has."""
 
 

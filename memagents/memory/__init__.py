@@ -1,11 +1,13 @@
 """Differentiable memory operations: pure functions of tensors, without modules and without state.
 
 ``addressing`` finds slots by content, ``location`` by where they are, ``allocation`` keeps track of which are free,
-``linkage`` of the order in which they were written, ``access`` reads and writes them. ``writes`` has gates for writing
-to all slots at once, ``halting`` decides when to stop thinking. ``selection`` makes weightings of scores, softly, by
-the best, by chance or over the few best; ``attention`` finds by queries and keys, ``hopfield`` completes patterns.
-``history`` keeps the last rows of an episode, ``compression`` what leaves them, and ``relative`` attends to both by
-age. ``scan`` takes all steps of a linear recurrence together, ``draws`` makes random numbers of keys. ``sparse`` reads
-and writes a few slots of many, ``sparse_linkage`` links them, ``hashing`` finds them, and ``journal`` changes them in
-place. Letters in shapes: B batch rows, N slots, W width of a slot, R read heads.
+``least_used`` of which were hardly used, ``linkage`` of the order in which they were written, ``access`` reads and
+writes them. ``writes`` has gates for writing to all slots at once, ``overwrite`` for writing to one alone, ``halting``
+decides when to stop thinking. ``selection`` makes weightings of scores, softly, by the best, by chance or over the few
+best; ``attention`` finds by queries and keys, ``hopfield`` completes patterns. ``history`` keeps the last rows of an
+episode, ``compression`` what leaves them, ``relative`` attends to both by age, ``planning`` makes transitions of them,
+and ``chunks`` looks into a few stretches of them. ``scan`` takes all steps of a linear recurrence together, ``draws``
+makes random numbers of keys. ``sparse`` reads and writes a few slots of many, ``sparse_linkage`` links them,
+``hashing`` finds them, and ``journal`` changes them in place. Letters in shapes: B batch rows, N slots, W width of a
+slot, R read heads.
 """

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-_EPSILON = 1e-6
+EPSILON = 1e-6
 
 
 def oneplus(x: Tensor) -> Tensor:
@@ -33,10 +33,10 @@ def cosine_similarity(memory: Tensor, keys: Tensor, masks: Tensor | None = None)
     else:
         squares = masks.square() @ memory.square().transpose(1, 2)  # (B, R, N)
         keys = keys * masks
-    memory_norms = (squares + _EPSILON).sqrt()
-    key_norms = (keys.square().sum(-1) + _EPSILON).sqrt()
+    memory_norms = (squares + EPSILON).sqrt()
+    key_norms = (keys.square().sum(-1) + EPSILON).sqrt()
     dots = (keys if masks is None else keys * masks) @ memory.transpose(1, 2)
-    return dots / (key_norms.unsqueeze(2) * memory_norms + _EPSILON)
+    return dots / (key_norms.unsqueeze(2) * memory_norms + EPSILON)
 
 
 def content_weighting(memory: Tensor, keys: Tensor, strengths: Tensor, masks: Tensor | None = None) -> Tensor:

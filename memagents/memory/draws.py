@@ -26,6 +26,17 @@ def uniform(keys: Tensor, count: int, dtype: torch.dtype = torch.float32) -> Ten
     return (_shifted(bits, 40)).to(dtype) * 2.0**-24
 
 
+def gumbel(keys: Tensor, count: int, dtype: torch.dtype = torch.float32) -> Tensor:
+    """Numbers of the standard Gumbel distribution, −log(−log u), from about −2.9 to 16.7.
+
+    :param keys: int64 (...)
+    :param count: how many for each key
+    :param dtype: floating
+    :return: (..., count)
+    """
+    return -(-uniform(keys, count, dtype).clamp(min=2.0**-25).log()).log()
+
+
 def dropout(values: Tensor, keys: Tensor, rate: float) -> Tensor:
     """A share ``rate`` of the numbers set to zero, the others divided by ``1 - rate`` (Srivastava et al. 2014).
 

@@ -21,6 +21,10 @@ SMALL = {
     "universal": {"length": 3, "max_depth": 3, "width": 4, "heads": 2},
     "ffm": {"memory_size": 3, "context_size": 2, "output_size": 5, "horizon": 20},
     "shm": {"width": 3, "thetas": 5, "encoding_size": 6},
+    "mann": {"slots": 3, "width": 4, "heads": 2, "controller_size": 5},
+    "epn": {"length": 3, "width": 4, "heads": 2, "output_size": 12},
+    "hcam": {"chunks": 2, "chunk_size": 2, "top_k": 2, "width": 4, "feedforward": 5, "stop_gradient": False},
+    "aler": {"slots": 3, "width": 4, "hidden_size": 5},
     "stack": {"cores": ["gru", "lstm"], "periods": [1, 3], "cores_kwargs": {"hidden_size": 3}},
 }
 DISTRIBUTIONS = {
@@ -33,11 +37,16 @@ DISTRIBUTIONS = {
     "gtrxl": ["layer_1_weights", "layer_2_weights"],
     "compressive": ["layer_1_weights", "layer_2_weights"],
     "universal": ["update_weights"],
+    "mann": ["read_weights"],
+    "epn": ["iteration_1_weights", "iteration_2_weights", "maximum_weights"],
+    "hcam": ["recent_weights"],
+    "aler": ["read_weights", "write_weights"],
 }
 # Left out of the check of this name, since finite differences see what their gradients are not meant to.
 STOPPED_GRADIENTS = {
     "compressive",  # before and behind its convolutions
     "sdnc",  # at its links
+    "aler",  # straight-through at its addresses, which finite differences do not see
 }
 
 
