@@ -55,16 +55,21 @@ class _LinearScan(torch.autograd.Function):
         return states
 
     @staticmethod
-    def backward(ctx: Any, *grads: Any) -> tuple[Tensor, Tensor, Tensor, None, None]:
+    def backward(ctx: Any, *grads: Any) -> tuple[Tensor | None, ...]:
+        """Follow the conjugates of the gradients, for which the decays serve as they are."""
         decay, initial, states = ctx.saved_tensors
-        conjugate = decay.conj()
         if ctx.doubling:
-            later = torch.cat([conjugate[1:], torch.zeros_like(conjugate[:1])])  # what leads back to t is a_{t+1}
-            towards = _doubled(later.flip(0), grads[0].flip(0), torch.zeros_like(initial)).flip(0)
+            later = torch.cat([decay[1:], torch.zeros_like(decay[:1])])  # what leads back to t is a_{t+1}
+            towards = _doubled(later.flip(0), grads[0].conj().flip(0), torch.zeros_like(initial)).flip(0)
         else:
-            towards = _stepped_back(conjugate, grads[0], states, ctx.bound)
-        before = torch.cat([initial.unsqueeze(0), states[:-1]])
-        return towards * before.conj(), towards, conjugate[0] * towards[0], None, None
+            towards = _stepped_back(decay, grads[0].conj(), states, ctx.bound)
+        for_decay = None
+        if ctx.needs_input_grad[0]:
+            for_decay = torch.empty_like(towards)
+            torch.mul(towards[0], initial, out=for_decay[0])
+            torch.mul(towards[1:], states[:-1], out=for_decay[1:])
+            for_decay = for_decay.conj()
+        return for_decay, towards.conj(), (decay[0] * towards[0]).conj(), None, None
 
 
 def _stepped(decay: Tensor, inputs: Tensor, initial: Tensor, bound: float) -> Tensor:
@@ -78,14 +83,16 @@ def _stepped(decay: Tensor, inputs: Tensor, initial: Tensor, bound: float) -> Te
     return states
 
 
-def _stepped_back(conjugate: Tensor, grads: Tensor, states: Tensor, bound: float) -> Tensor:
-    """The gradients of b_t, which are those of h_t, from those that reach h_t directly."""
-    towards = grads.clone(memory_format=torch.contiguous_format)
-    for t in range(len(towards) - 1, -1, -1):
-        if t < len(towards) - 1:
-            torch.addcmul(towards[t], conjugate[t + 1], towards[t + 1], out=towards[t])
+def _stepped_back(decay: Tensor, grads: Tensor, states: Tensor, bound: float) -> Tensor:
+    """The gradients of b_t, which are those of h_t, from those that reach h_t directly; of all, the conjugates."""
+    towards = grads.resolve_conj().clone(memory_format=torch.contiguous_format)
+    rows, later = towards.unbind(0), None
+    for t in range(len(rows) - 1, -1, -1):
+        if later is not None:
+            rows[t].addcmul_(decay[t + 1], later)
         if bound < math.inf:
-            towards[t].masked_fill_(states[t].abs() >= bound, 0)
+            rows[t].masked_fill_(states[t].abs() >= bound, 0)
+        later = rows[t]
     return towards
 
 

@@ -124,6 +124,14 @@ def test_doubling_is_step_after_step(dtype, steps):
     torch.testing.assert_close(*results, rtol=1e-10, atol=1e-12)
 
 
+def test_decays_that_are_given_and_not_learned():
+    decay = random(T, B, dtype=torch.complex128)
+    arguments = [
+        random(*shape, seed=n, dtype=torch.complex128).requires_grad_() for n, shape in enumerate([(T, B), (B,)])
+    ]
+    assert torch.autograd.gradcheck(lambda *given: linear_scan(decay, *given), arguments)
+
+
 @pytest.mark.parametrize("bound", [0.7, 100.0])
 def test_a_linear_scan_within_bounds(bound):
     """Values and gradients of the obvious loop; the smaller bound is met, the larger is not."""
