@@ -29,6 +29,7 @@ _BUILT_IN = {
     "universal": "memagents.cores.universal",
     "ffm": "memagents.cores.ffm",
     "shm": "memagents.cores.shm",
+    "mingru": "memagents.cores.mingru",
 }
 _registered: dict[str, type[MemoryCore]] = {}
 

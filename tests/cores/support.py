@@ -21,6 +21,7 @@ SMALL = {
     "universal": {"length": 3, "max_depth": 3, "width": 4, "heads": 2},
     "ffm": {"memory_size": 3, "context_size": 2, "output_size": 5, "horizon": 20},
     "shm": {"width": 3, "thetas": 5, "encoding_size": 6},
+    "mingru": {"hidden_size": 5},
 }
 DISTRIBUTIONS = {
     "rmc": ["block_1_weights"],
