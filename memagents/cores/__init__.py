@@ -30,6 +30,8 @@ _BUILT_IN = {
     "ffm": "memagents.cores.ffm",
     "shm": "memagents.cores.shm",
     "mingru": "memagents.cores.mingru",
+    "lru": "memagents.cores.lru",
+    "s5": "memagents.cores.s5",
 }
 _registered: dict[str, type[MemoryCore]] = {}
 

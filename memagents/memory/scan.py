@@ -86,10 +86,10 @@ def _stepped(decay: Tensor, inputs: Tensor, initial: Tensor, bound: float) -> Te
 def _stepped_back(decay: Tensor, grads: Tensor, states: Tensor, bound: float) -> Tensor:
     """The gradients of b_t, which are those of h_t, from those that reach h_t directly; of all, the conjugates."""
     towards = grads.resolve_conj().clone(memory_format=torch.contiguous_format)
-    rows, later = towards.unbind(0), None
+    rows, decays, later = towards.unbind(0), decay.unbind(0), None
     for t in range(len(rows) - 1, -1, -1):
         if later is not None:
-            rows[t].addcmul_(decay[t + 1], later)
+            rows[t].addcmul_(decays[t + 1], later)
         if bound < math.inf:
             rows[t].masked_fill_(states[t].abs() >= bound, 0)
         later = rows[t]

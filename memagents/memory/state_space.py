@@ -43,7 +43,7 @@ def hippo_normal(pairs: int) -> tuple[Tensor, Tensor]:
 
     HiPPO's matrix of size 2 P is A_nk = -√((2n + 1)(2k + 1)) below the diagonal, -(n + 1) on it. With p_n = √(n + 1/2)
     the sum A + p pᵀ is normal, -1/2 plus a skew-symmetric matrix (Gu et al. 2022, arXiv:2206.11893; S5,
-    arXiv:2303.03982, section 3.2). So every real part is -1/2 and the vectors are orthonormal.
+    arXiv:2208.04933). So every real part is -1/2 and the vectors are orthonormal.
 
     :param pairs: number P of conjugate pairs
     :return: eigenvalues (P,) by growing imaginary part and vectors (2 P, P), complex128

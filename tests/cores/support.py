@@ -22,6 +22,8 @@ SMALL = {
     "ffm": {"memory_size": 3, "context_size": 2, "output_size": 5, "horizon": 20},
     "shm": {"width": 3, "thetas": 5, "encoding_size": 6},
     "mingru": {"hidden_size": 5},
+    "lru": {"width": 5, "state_size": 3, "layers": 2},
+    "s5": {"width": 5, "state_size": 3, "layers": 2},
 }
 DISTRIBUTIONS = {
     "rmc": ["block_1_weights"],
