@@ -32,6 +32,7 @@ _BUILT_IN = {
     "mingru": "memagents.cores.mingru",
     "lru": "memagents.cores.lru",
     "s5": "memagents.cores.s5",
+    "lmu": "memagents.cores.lmu",
 }
 _registered: dict[str, type[MemoryCore]] = {}
 

@@ -46,6 +46,76 @@ def cut(starts: Tensor, decay: Tensor, initial: Tensor) -> tuple[Tensor, Tensor]
     return torch.where(starts, 0, decay), torch.where(starts[0], 0, initial)
 
 
+def matrix_scan(
+    transition: Tensor, inputs: Tensor, initial: Tensor, starts: Tensor, doubling: bool | None = None
+) -> Tensor:
+    """h_t = A h_{t-1} + b_t for all t, with an A that is not learned: it gets no gradient.
+
+    :param transition: A, (N, N)
+    :param inputs: b, (T, B, ..., N)
+    :param initial: h before the window, (B, ..., N)
+    :param starts: (T, B) booleans, where h is zero before the step
+    :param doubling: as of :func:`linear_scan`
+    :return: h, (T, B, ..., N)
+    """
+    if inputs.device.type != "cpu" if doubling is None else doubling:
+        return _matrix_doubled(transition, inputs, initial, starts)
+    return _MatrixScan.apply(transition, inputs, initial, starts)
+
+
+def begins(starts: Tensor, dim: int) -> list[Tensor | None]:
+    """Of each step the rows (B, 1, ...) in which an episode begins, or None where there is none.
+
+    On an accelerator a tensor each, since looking would wait for the device.
+
+    :param starts: (T, B) booleans
+    :param dim: number of dimensions of the result
+    """
+    rows = starts.reshape(*starts.shape, *(1,) * (dim - 1)).unbind(0)
+    some = starts.any(dim=1).tolist() if starts.device.type == "cpu" else [True] * len(rows)
+    return [row if begun else None for row, begun in zip(rows, some, strict=True)]
+
+
+class _MatrixScan(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, transition: Tensor, inputs: Tensor, initial: Tensor, starts: Tensor) -> Tensor:
+        states = torch.empty_like(inputs, memory_format=torch.contiguous_format)
+        before, rows = initial, (-1, len(transition))
+        for b, h, begun in zip(inputs.unbind(0), states.unbind(0), begins(starts, initial.dim()), strict=True):
+            if begun is not None:
+                before = before.masked_fill(begun, 0)
+            torch.addmm(b.reshape(rows), before.reshape(rows), transition.t(), out=h.view(rows))
+            before = h
+        ctx.save_for_backward(transition, starts)
+        return states
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        transition, starts = ctx.saved_tensors
+        towards, rows = grads[0].clone(memory_format=torch.contiguous_format), (-1, len(transition))
+        later = None
+        for g, begun in zip(reversed(towards.unbind(0)), reversed(begins(starts, towards.dim() - 1)), strict=True):
+            if later is not None:
+                g += later
+            later = (g.view(rows) @ transition).view(g.shape)
+            if begun is not None:
+                later.masked_fill_(begun, 0)
+        return None, towards, later, None
+
+
+def _matrix_doubled(transition: Tensor, inputs: Tensor, initial: Tensor, starts: Tensor) -> Tensor:
+    """As :func:`_doubled`, with powers of A and a look at whether the same episode goes on."""
+    episodes = starts.cumsum(0).reshape(*starts.shape, *(1,) * (initial.dim() - 1))
+    power, reach = transition.t(), 1
+    first = inputs[0] + torch.where(episodes[0] == 0, initial, 0) @ power
+    states = torch.cat([first.unsqueeze(0), inputs[1:]])
+    while reach < len(states):
+        before = torch.where(episodes[reach:] == episodes[:-reach], states[:-reach], 0)
+        states = torch.cat([states[:reach], states[reach:] + before @ power])
+        power, reach = power @ power, 2 * reach
+    return states
+
+
 class _LinearScan(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, decay: Tensor, inputs: Tensor, initial: Tensor, bound: float, doubling: bool) -> Tensor:
