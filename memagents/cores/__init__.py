@@ -33,6 +33,7 @@ _BUILT_IN = {
     "lru": "memagents.cores.lru",
     "s5": "memagents.cores.s5",
     "lmu": "memagents.cores.lmu",
+    "gcm": "memagents.cores.gcm",
 }
 _registered: dict[str, type[MemoryCore]] = {}
 

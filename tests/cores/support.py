@@ -25,6 +25,7 @@ SMALL = {
     "lru": {"width": 5, "state_size": 3, "layers": 2},
     "s5": {"width": 5, "state_size": 3, "layers": 2},
     "lmu": {"hidden_size": 5, "order": 3, "theta": 4.0, "signals": 2},
+    "gcm": {"length": 3, "width": 5},
 }
 DISTRIBUTIONS = {
     "rmc": ["block_1_weights"],
