@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from memagents.checks import positive, positive_int
 from memagents.cores.core import MemoryCore, Step, Unrolled, full_precision
-from memagents.memory.scan import cut, linear_scan
+from memagents.memory.scan import linear_scan
 from memagents.memory.state_space import half_lives
 
 Advance: TypeAlias = Callable[[Tensor, Tensor, Tensor], Tensor]
@@ -77,8 +77,7 @@ class Layered(MemoryCore[LayersState]):
         """Run :meth:`MemoryCore.recur` by one scan a layer over the window."""
 
         def scan(decay: Tensor, addition: Tensor, memory: Tensor) -> Tensor:
-            decay, memory = cut(starts, decay, memory)
-            return linear_scan(decay, addition, memory)
+            return linear_scan(decay, addition, memory, starts=starts)
 
         features, memories, decays = self._through(x, state, scan)
         after = LayersState(torch.stack([memory[-1] for memory in memories], dim=1))  # not the whole window

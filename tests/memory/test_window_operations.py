@@ -166,6 +166,40 @@ def test_a_bounded_scan_stays_finite_where_it_would_double_for_ever():
     assert states.max() == 50.0
 
 
+@pytest.mark.parametrize("steps", [1, 2, 13])
+@pytest.mark.parametrize(
+    ("dtype", "doubling", "bound"),
+    [
+        (torch.float64, False, torch.inf),
+        (torch.float64, True, torch.inf),
+        (torch.float64, False, 1.5),
+        (torch.complex128, False, torch.inf),
+        (torch.complex128, True, torch.inf),
+    ],
+)
+@pytest.mark.parametrize("shape", [(W,), (B, W), "each"], ids=str)
+def test_a_scan_in_which_episodes_begin(dtype, steps, doubling, bound, shape):
+    """Values and gradients of the obvious loop, also where decays stand still and the state before was no number."""
+    starts = torch.rand(steps, B, generator=torch.Generator().manual_seed(steps)) < 0.3
+    starts[0, 1] = True
+    shapes = [(steps, B, W) if shape == "each" else shape, (steps, B, W), (B, W)]
+    given = [random(*shape, seed=n, dtype=dtype) for n, shape in enumerate(shapes)]
+    given[2][1] = torch.nan
+    decay, inputs, initial = (x.requires_grad_() for x in given)
+    states, state = [], initial
+    for a, b, start in zip(decay if shape == "each" else [decay] * steps, inputs, starts, strict=True):
+        state = a * torch.where(start[:, None], 0, state) + b
+        state = state.clamp(-bound, bound) if bound < torch.inf else state
+        states.append(state)
+    found = linear_scan(decay, inputs, initial, bound, doubling, starts)
+    weights, expected = random(steps, B, W, seed=9, dtype=dtype), torch.stack(states)
+    torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-12)
+    grads = [
+        torch.autograd.grad((weights * result).sum().abs(), [decay, inputs, initial]) for result in (found, expected)
+    ]
+    torch.testing.assert_close(*grads, rtol=1e-10, atol=1e-12)
+
+
 @pytest.mark.parametrize("steps", [1, 2, 5, 13])
 @pytest.mark.parametrize("doubling", [False, True])
 def test_a_scan_with_a_matrix_is_step_after_step(steps, doubling):
