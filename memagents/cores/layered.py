@@ -18,9 +18,9 @@ Advance: TypeAlias = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
 class LayersState(NamedTuple):
-    """B rows, L layers, N numbers that each remembers."""
+    """B rows, L layers, N units of each."""
 
-    memory: Tensor  # h, (B, L, N), real or complex
+    hidden: Tensor  # h, the lowest layer's first, (B, L N), real or complex
 
 
 class Layer(nn.Module):
@@ -45,7 +45,7 @@ class Layered(MemoryCore[LayersState]):
     :param input_size: width I of one input
     :param output_size: width O of one output
     :param layers: the lowest first
-    :param state_size: numbers N that each layer remembers
+    :param state_size: units N of each layer
     :param complex_state: whether these are complex: complex64, or complex128 in a core of float64
     """
 
@@ -59,7 +59,7 @@ class Layered(MemoryCore[LayersState]):
     def initial_state(self, batch_size: int) -> LayersState:
         parameter = next(self.parameters())
         dtype = memory_dtype(parameter.dtype, self.complex_state)
-        shape = (batch_size, len(self.layers), self.state_size)
+        shape = (batch_size, len(self.layers) * self.state_size)
         return LayersState(torch.zeros(shape, dtype=dtype, device=parameter.device))
 
     def project(self, inputs: Tensor) -> Tensor:
@@ -70,8 +70,7 @@ class Layered(MemoryCore[LayersState]):
             return decay * memory + addition
 
         features, memories, decays = self._through(x, state, one_step)
-        memory = torch.stack(memories, dim=1)
-        return Step(features, LayersState(memory), {}, _trace(memory, decays))
+        return Step(features, LayersState(torch.cat(memories, dim=1)), {}, _trace(memories, decays))
 
     def recur(self, x: Tensor, state: LayersState, starts: Tensor, trace: bool = False) -> Unrolled[LayersState]:
         """Run :meth:`MemoryCore.recur` by one scan a layer over the window."""
@@ -80,8 +79,8 @@ class Layered(MemoryCore[LayersState]):
             return linear_scan(decay, addition, memory, starts=starts)
 
         features, memories, decays = self._through(x, state, scan)
-        after = LayersState(torch.stack([memory[-1] for memory in memories], dim=1))  # not the whole window
-        shown = _trace(torch.stack(memories, dim=2), decays) if trace else {}
+        after = LayersState(torch.cat([memory[-1] for memory in memories], dim=1))  # not the whole window
+        shown = _trace(memories, decays) if trace else {}
         return Unrolled(self.readout(features), after, {}, shown)
 
     def _stack(self) -> list[Layer]:
@@ -90,7 +89,9 @@ class Layered(MemoryCore[LayersState]):
     def _through(self, x: Tensor, state: LayersState, advance: Advance) -> tuple[Tensor, list[Tensor], list[Tensor]]:
         """What the last layer says; of each layer h after, and a."""
         memories, decays = [], []
-        for number, (layer, memory) in enumerate(zip(self._stack(), state.memory.unbind(1), strict=True)):
+        for number, (layer, memory) in enumerate(
+            zip(self._stack(), state.hidden.split(self.state_size, 1), strict=True)
+        ):
             decay, addition, aside = layer.terms(layer.project(x) if number else x)
             with full_precision(addition):
                 memory = advance(decay, addition, memory)
@@ -120,8 +121,8 @@ def number_of_layers(layers: int) -> range:
     return range(positive_int("layers", layers))
 
 
-def _trace(memory: Tensor, decays: list[Tensor]) -> dict[str, Tensor]:
+def _trace(memories: list[Tensor], decays: list[Tensor]) -> dict[str, Tensor]:
     """h, of complex numbers the magnitude, and |a|, both (..., L, N)."""
-    shape = (*memory.shape[:-2], memory.shape[-1])
-    decay = torch.stack([decay.abs().expand(shape) for decay in decays], dim=-2)
-    return {"memory": memory.abs() if memory.is_complex() else memory, "decay": decay}
+    sizes = [memory.abs() if memory.is_complex() else memory for memory in memories]
+    shares = [decay.abs().expand_as(memory) for decay, memory in zip(decays, memories, strict=True)]
+    return {"memory": torch.stack(sizes, dim=-2), "decay": torch.stack(shares, dim=-2)}

@@ -19,7 +19,7 @@ from memagents.memory.scan import matrix_scan
 class LMUState(NamedTuple):
     """B rows, S signals, d polynomials, H hidden units."""
 
-    memory: Tensor  # m, (B, S, d)
+    memory: Tensor  # m, the first signal's first, (B, S d)
     hidden: Tensor  # h, (B, H), or (B, 0) where nothing feeds back
 
 
@@ -78,8 +78,8 @@ class LMU(MemoryCore[LMUState]):
 
     def initial_state(self, batch_size: int) -> LMUState:
         weight = self.from_memory
-        shapes = (self.signals, self.order), (self.hidden_size if self.feedback else 0,)
-        return LMUState(*(torch.zeros(batch_size, *s, dtype=self._dtype(), device=weight.device) for s in shapes))
+        sizes = (self.signals * self.order, self.hidden_size if self.feedback else 0)
+        return LMUState(*(torch.zeros(batch_size, n, dtype=self._dtype(), device=weight.device) for n in sizes))
 
     def project(self, inputs: Tensor) -> Tensor:
         """E_x x and W_x x side by side: (..., I) to (..., S + H)."""
@@ -91,10 +91,11 @@ class LMU(MemoryCore[LMUState]):
             signals, hidden = self._split(x)
             if self.feedback:
                 signals = signals + state.hidden @ self.hidden_encoder.to(dtype).t()
-                signals = signals + memory.flatten(1) @ self.memory_encoder.to(dtype).t()
+                signals = signals + memory @ self.memory_encoder.to(dtype).t()
                 hidden = hidden + state.hidden @ self.from_hidden.to(dtype).t()
-            memory = memory @ self.transition.to(dtype).t() + self._injected(signals)
-            hidden = self._hidden(hidden + memory.flatten(1) @ self.from_memory.to(dtype).t())
+            lines = memory.unflatten(1, (self.signals, self.order)) @ self.transition.to(dtype).t()
+            memory = (lines + self._injected(signals)).flatten(1)
+            hidden = self._hidden(hidden + memory @ self.from_memory.to(dtype).t())
         state = LMUState(memory, hidden if self.feedback else state.hidden)
         return Step(hidden.to(x.dtype), state, {}, {"memory": memory, "hidden": hidden})
 
@@ -103,17 +104,15 @@ class LMU(MemoryCore[LMUState]):
         dtype = self._dtype()
         with full_precision(x):
             signals, hidden = self._split(x)
+            injected = self._injected(signals)
             if self.feedback:
-                before = (state.memory.flatten(1), state.hidden)
                 memories, hidden = delay_window(
-                    self._injected(signals).flatten(2), hidden, self._maps(), before, starts
+                    injected.flatten(2), hidden, self._maps(), (state.memory, state.hidden), starts
                 )
             else:
-                memories = matrix_scan(
-                    self.transition.to(dtype), self._injected(signals), state.memory, starts
-                ).flatten(2)
+                before = state.memory.unflatten(1, injected.shape[2:])
+                memories = matrix_scan(self.transition.to(dtype), injected, before, starts).flatten(2)
                 hidden = self._hidden(hidden + memories @ self.from_memory.to(dtype).t())
-        memories = memories.unflatten(2, (self.signals, self.order))
         after = LMUState(memories[-1].clone(), hidden[-1].clone() if self.feedback else state.hidden)
         shown = {"memory": memories, "hidden": hidden} if trace else {}
         return Unrolled(self.readout(hidden.to(x.dtype)), after, {}, shown)

@@ -60,5 +60,5 @@ def measured_half_lives(core, steps=20):
     """Of each number of the first layer's memory, (N,), from what zeros leave of ones after so many steps."""
     inputs, nothing = torch.zeros(steps, B, SIZE, dtype=core_dtype(core)), core.initial_state(B)
     ones = map_state(torch.ones_like, nothing)
-    empty, full = (core.unroll(inputs, state, no_starts(steps)).state.memory[0, 0] for state in (nothing, ones))
-    return -steps / (full - empty).abs().log2()
+    empty, full = (core.unroll(inputs, state, no_starts(steps)).state.hidden[0] for state in (nothing, ones))
+    return -steps / (full - empty)[: core.state_size].abs().log2()

@@ -60,7 +60,7 @@ def test_equals_the_equations_number_by_number(name, norm):
     step = diagonal.lru_step if name == "lru" else diagonal.s5_step
     weights = [numpy_weights(layer, name) for layer in core.layers]
     for b in range(B):
-        memory = [list(numbers) for numbers in before.memory[b].detach().numpy()]
+        memory = [list(numbers) for numbers in before.hidden[b].detach().numpy().reshape(2, 3)]
         if name == "s5":  # both of each pair
             memory = [[*numbers, *np.conj(numbers)] for numbers in memory]
         for t in range(steps):
@@ -71,7 +71,7 @@ def test_equals_the_equations_number_by_number(name, norm):
                 memory[n], x = diagonal.block(layer, step, x, memory[n])
             np.testing.assert_allclose(outputs[t, b].detach(), x, rtol=1e-10, atol=1e-10)
         ends = [numbers[:3] for numbers in memory]
-        np.testing.assert_allclose(state.memory[b].detach(), ends, rtol=1e-10, atol=1e-10)
+        np.testing.assert_allclose(state.hidden[b].detach(), np.ravel(ends), rtol=1e-10, atol=1e-10)
 
 
 @both
@@ -144,7 +144,7 @@ def test_no_weights_make_the_memory_grow(name, by):
     window = core.unroll(inputs, core.initial_state(B), no_starts(3000), trace=True)
     assert (window.trace["decay"] <= 1 + 1e-6).all()
     added = layer.terms(core.project(inputs))[1].abs().sum(0)
-    assert (window.state.memory[:, 0].abs() <= added * (1 + 1e-3)).all()
+    assert (window.state.hidden.abs() <= added * (1 + 1e-3)).all()
     grads = torch.autograd.grad(window.outputs.square().mean(), [inputs, *core.parameters()])
     assert all(grad.isfinite().all() for grad in (window.outputs, *grads))
 
@@ -156,11 +156,11 @@ def test_no_weights_make_the_memory_grow(name, by):
 )
 def test_the_state_is_complex_whatever_the_core_was_moved_to(name, dtype, expected):
     core = make(name, torch.float32).to(torch.float64).to(dtype)
-    assert core.initial_state(B).memory.dtype == expected
+    assert core.initial_state(B).hidden.dtype == expected
     window = core.unroll(inputs_of(4, dtype), core.initial_state(B), no_starts(4))
     step = core(inputs_of(1, dtype)[0], window.state)
     for result in (window, step):
-        assert result.state.memory.dtype == expected
+        assert result.state.hidden.dtype == expected
         assert result.outputs.dtype == dtype
 
 
@@ -169,9 +169,9 @@ def test_autocast_leaves_the_memory_in_full_precision(name):
     core = make(name, torch.float32)
     with torch.autocast("cpu", torch.bfloat16):
         state = core.unroll(inputs_of(9, torch.float32), core.initial_state(B), no_starts(9)).state
-        assert core(inputs_of(1, torch.float32)[0], state).state.memory.dtype == torch.complex64
-    assert state.memory.dtype == torch.complex64
-    assert not torch.equal(state.memory.real, state.memory.real.bfloat16().float())
+        assert core(inputs_of(1, torch.float32)[0], state).state.hidden.dtype == torch.complex64
+    assert state.hidden.dtype == torch.complex64
+    assert not torch.equal(state.hidden.real, state.hidden.real.bfloat16().float())
 
 
 @both

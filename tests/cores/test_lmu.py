@@ -43,13 +43,13 @@ def test_equals_the_equations(feedback, signals):
     inputs, starts, before = inputs_of(steps), some_starts(steps), used(core)
     outputs, state, _, _ = core.unroll(inputs, before, starts)
     for b in range(B):
-        memory, hidden = list(before.memory[b].detach().numpy()), before.hidden[b].detach().numpy()
+        memory, hidden = before.memory[b].detach().numpy().reshape(signals, 3), before.hidden[b].detach().numpy()
         for t in range(steps):
             if starts[t, b]:
                 memory, hidden = [np.zeros(3)] * signals, np.zeros(5)
             memory, hidden = lmu.lmu_step(weights, inputs[t, b].numpy(), memory, hidden, feedback)
             np.testing.assert_allclose(outputs[t, b].detach(), hidden, rtol=1e-10, atol=1e-10)
-        np.testing.assert_allclose(state.memory[b].detach(), memory, rtol=1e-10, atol=1e-10)
+        np.testing.assert_allclose(state.memory[b].detach(), np.ravel(memory), rtol=1e-10, atol=1e-10)
         if feedback:
             np.testing.assert_allclose(state.hidden[b].detach(), hidden, rtol=1e-10, atol=1e-10)
 
@@ -71,9 +71,9 @@ def test_single_precision_over_4096_steps(feedback):
 def test_the_memory_holds_theta_steps_at_the_start():
     """One impulse: its size falls below a thousandth within three θ, and not within one."""
     core = make(order=8, theta=20.0, feedback=False)
-    impulse = core.initial_state(B)._replace(memory=torch.ones(B, 1, 8, dtype=torch.float64))
+    impulse = core.initial_state(B)._replace(memory=torch.ones(B, 8, dtype=torch.float64))
     window = core.unroll(torch.zeros(60, B, SIZE, dtype=torch.float64), impulse, no_starts(60), trace=True)
-    sizes = window.trace["memory"][:, 0, 0].norm(dim=-1) / 8**0.5
+    sizes = window.trace["memory"][:, 0].norm(dim=-1) / 8**0.5
     assert sizes[10] > 0.1
     assert sizes[59] < 1e-3
 

@@ -43,7 +43,7 @@ def test_equals_the_equations_unit_by_unit(cell, positive, skip):
     outputs, state, _, _ = core.unroll(inputs, before, starts)
     step = mingru.mingru_step if cell == "gru" else mingru.minlstm_step
     for b in range(B):
-        hidden = before.memory[b].detach().numpy()
+        hidden = before.hidden[b].detach().numpy().reshape(3, 5)
         for t in range(steps):
             hidden = np.zeros_like(hidden) if starts[t, b] else hidden.copy()
             x = inputs[t, b].numpy()
@@ -52,7 +52,7 @@ def test_equals_the_equations_unit_by_unit(cell, positive, skip):
                 hidden[n] = step(weights, x, hidden[n], mingru.positive if positive else float)
                 x = hidden[n] + (weights["skip"][0] @ x + weights["skip"][1] if skip else 0)
             np.testing.assert_allclose(outputs[t, b].detach(), x, rtol=1e-10, atol=1e-10)
-        np.testing.assert_allclose(state.memory[b].detach(), hidden, rtol=1e-10, atol=1e-10)
+        np.testing.assert_allclose(state.hidden[b].detach(), hidden.ravel(), rtol=1e-10, atol=1e-10)
 
 
 @every_cell
@@ -86,7 +86,7 @@ def test_a_carried_state_is_a_state_and_not_put_through_g(cell, positive):
         core.layers[0].maps.bias[:5] = -60.0 if cell == "gru" else 60.0  # keep all
         if cell == "lstm":
             core.layers[0].maps.bias[5:10] = -60.0
-    state = core.initial_state(B)._replace(memory=torch.full((B, 1, 5), 0.2, dtype=torch.float64))
+    state = core.initial_state(B)._replace(hidden=torch.full((B, 5), 0.2, dtype=torch.float64))
     outputs = core.unroll(inputs_of(6), state, no_starts(6)).outputs
     torch.testing.assert_close(outputs, torch.full_like(outputs, 0.2), rtol=1e-12, atol=0)
 
@@ -96,10 +96,10 @@ def test_nothing_is_infinite_where_a_state_is_zero(cell, positive):
     """Logarithms of a state that begins at zero would be, and their gradients not numbers."""
     core = make(cell=cell, positive=positive)
     state = core.initial_state(B)
-    state.memory.requires_grad_()
+    state.hidden.requires_grad_()
     inputs = inputs_of(9).requires_grad_()
     outputs = core.unroll(inputs, state, some_starts(9)).outputs
-    grads = torch.autograd.grad(outputs.square().sum(), [inputs, state.memory, *core.parameters()])
+    grads = torch.autograd.grad(outputs.square().sum(), [inputs, state.hidden, *core.parameters()])
     assert all(grad.isfinite().all() for grad in (outputs, *grads))
     assert (grads[1] != 0).any()
 
