@@ -12,7 +12,7 @@ from torch.nn import functional
 from memagents.checks import in_range, positive_int
 from memagents.cores import register_core
 from memagents.cores.core import MemoryCore, Step, Unrolled, full_precision
-from memagents.memory.scan import cut, linear_scan
+from memagents.memory.scan import linear_scan
 
 FASTEST_DECAY = 0.67
 """α of the trace that is forgotten first, at the start.
@@ -99,8 +99,8 @@ class FFM(MemoryCore[FFMState]):
     def recur(self, x: Tensor, state: FFMState, starts: Tensor, trace: bool = False) -> Unrolled[FFMState]:
         """Run :meth:`MemoryCore.recur` by one scan over the window. It cannot be differentiated twice."""
         with full_precision(x):
-            decay, initial = cut(starts, self._decay(), state.memory)
-            memories = linear_scan(decay, self._additions(x, state.memory), initial)
+            additions = self._additions(x, state.memory)
+            memories = linear_scan(self._decay(), additions, state.memory, starts=starts)
             features = self._features(x, memories)
             shown = self._trace(x, memories) if trace else {}
         state = FFMState(memories[-1].clone())  # which does not keep the whole window

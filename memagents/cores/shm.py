@@ -12,7 +12,7 @@ from memagents.cores import register_core
 from memagents.cores.core import MemoryCore, Step, Unrolled, full_precision
 from memagents.kernels import choice
 from memagents.memory.draws import uniform
-from memagents.memory.scan import cut, linear_scan
+from memagents.memory.scan import linear_scan
 
 _EPSILON = 1e-5
 
@@ -127,9 +127,8 @@ class SHM(MemoryCore[SHMState]):
         maps = self._parts(x)
         with full_precision(x):
             calibration, update = self._calibrate_and_update(maps, _keys_of(x, state))
-            decay, initial = cut(starts, calibration, state.memory)
             # Without a bound too: products of the C may overflow where M does not.
-            memories = linear_scan(decay, update, initial, self.bound, doubling=False)
+            memories = linear_scan(calibration, update, state.memory, self.bound, doubling=False, starts=starts)
             features = _features(maps, memories)
         state = SHMState(memories[-1].clone(), state.key + len(x))  # not the whole window
         shown = _trace(maps, memories, calibration) if trace else {}

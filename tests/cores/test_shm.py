@@ -209,8 +209,8 @@ def test_the_penalty_is_what_the_update_gate_lets_in():
 def test_the_bare_equation_is_not_scanned_by_products(monkeypatch):
     """A scan without a bound multiplies the C, as on an accelerator: 2^200 is too much, and M is 0."""
 
-    def scan(*arguments, doubling=True):
-        return linear_scan(*arguments, doubling=doubling)
+    def scan(*arguments, doubling=True, **others):
+        return linear_scan(*arguments, doubling=doubling, **others)
 
     monkeypatch.setattr("memagents.cores.shm.linear_scan", scan)
     core = make(torch.float32, bound=math.inf)

@@ -72,6 +72,9 @@ RUNS = {
     ),
     "ppo recall": (RecurrentPPO, "gru", tmaze, {"policy_kwargs": {"recall_lag": 2, "recall_weight": 0.3}}),
     "cloning recall": (Imitation, "dnc", tmaze, {"policy_kwargs": {"recall_lag": 1}}),
+    "ppo complex": (RecurrentPPO, "s5", tmaze, {"policy_kwargs": {"core_kwargs": SMALL["s5"]}}),
+    "cloning buffers": (Imitation, "lmu", tmaze, {"policy_kwargs": {"core_kwargs": SMALL["lmu"]}}),
+    "ppo drawn edges": (RecurrentPPO, "gcm", tmaze, {"policy_kwargs": {"core_kwargs": {"edges": "learned"}}}),
 }
 
 
