@@ -191,11 +191,11 @@ def of_teacher(settings: D, folder: Path) -> D:
     if not (folder / CONFIG_FILE).is_file():
         return settings
     theirs = of_run(folder)
-    last = theirs.lessons[-1].env_kwargs if theirs.lessons else {}
-    own = {name: getattr(theirs, name) for name in ("env", "condition_on", "n_envs", "gamma", "imports")}
+    env, env_kwargs = theirs.task()
+    own = {name: getattr(theirs, name) for name in ("condition_on", "n_envs", "gamma", "imports")}
     if isinstance(theirs, WindowSettings):
         own["n_steps"] = theirs.n_steps
-    return dataclasses.replace(settings, env_kwargs={**theirs.env_kwargs, **last}, **own)
+    return dataclasses.replace(settings, env=env, env_kwargs=env_kwargs, **own)
 
 
 def of_run(folder: Path, **changes: Any) -> TrainSettings:
@@ -272,16 +272,20 @@ def _lessons(lessons: Any, source: str) -> tuple[Lesson, ...]:
     known = [f.name for f in dataclasses.fields(Lesson)]
     if not isinstance(lessons, list) or not all(isinstance(one, dict) and set(one) <= set(known) for one in lessons):
         raise ValueError(f"{source}: lessons must be a list of mappings with {' and '.join(known)}, not {lessons!r}")
-    made = tuple(Lesson(**{"env_kwargs": {}, **one}) for one in lessons)
-    for number, lesson in enumerate(made):
-        asked = [rate for rate in (lesson.success, lesson.accuracy) if rate is not None]
-        good = all(isinstance(rate, int | float) and 0 < rate <= 1 for rate in asked)
-        if not isinstance(lesson.env_kwargs, dict) or not good or not (asked or lesson is made[-1]):
+    made = []
+    for number, one in enumerate(lessons):
+        lesson = Lesson(**{"env_kwargs": {}, **one, "until": _whole(one.get("until"), int)})
+        rates = [rate for rate in (lesson.success, lesson.accuracy) if rate is not None]
+        good = all(isinstance(rate, int | float) and 0 < rate <= 1 for rate in rates)
+        good &= lesson.until is None or (type(lesson.until) is int and lesson.until > 0)
+        good &= isinstance(lesson.env_kwargs, dict) and isinstance(lesson.env, str | None)
+        if not good or not (lesson.asks or number == len(lessons) - 1):
             raise ValueError(
                 f"{source}: lesson {number} needs env_kwargs, a mapping, and success or accuracy, a rate above 0 and "
-                f"up to 1 (only the last may lack both), not {lessons[number]!r}"
+                f"up to 1, or until, a number of steps (only the last may lack all three), not {one!r}"
             )
-    return made
+        made.append(lesson)
+    return tuple(made)
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -27,13 +27,19 @@ class Curriculum(BaseCallback):
 
     :param lessons: one or more
     :param make_env: makes the environments of the lesson with a number; all lessons have the same spaces
+    :param report: called with the agent as a lesson ends, also the last
     :raises CurriculumError: if a lesson waits for something that is never reported: as learning begins, or when the
         first episodes end
     """
 
-    def __init__(self, lessons: Sequence[Lesson], make_env: Callable[[int], VecEnv]):
+    def __init__(
+        self,
+        lessons: Sequence[Lesson],
+        make_env: Callable[[int], VecEnv],
+        report: Callable[[MemoryAlgorithm], None] | None = None,
+    ):
         super().__init__()
-        self.lessons, self.make_env = lessons, make_env
+        self.lessons, self.make_env, self.report = lessons, make_env, report
         self.learned = False  # all of it
 
     def _on_training_start(self) -> None:
@@ -52,10 +58,11 @@ class Curriculum(BaseCallback):
         waiting = any(one.success is not None for one in self.lessons)
         if waiting and agent.lesson == 0 and agent.ep_info_buffer and not recent:  # later on they may be of before
             raise CurriculumError("lessons wait for success, but the infos of the environment have no 'success'")
-        if lesson == Lesson(lesson.env_kwargs):
+        if not lesson.asks:
             return
         if not (
-            reached(lesson.success, recent, agent.stats_window_size)
+            agent.num_timesteps >= (lesson.until or 0)
+            and reached(lesson.success, recent, agent.stats_window_size)
             and reached(lesson.accuracy, agent.recent_accuracies, agent.recent_accuracies.maxlen)
         ):
             return
@@ -65,6 +72,8 @@ class Curriculum(BaseCallback):
             return
         if recent:
             agent.logger.record("rollout/success_rate", safe_mean(recent))  # the row of this window is written later
+        if self.report is not None:
+            self.report(agent)
         recent.clear()
         agent.recent_accuracies.clear()
         agent.lesson += 1
@@ -72,6 +81,10 @@ class Curriculum(BaseCallback):
         carry_over(agent.env, env)
         agent.set_env(env)
         agent.begin_episodes()
+
+    def _on_training_end(self) -> None:
+        if self.report is not None:
+            self.report(self.model)  # type: ignore[arg-type]
 
 
 def check_accuracy(lessons: Sequence[Lesson], agent: MemoryAlgorithm | type[MemoryAlgorithm]) -> None:

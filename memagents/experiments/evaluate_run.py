@@ -28,13 +28,12 @@ from memagents.experiments.evaluation import (
     scores_json,
     scores_table,
 )
-from memagents.experiments.evaluation_settings import EvaluationSettings
+from memagents.experiments.evaluation_settings import EVALUATION_ENVS, EvaluationSettings
 from memagents.experiments.figures import score_over
 from memagents.experiments.run import Run
 from memagents.runs import files
 from memagents.runs.layout import EVALUATION_FILE
 
-EVALUATION_ENVS = 64
 MOST_AT_ONCE = 1024  # environments, where episodes may be long
 
 

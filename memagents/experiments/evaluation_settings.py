@@ -11,6 +11,7 @@ from memagents.checks import positive_int, seed_int
 from memagents.experiments.options import Pairs, in_words, some_pairs
 
 EVALUATION_SEED = 1_000_000  # unlike the seeds that trainings are given
+EVALUATION_ENVS = 64  # side by side, at most
 
 
 @dataclass(kw_only=True)

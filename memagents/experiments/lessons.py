@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from stable_baselines3.common.vec_env import VecEnv
 
@@ -13,6 +12,7 @@ from memagents.environments.make import has_split, make_env, make_single_env
 from memagents.environments.normalization import normalized
 from memagents.experiments.catalogue import of_settings
 from memagents.experiments.curriculum import Curriculum, check_accuracy
+from memagents.experiments.retention import Retention, Task
 from memagents.experiments.settings import ImitationSettings, Lesson, TrainSettings
 from memagents.runs import agent_files
 from memagents.runs.files import CheckpointError
@@ -34,14 +34,17 @@ def make_curriculum(settings: TrainSettings) -> Curriculum:
                     f"lessons: lesson {number} waits for success, which is the oracle's own where it alone acts "
                     "(oracle_share 1): use accuracy"
                 )
-    seen = [make_single_env(settings.env, **env_kwargs(settings, lesson)) for lesson in lessons]
+    seen = [make_single_env(task.env, **task.env_kwargs) for task in (task_of(settings, one) for one in lessons)]
     for number, env in enumerate(seen):
         for name in ("observation_space", "action_space"):
             ours, first = getattr(env, name), getattr(seen[0], name)
             if ours != first:
                 raise ValueError(f"lessons: lesson {number} has the {name} {ours}, the first one {first}")
         env.close()
-    return Curriculum(lessons, partial(lesson_env, settings))
+    report = None
+    if settings.lesson_episodes:
+        report = Retention([task_of(settings, lesson, "test") for lesson in lessons], settings.lesson_episodes).report
+    return Curriculum(lessons, partial(lesson_env, settings), report)
 
 
 def lessons_of(settings: TrainSettings) -> tuple[Lesson, ...]:
@@ -57,18 +60,18 @@ def lesson_env(settings: TrainSettings, number: int) -> VecEnv:
     for place in range(review):  # dealt to the earlier lessons in turn, the latest first
         earlier = number - 1 - place % number
         counts[earlier] = counts.get(earlier, 0) + 1
-    parts = [
-        make_env(settings.env, count, seed=part_seed(settings.seed, part), **env_kwargs(settings, lessons[lesson]))
-        for part, (lesson, count) in enumerate(counts.items())
-    ]
+    parts = []
+    for part, (lesson, count) in enumerate(counts.items()):
+        task = task_of(settings, lessons[lesson])
+        parts.append(make_env(task.env, count, seed=part_seed(settings.seed, part), **task.env_kwargs))
     env = parts[0] if len(parts) == 1 else JoinedVecEnv(parts)
     return normalized(env, settings.normalize_observations, settings.normalize_reward, settings.gamma)
 
 
-def env_kwargs(settings: TrainSettings, lesson: Lesson) -> dict[str, Any]:
-    """Return the parameters of a lesson's environments: ``split="train"`` where there are splits and none is given."""
-    kwargs = {**settings.env_kwargs, **lesson.env_kwargs}
-    return {"split": "train", **kwargs} if has_split(settings.env, **kwargs) else kwargs
+def task_of(settings: TrainSettings, lesson: Lesson, split: str = "train") -> Task:
+    """Return the environment of a lesson and its parameters, with a split where there are splits and none is given."""
+    env, kwargs = settings.task(lesson)
+    return Task(env, {"split": split, **kwargs} if has_split(env, **kwargs) else kwargs)
 
 
 def saved_lesson(folder: Path, count: int) -> int:

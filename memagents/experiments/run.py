@@ -90,8 +90,8 @@ class Run(NamedTuple):
             raise CheckpointError(
                 f"{self.folder} is no run of a training, so it names no environment: give one by --env ID"
             )
-        if self.settings is not None and env in (None, self.settings.env):
-            own, env = self._last_env_kwargs(), self.settings.env
+        if self.settings is not None and env in (None, self.settings.task()[0]):
+            own, env = self._last_env_kwargs(), self.settings.task()[0]
         assert env is not None
         kwargs = {**own, **(env_kwargs or {})}
         if split is None and "split" not in kwargs and has_split(env, **kwargs):
@@ -102,8 +102,7 @@ class Run(NamedTuple):
         """Return the parameters of the run's environment, as in its last lesson, apart from the split."""
         if self.settings is None:
             return {}
-        last = self.settings.lessons[-1].env_kwargs if self.settings.lessons else {}
-        return {name: value for name, value in {**self.settings.env_kwargs, **last}.items() if name != "split"}
+        return {name: value for name, value in self.settings.task()[1].items() if name != "split"}
 
     def say_unfinished(self) -> None:
         """Say on the standard error how many of its steps the training has made, where those are not all."""
@@ -116,7 +115,7 @@ class Run(NamedTuple):
         :param env: as for :meth:`evaluation_env`
         """
         own = self._last_env_kwargs()
-        if self.settings is not None and env not in (None, self.settings.env) and own:
+        if self.settings is not None and env not in (None, self.settings.task()[0]) and own:
             say_left_out("the run's", "env_kwargs", own, "env", str(env))
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Lesson:
-    """Step of a curriculum.
+    """Step of a curriculum, or one of several tasks that are learned one after another.
 
     A lesson ends when everything it asks for is reached. Only the last may ask for nothing, and lasts until the end.
 
@@ -24,11 +24,20 @@ class Lesson:
     :param success: success rate wanted over the last episodes
     :param accuracy: agreement with the oracle wanted over the last windows; for imitation, where success is in part
         the oracle's own
+    :param until: environment steps of the run, counted from its beginning, that are wanted
+    :param env: id of another environment, of the same spaces, to which the run's ``env_kwargs`` do not apply
     """
 
     env_kwargs: dict[str, Any]
     success: float | None = None
     accuracy: float | None = None
+    until: int | None = None
+    env: str | None = None
+
+    @property
+    def asks(self) -> bool:
+        """Whether it asks for anything."""
+        return not (self.success is self.accuracy is self.until is None)
 
 
 @dataclass(kw_only=True)
@@ -62,6 +71,8 @@ class TrainSettings:
     :param imports: packages to import first, for the cores and environments they register
     :param review: share of the environments that stay with earlier lessons
     :param lessons: curriculum; in recipes only
+    :param lesson_episodes: episodes of each lesson's task that are played as a lesson ends, to see what was forgotten;
+        0 for none
     """
 
     common: ClassVar[tuple[str, ...]] = (
@@ -91,15 +102,24 @@ class TrainSettings:
     eval_episodes: int = 500
     imports: tuple[str, ...] = ()
     review: float = 0.0
+    lesson_episodes: int = 0
     lessons: tyro.conf.Suppress[tuple[Lesson, ...]] = ()
 
     def __post_init__(self) -> None:
-        for name, low in (("total_timesteps", 1), ("eval_episodes", 0)):
+        for name, low in (("total_timesteps", 1), ("eval_episodes", 0), ("lesson_episodes", 0)):
             if getattr(self, name) < low:
                 raise ValueError(f"{name} must be at least {low}, not {getattr(self, name)}")
         seed_int("seed", self.seed)
         if not 0 <= self.review < 1:
             raise ValueError(f"review must be a share in [0, 1), not {self.review}")
+
+    def task(self, lesson: Lesson | None = None) -> tuple[str, dict[str, Any]]:
+        """Return the environment's id and parameters in a lesson, by default the last."""
+        if lesson is None:
+            lesson = self.lessons[-1] if self.lessons else Lesson({})
+        if lesson.env is not None:
+            return lesson.env, dict(lesson.env_kwargs)
+        return self.env, {**self.env_kwargs, **lesson.env_kwargs}
 
     @property
     def packages(self) -> tuple[str, ...]:

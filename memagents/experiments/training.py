@@ -30,6 +30,7 @@ from memagents.experiments.configuration import write_config
 from memagents.experiments.curriculum import Curriculum
 from memagents.experiments.figures import learning_curve
 from memagents.experiments.lessons import saved_lesson
+from memagents.experiments.retention import Scores
 from memagents.experiments.settings import GradientSettings, ImitationSettings, TrainSettings, WindowSettings
 from memagents.runs import agent_files, layout
 from memagents.runs.files import CheckpointError
@@ -203,6 +204,8 @@ def learn(
         why = "the last lesson is learned" if curriculum.learned else "a callback stopped it"
         print(f"ended after {agent.num_timesteps:,} of {planned:,} steps: {why}")
     learning_curve([folder], folder / LEARNING_CURVE)
+    if settings.lesson_episodes:
+        print("\n".join(Scores.read(folder).table()))
     if interrupted:
         raise KeyboardInterrupt(
             f"stopped and saved after {agent.num_timesteps:,} steps; "

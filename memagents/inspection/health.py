@@ -20,7 +20,7 @@ from memagents.algorithms.window_algorithm import WindowAlgorithm
 from memagents.checks import positive_int
 from memagents.cores.core import map_state, state_leaves
 from memagents.environments.make import make_env
-from memagents.experiments.evaluate_run import EVALUATION_ENVS
+from memagents.experiments.evaluation_settings import EVALUATION_ENVS
 from memagents.experiments.run import Run
 from memagents.inspection.forgetting import Forgetting, forgetting
 from memagents.inspection.signs import GRADIENT_LAG, Sign, signs_of, staleness

@@ -18,6 +18,7 @@ LOCK_FILE = "lock"  # held while a training runs in the folder
 PROGRESS_FILE = "progress.csv"
 TENSORBOARD_FOLDER = "tb"
 LEARNING_CURVE = "learning_curve.png"
+RETENTION_FILE = "lessons.json"  # scores of every lesson's task as each lesson ended
 # The evaluation.
 EVALUATION_FILE = "evaluation.json"
 HEALTH_FILE = "health.json"  # of the memory
@@ -28,7 +29,7 @@ INSPECTION_FOLDER = "inspection"  # the recording that the page shows
 
 FILES = (
     *(POLICY_FILE, WEIGHTS_FILE, MEMORY_FILE, NORMALIZATION_FILE, CONFIG_FILE, PROGRESS_FILE),
-    *(LEARNING_CURVE, EVALUATION_FILE, HEALTH_FILE, RESULT_FILE, LOCK_FILE, INSPECTION_PAGE),
+    *(LEARNING_CURVE, RETENTION_FILE, EVALUATION_FILE, HEALTH_FILE, RESULT_FILE, LOCK_FILE, INSPECTION_PAGE),
 )
 FOLDERS = (STATE_FILE.parent.name, TENSORBOARD_FOLDER, INSPECTION_FOLDER)
 

@@ -10,7 +10,7 @@ from stable_baselines3.common.callbacks import BaseCallback
 from memagents import CheckpointError, Imitation, RecurrentPPO
 from memagents.experiments.catalogue import Algorithm
 from memagents.experiments.configuration import command_line, of_run, write_config
-from memagents.experiments.lessons import env_kwargs, lesson_env, make_curriculum, saved_lesson
+from memagents.experiments.lessons import lesson_env, make_curriculum, saved_lesson, task_of
 from memagents.experiments.run import Run
 from memagents.experiments.settings import ImitationSettings, Lesson, PPOSettings
 from memagents.experiments.training import make_agent
@@ -107,9 +107,9 @@ def test_lessons_that_wait_for_accuracy_are_of_imitation():
 
 def test_training_is_on_the_train_split_and_evaluation_on_the_other(tmp_path):
     settings = PPOSettings(env="memenvs/Underground-v0", env_kwargs={"stations": 3}, lessons=(Lesson({"exits": 2}),))
-    assert env_kwargs(settings, settings.lessons[0]) == {"split": "train", "stations": 3, "exits": 2}
-    assert env_kwargs(replace(settings, env_kwargs={"split": None}), Lesson({})) == {"split": None}
-    assert "split" not in env_kwargs(PPOSettings(env="memenvs/TMaze-v0"), Lesson({}))
+    assert task_of(settings, settings.lessons[0]).env_kwargs == {"split": "train", "stations": 3, "exits": 2}
+    assert task_of(replace(settings, env_kwargs={"split": None}), Lesson({})).env_kwargs == {"split": None}
+    assert "split" not in task_of(PPOSettings(env="memenvs/TMaze-v0"), Lesson({})).env_kwargs
 
     write_config(replace(settings, env_kwargs={"stations": 3, "split": "train"}), tmp_path)
     own = {"stations": 3, "exits": 2}
