@@ -11,6 +11,7 @@ from memagents import MFEC, Distillation, Imitation, RecurrentPPO, as_vec_env, e
 from memagents.cores.core import state_leaves
 from memagents.runs.files import CheckpointError
 from tests.cores.support import SMALL
+from tests.support.callbacks import StopAfter
 from tests.support.toys import Recorder, dummy
 
 T, B = 13, 4
@@ -193,22 +194,6 @@ def test_an_interrupted_run_goes_on_exactly(taught, tmp_path):
         assert torch.equal(own, expected)
     acting = Distillation.load(tmp_path / "half", teacher=None)
     assert acting.teacher is None
-
-
-class StopAfter(BaseCallback):
-    """Asks for the end after so many windows."""
-
-    def __init__(self, windows):
-        super().__init__()
-        self.windows = windows
-
-    def _on_step(self):
-        return True
-
-    def _on_rollout_end(self):
-        self.windows -= 1
-        if not self.windows:
-            self.model.stop()
 
 
 def test_what_is_refused(taught, tmp_path):

@@ -1,5 +1,9 @@
 """Sizes and weights shared by the tests of cores."""
 
+import torch
+
+from memagents import make_core
+
 # Three slots for the DNC: of more, some are alike to the last bit after a start, and it is rounding that decides which
 # of them is written next. The state is then the same but for the order of its slots, and the outputs are the same.
 SMALL = {
@@ -53,6 +57,21 @@ STOPPED_GRADIENTS = {
     "sdnc",  # at its links
     "aler",  # straight-through at its addresses, which finite differences do not see
 }
+
+
+def perturbed(name, size, dtype=torch.float64, noise=0.3, **kwargs):
+    """A core whose weights are all away from where they begin."""
+    torch.manual_seed(0)
+    core = make_core(name, size, **kwargs).to(dtype)
+    with torch.no_grad():
+        for parameter in core.parameters():
+            parameter.add_(noise * torch.randn_like(parameter))
+    return core
+
+
+def random_inputs(steps, rows, size, dtype=torch.float64):
+    """The same numbers in any precision, (T, B, I)."""
+    return torch.randn(steps, rows, size, generator=torch.Generator().manual_seed(1), dtype=torch.float64).to(dtype)
 
 
 # --- weights of Transformers, as their reference takes them -----------------------------------------------------------

@@ -4,9 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from memagents import make_core
 from memagents.cores.core import detach_state, draw_keys, map_state, state_leaves, unroll_by_steps
-from tests.cores.support import arrays
+from tests.cores.support import arrays, perturbed, random_inputs
 from tests.reference import aler
 
 SIZE, B = 3, 2
@@ -14,16 +13,11 @@ SMALL = {"slots": 4, "width": 3, "hidden_size": 5}
 
 
 def make(noise=0.5, dtype=torch.float64, **changes):
-    torch.manual_seed(0)
-    core = make_core("aler", SIZE, **(SMALL | changes)).to(dtype)
-    with torch.no_grad():
-        for parameter in core.parameters():
-            parameter.add_(noise * torch.randn_like(parameter))
-    return core
+    return perturbed("aler", SIZE, dtype, noise, **(SMALL | changes))
 
 
 def inputs_of(steps, dtype=torch.float64, rows=B):
-    return torch.randn(steps, rows, SIZE, generator=torch.Generator().manual_seed(1), dtype=torch.float64).to(dtype)
+    return random_inputs(steps, rows, SIZE, dtype)
 
 
 def no_starts(steps, rows=B):

@@ -4,10 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from memagents import make_core
 from memagents.cores.core import unroll_by_steps
 from memagents.kernels import choice
-from tests.cores.support import arrays, attention_weights, norm_weights, perceptron_weights
+from tests.cores.support import arrays, attention_weights, norm_weights, perceptron_weights, perturbed, random_inputs
 from tests.reference import hcam
 
 T, B, SIZE = 20, 3, 5
@@ -24,16 +23,11 @@ VARIANTS = {
 
 
 def make(dtype=torch.float64, noise=0.3, **changes):
-    torch.manual_seed(0)
-    core = make_core("hcam", SIZE, **(SMALL | changes)).to(dtype)
-    with torch.no_grad():
-        for parameter in core.parameters():
-            parameter.add_(noise * torch.randn_like(parameter))
-    return core
+    return perturbed("hcam", SIZE, dtype, noise, **(SMALL | changes))
 
 
 def inputs_of(steps=T, rows=B, dtype=torch.float64):
-    return torch.randn(steps, rows, SIZE, generator=torch.Generator().manual_seed(1), dtype=torch.float64).to(dtype)
+    return random_inputs(steps, rows, SIZE, dtype)
 
 
 def no_starts(steps=T, rows=B):

@@ -5,7 +5,6 @@ from dataclasses import replace
 
 import pytest
 import torch
-from stable_baselines3.common.callbacks import BaseCallback
 
 from memagents import CheckpointError, Imitation, RecurrentPPO
 from memagents.experiments.catalogue import Algorithm
@@ -15,24 +14,9 @@ from memagents.experiments.run import Run
 from memagents.experiments.settings import ImitationSettings, Lesson, PPOSettings
 from memagents.experiments.training import make_agent
 from memagents.runs import trees
+from tests.support.callbacks import StopAfter
 from tests.support.trainings import SMALL
 from tests.support.trees import assert_equal
-
-
-class Stop(BaseCallback):
-    """After so many windows."""
-
-    def __init__(self, windows):
-        super().__init__()
-        self.windows = windows
-
-    def _on_step(self):
-        return True
-
-    def _on_rollout_end(self):
-        self.windows -= 1
-        if not self.windows:
-            self.model.stop()
 
 
 @pytest.mark.parametrize("whole", [False, True])
@@ -57,7 +41,7 @@ def test_lessons_with_review_go_on_exactly(stop, whole, tmp_path, monkeypatch):
         curriculum = make_curriculum(settings)
         agent = make_agent(settings, curriculum)
         if name == "stopped":
-            agent.learn(12 * 64, [curriculum, Stop(stop)])
+            agent.learn(12 * 64, [curriculum, StopAfter(stop)])
             assert agent.lesson == {1: 0, 3: 1, 9: 2}[stop] and agent.num_timesteps == stop * 64
             agent.save(agent.run_dir)
             torch.manual_seed(99)
