@@ -29,6 +29,11 @@ _BUILT_IN = {
     "universal": "memagents.cores.universal",
     "ffm": "memagents.cores.ffm",
     "shm": "memagents.cores.shm",
+    "mingru": "memagents.cores.mingru",
+    "lru": "memagents.cores.lru",
+    "s5": "memagents.cores.s5",
+    "lmu": "memagents.cores.lmu",
+    "gcm": "memagents.cores.gcm",
 }
 _registered: dict[str, type[MemoryCore]] = {}
 

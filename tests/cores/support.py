@@ -21,6 +21,11 @@ SMALL = {
     "universal": {"length": 3, "max_depth": 3, "width": 4, "heads": 2},
     "ffm": {"memory_size": 3, "context_size": 2, "output_size": 5, "horizon": 20},
     "shm": {"width": 3, "thetas": 5, "encoding_size": 6},
+    "mingru": {"hidden_size": 5},
+    "lru": {"width": 5, "state_size": 3, "layers": 2},
+    "s5": {"width": 5, "state_size": 3, "layers": 2},
+    "lmu": {"hidden_size": 5, "order": 3, "theta": 4.0, "signals": 2},
+    "gcm": {"length": 3, "width": 5},
 }
 DISTRIBUTIONS = {
     "rmc": ["block_1_weights"],

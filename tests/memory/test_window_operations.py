@@ -7,7 +7,7 @@ import torch
 
 from memagents.memory import history, scan
 from memagents.memory.draws import dropout, uniform
-from memagents.memory.scan import cut, linear_scan
+from memagents.memory.scan import cut, linear_scan, matrix_scan
 
 L, T, B, W = 4, 7, 3, 2
 
@@ -124,6 +124,14 @@ def test_doubling_is_step_after_step(dtype, steps):
     torch.testing.assert_close(*results, rtol=1e-10, atol=1e-12)
 
 
+def test_decays_that_are_given_and_not_learned():
+    decay = random(T, B, dtype=torch.complex128)
+    arguments = [
+        random(*shape, seed=n, dtype=torch.complex128).requires_grad_() for n, shape in enumerate([(T, B), (B,)])
+    ]
+    assert torch.autograd.gradcheck(lambda *given: linear_scan(decay, *given), arguments)
+
+
 @pytest.mark.parametrize("bound", [0.7, 100.0])
 def test_a_linear_scan_within_bounds(bound):
     """Values and gradients of the obvious loop; the smaller bound is met, the larger is not."""
@@ -156,6 +164,29 @@ def test_doubling_is_for_accelerators_and_knows_no_bound(monkeypatch):
 def test_a_bounded_scan_stays_finite_where_it_would_double_for_ever():
     states = linear_scan(torch.full((2000, 1), 2.0), torch.ones(2000, 1), torch.zeros(1), 50.0)
     assert states.max() == 50.0
+
+
+@pytest.mark.parametrize("steps", [1, 2, 5, 13])
+@pytest.mark.parametrize("doubling", [False, True])
+def test_a_scan_with_a_matrix_is_step_after_step(steps, doubling):
+    """Values and gradients, with episodes that begin, also where the state before was no number."""
+    transition, starts = (
+        random(W, W, seed=8) / W,
+        torch.rand(steps, B, generator=torch.Generator().manual_seed(steps)) < 0.3,
+    )
+    starts[0, 1] = True
+    given = [random(steps, B, 2, W, seed=0), random(B, 2, W, seed=1)]
+    given[1][1] = torch.nan
+    inputs, initial = (x.requires_grad_() for x in given)
+    states, state = [], initial
+    for b, start in zip(inputs, starts, strict=True):
+        state = torch.where(start[:, None, None], 0, state) @ transition.T + b
+        states.append(state)
+    weights = random(steps, B, 2, W, seed=9)
+    expected, found = torch.stack(states), matrix_scan(transition, inputs, initial, starts, doubling)
+    torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-12)
+    grads = [torch.autograd.grad((weights * result).sum(), [inputs, initial]) for result in (found, expected)]
+    torch.testing.assert_close(*grads, rtol=1e-10, atol=1e-12)
 
 
 @pytest.mark.parametrize("seed", range(3))
