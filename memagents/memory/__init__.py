@@ -6,7 +6,8 @@ to all slots at once, ``halting`` decides when to stop thinking. ``selection`` m
 the best, by chance or over the few best; ``attention`` finds by queries and keys, ``hopfield`` completes patterns.
 ``history`` keeps the last rows of an episode, ``compression`` what leaves them, and ``relative`` attends to both by
 age. ``scan`` takes all steps of a linear recurrence together, ``state_space`` has such recurrences out of continuous
-time, and how fast they forget, ``legendre`` a line of delay; ``graph`` draws edges and gathers. ``draws`` makes random
+time, and how fast they forget, ``legendre`` a line of delay, ``linear`` those whose state is a matrix, which fades, is
+erased and written to, behind a short ``convolution``; ``graph`` draws edges and gathers. ``draws`` makes random
 numbers of keys. ``sparse`` reads and writes a few slots of many, ``sparse_linkage`` links them, ``hashing`` finds them,
 and ``journal`` changes them in place. Letters in shapes: B batch rows, N slots, W width of a slot, R read heads.
 """
