@@ -34,6 +34,7 @@ _BUILT_IN = {
     "s5": "memagents.cores.s5",
     "lmu": "memagents.cores.lmu",
     "gcm": "memagents.cores.gcm",
+    "deltanet": "memagents.cores.deltanet",
 }
 _registered: dict[str, type[MemoryCore]] = {}
 
