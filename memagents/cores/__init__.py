@@ -35,6 +35,7 @@ _BUILT_IN = {
     "lmu": "memagents.cores.lmu",
     "gcm": "memagents.cores.gcm",
     "deltanet": "memagents.cores.deltanet",
+    "mamba2": "memagents.cores.mamba2",
 }
 _registered: dict[str, type[MemoryCore]] = {}
 
