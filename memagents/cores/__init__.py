@@ -36,6 +36,7 @@ _BUILT_IN = {
     "gcm": "memagents.cores.gcm",
     "deltanet": "memagents.cores.deltanet",
     "mamba2": "memagents.cores.mamba2",
+    "mlstm": "memagents.cores.mlstm",
 }
 _registered: dict[str, type[MemoryCore]] = {}
 

@@ -28,6 +28,7 @@ SMALL = {
     "gcm": {"length": 3, "width": 5},
     "deltanet": {"width": 5, "heads": 2, "key_size": 3, "value_size": 2, "layers": 2, "chunk": 3},
     "mamba2": {"width": 5, "heads": 2, "head_size": 3, "state_size": 2, "layers": 2, "chunk": 3},
+    "mlstm": {"width": 5, "heads": 2, "head_size": 4, "layers": 2, "chunk": 3},
 }
 DISTRIBUTIONS = {
     "rmc": ["block_1_weights"],
