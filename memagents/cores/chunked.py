@@ -20,10 +20,10 @@ S = TypeVar("S", bound=tuple[Any, ...])
 
 
 class ChunkedState(NamedTuple):
-    """B rows, L layers, H heads, keys of width K, values of width V, X channels of the convolution."""
+    """B rows, H heads, keys of width K, values of width V, X channels; of L layers one behind another."""
 
-    memory: Tensor  # S, (B, L, H, K, V)
-    recent: Tensor  # the convolution's last inputs, (B, L, 3, X), the oldest first
+    memory: Tensor  # S, (B, L H, K, V)
+    recent: Tensor  # the convolution's last inputs, (B, L 3, X), the oldest first
 
 
 class Ways(NamedTuple):
@@ -71,7 +71,7 @@ class ChunkedBlock(nn.Module, Generic[S]):
         return memory_dtype(self.taps.dtype, False)
 
     def initial(self, batch_size: int) -> S:
-        """The block's state before an episode, leaves (B, ...)."""
+        """The block's state before an episode, that of a core with one layer."""
         raise NotImplementedError
 
     def project(self, x: Tensor) -> Tensor:
@@ -121,7 +121,7 @@ class Chunked(MemoryCore[S]):
 
     def step(self, x: Tensor, state: S) -> Step[S]:
         told = self._through(x, state, STEP)
-        trace = {name: torch.stack([each.trace[name] for each in told], dim=1) for name in told[0].trace}
+        trace = {name: torch.cat([each.trace[name] for each in told], dim=1) for name in told[0].trace}
         return Step(told[-1].outputs, _joined([each.state for each in told]), {}, trace)
 
     def recur(self, x: Tensor, state: S, starts: Tensor, trace: bool = False) -> Unrolled[S]:
@@ -151,9 +151,9 @@ class Chunked(MemoryCore[S]):
     def _through(self, x: Tensor, state: S, ways: Ways) -> list[Told[S]]:
         """What each block gives."""
         told: list[Told[S]] = []
-        for number, block in enumerate(self._stack()):
-            own = type(state)(*(leaf[:, number] for leaf in state))
-            told.append(block(block.project(told[-1].outputs) if told else x, own, ways))
+        states = zip(*(leaf.chunk(len(self.blocks), dim=1) for leaf in state), strict=True)
+        for block, own in zip(self._stack(), states, strict=True):
+            told.append(block(block.project(told[-1].outputs) if told else x, type(state)(*own), ways))
         return told
 
 
@@ -171,7 +171,7 @@ def steady_decay(lives: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _joined(states: list[S]) -> S:
-    """States of layers, leaves (B, ...), to one with leaves (B, L, ...)."""
+    """States of layers, leaves (B, N, ...), to one with leaves (B, L N, ...)."""
     if len(states) == 1:  # without a copy
-        return type(states[0])(*(leaf.unsqueeze(1) for leaf in states[0]))
-    return type(states[0])(*(torch.stack(leaves, dim=1) for leaves in zip(*states, strict=True)))
+        return states[0]
+    return type(states[0])(*(torch.cat(leaves, dim=1) for leaves in zip(*states, strict=True)))

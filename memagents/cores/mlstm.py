@@ -20,11 +20,11 @@ BLOCK = 4
 
 
 class MLSTMState(NamedTuple):
-    """B rows, L layers, H heads of width D, X = H D channels."""
+    """B rows, H heads of width D, X = H D channels; of L layers one behind another."""
 
-    memory: Tensor  # C, and beside it n as the last column, both divided by exp(m), (B, L, H, D, D + 1)
-    stabiliser: Tensor  # m, (B, L, H)
-    recent: Tensor  # the convolution's last inputs, (B, L, 3, X), the oldest first
+    memory: Tensor  # C, and beside it n as the last column, both divided by exp(m), (B, L H, D, D + 1)
+    stabiliser: Tensor  # m, (B, L H)
+    recent: Tensor  # the convolution's last inputs, (B, L 3, X), the oldest first
 
 
 class MLSTMBlock(ChunkedBlock[MLSTMState]):
@@ -93,8 +93,9 @@ class MLSTM(Chunked[MLSTMState]):
         m' = max(log σ(f̃) + m, ĩ),  F = exp(log σ(f̃) + m - m'),  I = exp(ĩ - m')
         C ← F C + I (k/√D) vᵀ,  n ← F n + I k/√D,  h = Cᵀ q / (max(|nᵀ q|, exp(-m')) + 1e-6)
 
-    for each head of width D; all begin at zero. What is read does not depend on m but for rounding. Around it is the
-    authors' block: LN(stream) goes up to x and z, of width H D each; x̃ is x through a causal convolution of width 4,
+    for each head of width D; all begin at zero. What is read depends on m by rounding and by the 1e-6 alone. Around it
+    is the authors' block: LN(stream) goes up to x and z, of width H D each (theirs are twice as wide as the stream,
+    with four heads; by default these are as wide, with two, for speed); x̃ is x through a causal convolution of width 4,
     with a bias, and a SiLU; q and k are of x̃ and v is of x, by maps of blocks of 4 on the diagonal; ĩ and f̃ are
     affine in [q, k, v]. The block adds W_o ((LN(h) + s ∘ x̃) ∘ SiLU(z)), with LN of each head without a shift, to the
     stream, which begins as a linear layer of the input. The convolution's last three inputs are state; over an
@@ -121,7 +122,7 @@ class MLSTM(Chunked[MLSTMState]):
         self,
         input_size: int,
         width: int = 64,
-        heads: int = 4,
+        heads: int = 2,
         head_size: int = 32,
         layers: int = 1,
         shortest_half_life: float = 14.0,

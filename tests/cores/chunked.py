@@ -13,19 +13,24 @@ def array(tensor):
     return tensor.detach().numpy()
 
 
+def of_layer(leaf, row, layer, layers=2):
+    """What a leaf of a state has of one row and layer."""
+    return array(leaf[row].chunk(layers)[layer])
+
+
 def against_the_equations(core, weights, step, memories_of, steps=12):
     """Hold outputs and the state of a window with starts against a loop, block after block.
 
     :param weights: of each block, for ``step``
-    :param memories_of: those of a row's layer for ``step``, of a state
+    :param memories_of: those of a state's row and layer, for ``step``
     """
     inputs, starts, before = inputs_of(steps), some_starts(steps), used(core)
     outputs, state, _, _ = core.unroll(inputs, before, starts)
     fresh = core.initial_state(1)
     for b in range(B):
-        layers = range(len(core.blocks))
+        layers = range(count := len(core.blocks))
         memories = [memories_of(before, b, n) for n in layers]
-        recent = [list(array(before.recent[b, n])) for n in layers]
+        recent = [list(of_layer(before.recent, b, n, count)) for n in layers]
         for t in range(steps):
             x = array(core.encoder(inputs[t, b]))
             for n, block in enumerate(core.blocks):
@@ -36,7 +41,7 @@ def against_the_equations(core, weights, step, memories_of, steps=12):
                 x = x + added
             np.testing.assert_allclose(array(outputs[t, b]), x, rtol=1e-10, atol=1e-10)
         for n in layers:
-            np.testing.assert_allclose(array(state.recent[b, n]), recent[n], rtol=1e-10, atol=1e-10)
+            np.testing.assert_allclose(of_layer(state.recent, b, n, count), recent[n], rtol=1e-10, atol=1e-10)
             for seen, expected in zip(memories_of(state, b, n), memories[n], strict=True):
                 for one, other in zip(_parts(seen), _parts(expected), strict=True):
                     np.testing.assert_allclose(one, other, rtol=1e-10, atol=1e-10)
@@ -75,7 +80,7 @@ def measured_half_lives(core, steps=20):
     left = full.memory - empty.memory
     if hasattr(full, "stabiliser"):
         left = left * full.stabiliser.exp()[..., None, None]
-    return -steps / left[0, 0].log2()
+    return -steps / left[0].chunk(len(core.blocks))[0].log2()
 
 
 def nothing_that_is_not_finite_outlives_a_start(core):

@@ -13,6 +13,7 @@ from tests.cores.chunked import (
     array,
     measured_half_lives,
     nothing_that_is_not_finite_outlives_a_start,
+    of_layer,
     recall,
     window_equals_steps,
 )
@@ -58,7 +59,7 @@ def test_equals_the_equations(options):
     block = core.blocks[0]
     step = partial(linear.delta_step, writes=block.writes, strength=block.strength)
     weights = [numpy_weights(block) for block in core.blocks]
-    against_the_equations(core, weights, step, lambda state, b, n: list(array(state.memory[b, n])))
+    against_the_equations(core, weights, step, lambda state, b, n: list(of_layer(state.memory, b, n, len(weights))))
 
 
 @every_kind

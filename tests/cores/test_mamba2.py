@@ -11,6 +11,7 @@ from tests.cores.chunked import (
     array,
     measured_half_lives,
     nothing_that_is_not_finite_outlives_a_start,
+    of_layer,
     window_equals_steps,
 )
 from tests.cores.linear import SIZE, B, disturb, inputs_of, no_starts, single_against_double
@@ -37,7 +38,7 @@ def test_equals_the_equations(groups):
     disturb(core)
     step = partial(linear.mamba2_step, groups=groups)
     weights = [numpy_weights(block) for block in core.blocks]
-    against_the_equations(core, weights, step, lambda state, b, n: list(array(state.memory[b, n])))
+    against_the_equations(core, weights, step, lambda state, b, n: list(of_layer(state.memory, b, n)))
 
 
 @pytest.mark.parametrize("chunk", [1, 7, 32])

@@ -11,6 +11,7 @@ from tests.cores.chunked import (
     array,
     measured_half_lives,
     nothing_that_is_not_finite_outlives_a_start,
+    of_layer,
     window_equals_steps,
 )
 from tests.cores.linear import SIZE, B, disturb, inputs_of, no_starts, single_against_double, some_starts, used
@@ -34,7 +35,7 @@ def numpy_weights(block):
 
 
 def memories_of(state, b, n):
-    memory, stabilisers = array(state.memory[b, n]), state.stabiliser[b, n].tolist()
+    memory, stabilisers = of_layer(state.memory, b, n), of_layer(state.stabiliser, b, n)
     return [(both[:, :-1], both[:, -1], m) for both, m in zip(memory, stabilisers, strict=True)]
 
 
@@ -63,7 +64,7 @@ def test_half_lives_at_the_start():
 
 
 def test_the_defaults_are_the_published_biases():
-    core = make_core("mlstm", SIZE).double()
+    core = make_core("mlstm", SIZE, heads=4).double()
     forget = core.blocks[0].gates.bias[4:]
     torch.testing.assert_close(forget, torch.linspace(3, 6, 4, **DOUBLE), rtol=0, atol=0.03)
     assert not core.blocks[0].gates.weight.any()
