@@ -22,6 +22,7 @@ Letters in shapes: T steps, B rows, H heads, n writes in a step, K width of a ke
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -77,7 +78,7 @@ def linear_window(
     erase: Tensor | None = None,
     chunk: int = 16,
 ) -> tuple[Tensor, Tensor]:
-    """All steps of a window, equal to as many of :func:`linear_step`.
+    """All steps of a window, equal to as many of :func:`linear_step`. It cannot be differentiated twice.
 
     :param queries: q, (T, B, H, K)
     :param keys: k, (T, B, H, n, K)
@@ -170,6 +171,62 @@ def spans(log_decay: Tensor) -> Tensor:
     return log_decay.unsqueeze(-1).expand(*log_decay.shape, steps).tril(-1).cumsum(dim=-2)
 
 
+def solve_unit_lower(inner: Tensor, values: Tensor) -> Tensor:
+    """U of (I + A) U = V, for many small A at once; it cannot be differentiated twice.
+
+    As ``torch.linalg.solve_triangular``, which on the CPU however goes through them one by one, and with several
+    threads takes twenty times as long as with one.
+
+    :param inner: A, (..., C, C), of which only what lies below the diagonal counts
+    :param values: V, (..., C, V)
+    """
+    if inner.device.type != "cpu":
+        return torch.linalg.solve_triangular(inner, values, upper=False, unitriangular=True)
+    return _Solve.apply(inner, values)
+
+
+class _Solve(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, inner: Tensor, values: Tensor) -> Tensor:
+        solved = values.clone(memory_format=torch.contiguous_format)
+        _substitute(inner, solved, False)
+        ctx.save_for_backward(inner, solved)
+        return solved
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor]:
+        inner, solved = ctx.saved_tensors
+        of_values = grads[0].clone(memory_format=torch.contiguous_format)
+        _substitute(inner, of_values, True)
+        return (of_values @ -solved.mT).tril_(-1), of_values
+
+
+def _substitute(inner: Tensor, values: Tensor, transposed: bool) -> None:
+    """Solve in place, row by row where they are few, else one half after the other; of I + A or its transpose."""
+    size = inner.shape[-1]
+    if size <= FEW:
+        for n in range(size - 1, 0, -1) if transposed else range(size - 1):
+            row = values[..., n : n + 1, :]
+            if transposed:
+                values[..., :n, :].addcmul_(inner[..., n : n + 1, :n].mT, row, value=-1)
+            else:
+                values[..., n + 1 :, :].addcmul_(inner[..., n + 1 :, n : n + 1], row, value=-1)
+        return
+    half = size // 2
+    corners = (inner[..., :half, :half], values[..., :half, :]), (inner[..., half:, half:], values[..., half:, :])
+    (_, first), (_, second) = corners
+    between = inner[..., half:, :half]
+    _substitute(*corners[transposed], transposed)
+    if transposed:
+        first -= between.mT @ second
+    else:
+        second -= between @ first
+    _substitute(*corners[not transposed], transposed)
+
+
+FEW = 8
+
+
 def _chunk(
     queries: Tensor,
     keys: Tensor,
@@ -190,12 +247,11 @@ def _chunk(
     if erase is not None:
         inner = _scores(erase, keys, decays)
         values = values - (erase * carry) @ memory
-        values = torch.linalg.solve_triangular(inner, values, upper=False, unitriangular=True)  # U
+        values = solve_unit_lower(inner, values)  # U
     reads = (queries * carry[:, :, last]) @ memory + _scores(queries, keys, decays[..., last, :]) @ values
     kept = memory * carry[:, :, -1].unsqueeze(-1)
     added = keys.transpose(2, 3) * decays[..., -1, :]
-    shape = kept.shape
-    memory = torch.baddbmm(kept.flatten(0, 1), added.flatten(0, 1), values.flatten(0, 1)).view(shape)
+    memory = kept + added @ values
     return reads, memory
 
 

@@ -72,7 +72,7 @@ def test_a_window_equals_steps(options, chunk):
 
 @pytest.mark.parametrize("options", [{}, {"gated": False}, {"split_gates": True}], ids=["gated", "plain", "split"])
 def test_single_precision_over_4096_steps(options):
-    assert single_against_double(lambda dtype: make(dtype, **options, chunk=16)) < 1e-4
+    assert single_against_double(lambda dtype: make(dtype, **options, chunk=16)) < 1e-5
 
 
 def test_half_lives_at_the_start():

@@ -50,7 +50,7 @@ def test_a_window_equals_steps(groups, chunk):
 
 
 def test_single_precision_over_4096_steps():
-    assert single_against_double(lambda dtype: make(dtype, chunk=16)) < 1e-4
+    assert single_against_double(lambda dtype: make(dtype, chunk=16)) < 1e-5
 
 
 def test_half_lives_at_the_start():

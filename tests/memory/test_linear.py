@@ -103,6 +103,37 @@ def test_spans_are_sums_over_their_own_steps():
     assert linear.spans(log_decay).tolist() == [[0, 0, 0], [-2, 0, 0], [-6, -4, 0]]
 
 
+@pytest.mark.parametrize("size", [1, 2, 7, 8, 9, 33])
+def test_solving_equals_torchs(size):
+    generator = torch.Generator().manual_seed(5)
+    inner = torch.randn(2, 3, size, size, generator=generator, **DOUBLE).requires_grad_()
+    values = torch.randn(2, 3, size, 4, generator=generator, **DOUBLE).requires_grad_()
+    seen = linear.solve_unit_lower(inner, values)
+    expected = torch.linalg.solve_triangular(inner, values, upper=False, unitriangular=True)
+    for one, right in zip(
+        with_gradients([seen], (inner, values)), with_gradients([expected], (inner, values)), strict=True
+    ):
+        torch.testing.assert_close(one, right, rtol=1e-9, atol=1e-9)
+
+
+def test_the_same_key_again_and_again_costs_no_precision():
+    """A product of powers of A in place of substitution would sum numbers of 10,000 to 1 here."""
+    steps, key = 32, torch.tensor([0.6, 0.8, 0.0, 0.0])
+    keys = key.expand(steps, 1, 1, 1, K)
+    values = torch.randn(steps, 1, 1, 1, V, generator=torch.Generator().manual_seed(6))
+    reads, _ = linear.linear_window(
+        key.expand(steps, 1, 1, K),
+        keys,
+        values,
+        torch.zeros(steps, 1, 1, 1),
+        torch.zeros(1, 1, K, V),
+        torch.zeros(steps, 1, dtype=torch.bool),
+        keys,
+        chunk=32,
+    )
+    torch.testing.assert_close(reads, values.squeeze(3), rtol=1e-5, atol=1e-5)
+
+
 def test_unit_length():
     vectors = torch.tensor([[3.0, 4.0], [0.0, 0.0], [1e-3, 0.0]], **DOUBLE)
     expected = vectors / (vectors.square().sum(-1, keepdim=True) + 1e-6).sqrt()
