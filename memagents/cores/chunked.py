@@ -38,11 +38,11 @@ STEP = Ways(convolve_step, linear_step, stabilise_step)
 
 
 class Told(NamedTuple, Generic[S]):
-    """What a block gives: its outputs, (..., W), its state, and what is to be seen of a step."""
+    """What a block gives: its outputs, (..., W), its state, and what makes what is to be seen of a step."""
 
     outputs: Tensor
     state: S
-    trace: dict[str, Tensor]
+    trace: Callable[[], dict[str, Tensor]]
 
 
 class ChunkedBlock(nn.Module, Generic[S]):
@@ -121,7 +121,8 @@ class Chunked(MemoryCore[S]):
 
     def step(self, x: Tensor, state: S) -> Step[S]:
         told = self._through(x, state, STEP)
-        trace = {name: torch.cat([each.trace[name] for each in told], dim=1) for name in told[0].trace}
+        traces = [each.trace() for each in told]
+        trace = {name: torch.cat([each[name] for each in traces], dim=1) for name in traces[0]}
         return Step(told[-1].outputs, _joined([each.state for each in told]), {}, trace)
 
     def recur(self, x: Tensor, state: S, starts: Tensor, trace: bool = False) -> Unrolled[S]:

@@ -62,8 +62,8 @@ class DeltaBlock(ChunkedBlock[ChunkedState]):
         normal = functional.rms_norm(reads, (self.value_size,), self.scale.to(self.dtype), tiny).flatten(-2)
         if self.gated:
             normal = normal * self._output_gate(decays[1])
-        trace = {"memory": memory, "decay": log_decay.exp(), "write_gate": write, "erase_gate": erase}
-        return Told(normal, ChunkedState(memory, recent), trace)
+        seen = {"memory": memory, "write_gate": write, "erase_gate": erase}
+        return Told(normal, ChunkedState(memory, recent), lambda: {"decay": log_decay.exp(), **seen})
 
     def _heads(self, mixed: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """q, (..., H, K), k, (..., H, n, K), and v, (..., H, n, V)."""

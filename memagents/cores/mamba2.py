@@ -50,8 +50,8 @@ class Mamba2Block(ChunkedBlock[ChunkedState]):
         )
         y = torch.addcmul(reads, self.feedthrough.to(self.dtype).unsqueeze(-1), inputs).flatten(-2)
         y = functional.rms_norm(y * functional.silu(gate), y.shape[-1:], self.scale.to(self.dtype), 1e-5)
-        trace = {"memory": memory, "decay": log_decay.exp(), "interval": intervals}
-        return Told(y, ChunkedState(memory, recent), trace)
+        seen = {"memory": memory, "interval": intervals}
+        return Told(y, ChunkedState(memory, recent), lambda: {"decay": log_decay.exp(), **seen})
 
     def _of_heads(self, grouped: Tensor) -> Tensor:
         """(..., G N) to (..., H, N): the heads of a group have the same."""

@@ -75,7 +75,10 @@ class MLSTMBlock(ChunkedBlock[MLSTMState]):
         hidden = functional.layer_norm(reads[..., :-1] / normaliser, (self.head_size,)).flatten(-2)
         hidden = torch.addcmul(hidden * self.scale.to(self.dtype), mixed, self.skip.to(self.dtype))
         y = hidden * functional.silu(gate)
-        trace = {"memory": memory, "decay": log_forget.exp(), "input_gate": log_input.exp()}
+
+        def trace() -> dict[str, Tensor]:
+            return {"memory": memory, "forget_gate": log_forget.exp(), "input_gate": log_input.exp()}
+
         return Told(y, MLSTMState(memory, after, recent), trace)
 
     def _gates(self, mixed: Tensor, inputs: Tensor, maps: Tensor) -> Tensor:

@@ -76,20 +76,20 @@ class _Taps(torch.autograd.Function):
         towards, of_weight, product = torch.zeros_like(padded), torch.empty_like(weight), grad.new_empty(grad.shape)
         ones = grad.new_ones(grad.shape[:2].numel())
         for tap in reversed(range(TAPS)):  # what one tap does not reach, those before it do not either
-            grad = _within(grad, episodes, tap)
+            grad = _within(grad, episodes, tap, own=grad is not grads[0])
             towards[tap : tap + steps].addcmul_(grad, weight[tap])
             torch.mul(grad, padded[tap : tap + steps], out=product)
             of_weight[tap] = ones @ product.flatten(0, 1)
         return towards, of_weight, None
 
 
-def _within(tensor: Tensor, episodes: Tensor | None, tap: int) -> Tensor:
-    """(T, B, X), with zeros at the steps at which the tap would look into another episode."""
+def _within(tensor: Tensor, episodes: Tensor | None, tap: int, own: bool = False) -> Tensor:
+    """(T, B, X), with zeros at the steps at which the tap would look into another episode; in place of one's own."""
     if episodes is None or tap == PAST:
         return tensor
     beyond = episodes[tap : tap + len(tensor)] != episodes[PAST:]
     if tensor.device.type != "cpu":
         return torch.where(beyond, 0, tensor)
-    rows = tensor.clone(memory_format=torch.contiguous_format)  # few of which are zeroed
+    rows = tensor if own else tensor.clone(memory_format=torch.contiguous_format)  # few of which are zeroed
     rows.flatten(0, 1).index_fill_(0, beyond.flatten().nonzero().squeeze(1), 0)
     return rows
