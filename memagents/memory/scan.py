@@ -91,6 +91,11 @@ def begins(starts: Tensor, dim: int) -> list[Tensor | None]:
     return [row if begun else None for row, begun in zip(rows, some, strict=True)]
 
 
+def any_start(starts: Tensor) -> bool:
+    """Whether an episode may begin in a window. On an accelerator always, since looking would wait for the device."""
+    return starts.device.type != "cpu" or bool(starts.any())
+
+
 class _MatrixScan(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, transition: Tensor, inputs: Tensor, initial: Tensor, starts: Tensor) -> Tensor:
