@@ -51,22 +51,37 @@ def _parts(memory):
     return memory if isinstance(memory, tuple) else (memory,)
 
 
+def one_by_one(core, inputs, state, starts):
+    """Windows of one step each, as acting has them."""
+    outputs = []
+    for x, begun in zip(inputs.split(1), starts.split(1), strict=True):
+        output, state, _, _ = core.unroll(x, state, begun)
+        outputs.append(output)
+    return torch.cat(outputs), state, {}, {}
+
+
 def window_equals_steps(core, steps=20):
-    """Values, the state and all gradients, with a state that is carried in and starts."""
+    """Values, the state and all gradients, with a state that is carried in and starts; acting sees the same."""
     inputs, starts = inputs_of(steps), some_starts(steps)
     starts[5, 0] = starts[6, 0] = True
     before = map_state(lambda leaf: leaf.detach().requires_grad_(), used(core))
     asked = [inputs.requires_grad_(), *before, *core.parameters()]
     results = []
-    for way in (type(core).unroll, unroll_by_steps):
+    for way in (type(core).unroll, unroll_by_steps, one_by_one):
         outputs, state, _, _ = way(core, inputs, before, starts)
         grads = torch.autograd.grad(
             sum((x * torch.linspace(-1, 2, x.numel(), dtype=x.dtype).view_as(x)).sum() for x in (outputs, *state)),
             asked,
         )
         results.append((outputs, *state, *grads))
-    for window, loop in zip(*results, strict=True):
-        torch.testing.assert_close(window, loop, rtol=1e-9, atol=1e-10)
+    for window, *others in zip(*results, strict=True):
+        for other in others:
+            torch.testing.assert_close(window, other, rtol=1e-9, atol=1e-10)
+    with torch.no_grad():  # where memories are changed in place
+        kept = [leaf.clone() for leaf in before]
+        outputs, state, _, _ = one_by_one(core, inputs, before, starts)
+    for seen, right in zip((outputs, *state, *before), (*results[0][: 1 + len(state)], *kept), strict=True):
+        torch.testing.assert_close(seen, right, rtol=1e-9, atol=1e-10)
 
 
 @torch.no_grad()
