@@ -33,6 +33,7 @@ class AgentsBenchmark:
     :param windows: in a measurement, after one that warms up
     :param repeats: measurements, of which the fastest counts
     :param threads: of torch
+    :param critic_core: as the agents have it: None, where actor and critic share a memory, or "same"
     :param cuda_graphs: measure the device with CUDA graphs as well
     """
 
@@ -42,6 +43,7 @@ class AgentsBenchmark:
     windows: int = 4
     repeats: int = 3
     threads: int = 2
+    critic_core: str | None = None
     cuda_graphs: bool = False
 
 
@@ -73,7 +75,7 @@ def steps_per_second(core: str, device: str, graphs: bool, settings: AgentsBench
         n_steps=settings.steps,
         n_epochs=1,
         cuda_graphs=graphs,
-        policy_kwargs={"core": core, "critic_core": None},
+        policy_kwargs={"core": core, "critic_core": settings.critic_core},
         device=device,
         seed=0,
     )

@@ -14,6 +14,7 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.type_aliases import Schedule
 from stable_baselines3.common.utils import FloatSchedule
+from torch import Tensor
 
 from memagents.algorithms.algorithm import MemoryAlgorithm
 from memagents.algorithms.causes import observations_named, visible_cause
@@ -143,7 +144,7 @@ class WindowAlgorithm(MemoryAlgorithm):
             if dones.any():
                 rows = cut_rows(dones, infos)
                 if len(rows):
-                    cut.append(cut_episodes(t, rows, infos, self.memory_state()))
+                    cut.append(cut_episodes(t, rows, infos, acted.state))
                 self._update_info_buffer([infos[i] for i in np.flatnonzero(dones)])
             self._last_obs, self._last_episode_starts = new_obs, dones  # type: ignore[assignment]
             self._decisions = decision_mask(env, infos, dones)
@@ -190,12 +191,18 @@ class WindowAlgorithm(MemoryAlgorithm):
         beyond = Beyond(last, nowhere, nowhere, last[:0])
         if cut:
             observations = observation_tensors([o for episodes in cut for o in episodes.observations], self.device)
-            state = map_state(lambda *leaves: torch.cat(leaves), *(episodes.state for episodes in cut))
             rows = torch.from_numpy(np.concatenate([episodes.rows for episodes in cut])).to(self.device)
             steps = torch.tensor([e.t for e in cut for _ in e.rows], device=self.device)
-            going_on = torch.zeros(len(rows), dtype=torch.bool, device=self.device)
-            beyond = Beyond(last, steps, rows, self.policy.look(observations, state, going_on))
+            beyond = Beyond(last, steps, rows, self._after(steps, rows, observations, cut))
         self.credit(window, beyond)
+
+    def _after(self, steps: Tensor, rows: Tensor, observations: Observations, cut: list[CutEpisodes]) -> Tensor:
+        """Outputs of the memory for final observations (K, ...) of episodes that a time limit cut, (K, O)."""
+        if self._late is not None and self._late.waits:
+            return self._late.after(steps, rows, observations)
+        state = map_state(lambda *leaves: torch.cat(leaves), *(episodes.state for episodes in cut))
+        going_on = torch.zeros(len(rows), dtype=torch.bool, device=self.device)
+        return self.policy.look(observations, state, going_on)
 
     def credit(self, window: Window, beyond: Beyond) -> None:
         """Fill in the window's advantages and returns."""

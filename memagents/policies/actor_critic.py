@@ -284,6 +284,12 @@ class MemoryPolicy(CorePolicy):
         actions = self._chosen(self._distribution_of(outputs[0]), False)
         return Acted(actions, outputs[0], state, core.critics(x)[0])
 
+    def waiting(self, observations: Observations) -> Tensor:
+        """What the critic's own memory takes of observations (T, B, ...), as :meth:`act` leaves it: (T, B, X)."""
+        assert isinstance(self.core, Pair)
+        with self._precision():
+            return self.core.critics(self.project(observations))
+
     def follow(self, waiting: Tensor, state: Any, starts: Tensor) -> tuple[Tensor, PairState]:
         """Take the critic's memory through the steps for which it waited.
 
