@@ -66,7 +66,7 @@ def checked(settings: ComparisonSettings) -> dict[str, dict[str, Any]]:
     from memagents.experiments.rehearsal import Rehearsal
     from memagents.experiments.sizing import sized
 
-    rehearsal, found = Rehearsal(settings.env, settings.env_kwargs, settings.imports), {}
+    rehearsal, found = Rehearsal(settings.env, settings.env_kwargs, settings.imports, settings.algorithm), {}
     for core in settings.cores:
         shared = rehearsal.settings([*settings.words, "--core", core])
         rehearsal.weights(shared)

@@ -6,7 +6,7 @@ import dataclasses
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import tyro
 
@@ -31,7 +31,7 @@ class ComparisonSettings:
     """Compare memories on one environment: every core with every learning rate, several seeds each.
 
     Each training is a process of its own with one thread. What is done is kept: the same command goes on after Ctrl-C
-    or a crash. Words after ``--`` are settings of ``memagents train ppo`` that all trainings share.
+    or a crash. Words after ``--`` are settings of ``memagents train`` that all trainings share.
 
     :param env: id of an environment, or "package:Id"
     :param env_kwargs: its parameters, as key=value with values in YAML
@@ -44,7 +44,8 @@ class ComparisonSettings:
     :param processes: trainings at a time; by default one for each processor
     :param folder: where everything goes; by default runs/compare-ENV
     :param imports: packages to import first, for the cores and environments they register
-    :param words: settings of ``memagents train ppo``, such as --gamma 0.99, after ``--``
+    :param algorithm: by which all are trained; imitate wants an environment with an oracle
+    :param words: settings of ``memagents train ALGORITHM``, such as --gamma 0.99, after ``--``
     """
 
     env: str
@@ -58,6 +59,7 @@ class ComparisonSettings:
     processes: int | None = None
     folder: Path | None = None
     imports: tuple[str, ...] = ()
+    algorithm: Literal["ppo", "imitate"] = "ppo"
     words: tyro.conf.Suppress[tuple[str, ...]] = ()
 
     def __post_init__(self) -> None:
@@ -85,7 +87,8 @@ class ComparisonSettings:
     def plain(self) -> dict[str, Any]:
         """Return what decides the results, as plain values."""
         settings = dataclasses.asdict(self)
-        return {name: settings[name] for name in settings if name not in ("processes", "folder")}
+        left_out = ("processes", "folder") if self.algorithm != "ppo" else ("processes", "folder", "algorithm")
+        return {name: settings[name] for name in settings if name not in left_out}
 
 
 class Trial(NamedTuple):
@@ -127,7 +130,7 @@ def _words(settings: ComparisonSettings, core: str, rate: float, seed: int, core
     own: dict[str, Any] = {"env": settings.env, "core": core, "learning_rate": rate, "env_kwargs": settings.env_kwargs}
     own |= {"core_kwargs": core_kwargs, "imports": settings.imports, "seed": seed, "threads": 1}
     own |= {"total_timesteps": settings.total_timesteps, "eval_episodes": settings.episodes}
-    words = ["ppo", *settings.words]
+    words = [settings.algorithm, *settings.words]
     for name, value in own.items():
         if value not in ({}, ()):
             words += as_words(name, value)

@@ -17,6 +17,7 @@ from types import FrameType
 
 import torch
 from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.vec_env import VecEnv
 
 from memagents.algorithms.algorithm import MemoryAlgorithm
 from memagents.algorithms.distillation import Distillation
@@ -96,8 +97,7 @@ def make_agent(settings: TrainSettings, curriculum: Curriculum) -> MemoryAlgorit
         return algorithm.resume(folder, curriculum.make_env(lesson), settings.device)
     check_parameters(settings, algorithm)
     env = curriculum.make_env(0)
-    if isinstance(settings, ImitationSettings) and not has_oracle(env):
-        raise ValueError(f"env {settings.env} has no oracle to imitate; train by another algorithm, such as ppo")
+    check_oracle(settings, env)
     agent = algorithm("MlpPolicy", env, **settings.hyperparameters())
     if isinstance(agent, Distillation):
         agent.teacher_policy()  # what is wrong with it is better known before there is a run folder
@@ -106,6 +106,12 @@ def make_agent(settings: TrainSettings, curriculum: Curriculum) -> MemoryAlgorit
     agent.run_dir = new_folder(settings)
     write_config(settings, agent.run_dir)
     return agent
+
+
+def check_oracle(settings: TrainSettings, env: VecEnv) -> None:
+    """:raises ValueError: for an oracle that is to be imitated, and that there is not"""
+    if isinstance(settings, ImitationSettings) and not has_oracle(env):
+        raise ValueError(f"env {settings.env} has no oracle to imitate; train by another algorithm, such as ppo")
 
 
 def check_parameters(settings: TrainSettings, algorithm: type[MemoryAlgorithm]) -> None:

@@ -11,12 +11,13 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from memagents import CheckpointError, core_names, make_core
+from memagents import CheckpointError, Imitation, core_names, make_core
 from memagents.command_line import compare
 from memagents.experiments.comparison import RESULTS_FILE, ComparisonSettings, Trial, claim, trials
 from memagents.experiments.comparison_report import draw_comparison, failures, print_results, results_markdown, seeds
 from memagents.experiments.comparison_results import results
 from memagents.experiments.jobs import DONE, FAILED, WAITING, Job, only_one, run_jobs
+from memagents.experiments.run import Run
 from memagents.experiments.sizing import KNOBS, sized
 from tests.cores.support import SMALL
 
@@ -269,6 +270,7 @@ def test_settings_that_are_refused(wrong, message):
         (["--env", "memenvs/TMaze-v0", "--", "--device", "cuda:77"], "device is 'cuda:77', but torch finds"),
         (["--env", "memenvs/TMaze-v0", "--", "--init-from", "nowhere"], "there is no run folder nowhere"),
         (["--env", "memenvs/TMaze-v0", "--cores", "none", "--parameters", "9000000"], "weights at most"),
+        (["--env", "CartPole-v1", "--algorithm", "imitate"], "env CartPole-v1 has no oracle to imitate"),
     ],
 )
 def test_mistakes_are_found_before_anything_is_made(words, message, tmp_path, monkeypatch, capsys):
@@ -281,6 +283,19 @@ def test_mistakes_are_found_before_anything_is_made(words, message, tmp_path, mo
 
 
 # --- trainings --------------------------------------------------------------------------------------------------------
+
+
+def test_by_imitation(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    sizes = ["--seeds", "1", "--learning-rates", "1e-2", "--total-timesteps", "64", "--episodes", "8"]
+    task = ["--env", TMAZE["env"], "--env-kwargs", "length=2", "--cores", "gru", "--folder", "here"]
+    compare.main([*task, *sizes, "--algorithm", "imitate", "--", *FEW, "--oracle-share", "0.5"])
+    (run,) = (tmp_path / "here").glob("gru/seed-0")
+    assert Run.open(run).algorithm is Imitation
+    assert json.loads((tmp_path / "here" / RESULTS_FILE).read_text())["rows"][0]["failed"] == {}
+    with pytest.raises(SystemExit):
+        compare.main([*task, *sizes])
+    assert "holds a comparison with other settings" in capsys.readouterr().err
 
 
 def test_a_core_that_fails_leaves_the_others_alone(tmp_path, monkeypatch, capsys):
