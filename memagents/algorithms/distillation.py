@@ -29,6 +29,7 @@ from memagents.policies.core_policy import Acted
 from memagents.policies.distributions import kl_divergence
 from memagents.policies.encoding import Observations, map_observations
 from memagents.runs import agent_files
+from memagents.runs.random_states import preserved_random_states
 
 
 class Distillation(WindowAlgorithm):
@@ -108,7 +109,8 @@ class Distillation(WindowAlgorithm):
             raise ValueError("teacher and student must see the same observations, and none that are normalised")
         if self._given is not None:
             return self._given
-        return type(self).load(str(self.teacher), device=self.device, teacher=None)
+        with preserved_random_states():  # what is loaded begins with its own seed
+            return type(self).load(str(self.teacher), device=self.device, teacher=None)
 
     @torch.no_grad()
     def _ask_teacher(self) -> None:

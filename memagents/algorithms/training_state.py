@@ -106,7 +106,8 @@ def state_like(like: State, leaves: list[Tensor]) -> State:
             if leaf.shape != node.shape or leaf.dtype != node.dtype:
                 theirs, ours = (f"{tuple(tensor.shape)} of {tensor.dtype}" for tensor in (leaf, node))
                 raise ValueError(f"a leaf of the memory's state is {theirs}, not {ours}")
-            return leaf.to(node.device)
+            # What was read from a file begins at any address, and on the CPU sums depend on that to the last bit.
+            return leaf.to(node.device, copy=True)
         return type(node)(*(build(child) for child in node))
 
     return build(like)

@@ -114,7 +114,7 @@ class DNC(MemoryCore):
         self.recurrent_gates = nn.Linear(controller_size + reads, 4 * controller_size, bias=False)
         self.interface = nn.Linear(controller_size, sum(self.interface_sizes))
         self.output = nn.Linear(controller_size + reads, self.output_size)
-        if ready_to_record:
+        if boolean("ready_to_record", ready_to_record):
             self._prepare_to_record()
 
     @torch.no_grad()

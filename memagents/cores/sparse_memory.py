@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from memagents.checks import in_range, positive_int
+from memagents.checks import boolean, in_range, positive_int
 from memagents.cores.core import (
     MemoryCore,
     Step,
@@ -144,7 +144,7 @@ class SparseMemoryCore(MemoryCore[Sparse]):
         self.interface_sizes = (read, read_heads, width, 1, 1, read_heads)
         self.interface = nn.Linear(controller_size, sum(self.interface_sizes))
         self.output = nn.Linear(controller_size + read, self.output_size)
-        if ready_to_record:
+        if boolean("ready_to_record", ready_to_record):
             self._prepare_to_record()
 
     @torch.no_grad()

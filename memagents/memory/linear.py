@@ -63,7 +63,7 @@ def linear_step(
     for number, (key, value) in enumerate(zip(keys.unbind(-2), values.unbind(-2), strict=True)):
         if erase is not None:
             value = value - _read(memory, erase[..., number, :])
-        add = memory.addcmul if memory.requires_grad else memory.addcmul_  # it is new, and in no history
+        add = memory.addcmul if torch.is_grad_enabled() else memory.addcmul_  # it is new, and in no history then
         memory = add(key.unsqueeze(-1), value.unsqueeze(-2))
     return _read(memory, queries), memory
 

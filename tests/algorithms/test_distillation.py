@@ -184,9 +184,22 @@ def test_a_smaller_memory_learns_what_the_teacher_knows(taught):
     assert np.mean(agent.recent_accuracies) > 0.95
 
 
+def test_students_do_not_draw_by_their_teachers_seed(tmp_path):
+    """Each goes its own way, which is the same whether the teacher is given or its folder."""
+    teacher, actions = make_teacher(), []
+    teacher.save(tmp_path / "teacher")
+    for seed, source in ((0, teacher), (0, tmp_path / "teacher"), (1, tmp_path / "teacher")):
+        agent = make(source, seed=seed)
+        agent.learn(T * B)
+        actions.append(agent.window.actions.clone())
+    assert torch.equal(actions[0], actions[1])
+    assert not torch.equal(actions[1], actions[2])
+
+
 def test_an_interrupted_run_goes_on_exactly(taught, tmp_path):
-    whole, half = student(taught), student(taught, run_dir=tmp_path / "half")
+    whole = student(taught)
     whole.learn(4 * 16 * 16)
+    half = student(taught, run_dir=tmp_path / "half")  # which seeds all that is drawn
     half.learn(4 * 16 * 16, callback=StopAfter(2))
     resumed = Distillation.resume(tmp_path / "half", corridors())
     resumed.learn(resumed.remaining_timesteps, reset_num_timesteps=False)

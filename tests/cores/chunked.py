@@ -2,6 +2,7 @@
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from memagents.cores.core import map_state, unroll_by_steps
 from memagents.memory.linear import linear_window
@@ -65,15 +66,18 @@ def window_equals_steps(core, steps=20):
     inputs, starts = inputs_of(steps), some_starts(steps)
     starts[5, 0] = starts[6, 0] = True
     before = map_state(lambda leaf: leaf.detach().requires_grad_(), used(core))
-    asked = [inputs.requires_grad_(), *before, *core.parameters()]
+    asked = [inputs.requires_grad_(), *core.parameters()]
+    constant = map_state(Tensor.detach, before)  # the first state of a training, in no history
     results = []
     for way in (type(core).unroll, unroll_by_steps, one_by_one):
-        outputs, state, _, _ = way(core, inputs, before, starts)
-        grads = torch.autograd.grad(
-            sum((x * torch.linspace(-1, 2, x.numel(), dtype=x.dtype).view_as(x)).sum() for x in (outputs, *state)),
-            asked,
-        )
-        results.append((outputs, *state, *grads))
+        found = []
+        for state, leaves in ((before, [*before, *asked]), (constant, asked)):
+            outputs, state, _, _ = way(core, inputs, state, starts)
+            total = sum(
+                (x * torch.linspace(-1, 2, x.numel(), dtype=x.dtype).view_as(x)).sum() for x in (outputs, *state)
+            )
+            found += [outputs, *state, *torch.autograd.grad(total, leaves)]
+        results.append(found)
     for window, *others in zip(*results, strict=True):
         for other in others:
             torch.testing.assert_close(window, other, rtol=1e-9, atol=1e-10)

@@ -64,3 +64,6 @@ def test_wrong_parameters_are_refused(name):
         if type(parameter.default) is int:
             with pytest.raises(ValueError, match=parameter.name):
                 make_core(name, SIZE, **{parameter.name: -1})
+        elif type(parameter.default) is bool:
+            with pytest.raises(ValueError, match=f"{parameter.name} must be true or false, not 'no'"):
+                make_core(name, SIZE, **{parameter.name: "no"})

@@ -19,6 +19,7 @@ from stable_baselines3.common.utils import ConstantSchedule, FloatSchedule, Line
 from stable_baselines3.common.vec_env import VecMonitor, VecNormalize
 
 from memagents import CheckpointError, Imitation, MemoryPolicy, RecurrentPPO, as_vec_env, load_agent, register_core
+from memagents.algorithms.training_state import state_like
 from memagents.cores.gru import GRU
 from memagents.environments.spaces import space_to_json
 from tests.cores.support import SMALL
@@ -106,6 +107,14 @@ def test_a_run_goes_on_exactly(name, tmp_path):
     assert_equal(reached, expected)
     for part in ("observations", "actions", "rewards", "values", "log_probs", "starts", "decisions", "labels"):
         assert_equal(getattr(resumed._window, part), getattr(straight._window, part))
+
+
+def test_a_restored_memory_begins_where_a_new_one_does():
+    """A tensor of a file begins at any address, and sums on the CPU depend on that to the last bit."""
+    leaf = torch.arange(9.0)[1:]
+    restored = state_like(torch.zeros(8), [leaf])
+    assert torch.equal(restored, leaf) and restored.data_ptr() != leaf.data_ptr()
+    assert restored.data_ptr() % 16 == 0
 
 
 @pytest.mark.parametrize("stop", ["end", "callback"])
