@@ -16,11 +16,12 @@ from memagents.experiments.retention import Scores
 from memagents.experiments.run import Run
 from memagents.experiments.settings import DistillSettings, ImitationSettings, Lesson, PPOSettings
 from memagents.experiments.training import learn, make_agent
+from tests.support.callbacks import StopAfter
 from tests.support.trainings import SMALL
 
 TASKS = (
     Lesson({"length": 2}, until=128),
-    Lesson({"items": [1, 2], "width": 3}, env="memenvs/AssociativeRecall-v0", until=256),
+    Lesson({"items": [2, 3]}, env="memenvs/AssociativeRecall-v0", until=256),
     Lesson({"length": 3}),
 )
 LENGTHS = (Lesson({"length": 1}, until=100), Lesson({"length": 2}, until=200), Lesson({"length": 3}))
@@ -110,3 +111,23 @@ def test_a_recipe_of_tasks(tmp_path):
     settings = command_line(ImitationSettings, ["--recipe", str(tmp_path / "tasks.yaml"), "--lesson-episodes", "5"])
     assert settings.lessons == (Lesson({"length": 2}, until=1_000_000), Lesson({}, env="memenvs/TMaze-v0"))
     assert settings.lesson_episodes == 5
+
+
+def test_interrupted_between_two_tasks_it_goes_on_exactly(tmp_path):
+    straight = trained(tmp_path / "straight", lesson_episodes=5)
+    settings = PPOSettings(
+        **SMALL | {"lessons": LENGTHS, "lesson_episodes": 5, "total_timesteps": 384, "run_dir": str(tmp_path / "cut")}
+    )
+    curriculum = make_curriculum(settings)
+    agent = make_agent(settings, curriculum)
+    agent.learn(384, [curriculum, StopAfter(3)])
+    settings = command_line(PPOSettings, ["--resume", str(tmp_path / "cut")])
+    curriculum = make_curriculum(settings)
+    agent = make_agent(settings, curriculum)
+    assert agent.lesson == 1
+    learn(agent, settings, curriculum)
+    for own, other in zip(agent.policy.state_dict().values(), straight.policy.state_dict().values(), strict=True):
+        np.testing.assert_array_equal(own.numpy(), other.numpy())
+    ours, theirs = (Scores.read(tmp_path / name) for name in ("cut", "straight"))
+    np.testing.assert_array_equal(ours.values, theirs.values)
+    assert ours.timesteps == theirs.timesteps
