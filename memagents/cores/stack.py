@@ -120,8 +120,8 @@ class Stack(MemoryCore[StackState]):
         steps = torch.arange(len(x), device=x.device).unsqueeze(1)
         clocks = steps - torch.where(starts, steps, -state.clock).cummax(0).values  # (T, B)
         due = [clocks % period == 0 for period in self.periods]
-        learned = torch.is_grad_enabled() and not all(bool(own.any()) for own in due)
-        if trace or x.device.type != "cpu" or learned:
+        plain = trace or x.device.type != "cpu"
+        if plain or (torch.is_grad_enabled() and not all(bool(own.any()) for own in due)):
             return super().recur(x, state, starts, trace)
         parts = zip(
             self.cores, self.periods, x.split(self._widths, dim=-1), _levels(state.first), due, strict=True

@@ -17,7 +17,7 @@ _PLACES: tuple[tuple[tuple[str, ...], str, int], ...] = (
     (("rows",), "entry", -2),  # the last one is the latest
     (("hidden", "cell"), "unit", 1),
 )
-_INNER = ("actor", "core")  # the part of a state that is a memory's own
+_INNER = ("actor", "first", "core")  # the part of a state that is a memory's own; of a stack, the first
 
 
 class Places(NamedTuple):

@@ -59,7 +59,7 @@ def supported(tensors: Sequence[Tensor]) -> bool:
     return (
         dtype in (torch.float32, torch.float64)
         and all(tensor.device == device and tensor.dtype == dtype for tensor in tensors)
-        and not torch.is_autocast_enabled(device.type)
+        and not (torch.amp.is_autocast_available(device.type) and torch.is_autocast_enabled(device.type))
     )
 
 

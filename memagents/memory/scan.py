@@ -191,7 +191,7 @@ class _SteppedScan(torch.autograd.Function):
         for_decay = None
         if ctx.needs_input_grad[0]:
             for_decay = _times_before(towards, states, initial)
-            if starts is not None and starts.any():
+            if starts is not None and any_start(starts):
                 for_decay.masked_fill_(_by_row(starts, states.dim()), 0)
             for_decay = for_decay.sum_to_size(decay.shape).conj()
         return for_decay, towards.conj(), (decays[0] * later).conj(), None, None

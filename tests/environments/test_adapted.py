@@ -95,7 +95,7 @@ def test_the_final_observation_is_that_of_the_episode(way, kind):
 def test_an_agent_makes_its_own_vec_env_the_same():
     """A DummyVecEnv that is given to an agent need not go through as_vec_env first."""
     env = DummyVecEnv([Reusing])
-    agent = RecurrentPPO("MlpPolicy", env, n_steps=5, device="cpu")
+    agent = RecurrentPPO("MlpPolicy", env, n_steps=5, device="cpu", policy_kwargs={"critic_core": None})
     seen = []
     look = agent.policy.look
     agent.policy.look = lambda o, *others: seen.append(o.tolist()) or look(o, *others)

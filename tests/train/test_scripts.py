@@ -148,7 +148,7 @@ def test_evaluation_as_json_and_as_a_film(script, folder, whole):
 
 def test_mistakes_are_one_line(script):
     told = script("ppo.py", "--core", "lsmt", code=2).stderr
-    assert told.startswith("error: there is no core 'lsmt'; there are: compressive, dmn, dnc, ")
+    assert told.startswith("error: there is no core 'lsmt'; there are: aler, compressive, ")
     assert told.count("\n") == 1
 
 
