@@ -45,7 +45,7 @@ class ComparisonSettings:
     :param folder: where everything goes; by default runs/compare-ENV
     :param imports: packages to import first, for the cores and environments they register
     :param algorithm: by which all are trained; imitate wants an environment with an oracle
-    :param words: settings of ``memagents train ALGORITHM``, such as --gamma 0.99, after ``--``
+    :param words: settings of that training, such as --gamma 0.99, after ``--``
     """
 
     env: str

@@ -33,7 +33,7 @@ class Rehearsal:
         self._made = env_kwargs, make_env(env, 1, **env_kwargs)
 
     def settings(self, words: Sequence[str]) -> WindowSettings:
-        """Read words of ``memagents train ALGORITHM``, without the environment."""
+        """Read words of a training by the algorithm, without the environment."""
         kind = self._algorithm.settings
         assert issubclass(kind, WindowSettings)
         return command_line(kind, [*words, *self._words])
