@@ -9,9 +9,10 @@ from torch import Tensor, nn
 
 from memagents.checks import positive, positive_int
 from memagents.cores import register_core
-from memagents.cores.core import MemoryCore, Step, Unrolled, full_precision, reset_steps
+from memagents.cores.core import MemoryCore, Step, Unrolled, full_precision
 from memagents.cores.lstm import LSTM, LSTMState
 from memagents.memory.overwrite import gumbel_slot, overwrite
+from memagents.memory.scan import reset_steps
 
 
 class ALERState(NamedTuple):

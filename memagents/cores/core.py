@@ -24,6 +24,7 @@ import torch
 from torch import Tensor, nn
 
 from memagents.checks import positive_int
+from memagents.memory.scan import reset_steps
 
 State: TypeAlias = "Tensor | tuple[State, ...]"
 """A NamedTuple of tensors, nested where natural. Every leaf has the batch first; its shape and dtype never change.
@@ -288,17 +289,6 @@ def detach_state(state: S) -> S:
 
 
 # --- helpers --------------------------------------------------------------------------------------------------------
-
-
-def reset_steps(starts: Tensor) -> list[bool]:
-    """Return, for each of T steps, whether any row may begin an episode there.
-
-    On an accelerator the answer is always yes: looking would wait for the device, and a captured graph must not depend
-    on the data.
-    """
-    if starts.device.type != "cpu":
-        return [True] * len(starts)
-    return starts.any(dim=1).tolist()
 
 
 def stack_dicts(steps: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:

@@ -10,11 +10,12 @@ from torch.nn import functional
 
 from memagents.checks import in_range, positive_int
 from memagents.cores import register_core
-from memagents.cores.core import MemoryCore, Step, Unrolled, full_precision, reset_steps, state_leaves
+from memagents.cores.core import MemoryCore, Step, Unrolled, full_precision, state_leaves
 from memagents.cores.lstm import LSTMState, lstm_cell
 from memagents.cores.none import NoState
 from memagents.kernels import choice
 from memagents.memory import access, addressing, location
+from memagents.memory.scan import reset_steps
 
 CONTROLLERS = ("lstm", "feedforward")
 INITIAL_MEMORIES = ("constant", "learned")

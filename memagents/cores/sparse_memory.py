@@ -17,7 +17,6 @@ from memagents.cores.core import (
     fall_back,
     full_precision,
     map_state,
-    reset_steps,
     restart_state,
     stack_dicts,
     state_leaves,
@@ -28,6 +27,7 @@ from memagents.kernels import choice
 from memagents.memory import hashing, journal, sparse
 from memagents.memory.addressing import oneplus
 from memagents.memory.hashing import HashIndex
+from memagents.memory.scan import reset_steps
 
 Sparse = TypeVar("Sparse", bound=SAMState | SDNCState)
 

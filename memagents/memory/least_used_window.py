@@ -16,6 +16,7 @@ from torch.autograd.function import once_differentiable
 
 from memagents.memory.addressing import EPSILON, oneplus
 from memagents.memory.least_used import least_used
+from memagents.memory.scan import reset_steps
 
 
 class Sizes(NamedTuple):
@@ -43,12 +44,7 @@ def least_used_window(
     operands = (x, *weights, *leaves)
     if torch.is_grad_enabled() and any(operand.requires_grad for operand in operands):
         return _Window.apply(sizes, starts, *operands)
-    return _run(sizes, starts, _resets(starts), None, *operands)
-
-
-def _resets(starts: Tensor) -> list[bool]:
-    """Whether any row may begin an episode at each step; an accelerator is not waited for."""
-    return [True] * len(starts) if starts.device.type != "cpu" else starts.any(dim=1).tolist()
+    return _run(sizes, starts, reset_steps(starts), None, *operands)
 
 
 def _run(
@@ -98,7 +94,7 @@ class _Window(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, sizes: Sizes, starts: Tensor, *operands: Tensor) -> tuple[Tensor, ...]:
         ctx.set_materialize_grads(False)
-        ctx.sizes, ctx.resets, ctx.tape = sizes, _resets(starts), []
+        ctx.sizes, ctx.resets, ctx.tape = sizes, reset_steps(starts), []
         outputs, *leaves = _run(sizes, starts, ctx.resets, ctx.tape, *operands)
         ctx.save_for_backward(starts, *operands[1:3], outputs)
         return outputs, *leaves

@@ -87,8 +87,18 @@ def begins(starts: Tensor, dim: int) -> list[Tensor | None]:
     :param dim: number of dimensions of the result
     """
     rows = _by_row(starts, dim + 1).unbind(0)
-    some = starts.any(dim=1).tolist() if starts.device.type == "cpu" else [True] * len(rows)
-    return [row if begun else None for row, begun in zip(rows, some, strict=True)]
+    return [row if begun else None for row, begun in zip(rows, reset_steps(starts), strict=True)]
+
+
+def reset_steps(starts: Tensor) -> list[bool]:
+    """Return, for each of T steps, whether any row may begin an episode there.
+
+    On an accelerator the answer is always yes: looking would wait for the device, and a captured graph must not depend
+    on the data.
+    """
+    if starts.device.type != "cpu":
+        return [True] * len(starts)
+    return starts.any(dim=1).tolist()
 
 
 def any_start(starts: Tensor) -> bool:
