@@ -173,7 +173,10 @@ class Beyond(NamedTuple):
 
 
 class CutEpisodes(NamedTuple):
-    """Episodes that a time limit cut at step ``t``: rows, final observations, the memory after their last step."""
+    """Episodes that a time limit cut at step ``t``: rows, final observations, the memory after their last step.
+
+    Where a critic's own memory waits, that is not needed, and the state is empty.
+    """
 
     t: int
     rows: np.ndarray

@@ -144,7 +144,7 @@ class WindowAlgorithm(MemoryAlgorithm):
             if dones.any():
                 rows = cut_rows(dones, infos)
                 if len(rows):
-                    cut.append(cut_episodes(t, rows, infos, acted.state))
+                    cut.append(cut_episodes(t, rows, infos, acted.state if acted.waiting is None else ()))
                 self._update_info_buffer([infos[i] for i in np.flatnonzero(dones)])
             self._last_obs, self._last_episode_starts = new_obs, dones  # type: ignore[assignment]
             self._decisions = decision_mask(env, infos, dones)
