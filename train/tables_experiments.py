@@ -1,0 +1,249 @@
+"""What the tables of ``train/tables.py`` show: which agents, trained by which recipe, and where they are tested."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from memagents import core_names
+from memagents.experiments.settings import ImitationSettings, PPOSettings, WindowSettings
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """Agents trained by one recipe and evaluated in several environments: a table with a row for each.
+
+    :param title: of its table
+    :param about: paragraph above it
+    :param recipe: its name
+    :param rows: by name, the changes to the recipe; the name is the core's unless there is an entry ``core``
+    :param tests: by the head of a column, the parameters of its environment; ``env`` gives another id, ``metric``
+        another metric than the one below, ``sampled`` asks for sampled actions instead of the most likely ones
+    :param metric: the score shown: ``success`` or a metric of the environment
+    :param settings: dataclass that the recipe fills
+    :param episodes: of each test
+    :param test_slots: slots of a memory in the tests, if not as many as in training
+    :param document: file of the table, in ``docs``
+    :param curves: axis over which the learning curves are drawn, ``"steps"`` or ``"minutes"``;
+        an empty word draws none
+    :param each_seed: list the scores of all seeds behind their mean
+    :param chance: where the tests are ever harder, the score that no memory is needed for: one that is not above it
+        stands for those of the tests that follow, which are not played then
+    """
+
+    title: str
+    about: str
+    recipe: str
+    rows: dict[str, dict[str, Any]]
+    tests: dict[str, dict[str, Any]]
+    metric: str = "success"
+    settings: type[WindowSettings] = ImitationSettings
+    episodes: int = 100
+    test_slots: int | None = None
+    document: str = "cores.md"
+    curves: str = "steps"
+    each_seed: bool = False
+    chance: float | None = None
+
+
+SHARES = ("success", "first", "later")  # metrics that are at most 1
+NO_BONUS: dict[str, Any] = {"bonus": None, "bonus_kwargs": {}}
+MEMORY_S13_CORES: dict[str, dict[str, Any]] = {
+    "lstm": {},
+    "gru": {"core_kwargs": {"hidden_size": 64}},
+    "gtrxl": {"core_kwargs": {"width": 64, "layers": 2, "length": 32}},
+    "dnc": {"core_kwargs": {"slots": 16, "width": 16, "read_heads": 2, "controller_size": 64}},
+}
+NTH_FARTHEST_DNC = {"slots": 8, "width": 16, "read_heads": 2, "controller_size": 64}
+
+EXPERIMENTS = {
+    "copy": Experiment(
+        title="Copy",
+        about="Wrong bits in a sequence of 8-bit vectors (of 160, 320 and 960), trained on lengths 1 to 20.",
+        recipe="copy",
+        rows={
+            "ntm": {"core_kwargs": {"slots": 128, "width": 20, "controller_size": 100}},
+            "dnc": {
+                "core_kwargs": {"slots": 32, "width": 20, "read_heads": 1, "controller_size": 100},
+                "total_timesteps": 4_000_000,
+            },
+            "lstm": {"core_kwargs": {"hidden_size": 256}},
+        },
+        tests={
+            "length 20": {"length": 20},
+            "length 40": {"length": 40},
+            "length 120": {"length": 120},
+        },
+        test_slots=128,
+        metric="wrong_bits",
+    ),
+    "associative_recall": Experiment(
+        title="Associative recall",
+        about="Share of items recalled without a wrong bit, trained on 2 to 6 items of 3 × 6 bits.",
+        recipe="associative_recall",
+        rows={
+            "dnc": {"core_kwargs": {"slots": 64, "width": 24, "read_heads": 2, "controller_size": 100}},
+            "ntm": {"core_kwargs": {"slots": 64, "width": 24, "controller_size": 100}},
+            "sam": {"core_kwargs": {"slots": 128, "width": 24, "read_heads": 2, "controller_size": 100}},
+            "lstm": {"core_kwargs": {"hidden_size": 256}},
+        },
+        tests={f"{items} items": {"items": items} for items in (6, 10, 15)},
+        test_slots=128,
+    ),
+    "nth_farthest": Experiment(
+        title="N-th farthest",
+        about="Share of right answers for 3 vectors of one number, where the rank alone gives 2/3. The published size "
+        "(8 vectors of 16 numbers) is the recipe `nth_farthest`, for a GPU.",
+        recipe="nth_farthest_small",
+        rows={
+            "rmc": {"core_kwargs": {"slots": 4, "width": 32, "heads": 2}},
+            "lstm": {"core_kwargs": {"hidden_size": 64}},
+            "dnc": {"core_kwargs": NTH_FARTHEST_DNC},
+            "dnc, random start": {"core": "dnc", "core_kwargs": {**NTH_FARTHEST_DNC, "ready_to_record": False}},
+        },
+        tests={"success": {}},
+        episodes=2000,
+    ),
+    "minigrid_doorkey": Experiment(
+        title="MiniGrid's DoorKey, here and on MiniGrid",
+        about="The same recipe on either implementation of DoorKey-5x5, 300,000 steps; success in 1,000 episodes here.",
+        recipe="minigrid_doorkey",
+        rows={
+            name: {"core": "lstm", "env": f"{space}MiniGrid-DoorKey-5x5-v0"}
+            for name, space in (("memenvs", "memenvs/"), ("MiniGrid", ""))
+        },
+        tests={"success": {"env": "memenvs/MiniGrid-DoorKey-5x5-v0"}},
+        settings=PPOSettings,
+        episodes=1000,
+        document="worlds.md",
+        curves="minutes",
+    ),
+    "maze": Experiment(
+        title="A goal found again",
+        about="Recipe `maze` (PPO, 20M steps): a hidden goal stays where it is while the agent is put elsewhere each "
+        "time it gets there. How many times it got there, and how short its first way and the later ones were (the "
+        "fewest possible steps over those it took), in 1,000 episodes of mazes not seen before.",
+        recipe="maze",
+        rows={"gru": {}, "none": {}},
+        tests={
+            **{name: {"metric": name} for name in ("goals", "first", "later")},
+            "later, sampled actions": {"metric": "later", "sampled": True},
+        },
+        settings=PPOSettings,
+        episodes=1000,
+        document="worlds.md",
+        each_seed=True,
+    ),
+    "memory_s7": Experiment(
+        title="MiniGrid's MemoryS7",
+        about="The recipe `minigrid_memory` (an LSTM with a bonus for what is new in the episode), 2M steps; the "
+        "share of right choices in 1,000 episodes.",
+        recipe="minigrid_memory",
+        rows={
+            "lstm": {},
+            "lstm, no bonus": {"core": "lstm", **NO_BONUS},
+            "lstm, no recall": {"core": "lstm", "policy_kwargs": {"net_arch": [64]}},
+            "lstm, one memory": {"core": "lstm", "critic_core": None},
+        },
+        tests={"most likely actions": {}, "sampled actions": {"sampled": True}},
+        settings=PPOSettings,
+        episodes=1000,
+        document="learning.md",
+        each_seed=True,
+    ),
+    "memory_s13": Experiment(
+        title="MiniGrid's MemoryS13",
+        about="The recipe `minigrid_memory_s13`, 3M steps in all, those in the shorter corridors included; the share "
+        "of right choices in 1,000 episodes of the last corridor, and of a longer one that was never trained.",
+        recipe="minigrid_memory_s13",
+        rows={
+            **MEMORY_S13_CORES,
+            **{f"{core}, no bonus": {"core": core, **row, **NO_BONUS} for core, row in MEMORY_S13_CORES.items()},
+            "lstm, no lessons": {"core": "lstm", "lessons": ()},
+        },
+        tests={
+            "most likely actions": {},
+            "sampled actions": {"sampled": True},
+            "S17Random": {"env": "memenvs/MiniGrid-MemoryS17Random-v0"},
+        },
+        settings=PPOSettings,
+        episodes=1000,
+        document="learning.md",
+        each_seed=True,
+    ),
+    "multiroom": Experiment(
+        title="MiniGrid's MultiRoom-N6",
+        about="The recipe `minigrid_multiroom` (an LSTM with a bonus for what is new in the episode), 3M steps, "
+        "trained on one part of the levels; how often the goal was reached in 1,000 episodes of the other part.",
+        recipe="minigrid_multiroom",
+        rows={"lstm": {}, "lstm, no bonus": {"core": "lstm", **NO_BONUS}},
+        tests={"most likely actions": {}, "sampled actions": {"sampled": True}},
+        settings=PPOSettings,
+        episodes=1000,
+        document="learning.md",
+        each_seed=True,
+    ),
+}
+
+
+def horizons() -> dict[str, Experiment]:
+    """Return the experiment that trains every core in short T-mazes and lets it walk through long ones."""
+    lengths = {"10": 10, "100": 100, "1,000": 1000, "10,000": 10_000, "100,000": 100_000}
+    return {
+        "tmaze_horizon": Experiment(
+            title="T-mazes far longer than those of the training",
+            about="Trained in corridors of 1 to 10 steps (recipe `tmaze`, 400,000 steps), each core with the "
+            "parameters it has by default; the share of right turns in 100 corridors of each length. One that is "
+            "right in no more than 0.60 of them, as one that guesses would be, is not asked at longer ones, which "
+            "count as that one.",
+            recipe="tmaze",
+            rows={core: {"core_kwargs": {}, "env_kwargs": {"length": [1, 10]}, "lessons": ()} for core in core_names()},
+            tests={f"{head} steps": {"length": length} for head, length in lengths.items()},
+            settings=PPOSettings,
+            document="learning.md",
+            curves="",
+            each_seed=True,
+            chance=0.6,
+        ),
+    }
+
+
+def small_runs() -> dict[str, Experiment]:
+    """Return the experiments that train every core of the catalogue on two small tasks."""
+    return {
+        "small_copy": Experiment(
+            title="Every core: Copy, small",
+            about="Share of sequences of 1 to 4 vectors of 4 bits copied without a wrong bit, after 300,000 steps of "
+            "imitation, each core with the parameters it has by default.",
+            recipe="copy",
+            rows={
+                core: {
+                    "core_kwargs": {},
+                    "env_kwargs": {"width": 4, "length": [1, 4]},
+                    "n_steps": 22,
+                    "learning_rate": 3e-3,
+                    "total_timesteps": 300_000,
+                }
+                for core in core_names()
+            },
+            tests={"success": {"length": [1, 4]}},
+            episodes=500,
+            curves="",
+        ),
+        "small_tmaze": Experiment(
+            title="Every core: T-maze",
+            about="Share of right turns after a corridor of 3 steps, after 24,576 steps of PPO.",
+            recipe="tmaze",
+            rows={
+                core: {"core_kwargs": {}, "env_kwargs": {"length": 3}, "lessons": (), "total_timesteps": 24_576}
+                for core in core_names()
+            },
+            tests={"success": {}},
+            settings=PPOSettings,
+            episodes=500,
+            curves="",
+        ),
+    }
+
+
+def experiments() -> dict[str, Experiment]:
+    """Return every experiment by its name."""
+    return {**EXPERIMENTS, **small_runs(), **horizons()}
