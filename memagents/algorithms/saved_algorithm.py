@@ -21,7 +21,7 @@ from memagents.environments.normalization import as_trained, statistics_of
 from memagents.environments.spaces import space_from_json, space_to_json
 from memagents.environments.vector import Env
 from memagents.policies.encoding import guesses_known
-from memagents.runs import agent_files, trees
+from memagents.runs import agent_files
 from memagents.runs.agent_files import BROKEN
 from memagents.runs.files import CheckpointError
 from memagents.runs.layout import MEMORY_FILE, POLICY_FILE, STATE_FILE, WEIGHTS_FILE, folder_of
@@ -329,7 +329,7 @@ class SavedAlgorithm(ResumableAlgorithm):
     def _take_memory(self, path: str | Path) -> None:
         """Let the policy remember what that of a run folder does beyond episodes."""
         file = folder_of(path) / MEMORY_FILE
-        tree = trees.read_tree(file)
+        tree = agent_files.read_memory(path)
         try:
             self.policy.restore_lasting_memory(tree)
         except BROKEN as error:

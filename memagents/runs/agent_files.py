@@ -2,7 +2,7 @@
 
 ``policy.json`` (algorithm, core, spaces, hyperparameters, versions) and ``policy.safetensors`` (weights) are the agent;
 ``checkpoint/state.safetensors`` is what an interrupted training needs to go on exactly. Nothing is ever unpickled, and
-each file is written whole or not at all.
+the files are written as one: see :mod:`memagents.runs.checkpoint`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from safetensors.torch import load as load_safetensors
 from safetensors.torch import save as safetensors_bytes
 from torch import Tensor
 
-from memagents.runs import files, layout, trees
+from memagents.runs import checkpoint, files, layout, trees
+from memagents.runs.checkpoint import CheckpointWriter
 from memagents.runs.files import CheckpointError
 from memagents.runs.foreign import OTHERS, origin
 from memagents.runs.layout import MEMORY_FILE, NORMALIZATION_FILE, POLICY_FILE, STATE_FILE, WEIGHTS_FILE, folder_of
@@ -63,13 +64,16 @@ def write(
     """
     folder = folder_of(path)
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
-    files.write_json(folder / POLICY_FILE, {"format": files.FORMAT_VERSION, **description, "versions": _versions()})
-    files.write_bytes(folder / WEIGHTS_FILE, safetensors_bytes(weights))
-    if memory is not None:
-        trees.write_tree(folder / MEMORY_FILE, memory)
-    if normalization is not None:
-        trees.write_tree(folder / NORMALIZATION_FILE, normalization)
-    trees.write_tree(folder / STATE_FILE, {**training_state, "weights": weights, "memory": memory})
+    described = {"format": files.FORMAT_VERSION, **description, "versions": _versions()}
+    with CheckpointWriter(folder) as writer:
+        writer.add(POLICY_FILE, files.json_bytes(described))
+        writer.add(WEIGHTS_FILE, safetensors_bytes(weights))
+        if memory is not None:
+            writer.add(MEMORY_FILE, trees.tree_bytes(memory))
+        if normalization is not None:
+            writer.add(NORMALIZATION_FILE, trees.tree_bytes(normalization))
+        writer.add(STATE_FILE, trees.tree_bytes({**training_state, "weights": weights, "memory": memory}))
+        writer.commit()
 
 
 def _versions() -> dict[str, str]:
@@ -90,7 +94,7 @@ def read_description(path: str | Path) -> dict[str, Any]:
         raise CheckpointError(layout.unknown(folder))
     _check_saved(folder, POLICY_FILE)
     file = folder / POLICY_FILE
-    description = files.read_json(file)
+    description = files.json_of(checkpoint.read(folder, POLICY_FILE), file)
     files.check_version(file, description)
     description.setdefault("progress_remaining", 1.0)  # which the first runs did not record
     for part, kind in _DESCRIBED.items():
@@ -104,12 +108,11 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
 
     :raises CheckpointError: if the file is missing or truncated
     """
-    file = folder_of(path) / WEIGHTS_FILE
+    folder = folder_of(path)
+    file, data = folder / WEIGHTS_FILE, checkpoint.read(folder, WEIGHTS_FILE)
     try:
-        return load_safetensors(file.read_bytes())
-    except FileNotFoundError as error:
-        raise CheckpointError(f"{file} does not exist") from error
-    except (OSError, SafetensorError, *BROKEN) as error:
+        return load_safetensors(data)
+    except (SafetensorError, *BROKEN) as error:
         foreign = origin(file)
         if foreign is not None:
             raise CheckpointError(f"{file} is {foreign}; {OTHERS}") from error
@@ -135,7 +138,15 @@ def read_training_state(path: str | Path) -> dict[str, Any]:
     """
     folder = folder_of(path)
     _check_saved(folder, STATE_FILE)
-    return trees.read_tree(folder / STATE_FILE)
+    return _tree(folder, STATE_FILE)
+
+
+def read_memory(path: str | Path) -> Any:
+    """Read what a policy remembers beyond episodes, a tree.
+
+    :raises CheckpointError: if the file is missing, truncated, foreign or of a newer version
+    """
+    return _tree(folder_of(path), MEMORY_FILE)
 
 
 def _check_saved(folder: Path, file: str | Path) -> None:
@@ -143,7 +154,7 @@ def _check_saved(folder: Path, file: str | Path) -> None:
 
     :raises CheckpointError: saying whether the training still runs
     """
-    message = None if (folder / file).is_file() else layout.without_checkpoint(folder)
+    message = None if checkpoint.holds(folder, file) else layout.without_checkpoint(folder)
     if message is not None:
         running = f"{folder} has no checkpoint yet: its training is in its first window"
         raise CheckpointError(running if is_held(folder) else message)
@@ -154,5 +165,9 @@ def read_normalization(path: str | Path) -> dict[str, Any] | None:
 
     :raises CheckpointError: if the file is truncated, foreign or of a newer version
     """
-    file = folder_of(path) / NORMALIZATION_FILE
-    return trees.read_tree(file) if file.is_file() else None
+    folder = folder_of(path)
+    return _tree(folder, NORMALIZATION_FILE) if checkpoint.holds(folder, NORMALIZATION_FILE) else None
+
+
+def _tree(folder: Path, name: str | Path) -> Any:
+    return trees.tree_of(checkpoint.read(folder, name), folder / name)

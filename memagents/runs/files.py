@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import stat
 from pathlib import Path
 from typing import Any
 
@@ -35,19 +36,58 @@ def write_bytes(path: Path, data: bytes, durable: bool = True) -> None:
 
 def write_json(path: Path, data: Any) -> None:
     """Write a readable JSON file, whole or not at all."""
-    write_bytes(path, (json.dumps(data, indent=2, allow_nan=False) + "\n").encode())
+    write_bytes(path, json_bytes(data))
+
+
+def json_bytes(data: Any) -> bytes:
+    """Return what :func:`write_json` writes."""
+    return (json.dumps(data, indent=2, allow_nan=False) + "\n").encode()
+
+
+def check_regular(path: Path) -> None:
+    """Refuse what is no regular file: a pipe would be waited for, a device read for ever.
+
+    :raises CheckpointError: naming it; also if there is nothing, or it may not be looked at
+    """
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError as error:
+        raise CheckpointError(f"{path} does not exist") from error
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be read: {error.strerror}") from error
+    if not stat.S_ISREG(mode):
+        raise CheckpointError(f"{path} is no regular file")
+
+
+def read_bytes(path: Path) -> bytes:
+    """Read a file.
+
+    :raises CheckpointError: if it is missing, no regular file, or cannot be read
+    """
+    check_regular(path)
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be read: {error.strerror}") from error
 
 
 def read_json(path: Path) -> Any:
     """Read a JSON file.
 
-    :raises CheckpointError: if the file is missing, truncated or no JSON
+    :raises CheckpointError: if the file is missing, no regular file, truncated or no JSON
+    """
+    return json_of(read_bytes(path), path)
+
+
+def json_of(data: bytes, path: Path) -> Any:
+    """Return what the bytes of a JSON file hold.
+
+    :param path: of the file, for the message
+    :raises CheckpointError: if it is truncated or no JSON
     """
     try:
-        return json.loads(path.read_text())
-    except FileNotFoundError as error:
-        raise CheckpointError(f"{path} does not exist") from error
-    except (OSError, ValueError, RecursionError) as error:
+        return json.loads(data)
+    except (ValueError, RecursionError) as error:
         raise CheckpointError(f"{path} is no readable JSON file: {error}") from error
 
 

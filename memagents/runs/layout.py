@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 # The agent.
+MANIFEST_FILE = "manifest.json"  # names its files: all of one moment
 POLICY_FILE = "policy.json"
 WEIGHTS_FILE = "policy.safetensors"
 MEMORY_FILE = "memory.safetensors"  # what a policy remembers beyond episodes, where it does
@@ -28,7 +29,7 @@ INSPECTION_PAGE = "inspection.html"
 INSPECTION_FOLDER = "inspection"  # the recording that the page shows
 
 FILES = (
-    *(POLICY_FILE, WEIGHTS_FILE, MEMORY_FILE, NORMALIZATION_FILE, CONFIG_FILE, PROGRESS_FILE),
+    *(MANIFEST_FILE, POLICY_FILE, WEIGHTS_FILE, MEMORY_FILE, NORMALIZATION_FILE, CONFIG_FILE, PROGRESS_FILE),
     *(LEARNING_CURVE, RETENTION_FILE, EVALUATION_FILE, HEALTH_FILE, RESULT_FILE, LOCK_FILE, INSPECTION_PAGE),
 )
 FOLDERS = (STATE_FILE.parent.name, TENSORBOARD_FOLDER, INSPECTION_FOLDER)

@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
+from memagents.runs.checkpoint import sweep
 from memagents.runs.layout import LOCK_FILE
 
 
@@ -39,6 +40,7 @@ def training_in(run_dir: Path | None) -> Iterator[None]:
         return
     run_dir.mkdir(parents=True, exist_ok=True)
     with held(run_dir, refusal_in(run_dir)):
+        sweep(run_dir)
         yield
 
 

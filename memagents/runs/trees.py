@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
+from safetensors.torch import load as load_safetensors
 from safetensors.torch import save as safetensors_bytes
 
 from memagents.runs.arrays import native
-from memagents.runs.files import FORMAT_VERSION, CheckpointError, check_version, write_bytes
+from memagents.runs.files import FORMAT_VERSION, CheckpointError, check_regular, check_version, write_bytes
 from memagents.runs.foreign import OTHERS, origin
 
 
@@ -23,10 +25,18 @@ def write_tree(path: Path, tree: Any, durable: bool = True) -> None:
     :param durable: as for :func:`memagents.runs.files.write_bytes`
     :raises TypeError: for a leaf of another type; nothing is written then
     """
+    write_bytes(path, tree_bytes(tree), durable)
+
+
+def tree_bytes(tree: Any) -> bytes:
+    """Return what :func:`write_tree` writes.
+
+    :raises TypeError: for a leaf of another type
+    """
     arrays: dict[str, torch.Tensor] = {}
     structure = _flatten(tree, "", arrays)
     header = {"memagents": json.dumps({"format": FORMAT_VERSION, "tree": structure}, allow_nan=True)}
-    write_bytes(path, safetensors_bytes(arrays, metadata=header), durable)
+    return safetensors_bytes(arrays, metadata=header)
 
 
 Rows = Callable[[tuple[str, ...]], slice | None]
@@ -39,13 +49,30 @@ def read_tree(path: Path, rows: Rows | None = None) -> Any:
     :param rows: what to read of each array, by default all; what is not wanted is None in the tree, and stays on disk
     :raises CheckpointError: if the file is missing, truncated, foreign, or of a newer version
     """
-    if not path.is_file():
-        raise CheckpointError(f"{path} does not exist")
+    check_regular(path)
+    with _readable(path), safe_open(path, framework="pt") as file:
+        tree = _structure((file.metadata() or {})["memagents"], path)
+        return _restore(tree, {name: _read(file, name, rows) for name in file.keys()})  # noqa: SIM118
+
+
+def tree_of(data: bytes, path: Path) -> Any:
+    """Return the tree in the bytes of a file that :func:`write_tree` wrote.
+
+    :param path: of the file, for the messages
+    :raises CheckpointError: as :func:`read_tree`
+    """
+    with _readable(path):
+        arrays = load_safetensors(data)
+        end = 8 + int.from_bytes(data[:8], "little")  # the format's header: its length, then as much JSON
+        tree = _structure(json.loads(data[8:end])["__metadata__"]["memagents"], path)
+        return _restore(tree, dict(arrays))
+
+
+@contextlib.contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    """Say of a file that cannot be read what it is."""
     try:
-        with safe_open(path, framework="pt") as file:
-            header = json.loads((file.metadata() or {})["memagents"])
-            check_version(path, header)
-            return _restore(header["tree"], {name: _read(file, name, rows) for name in file.keys()})  # noqa: SIM118
+        yield
     except CheckpointError:
         raise
     except (SafetensorError, LookupError, TypeError, AttributeError, ValueError, RuntimeError, OSError) as error:
@@ -53,6 +80,16 @@ def read_tree(path: Path, rows: Rows | None = None) -> Any:
         if foreign is not None:
             raise CheckpointError(f"{path} is {foreign}; {OTHERS}") from error
         raise CheckpointError(f"{path} is truncated, or not a file of memagents: {error!r}") from error
+
+
+def _structure(header: str, path: Path) -> Any:
+    """Return the structure of a tree, of which a file's header tells.
+
+    :raises CheckpointError: if it is of a newer version
+    """
+    found = json.loads(header)
+    check_version(path, found)
+    return found["tree"]
 
 
 def _read(file: Any, name: str, rows: Rows | None) -> torch.Tensor | None:

@@ -170,6 +170,7 @@ def test_a_file_imports_no_class(tmp_path):
     agent = make()
     agent.save(tmp_path)
     path = tmp_path / "policy.json"
+    (tmp_path / "manifest.json").unlink()
     path.write_text(path.read_text().replace('"core": "lstm"', '"core": "lstm", "activation_fn": "antigravity:fly"'))
     with pytest.raises(CheckpointError, match="'antigravity:fly', and a file imports nothing"):
         RecurrentPPO.load(tmp_path, gym.make_vec("memenvs/TMaze-v0", num_envs=1))

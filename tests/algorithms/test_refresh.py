@@ -236,6 +236,7 @@ def test_a_checkpoint_of_other_environments_is_refused(tmp_path):
     agent = make(corridors(), refresh_states=True, run_dir=tmp_path)
     agent.learn(2 * 32)
     state = agent_files.read_training_state(tmp_path)
+    (tmp_path / "manifest.json").unlink()
     for name, wrong in (("starts", torch.zeros(8, 3, dtype=torch.bool)), ("observations", torch.zeros(8, 2, 3))):
         past = {**state["own"]["past"], name: wrong}
         trees.write_tree(tmp_path / STATE_FILE, {**state, "own": {"bonus": None, "past": past}})

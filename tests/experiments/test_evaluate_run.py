@@ -39,6 +39,7 @@ def test_more_minibatches_than_environments_do_not_hinder_an_evaluation(trained)
     description = json.loads((trained / "policy.json").read_text())
     description["hyperparameters"]["n_minibatches"] = 8
     (trained / "policy.json").write_text(json.dumps(description))
+    (trained / "manifest.json").unlink()
     assert load_agent(trained, make_env("memenvs/TMaze-v0", 2)).n_envs == 2
 
 

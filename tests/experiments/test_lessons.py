@@ -110,6 +110,7 @@ def test_a_checkpoint_without_a_lesson_is_damaged(trained):
     assert saved_lesson(trained, 1) == 0
     path = trained / "checkpoint" / "state.safetensors"
     state = trees.read_tree(path)
+    (trained / "manifest.json").unlink()
     for counters in ({"lesson": 1}, {"lesson": -1}, {"lesson": "first"}, {}):
         trees.write_tree(path, {**state, "counters": counters})
         with pytest.raises(CheckpointError, match="is damaged: it names no lesson of the run"):

@@ -1,6 +1,7 @@
 """Run folders: an interrupted run goes on exactly, an agent comes back whole, and no file can do harm."""
 
 import copy
+import errno
 import json
 import os
 import pickle
@@ -22,6 +23,8 @@ from memagents import CheckpointError, Imitation, MemoryPolicy, RecurrentPPO, as
 from memagents.algorithms.training_state import state_like
 from memagents.cores.gru import GRU
 from memagents.environments.spaces import space_to_json
+from memagents.runs import agent_files, files
+from memagents.runs.layout import MANIFEST_FILE
 from tests.cores.support import SMALL
 from tests.support.agents import Interrupted, assert_same_weights, interrupt_at, make, weights_of
 from tests.support.toys import ACTIONS, OBSERVATIONS, Floats, dummy, tmaze, underground
@@ -419,31 +422,115 @@ def test_nothing_is_pickled_or_unpickled(tmp_path, monkeypatch):
 # --- crashes --------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("file", range(3))
-def test_a_crash_while_saving_leaves_a_whole_state(file, tmp_path, monkeypatch):
+def test_a_kill_while_saving_leaves_one_moment(tmp_path, monkeypatch):
+    """All files are of the checkpoint before or all of the new one, and what is saved next is whole, too."""
+    run = tmp_path / "run"
+    agent = make(run_dir=run, checkpoint_interval=1)
+    agent.learn(32)
+    moments = [(weights_of(agent), copy.deepcopy(agent.training_state()))]
+    replace, left = os.replace, []
+
+    def killed_after(source, target):
+        replace(source, target)
+        if not str(target).endswith("progress.csv"):  # the log is written before
+            left.append(shutil.copytree(run, tmp_path / f"left-{len(left)}"))
+
+    monkeypatch.setattr(os, "replace", killed_after)
+    agent.learn(32, reset_num_timesteps=False)
+    monkeypatch.undo()
+    moments.append((weights_of(agent), agent.training_state()))
+    assert len(left) == 7  # three files beside their places, the manifest, three in their places
+    for renames, folder in enumerate(left, 1):
+        weights, state = moments[renames >= 4]
+        loaded = RecurrentPPO.load(folder, device="cpu")
+        assert loaded.num_timesteps == (64 if renames >= 4 else 32)
+        assert_same_weights(weights_of(loaded), weights)
+        resumed = RecurrentPPO.resume(folder, tmaze(), device="cpu")
+        assert_same_weights(weights_of(resumed), weights)
+        assert_equal(resumed.training_state(), state)
+        (folder / ".policy.json.99999").write_text("{")  # of a process that was killed
+        (folder / "checkpoint" / "..state.safetensors.next.99999").write_text("{")
+        (folder / ".mine").write_text("a person's own")
+        resumed.learn(32, reset_num_timesteps=False)
+        assert RecurrentPPO.load(folder, device="cpu").num_timesteps == loaded.num_timesteps + 32
+        assert [path.name for path in folder.rglob(".*")] == [".mine"]
+
+
+@pytest.mark.parametrize("failing", range(1, 5))
+def test_a_checkpoint_that_cannot_be_written_leaves_the_one_before(failing, tmp_path, monkeypatch):
     agent = make(run_dir=tmp_path, checkpoint_interval=1)
     agent.learn(32)
-    old, old_state = weights_of(agent), copy.deepcopy(agent.training_state())
-    replace, count = os.replace, 0
+    before, replace, count = contents(tmp_path), os.replace, 0
 
-    def crash(source, target):
+    def full(source, target):
         nonlocal count
-        count += not str(target).endswith("progress.csv")  # the log is written before
-        if count > file:
-            raise OSError("the power is gone")
+        count += 1
+        if count == failing:
+            raise OSError(errno.ENOSPC, "No space left on device")
         replace(source, target)
 
-    monkeypatch.setattr(os, "replace", crash)
-    with pytest.raises(OSError, match="power"):
-        agent.learn(32, reset_num_timesteps=False)
+    monkeypatch.setattr(os, "replace", full)
+    with pytest.raises(OSError, match="No space left"):
+        agent.save(tmp_path)
     monkeypatch.undo()
-    new = weights_of(agent)
-    loaded = RecurrentPPO.load(tmp_path, device="cpu")
-    assert_same_weights(weights_of(loaded), new if file == 2 else old)
-    resumed = RecurrentPPO.resume(tmp_path, tmaze(), device="cpu")
-    assert_same_weights(weights_of(resumed), old)
-    assert_equal(resumed.training_state(), old_state)
-    assert not list(tmp_path.rglob(".*"))
+    assert contents(tmp_path) == before
+    agent.save(tmp_path)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_byte_that_changed_is_noticed(name, good, tmp_path):
+    whole = (good / name).read_bytes()
+    for place in np.random.default_rng(0).integers(len(whole), size=20):
+        folder = shutil.copytree(good, tmp_path / "run", dirs_exist_ok=True)
+        (folder / name).write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+        assert_refused(folder, f"{name} is damaged, or was changed by hand", *USED_BY[name])
+
+
+@pytest.mark.parametrize(
+    ("manifest", "message"),
+    [
+        ("{", "manifest.json is no readable JSON file"),
+        ('{"format": 1}', "manifest.json is damaged: KeyError"),
+        ('{"format": 1, "files": [3]}', "manifest.json is damaged: AttributeError"),
+        ('{"format": 1, "files": {"policy.json": {"bytes": "many", "sha256": ""}}}', "manifest.json is damaged: Value"),
+        ('{"format": 9, "files": {}}', "manifest.json has format 9"),
+    ],
+)
+def test_a_manifest_that_cannot_be_used(manifest, message, spoiled):
+    (spoiled / MANIFEST_FILE).write_text(manifest)
+    assert_refused(spoiled, message)
+
+
+@pytest.mark.parametrize("name", [*FILES, MANIFEST_FILE])
+def test_what_is_no_file_is_not_read(name, spoiled):
+    """Whoever opened a pipe would wait for its other end."""
+    (spoiled / name).unlink(missing_ok=True)
+    os.mkfifo(spoiled / name)
+    refusal = f"{name} is no regular file"
+    load, resume = USED_BY.get(name, (True, True))
+    if load:
+        with pytest.raises(CheckpointError, match=refusal):
+            RecurrentPPO.load(spoiled, device="cpu")
+    if resume:
+        with pytest.raises(CheckpointError, match=refusal):
+            RecurrentPPO.resume(spoiled, tmaze(), device="cpu")
+
+
+def test_a_training_may_replace_what_is_being_read(tmp_path, monkeypatch):
+    agent = make(run_dir=tmp_path / "run", checkpoint_interval=1)
+    agent.learn(32)
+    read_bytes, saved = files.read_bytes, []
+
+    def meanwhile(path):
+        data = read_bytes(path)
+        if path.name == MANIFEST_FILE and len(saved) < 2:  # between manifest and file
+            saved.append(path)
+            agent.num_timesteps += 1
+            agent.save(tmp_path / "run")
+        return data
+
+    monkeypatch.setattr(files, "read_bytes", meanwhile)
+    assert agent_files.read_description(tmp_path / "run")["num_timesteps"] == agent.num_timesteps
 
 
 class Spoiled(gym.vector.VectorWrapper):
@@ -506,8 +593,9 @@ def good(tmp_path_factory):
 
 @pytest.fixture
 def spoiled(good, tmp_path):
-    """A copy of the good one."""
+    """A copy of the good one, whose files nobody vouches for."""
     shutil.copytree(good, tmp_path / "run")
+    (tmp_path / "run" / MANIFEST_FILE).unlink()
     return tmp_path / "run"
 
 

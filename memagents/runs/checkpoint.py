@@ -1,0 +1,154 @@
+"""Files of a checkpoint: written as one, whatever moment a process or the machine ends at, and read as one.
+
+A manifest names them with their sizes and SHA-256. New files are written beside the old ones, then the manifest is
+replaced, which is the one moment at which the new checkpoint begins to count, then the files take their places. Whoever
+reads takes each file as the manifest describes it, from its place or from beside it, and no other.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import re
+from pathlib import Path
+from typing import Any, NamedTuple, Self
+
+from memagents.runs import files
+from memagents.runs.files import CheckpointError
+from memagents.runs.layout import FILES, MANIFEST_FILE, STATE_FILE
+
+_ATTEMPTS = 5  # at reading a checkpoint that a training replaces meanwhile
+
+
+class Entry(NamedTuple):
+    """What a manifest says of a file: its size in bytes and its SHA-256 in hexadecimal."""
+
+    bytes: int
+    sha256: str
+
+
+class CheckpointWriter:
+    """Writer of one checkpoint: ``add`` its files, then ``commit``. Left by an error, the one before stays.
+
+    :param folder: of the run
+    """
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        self._entries: dict[str, Entry] = {}
+
+    def __enter__(self) -> Self:
+        _settle(self.folder)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: Any) -> None:
+        if kind is not None:
+            for name in self._entries:
+                with contextlib.suppress(OSError):
+                    _beside(self.folder / name).unlink(missing_ok=True)
+
+    def add(self, name: str | Path, data: bytes) -> None:
+        """Write a file beside its place, and wait until it is on the disk.
+
+        :param name: of the file, relative to the folder
+        """
+        self._entries[str(name)] = Entry(len(data), hashlib.sha256(data).hexdigest())
+        files.write_bytes(_beside(self.folder / name), data)
+
+    def commit(self) -> None:
+        """Let the files that were added be the checkpoint; what only the one before had is removed."""
+        before = set(_manifest(self.folder) or ())
+        entries = {name: entry._asdict() for name, entry in self._entries.items()}
+        files.write_json(self.folder / MANIFEST_FILE, {"format": files.FORMAT_VERSION, "files": entries})
+        for name in self._entries:
+            _beside(self.folder / name).replace(self.folder / name)
+        for name in before - self._entries.keys():
+            (self.folder / name).unlink(missing_ok=True)
+        self._entries = {}
+
+
+def read(folder: Path, name: str | Path) -> bytes:
+    """Read a file of the checkpoint in a folder, and check it. One without a manifest is older, and read as it is.
+
+    :param name: of the file, relative to the folder
+    :raises CheckpointError: if it is missing, no regular file, or not the one that the checkpoint was saved with
+    """
+    for _ in range(_ATTEMPTS):
+        manifest = _manifest(folder)
+        if manifest is None:
+            return files.read_bytes(folder / name)
+        entry = manifest.get(str(name))
+        if entry is None:
+            break
+        for path in (folder / name, _beside(folder / name)):
+            data = _read_as(entry, path)
+            if data is not None:
+                return data
+        if _manifest(folder) == manifest:
+            break
+    if not (folder / name).exists():
+        raise CheckpointError(f"{folder / name} does not exist")
+    files.check_regular(folder / name)
+    raise CheckpointError(
+        f"{folder / name} is damaged, or was changed by hand: it is not the file that the checkpoint was saved with "
+        f"({folder / MANIFEST_FILE} has its size and SHA-256)"
+    )
+
+
+def holds(folder: Path, name: str | Path) -> bool:
+    """Return whether the checkpoint in a folder has a file.
+
+    :raises CheckpointError: if the manifest cannot be read
+    """
+    manifest = _manifest(folder)
+    return (folder / name).is_file() if manifest is None else str(name) in manifest
+
+
+def sweep(folder: Path) -> None:
+    """Remove what processes that ended within a write left beside the files of a run; nobody may be writing there."""
+    names = "|".join(re.escape(Path(name).name) for name in (*FILES, STATE_FILE))
+    for place in (folder, (folder / STATE_FILE).parent):
+        for path in place.glob(".*") if place.is_dir() else ():
+            if re.fullmatch(rf"\.({names}|\.({names})\.next)\.\d+", path.name):  # see files.write_bytes
+                path.unlink(missing_ok=True)
+
+
+def _settle(folder: Path) -> None:
+    """Finish what a process that ended within a commit began, and remove what counts for nothing."""
+    for name, entry in (_manifest(folder) or {}).items():
+        path, beside = folder / name, _beside(folder / name)
+        if beside.is_file():
+            if _read_as(entry, beside) is not None:
+                beside.replace(path)
+            else:
+                beside.unlink()
+
+
+def _read_as(entry: Entry, path: Path) -> bytes | None:
+    """Read a file if it is the one that a manifest describes; None for any other, or none."""
+    with contextlib.suppress(OSError, CheckpointError):
+        if path.is_file() and path.stat().st_size == entry.bytes:
+            data = files.read_bytes(path)
+            if hashlib.sha256(data).hexdigest() == entry.sha256:
+                return data
+    return None
+
+
+def _beside(path: Path) -> Path:
+    return path.with_name(f".{path.name}.next")
+
+
+def _manifest(folder: Path) -> dict[str, Entry] | None:
+    """Read the manifest of a folder; None where there is none.
+
+    :raises CheckpointError: if it is damaged or of a newer version
+    """
+    file = folder / MANIFEST_FILE
+    if not file.exists():
+        return None
+    found = files.read_json(file)
+    files.check_version(file, found)
+    try:
+        return {name: Entry(int(entry["bytes"]), str(entry["sha256"])) for name, entry in found["files"].items()}
+    except (AttributeError, LookupError, TypeError, ValueError) as error:
+        raise CheckpointError(f"{file} is damaged: {error!r}") from error
