@@ -162,3 +162,21 @@ def warn_user(message: str, kind: type[Warning] = UserWarning) -> None:
 
 
 _THROUGH = ("memagents", "stable_baselines3", "gymnasium")
+
+
+def most_threads() -> int:
+    """Return how many threads torch may be asked for here: eight times the processors.
+
+    A few thousand end the process without a word.
+    """
+    return 8 * (os.cpu_count() or 1)
+
+
+def thread_count(threads: int) -> int:
+    """Return a number of threads that torch can start.
+
+    :raises ValueError: for more than :func:`most_threads`
+    """
+    if positive_int("threads", threads) > most_threads():
+        raise ValueError(f"threads must be at most {most_threads()} on this machine, not {threads}")
+    return threads

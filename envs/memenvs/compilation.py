@@ -15,6 +15,7 @@ import hashlib
 import os
 import sys
 import tempfile
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -106,12 +107,45 @@ class _Locator(_CacheLocator):
         tempfile.TemporaryFile(dir=self._path).close()
 
 
+class ForgivingCache(FunctionCache):
+    """Numba's cache of machine code: made anew where it is damaged, done without where it cannot be written.
+
+    Numba itself ends the program with the error of the file, again and again until somebody deletes it.
+    """
+
+    _warned = False  # once in a process is enough
+
+    def load_overload(self, sig: Any, target_context: Any) -> Any:
+        """Return the machine code for these types of arguments; None if there is none that can be used."""
+        try:
+            return super().load_overload(sig, target_context)
+        except Exception as error:  # whatever bytes that are no pickle may raise
+            self._warn(f"holds a damaged file, which is made anew: {self._name} ({error!r})")
+            with contextlib.suppress(OSError):
+                os.unlink(self._cache_file._index_path)
+            return None
+
+    def save_overload(self, sig: Any, data: Any) -> None:
+        """Keep the machine code for these types of arguments, where that is possible."""
+        try:
+            super().save_overload(sig, data)
+        except OSError as error:
+            self._warn(f"cannot be written, so that each process compiles for itself: {error}")
+        except Exception:  # the index that is to be added to is damaged; load_overload has removed it where it could
+            self._warn(f"cannot be added to: {self._name}")
+
+    def _warn(self, what: str) -> None:
+        if not ForgivingCache._warned:
+            ForgivingCache._warned = True
+            warnings.warn(f"the cache of compiled code in {self.cache_path} {what}", stacklevel=2)
+
+
 class _CacheImpl(CompileResultCacheImpl):
     _locator_classes = [_Locator]
 
 
-class _Cache(FunctionCache):
-    _impl_class = _CacheImpl
+class _Cache(ForgivingCache):
+    _impl_class: Any = _CacheImpl
 
     def _index_key(self, sig: Any, codegen: Any) -> tuple:
         cells = [cell.cell_contents for cell in self._py_func.__closure__ or ()]
@@ -122,7 +156,10 @@ class _Cache(FunctionCache):
 
     def holds(self, signature: tuple, target: Any) -> bool:
         """Return whether there is machine code for these types of arguments."""
-        return self._index_key(signature, target.codegen()) in self._cache_file._load_index()
+        try:
+            return self._index_key(signature, target.codegen()) in self._cache_file._load_index()
+        except Exception:  # damaged: see ForgivingCache
+            return False
 
 
 def is_disabled() -> bool:

@@ -58,6 +58,7 @@ class MemoryAlgorithm(SavedAlgorithm):
     :param run_dir: folder for logs and checkpoints, or None
     :param checkpoint_interval: iterations between two checkpoints in ``run_dir``; ``learn`` ends with one, and leaves
         one after its first iteration
+    :param checkpoint_minutes: minutes after which there is one in any case
     :param policy_kwargs: parameters of the policy, among them ``core`` and ``core_kwargs``
     :param stats_window_size: episodes over which the logged means are taken
     :param tensorboard_log: folder for TensorBoard where there is no ``run_dir``
@@ -70,7 +71,7 @@ class MemoryAlgorithm(SavedAlgorithm):
     # The constructor's arguments that are saved with a policy.
     hyperparameters: ClassVar[tuple[str, ...]] = (
         *("learning_rate", "memory_learning_rate", "gamma", "max_grad_norm", "condition_on"),
-        *("checkpoint_interval", "stats_window_size", "tensorboard_log", "verbose", "seed"),
+        *("checkpoint_interval", "checkpoint_minutes", "stats_window_size", "tensorboard_log", "verbose", "seed"),
     )
     reports_accuracy: ClassVar[bool] = False  # whether ``recent_accuracies`` is filled
     policy: CorePolicy
@@ -88,6 +89,7 @@ class MemoryAlgorithm(SavedAlgorithm):
         condition_on: Sequence[str] = (),
         run_dir: str | Path | None = None,
         checkpoint_interval: int = 50,
+        checkpoint_minutes: float = 10,
         policy_kwargs: dict[str, Any] | None = None,
         stats_window_size: int = 100,
         tensorboard_log: str | Path | None = None,
@@ -112,6 +114,7 @@ class MemoryAlgorithm(SavedAlgorithm):
             usual["encoder"] = "cnn"
         self.condition_on = check_conditions(condition_on)
         self.checkpoint_interval = positive_int("checkpoint_interval", checkpoint_interval)
+        self.checkpoint_minutes = positive("checkpoint_minutes", checkpoint_minutes)
         self.gamma = in_range("gamma", gamma, 0, 1)
         self.max_grad_norm = in_range("max_grad_norm", max_grad_norm, 0)
         scheduled("learning_rate", learning_rate, positive)
@@ -218,7 +221,7 @@ class MemoryAlgorithm(SavedAlgorithm):
             total_timesteps, callback = self._setup_learn(
                 total_timesteps, callback, reset_num_timesteps, tb_log_name, progress_bar
             )
-            self._stopping = False
+            self._stopping, self.saved_at = False, time.monotonic()
             saved = -1  # at this step
             callback.on_training_start(locals(), globals())
             try:
@@ -233,8 +236,7 @@ class MemoryAlgorithm(SavedAlgorithm):
                     if log_interval and self.iteration % log_interval == 0:
                         self.dump_logs()
                     if self.run_dir is not None and self._is_due():
-                        self.save(self.run_dir)
-                        saved = self.num_timesteps
+                        saved = self.save_or_warn(self.run_dir)
             finally:
                 callback.on_training_end()
             if self.run_dir is not None and saved != self.num_timesteps:
@@ -243,7 +245,9 @@ class MemoryAlgorithm(SavedAlgorithm):
 
     def _is_due(self) -> bool:
         """Return whether this iteration ends with a checkpoint; the first one does, lest a crash leave nothing."""
-        return self.iteration == 1 or self.iteration % self.checkpoint_interval == 0
+        if self.iteration == 1 or self.iteration % self.checkpoint_interval == 0:
+            return True
+        return time.monotonic() - self.saved_at >= 60 * self.checkpoint_minutes
 
     def collect(self, callback: BaseCallback) -> bool:
         """Make some steps in every environment.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -49,6 +50,7 @@ class SavedAlgorithm(ResumableAlgorithm):
     policy_defaults: ClassVar[Mapping[str, Any]] = {}
     _warned_of_functions = False
     _warned_of_scripts = False
+    saved_at = 0.0  # by the clock of time.monotonic, in seconds
 
     # --- files ------------------------------------------------------------------------------------------------------
 
@@ -62,6 +64,19 @@ class SavedAlgorithm(ResumableAlgorithm):
             *(path, self.description(), self.policy.state_dict(), memory),
             *(self.training_state(), statistics_of(self.env)),
         )
+
+    def save_or_warn(self, run_dir: Path) -> int:
+        """Save, or warn that it is not possible now: on a disk that is full, at the next checkpoint it may be.
+
+        :return: the step at which it was saved; -1 if it was not
+        """
+        self.saved_at = time.monotonic()
+        try:
+            self.save(run_dir)
+        except OSError as error:
+            warn_user(f"no checkpoint at step {self.num_timesteps}, the last one stays: {error}")
+            return -1
+        return self.num_timesteps
 
     @classmethod
     def load(  # type: ignore[override]

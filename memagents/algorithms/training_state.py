@@ -10,6 +10,13 @@ import torch
 from stable_baselines3.common.base_class import BaseAlgorithm
 from torch import Tensor
 
+from memagents.algorithms.state_checks import (
+    check_counters,
+    check_optimizer,
+    check_past_episodes,
+    check_present_episodes,
+    threads_here,
+)
 from memagents.cores.core import State, state_leaves
 from memagents.environments.snapshot import restore_env, snapshot_env
 from memagents.policies.core_policy import CorePolicy
@@ -57,8 +64,13 @@ class ResumableAlgorithm(BaseAlgorithm):
         Where the environment offers no snapshot (see :mod:`memagents.environments.snapshot`), its next episodes begin
         anew.
 
-        :raises ValueError: if it is of another number of environments or another memory
+        :raises ValueError: if it is of another number of environments or another memory, or something in it is not what
+            it should be; nothing of it is used then that torch or Stable-Baselines3 would not look at
         """
+        check_optimizer(self.policy.optimizer, state["optimizer"])
+        check_counters(state["counters"])
+        check_past_episodes(state)
+        threads = threads_here(state["threads"])
         self.policy.optimizer.load_state_dict(state["optimizer"])
         for name in _COUNTERS:
             setattr(self, name, state["counters"][name])
@@ -69,7 +81,7 @@ class ResumableAlgorithm(BaseAlgorithm):
             self._restore_episodes(state)
         self.restore_own_state(state["own"])
         set_random_states(state["random"])
-        torch.set_num_threads(state["threads"])
+        torch.set_num_threads(threads)
 
     def memory_state(self) -> State | None:
         """The memory before the observation that comes next, leaves (B, ...); None before ``learn``."""
@@ -89,6 +101,7 @@ class ResumableAlgorithm(BaseAlgorithm):
         if before != self.n_envs:
             raise ValueError(f"the run had {before} environments, now there are {self.n_envs}")
         core_state = state_like(self.policy.initial_state(self.n_envs), state["core_state"])
+        check_present_episodes(state, self.env.observation_space, self.n_envs)
         if restore_env(self.env, state["env"]):
             self._last_obs, self._decisions = state["last_obs"], state["decisions"]
             self._last_episode_starts, self._state = state["last_episode_starts"], core_state

@@ -36,7 +36,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """
     words = list(sys.argv[1:] if argv is None else argv)
     end = words.index("--") if "--" in words else len(words)
-    with plain_errors(ValueError, KeyboardInterrupt):
+    with plain_errors(ValueError, OSError, KeyboardInterrupt):
         settings = parse_options(ComparisonSettings, words[:end], PROG)
         compare(replace(settings, words=tuple(words[end + 1 :])))
 

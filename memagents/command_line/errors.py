@@ -4,19 +4,26 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import sys
 from collections.abc import Iterator
 
 
 @contextlib.contextmanager
 def plain_errors(*kinds: type[BaseException]) -> Iterator[None]:
-    """End the process at errors of these kinds with their message alone, and exit code 2 (130 for Ctrl-C)."""
+    """End the process at errors of these kinds with their message alone, and exit code 2.
+
+    A KeyboardInterrupt among them ends it as the signal would have: with 130 for Ctrl-C, or 128 and the number of
+    another signal (``signal``, see :class:`memagents.experiments.training.Stopped`).
+    """
     try:
         yield
+    except BrokenPipeError:  # nobody reads what is printed: see plain_ends
+        raise
     except kinds as error:
         interrupted = isinstance(error, KeyboardInterrupt)
         print(str(error) or "interrupted" if interrupted else f"error: {error}", file=sys.stderr)
-        raise SystemExit(130 if interrupted else 2) from None
+        raise SystemExit(128 + getattr(error, "signal", signal.SIGINT) if interrupted else 2) from None
 
 
 @contextlib.contextmanager

@@ -55,7 +55,7 @@ def main(argv: Sequence[str]) -> None:
 
     :param argv: the words after ``evaluate``
     """
-    with plain_errors(ValueError):
+    with plain_errors(ValueError, FloatingPointError, OSError):
         settings = parse_options(EvaluateCommand, argv, "memagents evaluate")
         from memagents.experiments.evaluate_run import check_filmed, evaluate_run, show_scores
         from memagents.experiments.run import Run

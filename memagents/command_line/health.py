@@ -43,7 +43,7 @@ def main(argv: Sequence[str]) -> None:
 
     :param argv: the words after ``health``
     """
-    with plain_errors(ValueError):
+    with plain_errors(ValueError, FloatingPointError, OSError):
         settings = parse_options(HealthCommand, argv, "memagents health")
         from rich.console import Console
 

@@ -70,7 +70,7 @@ def main(argv: Sequence[str]) -> None:
 
     :param argv: the words after ``inspect``
     """
-    with plain_errors(ValueError):
+    with plain_errors(ValueError, FloatingPointError, OSError):
         settings = parse_options(InspectCommand, argv, "memagents inspect")
         os.environ.setdefault("SDL_VIDEODRIVER", "dummy")  # no window opens; pygame complains where it finds no screen
         from memagents.experiments.run import Run

@@ -77,7 +77,7 @@ def main(argv: Sequence[str]) -> None:
     if words in ([], ["-h"], ["--help"]):
         print(f"usage: memagents list {{{','.join(KINDS)}}}")
         raise SystemExit(0 if words else 2)
-    with plain_errors(ValueError):
+    with plain_errors(ValueError, OSError):
         if len(words) > 1 or words[0] not in KINDS:
             raise ValueError(f"list must be followed by one of {', '.join(KINDS)}, not {' '.join(words)!r}")
         rows = list(KINDS[words[0]]())
@@ -98,7 +98,7 @@ def recipe(argv: Sequence[str]) -> None:
     if {"-h", "--help"} & set(names) or not 1 <= len(names) <= 1 + copy:
         print(RECIPE_USAGE)
         raise SystemExit(0 if {"-h", "--help"} & set(names) else 2)
-    with plain_errors(ValueError):
+    with plain_errors(ValueError, OSError):
         path = recipe_path(names[0])
         if copy:
             copy_recipe(path, Path(names[1]) if len(names) == 2 else None)

@@ -45,7 +45,7 @@ def main(argv: Sequence[str]) -> None:
 
     :param argv: the words after ``plot``
     """
-    with plain_errors(ValueError):
+    with plain_errors(ValueError, OSError):
         settings = parse_options(PlotCommand, argv, "memagents plot")
         from memagents.experiments.figures import MEASURES
         from memagents.experiments.seeds import draw_bands, draw_scores, groups_of, measures_of

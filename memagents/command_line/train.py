@@ -36,7 +36,7 @@ def main(argv: Sequence[str]) -> None:
     if name in ("", "-h", "--help"):
         print(USAGE)
         raise SystemExit(0 if name else 2)
-    with plain_errors(ValueError):
+    with plain_errors(ValueError, OSError, KeyboardInterrupt):
         if name not in ALGORITHMS:
             raise ValueError(f"train must be followed by one of {', '.join(ALGORITHMS)}, not {name!r}")
     _train_by(name, words, f"memagents train {name}")
@@ -55,7 +55,7 @@ def _train_by(name: str, words: Sequence[str], command: str) -> None:
     if {"-h", "--help"} & set(words):
         print(short_help(kind, command))
         return
-    with plain_errors(ValueError):
+    with plain_errors(ValueError, OSError, KeyboardInterrupt):
         train(command_line(kind, ["--help" if word == "--help-all" else word for word in words]))
 
 
@@ -79,7 +79,7 @@ def train(settings: TrainSettings) -> None:
     else:
         curriculum = make_curriculum(settings)  # makes the environments, lesson after lesson
         agent = make_agent(settings, curriculum)
-        with plain_errors(FloatingPointError, CurriculumError):
+        with plain_errors(FloatingPointError, CurriculumError, OSError):
             learn(agent, settings, curriculum, callbacks_of(settings))  # with a progress bar; Ctrl-C saves
         folder = agent.run_dir
     assert folder is not None

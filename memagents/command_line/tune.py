@@ -24,7 +24,7 @@ def main(argv: Sequence[str]) -> None:
     """
     words = list(argv)
     end = words.index("--") if "--" in words else len(words)
-    with plain_errors(ValueError, KeyboardInterrupt):
+    with plain_errors(ValueError, OSError, KeyboardInterrupt):
         settings = parse_options(TuningSettings, words[:end], "memagents tune")
         tune(replace(settings, words=tuple(words[end + 1 :])))
 

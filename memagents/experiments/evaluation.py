@@ -90,6 +90,7 @@ def evaluate(
     :param deterministic: the most likely actions instead of sampled ones
     :param seed: of the environments and of the sampled actions; without it both go on from where they are
     :param progress: called with the number of episodes that have just finished
+    :raises FloatingPointError: if an observation is not finite, or what the agent makes of it; naming the step
     """
     positive_int("episodes", episodes)
     env, remaining = monitored(env), quotas(episodes, env.num_envs)
@@ -98,10 +99,14 @@ def evaluate(
         if seed is not None:
             env.seed(seed)
             set_random_seed(seed)
-        observations, state = env.reset(), None
+        observations, state, steps = env.reset(), None, 0
         starts = np.ones(env.num_envs, dtype=bool)
         while remaining.any():
-            actions, state = agent.predict(observations, state, starts, deterministic)
+            try:
+                actions, state = agent.predict(observations, state, starts, deterministic)
+            except FloatingPointError as error:
+                raise FloatingPointError(f"at step {steps} of the evaluation, {error}") from error
+            steps += 1
             observations, _, starts, infos = env.step(actions)
             for i in np.flatnonzero(starts & (remaining > 0)).tolist():
                 finished[i].append(infos[i])

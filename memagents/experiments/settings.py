@@ -64,6 +64,7 @@ class TrainSettings:
     :param overwrite: replace the run that is in --run-dir
     :param checkpoint_interval: iterations between checkpoints (an iteration is a window; in episodic control,
         --train-freq steps)
+    :param checkpoint_minutes: minutes after which there is a checkpoint in any case
     :param normalize_observations: scale observations (Box, pictures apart) to mean 0 and variance 1 by running
         statistics, which are saved with the run and frozen in evaluations
     :param normalize_reward: scale rewards by the running standard deviation of the return
@@ -79,7 +80,9 @@ class TrainSettings:
         *("env", "env_kwargs", "recipe", "total_timesteps", "n_envs", "seed", "device", "run_dir", "resume"),
     )  # what ``--help`` shows first
     algorithm: ClassVar[str]
-    arguments: ClassVar[tuple[str, ...]] = ("gamma", "condition_on", "checkpoint_interval", "seed", "device")
+    arguments: ClassVar[tuple[str, ...]] = (
+        *("gamma", "condition_on", "checkpoint_interval", "checkpoint_minutes", "seed", "device"),
+    )
 
     env: str = "memenvs/TMaze-v0"
     env_kwargs: Pairs = field(default_factory=dict)
@@ -97,6 +100,7 @@ class TrainSettings:
     run_dir: str | None = None
     overwrite: bool = False
     checkpoint_interval: int = 50
+    checkpoint_minutes: float = 10
     normalize_observations: bool = False
     normalize_reward: bool = False
     eval_episodes: int = 500

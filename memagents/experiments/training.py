@@ -6,7 +6,6 @@ import contextlib
 import dataclasses
 import importlib
 import inspect
-import os
 import re
 import signal
 import sys
@@ -22,7 +21,7 @@ from stable_baselines3.common.vec_env import VecEnv
 from memagents.algorithms.algorithm import MemoryAlgorithm
 from memagents.algorithms.distillation import Distillation
 from memagents.algorithms.sb3_names import option_hint
-from memagents.checks import positive_int
+from memagents.checks import thread_count
 from memagents.cores import core_class
 from memagents.environments.guidance import has_oracle
 from memagents.environments.spaces import space_from_json
@@ -37,8 +36,6 @@ from memagents.runs import agent_files, layout
 from memagents.runs.files import CheckpointError
 from memagents.runs.layout import LEARNING_CURVE
 from memagents.runs.lock import check_free
-
-_THREADS_PER_PROCESSOR = 8
 
 
 def prepare(imports: Sequence[str] = (), threads: int | None = None, device: str = "auto") -> None:
@@ -68,17 +65,6 @@ def prepare(imports: Sequence[str] = (), threads: int | None = None, device: str
         raise ValueError(f"device must be auto, cpu, cuda or cuda:N, not {device!r}") from error
     if chosen.type == "cuda" and (chosen.index or 0) >= torch.cuda.device_count():
         raise ValueError(f"device is {device!r}, but torch finds {torch.cuda.device_count()} CUDA devices here")
-
-
-def thread_count(threads: int) -> int:
-    """Return a number of threads that torch can start.
-
-    :raises ValueError: for more than eight times the processors: a few thousand end the process without a word
-    """
-    most = _THREADS_PER_PROCESSOR * (os.cpu_count() or 1)
-    if positive_int("threads", threads) > most:
-        raise ValueError(f"threads must be at most {most} on this machine, not {threads}")
-    return threads
 
 
 # --- before learning ------------------------------------------------------------------------------------------------
@@ -187,7 +173,7 @@ def learn(
     """Learn until the steps are made or the curriculum is, then draw the learning curve.
 
     :param callbacks: further ones
-    :raises KeyboardInterrupt: after Ctrl-C or SIGTERM, when all is saved; its message says how to go on
+    :raises Stopped: after Ctrl-C, SIGTERM or SIGHUP, when all is saved; its message says how to go on
     :raises FloatingPointError: if a loss is not finite; the last checkpoint is kept
     """
     folder, resumed = agent.run_dir, settings.resume is not None
@@ -213,25 +199,41 @@ def learn(
     if settings.lesson_episodes:
         print("\n".join(Scores.read(folder).table()))
     if interrupted:
-        raise KeyboardInterrupt(
+        raise Stopped(
             f"stopped and saved after {agent.num_timesteps:,} steps; "
-            f"go on with: memagents train {of_settings(settings).name} --resume {folder}"
+            f"go on with: memagents train {of_settings(settings).name} --resume {folder}",
+            interrupted[0],
         )
+
+
+class Stopped(KeyboardInterrupt):
+    """End of a training that a signal asked for, with all that was made saved.
+
+    :param message: how to go on
+    :param signal: its number
+    """
+
+    def __init__(self, message: str, signal: int):
+        super().__init__(message)
+        self.signal = signal
 
 
 @contextlib.contextmanager
 def stop_on_interrupt(agent: MemoryAlgorithm) -> Iterator[list[int]]:
     """Ctrl-C lets the agent learn from the present window before it stops; a second one stops at once.
 
-    A request to end (``kill``, a scheduler whose time is up) does what Ctrl-C does.
+    A request to end (``kill``, a scheduler whose time is up, a terminal that is closed) does what Ctrl-C does.
 
-    :return: a list, empty until then
+    :return: the numbers of the signals that came, none until then
     """
     signals: list[int] = []
     if threading.current_thread() is not threading.main_thread():  # where no signal arrives
         yield signals
         return
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    hangup = getattr(signal, "SIGHUP", None)
+    if hangup is not None and signal.getsignal(hangup) is not signal.SIG_IGN:  # as nohup has it
+        before[hangup] = signal.getsignal(hangup)
 
     def restore() -> None:
         for number, handler in before.items():

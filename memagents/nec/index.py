@@ -10,7 +10,8 @@ Letters in shapes: A actions, C capacity, S places of a hash table, N situations
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+
+from memagents.compilation import njit
 
 NONE = -1
 
@@ -109,7 +110,7 @@ def settle(
 # One file, since Numba's cache does not see that a compiled function in another file has changed.
 
 
-@njit(nogil=True, cache=True)
+@njit
 def _home(name, mask):
     """Return the place of an id in the table: its bits mixed (Steele et al. 2014, the finaliser of SplitMix64)."""
     x = np.uint64(name)
@@ -118,7 +119,7 @@ def _home(name, mask):
     return np.int64((x ^ (x >> np.uint64(31))) & np.uint64(mask))
 
 
-@njit(nogil=True, cache=True)
+@njit
 def _probe(table, ids, name):
     """The id's place in the table, or the empty one where it would be."""
     mask = len(table) - 1
@@ -128,7 +129,7 @@ def _probe(table, ids, name):
     return place
 
 
-@njit(nogil=True, cache=True)
+@njit
 def _remove(table, ids, place):
     """Empty a place, and let each entry after it, up to the next empty place, move towards its home."""
     mask = len(table) - 1
@@ -142,7 +143,7 @@ def _remove(table, ids, place):
     table[place] = 0
 
 
-@njit(nogil=True, cache=True)
+@njit
 def _unlink(links, ends, row):
     before, after = links[row, 0], links[row, 1]
     if before == NONE:
@@ -155,7 +156,7 @@ def _unlink(links, ends, row):
         links[after, 0] = before
 
 
-@njit(nogil=True, cache=True)
+@njit
 def _link_last(links, ends, row):
     last = ends[1]
     links[row, 0], links[row, 1] = last, NONE
@@ -166,7 +167,7 @@ def _link_last(links, ends, row):
         links[last, 1] = row
 
 
-@njit(nogil=True, cache=True)
+@njit
 def _find(table, ids, names):
     rows = np.empty(len(names), np.int64)
     for i in range(len(names)):
@@ -174,7 +175,7 @@ def _find(table, ids, names):
     return rows
 
 
-@njit(nogil=True, cache=True)
+@njit
 def _place(counts, all_ids, tables, all_links, all_ends, actions, names):
     capacity = all_ids.shape[1]
     rows, fresh = np.empty(len(names), np.int64), np.empty(len(names), np.bool_)
@@ -201,7 +202,7 @@ def _place(counts, all_ids, tables, all_links, all_ends, actions, names):
     return rows, fresh
 
 
-@njit(nogil=True, cache=True)
+@njit
 def _touch(all_links, all_ends, flat_rows):
     capacity = all_links.shape[1]
     for i in range(len(flat_rows)):
@@ -211,7 +212,7 @@ def _touch(all_links, all_ends, flat_rows):
             _link_last(all_links[action], all_ends[action], row)
 
 
-@njit(nogil=True, cache=True)
+@njit
 def _order(links, ends, count):
     rows = np.empty(count, np.int32)
     row = ends[0]
@@ -221,14 +222,14 @@ def _order(links, ends, count):
     return rows
 
 
-@njit(nogil=True, cache=True)
+@njit
 def _rebuild(ids, table, links, ends, order):
     for row in order:
         table[_probe(table, ids, ids[row])] = row + 1
         _link_last(links, ends, row)
 
 
-@njit(nogil=True, cache=True)
+@njit
 def _settle(now, places, fresh, values, rate, largest):
     for i in range(len(places)):
         old, new = now[places[i]], values[i]

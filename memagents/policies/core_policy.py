@@ -263,6 +263,7 @@ class CorePolicy(SavedPolicy):
         :return: actions as the action space wants them, and the state to pass to the next call
         :raises ValueError: if the state or ``episode_start`` is of another number of environments, or the observation
             does not fit its space, as what ``reset()`` of a gymnasium environment returns (observation and info)
+        :raises FloatingPointError: if what the actions are chosen by is not finite, saying whose observation is not
         """
         if isinstance(observation, tuple):
             raise ValueError("observation must be an array or a dict of arrays, not a tuple: obs, info = env.reset()")
@@ -283,6 +284,8 @@ class CorePolicy(SavedPolicy):
             starts |= torch.as_tensor(given, device=self.device)
         with torch.no_grad():
             acted = self(observations, state, starts, deterministic)
+        if acted.outputs is not None and not acted.outputs.isfinite().all():
+            raise FloatingPointError(_why_not_finite(observations, acted.outputs))
         actions = self.to_env_actions(acted.actions)
         return (actions if vectorized else actions[0]), acted.state
 
@@ -371,3 +374,21 @@ def _check_entries(observation: Any, space: spaces.Dict) -> None:
     missing = [name for name in space.spaces if name not in observation]
     if missing:
         raise ValueError(f"observation must be a dict with {needed}; it lacks {', '.join(missing)}{hint}")
+
+
+def _why_not_finite(observations: Observations, outputs: Tensor) -> str:
+    """Return the message of an error: which observation is not finite, or which environment's memory.
+
+    :param observations: of one step, (B, ...)
+    :param outputs: what actions are chosen by, (B, O)
+    """
+    entries = observations.items() if isinstance(observations, dict) else [("", observations)]
+    for name, values in entries:
+        if values.is_floating_point() and not values.isfinite().all():
+            row = int((~values.isfinite()).flatten(1).any(1).nonzero()[0])
+            return f"the observation{f'[{name!r}]' * bool(name)} of environment {row} is not finite"
+    row = int((~outputs.isfinite()).any(1).nonzero()[0])
+    return (
+        f"what the policy makes of environment {row} is not finite, though its observation is: a weight is very large, "
+        "or an observation before it in the episode was"
+    )

@@ -5,7 +5,8 @@ from __future__ import annotations
 import functools
 
 import numpy as np
-from numba import njit
+
+from memagents.compilation import njit
 
 _SLOTS_PER_ROW = 4  # of the table of hashes: then a search ends after one or two looks
 _FREE = -1
@@ -45,7 +46,7 @@ def _weights(size: int) -> np.ndarray:
     return np.random.default_rng(0).integers(2**64, size=size, dtype=np.uint64)
 
 
-@njit(nogil=True, cache=True)
+@njit
 def _add(rows, known, count, table, weights, numbers, new):
     mask, before = len(table) - 1, count
     for r in range(len(rows)):

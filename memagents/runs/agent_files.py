@@ -122,13 +122,15 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
 def check_weights(weights: Mapping[str, Tensor], wanted: Mapping[str, Tensor], file: Path) -> None:
     """Hold the weights of a file against those of a policy.
 
-    :raises CheckpointError: if a weight is missing, of another shape than wanted, or unknown
+    :raises CheckpointError: if a weight is missing, of another shape than wanted, unknown, or not finite
     """
     for name in sorted(wanted.keys() | weights.keys()):
         ours, theirs = (tuple(source[name].shape) if name in source else None for source in (wanted, weights))
         if ours != theirs:
             there, here = (shape if shape is not None else "missing" for shape in (theirs, ours))
             raise CheckpointError(f"{file}: the weight {name} is {there}, in the policy it is {here}")
+        if not weights[name].isfinite().all():
+            raise CheckpointError(f"{file}: the weight {name} is not finite: nothing sensible can come of it")
 
 
 def read_training_state(path: str | Path) -> dict[str, Any]:

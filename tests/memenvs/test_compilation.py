@@ -99,3 +99,61 @@ def test_no_module_of_memenvs_imports_torch_or_what_stands_on_it():
             imported |= {name.partition(".")[0] for name in names}
     assert {"numpy", "numba", "gymnasium", "memenvs"} <= imported
     assert not {"torch", "memagents", "stable_baselines3", "train", "tests"} & imported
+
+
+COUNT = """
+import warnings, sys
+warnings.simplefilter("error" if sys.argv[1:] == ["quiet"] else "always")
+from bought.main import caller
+print(caller(1), sum(caller.stats.cache_hits.values()))
+"""
+
+
+def run_noting(folder: Path, cache: Path, *words: str) -> tuple[str, str]:
+    environment = os.environ | {"PYTHONPATH": f"{folder}:{ENVS}", "NUMBA_CACHE_DIR": str(cache)}
+    command = [sys.executable, "-c", COUNT, *words]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip(), done.stderr
+
+
+@pytest.fixture
+def bought(tmp_path):
+    package = tmp_path / "bought"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    (package / "main.py").write_text(MAIN)
+    (package / "helper.py").write_text(HELPER.format(1))
+    return tmp_path
+
+
+@pytest.mark.parametrize("ending", ["nbi", "nbc"])
+@pytest.mark.parametrize("damage", [b"", b"no pickle at all", None])
+def test_a_damaged_cache_is_made_anew(ending, damage, bought, tmp_path):
+    cache = tmp_path / "cache"
+    assert run_noting(bought, cache, "quiet") == ("4 0", "")
+    for path in cache.rglob(f"main.caller*.{ending}"):
+        whole = path.read_bytes()
+        path.write_bytes(whole[: len(whole) // 2] if damage is None else damage)
+    result, said = run_noting(bought, cache)
+    assert result == "4 0" and said.count("UserWarning") == 1 and "holds a damaged file, which is made anew" in said
+    assert run_noting(bought, cache, "quiet") == ("4 1", ""), "the next process finds it whole"
+
+
+def test_a_cache_that_cannot_be_written_is_done_without(bought, tmp_path, monkeypatch):
+    from memenvs.compilation import ForgivingCache
+
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setattr(ForgivingCache, "_warned", False)
+
+    @compilation.njit
+    def plus(x):
+        return x + 1
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(plus._cache._cache_file, "save", full)
+    with pytest.warns(UserWarning, match="cannot be written, so that each process compiles for itself: .*No space"):
+        assert plus(1) == 2
+    assert plus(2) == 3

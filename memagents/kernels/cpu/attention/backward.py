@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from numba import njit
-
+from memagents.compilation import njit
 from memagents.kernels.cpu.attention.forward import RunSizes, look, seen_of
 from memagents.kernels.cpu.attention.parts import pack_columns, within
 from memagents.kernels.cpu.sources import SOURCES
@@ -80,7 +79,7 @@ def look_back(
                 store_at(d_ages, at + c, d_a)
 
 
-@njit(nogil=True, cache=True)
+@njit
 def backward(
     sizes, runs, queries, ages, keys, values, codes, encodings, lane, d_found, d_queries, d_ages, d_keys, d_values,
     d_codes, room, tickets, thread, sources=SOURCES,

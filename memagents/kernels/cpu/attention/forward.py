@@ -18,8 +18,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from numba import njit
-
+from memagents.compilation import njit
 from memagents.kernels.cpu.attention.parts import pack_columns, within
 from memagents.kernels.cpu.sources import SOURCES
 from memagents.kernels.cpu.vector.functions import exp
@@ -149,7 +148,7 @@ def look(sizes, b, head, runs, queries, ages, columns, values, codes, lane, keep
                     store_at(weights, line + slot + j, within(lane, n - j, old * inverse, old))
 
 
-@njit(nogil=True, cache=True)
+@njit
 def forward(sizes, runs, queries, ages, keys, values, codes, lane, found, room, tickets, thread, sources=SOURCES):
     """All queries of some batch rows.
 

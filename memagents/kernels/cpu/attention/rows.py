@@ -6,8 +6,7 @@ g = x + z ∘ (ĥ − x). Arrays are flat and C-contiguous, (rows, W) unless sai
 
 from __future__ import annotations
 
-from numba import njit
-
+from memagents.compilation import njit
 from memagents.kernels.cpu.sources import SOURCES
 from memagents.kernels.cpu.vector.functions import sigmoid, tanh
 from memagents.kernels.cpu.vector.simd import fma, lanes_of, load, next_ticket, store
@@ -16,7 +15,7 @@ ROWS = 128
 """Rows of a tile."""
 
 
-@njit(nogil=True, cache=True)
+@njit
 def squash(
     rows, of_update, of_stream, stream, bias, resets, openings, given, tickets, thread, sources=SOURCES
 ):  # fmt: skip
@@ -40,7 +39,7 @@ def squash(
                 store(given, at + k, reset * load(stream, at + k))
 
 
-@njit(nogil=True, cache=True)
+@njit
 def mix(rows, of_update, of_reset, stream, bias, openings, candidates, out, tickets, thread, sources=SOURCES):
     """ĥ, in the place of U (r ∘ x), and the gated stream.
 
@@ -60,7 +59,7 @@ def mix(rows, of_update, of_reset, stream, bias, openings, candidates, out, tick
                 store(out, at + k, fma(load(openings, at + k), candidate - x, x))
 
 
-@njit(nogil=True, cache=True)
+@njit
 def mix_back(rows, grads, stream, bias, openings, candidates, d_update, d_stream, tickets, thread, sources=SOURCES):
     """Backward of :func:`mix`: gradients of the sums of z and ĥ, and of the stream beside the product.
 
@@ -83,7 +82,7 @@ def mix_back(rows, grads, stream, bias, openings, candidates, d_update, d_stream
                 store(d_stream, at + k, grad - through)
 
 
-@njit(nogil=True, cache=True)
+@njit
 def squash_back(rows, d_given, stream, bias, resets, d_update, d_stream, given, tickets, thread, sources=SOURCES):
     """Backward of :func:`squash`: gradients of the sum of r, and the stream's, added to; and r ∘ x once more.
 

@@ -12,8 +12,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from numba import njit
-
+from memagents.compilation import njit
 from memagents.kernels.cpu.attention.parts import within
 from memagents.kernels.cpu.sources import SOURCES
 from memagents.kernels.cpu.vector.functions import exp
@@ -150,7 +149,7 @@ def copy(source, at, count, out, to):
         store_at(out, to + k, load_at(source, at + k))
 
 
-@njit(nogil=True, cache=True)
+@njit
 def look(
     sizes, store, stride, runs, present, queries, by_slot, factor, lane, found, after, after_stride, length, room,
     tickets, thread, sources=SOURCES,

@@ -6,14 +6,13 @@ the fact ``facts[i]`` and the step ``owners[i]``.
 
 from __future__ import annotations
 
-from numba import njit
-
+from memagents.compilation import njit
 from memagents.kernels.cpu.sources import SOURCES
 from memagents.kernels.cpu.vector.functions import sigmoid, tanh
 from memagents.kernels.cpu.vector.simd import fma, full, load, select_less, splat, store
 
 
-@njit(nogil=True, cache=True)
+@njit
 def compare(width, rows, vectors, facts, owners, out, sources=SOURCES):
     """[f ∘ v; |f − v|] of every pair, (pairs, 2H).
 
@@ -29,7 +28,7 @@ def compare(width, rows, vectors, facts, owners, out, sources=SOURCES):
             store(out, to + width + k, select_less(f, v, v - f, f - v))
 
 
-@njit(nogil=True, cache=True)
+@njit
 def compare_back(width, rows, vectors, facts, owners, grads, d_rows, d_vectors, sources=SOURCES):
     """Backward of :func:`compare`; adds to ``d_rows`` and ``d_vectors``."""
     zero, one = full(rows, 0.0), full(rows, 1.0)
@@ -43,7 +42,7 @@ def compare_back(width, rows, vectors, facts, owners, grads, d_rows, d_vectors, 
             store(d_vectors, owner + k, load(d_vectors, owner + k) + (product * f - distance))
 
 
-@njit(nogil=True, cache=True)
+@njit
 def attend(width, begin, count, of_facts, facts, gates, sums, candidates, before, h, sources=SOURCES):
     """One step of the attention GRU, for pairs ``begin`` to before ``begin + count``, of states 0 to before ``count``.
 
@@ -67,7 +66,7 @@ def attend(width, begin, count, of_facts, facts, gates, sums, candidates, before
             store(h, i * width + k, fma(gate, new - state, state))
 
 
-@njit(nogil=True, cache=True)
+@njit
 def attend_back(
     width, begin, count, facts, gates, sums, candidates, before, d_h, d_of_facts, d_gates, d_sums, sources=SOURCES
 ):

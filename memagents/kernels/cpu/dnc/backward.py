@@ -9,9 +9,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from numba.extending import register_jitable
 
+from memagents.compilation import njit
 from memagents.kernels.cpu.dnc.options import wipe_freed
 from memagents.kernels.cpu.dnc.step import update_link
 from memagents.kernels.cpu.dnc.step_backward import step
@@ -232,7 +232,7 @@ def take_tiles(
         tile = next_ticket(tickets)
 
 
-@njit(nogil=True, cache=True)
+@njit
 def backward(
     sizes, tiles, starts, columns, grad_features, grad_after, grad_before, d_gates, d_interface, tape, checkpoints,
     every, work, tickets, thread, sources=SOURCES,
@@ -244,7 +244,7 @@ def backward(
     )  # fmt: skip
 
 
-@njit(nogil=True, cache=True)
+@njit
 def backward_with_options(
     sizes, tiles, starts, columns, grad_features, grad_after, grad_before, d_gates, d_interface, tape, checkpoints,
     every, work, tickets, thread, sources=SOURCES,

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from numba.extending import register_jitable
 
+from memagents.compilation import njit
 from memagents.kernels.cpu.dnc.step import step
 from memagents.kernels.cpu.dnc.tape import (
     DNCTileState,
@@ -148,7 +148,7 @@ def take_tiles(
         tile = next_ticket(tickets)
 
 
-@njit(nogil=True, cache=True)
+@njit
 def forward(
     sizes, tiles, x, starts, weights, before, after, features, previous, tape, checkpoints, every, work, tickets,
     thread, sources=SOURCES,
@@ -160,7 +160,7 @@ def forward(
     )  # fmt: skip
 
 
-@njit(nogil=True, cache=True)
+@njit
 def forward_with_options(
     sizes, tiles, x, starts, weights, before, after, features, previous, tape, checkpoints, every, work, tickets,
     thread, sources=SOURCES,

@@ -5,8 +5,7 @@ A gradient is named ``d_`` and the name of what it belongs to.
 
 from __future__ import annotations
 
-from numba import njit
-
+from memagents.compilation import njit
 from memagents.kernels.cpu.entnet.forward import candidate
 from memagents.kernels.cpu.entnet.tape import Sizes
 from memagents.kernels.cpu.sources import SOURCES
@@ -120,7 +119,7 @@ def backward_rows(first, last, sizes, starts, given, packed, tape, grads, d, new
                 clear_entries(d.memory, b * whole, whole)
 
 
-@njit(nogil=True, cache=True)
+@njit
 def backward(sizes, rows, starts, given, tape, grads, d, work, room, tickets, thread, sources=SOURCES):
     """Take tiles of ``rows`` rows through the window until there are no more.
 

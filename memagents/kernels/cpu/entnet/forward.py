@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 
-from numba import njit
-
+from memagents.compilation import njit
 from memagents.kernels.cpu.entnet.tape import Sizes
 from memagents.kernels.cpu.sources import SOURCES
 from memagents.kernels.cpu.vector.functions import exp, sigmoid
@@ -125,7 +124,7 @@ def forward_rows(first, last, sizes, starts, given, packed, tape, results, keep)
             read_slots(sizes, out, (to + r) * whole, tape.weights, line, results.reads, x_row * units)
 
 
-@njit(nogil=True, cache=True)
+@njit
 def forward(sizes, rows, starts, given, tape, results, keep, work, tickets, thread, sources=SOURCES):
     """Take tiles of ``rows`` rows through the window until there are no more.
 

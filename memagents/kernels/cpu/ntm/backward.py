@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from numba.extending import register_jitable
 
+from memagents.compilation import njit
 from memagents.kernels.cpu.ntm.step_backward import step
 from memagents.kernels.cpu.ntm.tape import (
     NTMTileState,
@@ -150,7 +150,7 @@ def backward_tile(
         store_state(gradients_of(work, sizes), state_at(grad_before, batch, sizes, d_gates), row, count)
 
 
-@njit(nogil=True, cache=True)
+@njit
 def backward(
     sizes, tiles, clip, starts, initial, columns, grad_features, grad_after, grad_before, d_gates, d_interface,
     d_initial, tape, work, tickets, thread, sources=SOURCES,

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from numba.extending import register_jitable
 
+from memagents.compilation import njit
 from memagents.kernels.cpu.ntm.step import step
 from memagents.kernels.cpu.ntm.tape import (
     before_of,
@@ -99,7 +99,7 @@ def forward_tile(tile, sizes, clip, x, starts, bias, before, after, features, pr
     store_state(state_of(last, sizes), state_at(after, batch, sizes, x), row, count)
 
 
-@njit(nogil=True, cache=True)
+@njit
 def forward(
     sizes, tiles, clip, x, starts, initial, weights, before, after, features, previous, tape, work, tickets,
     thread, sources=SOURCES,

@@ -6,8 +6,7 @@ gate, the update gate, the recurrent product of the candidate, and the candidate
 
 from __future__ import annotations
 
-from numba import njit
-
+from memagents.compilation import njit
 from memagents.kernels.cpu.sources import SOURCES
 from memagents.kernels.cpu.vector.functions import sigmoid, tanh
 from memagents.kernels.cpu.vector.row_products import (
@@ -111,7 +110,7 @@ def backward_rows(first, last, units, starts, packed, grad_hidden, d_hidden, d_x
                 clear_entries(d_hidden, (first + r) * units, units)
 
 
-@njit(nogil=True, cache=True)
+@njit
 def forward(units, rows, starts, shared, before, after, tape, width, work, tickets, thread, sources=SOURCES):
     """Take tiles of rows through the window until there are no more. Tensors are given by address."""
     (steps, batch), gates = starts.shape, GATES * units
@@ -127,7 +126,7 @@ def forward(units, rows, starts, shared, before, after, tape, width, work, ticke
         first = rows * next_ticket(tickets)
 
 
-@njit(nogil=True, cache=True)
+@njit
 def backward(units, rows, starts, weight, grads, d_state, d_gates, tape, work, tickets, thread, sources=SOURCES):
     """Take tiles of rows through the window until there are no more. Tensors are given by address."""
     (steps, batch), gates = starts.shape, GATES * units

@@ -8,8 +8,7 @@ tanh of the new cell.
 
 from __future__ import annotations
 
-from numba import njit
-
+from memagents.compilation import njit
 from memagents.kernels.cpu.sources import SOURCES
 from memagents.kernels.cpu.vector.functions import sigmoid, tanh
 from memagents.kernels.cpu.vector.row_products import (
@@ -125,7 +124,7 @@ def backward_rows(first, last, units, starts, packed, grad_hidden, d_hidden, d_c
                 clear_entries(d_cell, (first + r) * units, units)
 
 
-@njit(nogil=True, cache=True)
+@njit
 def forward(units, rows, starts, shared, before, after, tape, width, work, tickets, thread, sources=SOURCES):
     """Take tiles of rows through the window until there are no more. Tensors are given by address."""
     (steps, batch), gates = starts.shape, GATES * units
@@ -143,7 +142,7 @@ def forward(units, rows, starts, shared, before, after, tape, width, work, ticke
         first = rows * next_ticket(tickets)
 
 
-@njit(nogil=True, cache=True)
+@njit
 def backward(units, rows, starts, weight, grads, d_state, d_gates, tape, work, tickets, thread, sources=SOURCES):
     """Take tiles of rows through the window until there are no more. Tensors are given by address."""
     (steps, batch), gates = starts.shape, GATES * units

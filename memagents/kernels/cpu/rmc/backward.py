@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from numba import njit
-
+from memagents.compilation import njit
 from memagents.kernels.cpu.rmc.forward import packed_of
 from memagents.kernels.cpu.rmc.step import attend_back, finish_back, rectify_back, room_of, sizes_of
 from memagents.kernels.cpu.sources import SOURCES
@@ -46,7 +45,7 @@ def backward_rows(
         set_products(packed.qkv, Rows(grads.qkv, row * apart, apart), apart, memory, memory, units, count)
 
 
-@njit(nogil=True, cache=True)
+@njit
 def backward(
     numbers, group_rows, starts, begin, end, chunk, x_qkv, weights, norms, tape, grad_after, grads, rooms, work,
     tickets, thread, sources=SOURCES,

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Generic, NamedTuple
 
-from numba import njit
-
+from memagents.compilation import njit
 from memagents.kernels.cpu.rmc.step import A, attend, begin, finish, rectify, room_of, sizes_of
 from memagents.kernels.cpu.sources import SOURCES
 from memagents.kernels.cpu.vector import wide
@@ -85,7 +84,7 @@ def forward_rows(first, last, sizes, starts, inputs, gate_biases, norms, packed,
         )
 
 
-@njit(nogil=True, cache=True)
+@njit
 def forward(
     numbers, group_rows, starts, inputs, gate_biases, weights, norms, tape, keep, rooms, work, after, tickets, thread,
     sources=SOURCES,

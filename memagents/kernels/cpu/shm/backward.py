@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from numba import njit
-
+from memagents.compilation import njit
 from memagents.kernels.cpu.shm.step import step_again, step_back
 from memagents.kernels.cpu.sources import SOURCES
 from memagents.kernels.cpu.vector.row_products import clear_entries, copy_entries
@@ -11,7 +10,7 @@ from memagents.kernels.cpu.vector.simd import next_ticket
 from memagents.kernels.cpu.vector.wide import lanes_of
 
 
-@njit(nogil=True, cache=True)
+@njit
 def backward(
     width, bound, starts, given, checkpoints, every, grad, grad_after, d, memories, squashed, tickets, thread,
     sources=SOURCES,

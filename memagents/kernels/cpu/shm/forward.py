@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from numba import njit
-
+from memagents.compilation import njit
 from memagents.kernels.cpu.shm.step import step
 from memagents.kernels.cpu.sources import SOURCES
 from memagents.kernels.cpu.vector.row_products import clear_entries, copy_entries
@@ -11,7 +10,7 @@ from memagents.kernels.cpu.vector.simd import next_ticket
 from memagents.kernels.cpu.vector.wide import lanes_of
 
 
-@njit(nogil=True, cache=True)
+@njit
 def forward(width, bound, starts, given, features, after, checkpoints, every, tickets, thread, sources=SOURCES):
     """Take rows of the batch through the window until there are no more.
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from numba.extending import register_jitable
 
+from memagents.compilation import njit
 from memagents.kernels.cpu.recurrent.lstm import derive
 from memagents.kernels.cpu.slots import take
 from memagents.kernels.cpu.sources import SOURCES
@@ -141,7 +141,7 @@ def backward_rows(
             d_state[3][(first + r) * reads + m] = work.d_weights[r, m]
 
 
-@njit(nogil=True, cache=True)
+@njit
 def backward(
     sizes, rows, starts, shared, grad_written, d_after, d_state, d_memory, d_gates, d_face, tape, indices, work,
     tickets, thread, sources=SOURCES,

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from numba.extending import register_jitable
 
+from memagents.compilation import njit
 from memagents.kernels.cpu.recurrent.lstm import expose, squash
 from memagents.kernels.cpu.slots import take
 from memagents.kernels.cpu.sources import SOURCES
@@ -236,7 +236,7 @@ def work_of(flat, sizes, rows):
     return ForwardWork(gates, face, bias, search.reshape((rows, search.shape[0] // rows)), sums, totals, weights)
 
 
-@njit(nogil=True, cache=True)
+@njit
 def forward(
     sizes, rows, starts, shared, controllers, leaves, written, tape, indices, width, work, room, strange, tickets,
     thread, sources=SOURCES,
