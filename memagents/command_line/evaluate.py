@@ -26,7 +26,7 @@ class EvaluateCommand(EvaluationSettings):
     """Print return, success, SPL and oracle-normalised return of a run's agent, with 95% confidence intervals.
 
     :param run: folder of the run
-    :param imports: packages to import first, beside those that the run imported
+    :param imports: packages to import first; those that the run's training imported have to be among them
     :param json: print JSON and nothing else on the standard output
     :param video: write a film of the first episodes to this path, which ends in .gif
     :param video_episodes: episodes in the film
@@ -62,7 +62,8 @@ def main(argv: Sequence[str]) -> None:
         from memagents.experiments.training import prepare
 
         run = Run.open(settings.run)
-        prepare([*run.imports, *settings.imports], device=settings.device)
+        run.check_imports(settings.imports)
+        prepare(settings.imports, device=settings.device)
         run.say_unfinished()
         run.say_what_does_not_apply(settings.env)
         if settings.over:

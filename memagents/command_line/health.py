@@ -22,7 +22,7 @@ class HealthCommand(PlaySettings):
     :param steps: steps of each environment by which the memory is examined
     :param ages: steps that memories go back in further evaluations; 0 is one wiped in every step
     :param episodes: episodes of each of these evaluations
-    :param imports: packages to import first, beside those that the run imported
+    :param imports: packages to import first; those that the run's training imported have to be among them
     """
 
     run: tyro.conf.Positional[Path]
@@ -52,7 +52,8 @@ def main(argv: Sequence[str]) -> None:
         from memagents.inspection.health import examine_run
 
         run = Run.open(settings.run)
-        prepare([*run.imports, *settings.imports], device=settings.device)
+        run.check_imports(settings.imports)
+        prepare(settings.imports, device=settings.device)
         run.say_unfinished()
         run.say_what_does_not_apply(settings.env)
         env, env_kwargs = run.evaluation_env(settings.env, settings.env_kwargs, settings.split)

@@ -35,7 +35,7 @@ class InspectCommand(PlaySettings):
         them
     :param out: path of the page, which ends in .html; by default inspection.html in the run's folder
     :param slots: slots of the memory; by default as many as it was trained with
-    :param imports: packages to import first, beside those that the runs imported
+    :param imports: packages to import first; those that the runs' trainings imported have to be among them
     """
 
     run: tyro.conf.Positional[Path]
@@ -81,8 +81,10 @@ def main(argv: Sequence[str]) -> None:
 
         run = Run.open(settings.run)
         against = None if settings.against is None else Run.open(settings.against)
-        others = () if against is None else against.imports
-        prepare([*run.imports, *others, *settings.imports], device=settings.device)
+        for one in (run, against):
+            if one is not None:
+                one.check_imports(settings.imports)
+        prepare(settings.imports, device=settings.device)
         run.say_unfinished()
         if against is not None:
             against.say_unfinished()

@@ -14,6 +14,7 @@ from memagents.checks import positive, positive_int
 from memagents.experiments.jobs import SET_FOR_ALL, Job
 from memagents.experiments.jobs import claim as claim_folder
 from memagents.experiments.options import Pairs, as_words, refuse_words
+from memagents.experiments.settings import packages_of
 from memagents.runs.layout import RUNS
 
 SETTINGS_FILE = "comparison.json"
@@ -116,9 +117,10 @@ def trials(settings: ComparisonSettings, core_kwargs: dict[str, dict[str, Any]])
     for core in settings.cores:
         for rate in settings.learning_rates:
             name = re.sub(r"[^\w.-]+", "-", core)
+            imports = (*settings.imports, *packages_of(settings.env, core))
             folder = settings.place / (name if len(settings.learning_rates) == 1 else f"{name}-{rate}")
             jobs = [
-                Job(folder / f"seed-{seed}", _words(settings, core, rate, seed, core_kwargs[core]), settings.imports)
+                Job(folder / f"seed-{seed}", _words(settings, core, rate, seed, core_kwargs[core]), imports)
                 for seed in range(settings.seeds)
             ]
             found.append(Trial(core, rate, jobs))

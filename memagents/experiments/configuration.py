@@ -84,8 +84,25 @@ def _resumed(cls: type[S], folder: Path, device: str | None, imports: tuple[str,
     if not isinstance(settings, cls):
         command = f"memagents train {of_class(settings.algorithm).name} --resume {folder}"
         raise CheckpointError(f"{folder} is a run of {settings.algorithm}, which goes on with: {command}")
+    check_imports(folder, settings.packages, imports)
     settings = dataclasses.replace(settings, imports=tuple(dict.fromkeys((*settings.imports, *imports))))
     return settings if device is None else dataclasses.replace(settings, device=device)
+
+
+def check_imports(folder: Path, named: Sequence[str], given: Sequence[str]) -> None:
+    """Refuse to import what a run folder alone asks for: to import a package is to run it.
+
+    :param folder: of the run
+    :param named: packages that it names
+    :param given: packages that were named on the command line
+    :raises CheckpointError: for those that are neither given nor imported already
+    """
+    unknown = [name for name in named if name not in given and name not in sys.modules and name != "memenvs"]
+    if unknown:
+        raise CheckpointError(
+            f"{folder} names what it has to import: {', '.join(unknown)}. That would run it; if you know what it is, "
+            f"add --imports {' '.join(unknown)}"
+        )
 
 
 _OWNERS = (

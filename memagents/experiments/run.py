@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
@@ -10,7 +11,7 @@ from memagents.algorithms.algorithm import MemoryAlgorithm
 from memagents.environments.make import has_split
 from memagents.environments.vector import Env
 from memagents.experiments.catalogue import of_class
-from memagents.experiments.configuration import check_folder, of_run, say_left_out
+from memagents.experiments.configuration import check_folder, check_imports, of_run, say_left_out
 from memagents.experiments.settings import TrainSettings
 from memagents.runs import agent_files
 from memagents.runs.files import CheckpointError
@@ -47,10 +48,14 @@ class Run(NamedTuple):
             raise CheckpointError(f"{folder}: {error}") from error
         return cls(folder, settings, description, algorithm)
 
-    @property
-    def imports(self) -> tuple[str, ...]:
-        """Packages that the training imported, without which the core or the environment may be unknown."""
-        return () if self.settings is None else self.settings.packages
+    def check_imports(self, given: Sequence[str]) -> None:
+        """Refuse a run whose core or environment is in packages that nobody imports.
+
+        :param given: packages named on the command line
+        :raises CheckpointError: naming those that the run names and that are neither given nor imported already
+        """
+        if self.settings is not None:
+            check_imports(self.folder, self.settings.packages, given)
 
     @property
     def unfinished(self) -> str:

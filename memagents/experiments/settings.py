@@ -40,6 +40,11 @@ class Lesson:
         return not (self.success is self.accuracy is self.until is None)
 
 
+def packages_of(*names: Any) -> tuple[str, ...]:
+    """Return the packages that names such as ``"package:Id"`` are of; those without one are passed over."""
+    return tuple(dict.fromkeys(n.partition(":")[0] for n in names if isinstance(n, str) and ":" in n))
+
+
 @dataclass(kw_only=True)
 class TrainSettings:
     """Settings shared by all trainings.
@@ -127,9 +132,11 @@ class TrainSettings:
 
     @property
     def packages(self) -> tuple[str, ...]:
-        """Modules to import first, also those of the classes that words in ``policy_kwargs`` name."""
-        words = [value for value in self.policy_kwargs.values() if isinstance(value, str) and ":" in value]
-        return (*self.imports, *(word.partition(":")[0] for word in words))
+        """Modules to import first, also those of the classes, cores and environments named as ``"package:name"``."""
+        cores = (getattr(self, name, None) for name in ("core", "critic_core"))
+        environments = (self.env, *(lesson.env for lesson in self.lessons))
+        named = packages_of(*self.policy_kwargs.values(), *environments, *cores)
+        return tuple(dict.fromkeys((*self.imports, *named)))
 
     @property
     def agent(self) -> str:

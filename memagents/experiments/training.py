@@ -199,9 +199,10 @@ def learn(
     if settings.lesson_episodes:
         print("\n".join(Scores.read(folder).table()))
     if interrupted:
+        imports = f" --imports {' '.join(settings.packages)}" if settings.packages else ""
         raise Stopped(
             f"stopped and saved after {agent.num_timesteps:,} steps; "
-            f"go on with: memagents train {of_settings(settings).name} --resume {folder}",
+            f"go on with: memagents train {of_settings(settings).name} --resume {folder}{imports}",
             interrupted[0],
         )
 

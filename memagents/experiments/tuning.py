@@ -17,7 +17,7 @@ from memagents.checks import positive_int, seed_int
 from memagents.experiments.jobs import DONE, SET_FOR_ALL, Job, Pool
 from memagents.experiments.jobs import claim as claim_folder
 from memagents.experiments.options import Pairs, as_words, refuse_words, settings_in, some_pairs
-from memagents.experiments.settings import PPOSettings
+from memagents.experiments.settings import PPOSettings, packages_of
 from memagents.runs.files import CheckpointError
 from memagents.runs.layout import PROGRESS_FILE, RUNS
 
@@ -218,7 +218,8 @@ def _job(settings: TuningSettings, trial: Any) -> Job:
     for name, value in {**own, "threads": 1, "seed": trial.number}.items():
         if value not in ({}, ()):
             words += as_words(name, value)
-    return Job(settings.place / f"trial-{trial.number}", words, settings.imports)
+    imports = (*settings.imports, *packages_of(settings.env, settings.core))
+    return Job(settings.place / f"trial-{trial.number}", words, imports)
 
 
 def _again(study: optuna.Study, number: int) -> Any:

@@ -1,14 +1,16 @@
 """Settings from recipes, command lines and runs."""
 
 import re
+import sys
 
 import pytest
 import yaml
 
-from memagents import CheckpointError
+from memagents import CheckpointError, RecurrentPPO
 from memagents.experiments.catalogue import ALGORITHMS
 from memagents.experiments.configuration import RECIPES, command_line, of_recipe, of_run, write_config
 from memagents.experiments.lessons import make_curriculum
+from memagents.experiments.run import Run
 from memagents.experiments.settings import DistillSettings, ImitationSettings, Lesson, PPOSettings
 from memagents.experiments.training import make_agent
 from tests.support.trainings import SMALL
@@ -163,3 +165,29 @@ def test_what_is_wrong_with_a_resumed_run_is_named(tmp_path):
     (tmp_path / "config.yaml").unlink()
     with pytest.raises(CheckpointError, match=r"is no run of the training scripts: it has no config\.yaml"):
         command_line(PPOSettings, resume)
+
+
+def test_what_a_run_names_is_imported_only_if_it_is_named_again(tmp_path, monkeypatch):
+    """A stranger's folder, beside a module of the same name in the current one."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mod.py").write_text("raise AssertionError('it runs')")
+    (tmp_path / "run").mkdir()
+    named = {
+        "imports": ("mod",),
+        "env": "mod:Id-v0",
+        "core": "mod:core",
+        "policy_kwargs": {"activation_fn": "mod:fly"},
+        "lessons": (Lesson({}, env="mod:Id-v0"),),
+    }
+    for name, value in named.items():
+        settings = PPOSettings(**{name: value})
+        assert settings.packages == ("mod",)
+        write_config(settings, tmp_path / "run")
+        with pytest.raises(CheckpointError, match=r"run names what it has to import: mod\. .* add --imports mod$"):
+            command_line(PPOSettings, ["--resume", "run"])
+        run = Run(tmp_path / "run", of_run(tmp_path / "run"), {}, RecurrentPPO)
+        with pytest.raises(CheckpointError, match="names what it has to import: mod"):
+            run.check_imports(["another"])
+        run.check_imports(["mod"])
+        assert "mod" in command_line(PPOSettings, ["--resume", "run", "--imports", "mod"]).packages
+    assert "mod" not in sys.modules

@@ -288,3 +288,32 @@ def test_episodes_are_plain_arrays(tmaze):
     done = evaluate(baselines(tmaze)[ORACLE], tmaze, 7)
     assert isinstance(done, Episodes) and done.success.dtype == bool and done.returns.dtype == np.float64
     assert all(len(values) == 7 for values in (done.returns, done.lengths, done.success))
+
+
+def test_what_is_not_finite_ends_an_evaluation(tmp_path):
+    env = as_vec_env(gym.vector.SyncVectorEnv([Faulty] * 3))
+    agent = RecurrentPPO("MlpPolicy", env, n_steps=8, device="cpu", policy_kwargs={"core": "gru"})
+    with pytest.raises(FloatingPointError, match="at step 4 of the evaluation, the observation of environment 0 "):
+        evaluate(agent, env, 3)
+    with torch.no_grad():
+        for parameter in agent.policy.core.parameters():
+            parameter.fill_(torch.nan)
+    with pytest.raises(FloatingPointError, match="at step 0 of the evaluation, what the policy makes of environment 0"):
+        evaluate(agent, env, 3)
+
+
+class Faulty(gym.Env):
+    """Its fifth observation is no number."""
+
+    observation_space = gym.spaces.Box(-1, 1, (2,))
+    action_space = gym.spaces.Discrete(2)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.steps = 0
+        return np.zeros(2, np.float32), {}
+
+    def step(self, action):
+        self.steps += 1
+        seen = np.full(2, np.nan if self.steps == 4 else 0, np.float32)
+        return seen, 1.0, False, self.steps == 10, {}

@@ -11,9 +11,10 @@ import torch
 from stable_baselines3.common.callbacks import BaseCallback
 
 from memagents import CheckpointError, load_agent
+from memagents.command_line.errors import plain_errors
 from memagents.experiments.lessons import make_curriculum
 from memagents.experiments.settings import ImitationSettings, Lesson, PPOSettings
-from memagents.experiments.training import learn, make_agent, new_folder, prepare, take_weights, thread_count
+from memagents.experiments.training import Stopped, learn, make_agent, new_folder, prepare, take_weights, thread_count
 from memagents.runs.files import read_json
 from tests.support.trainings import SMALL
 
@@ -133,7 +134,7 @@ def test_a_training_that_ends_early_says_why(tmp_path, capsys, monkeypatch):
     assert "of 1,280 steps: a callback stopped it" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_request_to_end_saves_after_the_window(number, tmp_path):
     class Ending(BaseCallback):
         def _on_step(self):
@@ -144,7 +145,10 @@ def test_a_request_to_end_saves_after_the_window(number, tmp_path):
     small = SMALL | {"total_timesteps": 8 * 8 * 20, "checkpoint_interval": 1000}
     settings = PPOSettings(**small, run_dir=str(tmp_path / "run"))
     curriculum, before = make_curriculum(settings), signal.getsignal(number)
-    with pytest.raises(KeyboardInterrupt, match=r"^stopped and saved after 256 steps; go on with: .* --resume "):
+    with pytest.raises(Stopped, match=r"^stopped and saved after 256 steps; go on with: .* --resume ") as stopped:
         learn(make_agent(settings, curriculum), settings, curriculum, [Ending()])
     assert signal.getsignal(number) is before
+    with pytest.raises(SystemExit) as ended, plain_errors(KeyboardInterrupt):
+        raise stopped.value
+    assert ended.value.code == 128 + number
     assert read_json(tmp_path / "run" / "policy.json")["num_timesteps"] == 256

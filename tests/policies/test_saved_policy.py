@@ -176,7 +176,7 @@ def test_a_pickle_is_refused_by_name_and_not_opened(write, saved, tmp_path):
 
 def test_missing_and_foreign_files(tmp_path):
     refused(tmp_path / "nothing", "nothing does not exist")
-    refused(tmp_path, "does not exist|is a folder")
+    refused(tmp_path, "does not exist|is no regular file")
     (tmp_path / "text").write_text("hello")
     refused(tmp_path / "text", "text is truncated, or not a file of memagents")
     write_tree(tmp_path / "tree", {"weights": {}})

@@ -7,6 +7,7 @@ import os
 import pickle
 import shutil
 import sys
+import time
 
 import gymnasium as gym
 import numpy as np
@@ -532,6 +533,49 @@ def test_a_training_may_replace_what_is_being_read(tmp_path, monkeypatch):
 
     monkeypatch.setattr(files, "read_bytes", meanwhile)
     assert agent_files.read_description(tmp_path / "run")["num_timesteps"] == 33
+
+
+def test_a_disk_that_is_full_for_a_while_costs_checkpoints_only(tmp_path, monkeypatch):
+    agent = make(run_dir=tmp_path, checkpoint_interval=1)
+    save, attempts = RecurrentPPO.save, []
+
+    def full_at_first(self, path):
+        attempts.append(self.num_timesteps)
+        if len(attempts) < 3:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        save(self, path)
+
+    monkeypatch.setattr(RecurrentPPO, "save", full_at_first)
+    with pytest.warns(UserWarning, match="no checkpoint at step (32|64), the last one stays: .*No space left"):
+        agent.learn(4 * 32)
+    assert attempts == [32, 64, 96, 128]
+    assert RecurrentPPO.load(tmp_path, device="cpu").num_timesteps == 128
+    attempts.clear()
+    with pytest.warns(UserWarning, match="no checkpoint"), pytest.raises(OSError, match="No space left"):
+        agent.learn(32)  # the end has no next time
+
+
+def test_checkpoints_come_by_time(tmp_path, monkeypatch):
+    now, saved = 0.0, []
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    monkeypatch.setattr(RecurrentPPO, "save", lambda self, path: saved.append(self.num_timesteps))
+    agent = make(run_dir=tmp_path, checkpoint_minutes=2)
+
+    def a_minute_a_step(*_):
+        nonlocal now
+        now += 60 / 8  # of the 8 in a window
+        return True
+
+    agent.learn(6 * 32, callback=a_minute_a_step)
+    assert saved == [32, 96, 160, 192]  # the first window, then every two minutes, and the end
+    with pytest.raises(ValueError, match="checkpoint_minutes must be a finite number above 0, not 0"):
+        make(checkpoint_minutes=0)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_not_finite_are_refused(value, spoiled):
+    spoil(lambda w: w.update({"value_net.bias": torch.tensor([value])}))(spoiled, WEIGHTS)
+    assert_refused(spoiled, f"{WEIGHTS}: the weight .*value_net.bias is not finite", resume=False)
 
 
 class Spoiled(gym.vector.VectorWrapper):

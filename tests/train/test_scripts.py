@@ -111,10 +111,14 @@ def equal(a, b):
 def test_an_interrupted_run_goes_on_exactly(script, folder, whole):
     """Ctrl-C in the middle of a window, in the middle of a curriculum, between two checkpoints."""
     stopped = script("ppo.py", "--recipe", "small.yaml", "--run-dir", "parts", "--imports", "ctrl_c", code=130)
-    assert "go on with: memagents train ppo --resume parts" in stopped.stderr
+    assert "go on with: memagents train ppo --resume parts --imports ctrl_c" in stopped.stderr
     assert "Traceback" not in stopped.stderr
     assert files.read_json(folder / "parts" / "policy.json")["num_timesteps"] == 7 * 512
-    script("ppo.py", "--resume", "parts")
+    told = script("ppo.py", "--resume", "parts", code=2).stderr
+    assert told.startswith("error: parts names what it has to import: ctrl_c. ") and told.count("\n") == 1
+    told = script("evaluate.py", "parts", code=2).stderr
+    assert told.startswith("error: parts names what it has to import: ctrl_c. ") and told.count("\n") == 1
+    script("ppo.py", "--resume", "parts", "--imports", "ctrl_c")
 
     (rows, state), (rows_of_parts, state_of_parts) = learned(whole), learned(folder / "parts")
     lessons = [int(row["curriculum/lesson"]) for row in rows]
@@ -129,6 +133,7 @@ def test_a_run_folder_holds_all_there_is(whole):
     names = {path.name for path in whole.iterdir()}
     assert names == {
         *("config.yaml", "policy.json", "policy.safetensors", "checkpoint", "progress.csv", "tb", "learning_curve.png"),
+        "manifest.json",
         "lock",  # held by nobody now
     }
     assert Image.open(whole / "learning_curve.png").width > 500
