@@ -24,6 +24,7 @@ from memagents.environments.vector import Env
 from memagents.policies.encoding import guesses_known
 from memagents.runs import agent_files
 from memagents.runs.agent_files import BROKEN
+from memagents.runs.bounds import bounded
 from memagents.runs.files import CheckpointError
 from memagents.runs.layout import MEMORY_FILE, POLICY_FILE, STATE_FILE, WEIGHTS_FILE, folder_of
 from memagents.runs.plain_values import (
@@ -264,7 +265,7 @@ class SavedAlgorithm(ResumableAlgorithm):
                 setattr(agent, name, space)  # its own, since equal Dicts may have their entries in another order
             if env is None:
                 agent.n_envs = description["n_envs"]
-            with guesses_known():
+            with guesses_known(), bounded(folder / WEIGHTS_FILE):
                 agent._setup_model()
             if agent.verbose and env is not given:
                 print(f"Normalising observations by the statistics in {folder}")

@@ -17,7 +17,7 @@ from memagents.experiments.catalogue import ALGORITHMS, of_class
 from memagents.experiments.options import Loader, in_words, one_line, parse_options
 from memagents.experiments.settings import DistillSettings, Lesson, TrainSettings, WindowSettings
 from memagents.runs import layout
-from memagents.runs.files import CheckpointError, write_bytes
+from memagents.runs.files import CheckpointError, read_bytes, write_bytes
 from memagents.runs.layout import CONFIG_FILE, POLICY_FILE
 
 RECIPES = Path(__file__).parent / "recipes"
@@ -305,10 +305,14 @@ def _lessons(lessons: Any, source: str) -> tuple[Lesson, ...]:
     return tuple(made)
 
 
+_LARGEST = 4 << 20  # bytes of settings
+
+
 def _read(path: Path) -> dict[str, Any]:
+    data = read_bytes(path, most=_LARGEST)
     try:
-        values = yaml.load(path.read_text(), Loader)
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        values = yaml.load(data, Loader)
+    except (UnicodeDecodeError, RecursionError, yaml.YAMLError) as error:
         raise CheckpointError(f"{path} is no readable YAML file: {one_line(error)}") from error
     if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
         raise CheckpointError(f"{path} must hold a mapping of settings")

@@ -12,6 +12,7 @@ from stable_baselines3.common.utils import get_device
 
 from memagents.environments.spaces import space_from_json, space_to_json
 from memagents.policies.encoding import guesses_known
+from memagents.runs.bounds import bounded
 from memagents.runs.files import FORMAT_VERSION, CheckpointError
 from memagents.runs.plain_values import check_imported, decode, encode
 from memagents.runs.trees import read_tree, write_tree
@@ -73,7 +74,7 @@ class SavedPolicy(BasePolicy):
             arguments = {name: decode(value, name, str(path)) for name, value in tree["arguments"].items()}
             check_imported(arguments, str(path))
             spaces = {name: space_from_json(tree[name]) for name in _SPACES}
-            with guesses_known():
+            with guesses_known(), bounded(Path(path)):
                 policy = kind(**spaces, **arguments, lr_schedule=lambda _: 0.0)
             policy.load_state_dict(tree["weights"])
             if tree["memory"] is not None:

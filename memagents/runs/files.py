@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 FORMAT_VERSION = 1
+LARGEST_JSON = 256 << 20  # bytes; a recording's description has some thousands
 
 
 class CheckpointError(ValueError):
@@ -59,12 +60,15 @@ def check_regular(path: Path) -> None:
         raise CheckpointError(f"{path} is no regular file")
 
 
-def read_bytes(path: Path) -> bytes:
+def read_bytes(path: Path, most: int | None = None) -> bytes:
     """Read a file.
 
-    :raises CheckpointError: if it is missing, no regular file, or cannot be read
+    :param most: bytes that it may have
+    :raises CheckpointError: if it is missing, no regular file, larger, or cannot be read
     """
     check_regular(path)
+    if most is not None and path.stat().st_size > most:
+        raise CheckpointError(f"{path} has more than {most:,} bytes")
     try:
         return path.read_bytes()
     except OSError as error:
@@ -76,7 +80,7 @@ def read_json(path: Path) -> Any:
 
     :raises CheckpointError: if the file is missing, no regular file, truncated or no JSON
     """
-    return json_of(read_bytes(path), path)
+    return json_of(read_bytes(path, LARGEST_JSON), path)
 
 
 def json_of(data: bytes, path: Path) -> Any:

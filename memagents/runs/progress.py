@@ -18,7 +18,7 @@ from stable_baselines3.common.logger import (
 )
 from tqdm import tqdm
 
-from memagents.runs.files import CheckpointError, write_bytes
+from memagents.runs.files import CheckpointError, check_regular, write_bytes
 from memagents.runs.layout import PROGRESS_FILE, TENSORBOARD_FOLDER
 
 STEPS, SECONDS = "time/total_timesteps", "time/time_elapsed"
@@ -102,8 +102,10 @@ def _place(column: str) -> tuple[int, str]:
 def read_progress(path: Path) -> list[dict[str, str]]:
     """The rows of a run's log, oldest first, empty strings for what one lacks. A row that a crash cut is left out.
 
-    :raises CheckpointError: if it is no text
+    :raises CheckpointError: if it is no text, or no regular file
     """
+    if path.exists():
+        check_regular(path)
     try:
         with open(path, newline="") as file:
             return [row for row in csv.DictReader(file) if row.get(STEPS) and None not in row.values()]

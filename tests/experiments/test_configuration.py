@@ -1,5 +1,6 @@
 """Settings from recipes, command lines and runs."""
 
+import os
 import re
 import sys
 
@@ -13,6 +14,7 @@ from memagents.experiments.lessons import make_curriculum
 from memagents.experiments.run import Run
 from memagents.experiments.settings import DistillSettings, ImitationSettings, Lesson, PPOSettings
 from memagents.experiments.training import make_agent
+from memagents.runs.progress import read_progress
 from tests.support.trainings import SMALL
 
 
@@ -191,3 +193,22 @@ def test_what_a_run_names_is_imported_only_if_it_is_named_again(tmp_path, monkey
         run.check_imports(["mod"])
         assert "mod" in command_line(PPOSettings, ["--resume", "run", "--imports", "mod"]).packages
     assert "mod" not in sys.modules
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [("[" * 5000, "is no readable YAML file"), ("a: " + "b" * (5 << 20), "has more than 4,194,304 bytes")],
+)
+def test_settings_that_are_deep_or_long_are_refused(text, message, tmp_path):
+    (tmp_path / "config.yaml").write_text(text)
+    with pytest.raises(CheckpointError, match=rf"config\.yaml {message}"):
+        of_run(tmp_path)
+
+
+def test_a_log_that_is_a_pipe_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "progress.csv")
+    with pytest.raises(CheckpointError, match=r"progress\.csv is no regular file"):
+        read_progress(tmp_path / "progress.csv")
+    os.mkfifo(tmp_path / "config.yaml")
+    with pytest.raises(CheckpointError, match="is no run"):
+        of_run(tmp_path)

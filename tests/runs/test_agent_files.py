@@ -5,6 +5,7 @@ import errno
 import json
 import os
 import pickle
+import resource
 import shutil
 import sys
 import time
@@ -523,8 +524,8 @@ def test_a_training_may_replace_what_is_being_read(tmp_path, monkeypatch):
     agent.learn(32)
     read_bytes = files.read_bytes
 
-    def meanwhile(path):
-        data = read_bytes(path)
+    def meanwhile(path, *rest):
+        data = read_bytes(path, *rest)
         if path.name == MANIFEST_FILE:  # between manifest and file
             monkeypatch.undo()
             agent.num_timesteps += 1
@@ -784,6 +785,23 @@ def test_descriptions_that_are_not_of_an_agent(kind, spoiled):
     (spoiled / POLICY_JSON).write_text(json.dumps({**description, **changes}))
     assert_refused(spoiled, f"{POLICY_JSON}.*({message})")
     assert "antigravity" not in sys.modules
+
+
+HUGE = {
+    "core": {"core_kwargs": {"hidden_size": 40_000}},
+    "layers": {"net_arch": [30_000, 30_000]},
+    "controller": {"core": "dnc", "core_kwargs": {"controller_size": 30_000}},
+}
+
+
+@pytest.mark.parametrize("kind", HUGE)
+def test_sizes_are_not_believed_before_the_weights_are_seen(kind, spoiled):
+    description = json.loads((spoiled / POLICY_JSON).read_text())
+    description["policy_kwargs"] |= HUGE[kind]
+    (spoiled / POLICY_JSON).write_text(json.dumps(description))
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    assert_refused(spoiled, f"{POLICY_JSON}: no agent can be made of it: it would take more than .* bytes of {WEIGHTS}")
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 2**20  # KiB
 
 
 def test_a_file_runs_nothing(spoiled, tmp_path):

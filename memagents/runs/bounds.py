@@ -1,0 +1,46 @@
+"""A bound on what is built by the word of a file, before its weights have shown that they are as many."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+TIMES, BESIDE = 16, 256 << 20  # generous: an agent as saved is about once its weights
+
+
+@contextlib.contextmanager
+def bounded(weights: Path) -> Iterator[None]:
+    """Refuse to make tensors of many times the size of a file of weights.
+
+    :param weights: the file whose weights the tensors made within are to take; a missing one counts nothing
+    :raises ValueError: at the first tensor that is too much, before it is made
+    """
+    size = weights.stat().st_size if weights.is_file() else 0
+    with _Bound(weights, BESIDE + TIMES * size):
+        yield
+
+
+class _Bound(TorchDispatchMode):
+    """Counts the bytes of the tensors that are made from nothing but their sizes."""
+
+    def __init__(self, weights: Path, most: int):
+        super().__init__()
+        self.weights, self.most, self.made = weights, most, 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: tuple = (), kwargs: dict[str, Any] | None = None) -> Any:
+        kwargs = kwargs or {}
+        if args and isinstance(args[0], list | tuple | torch.Size) and all(isinstance(size, int) for size in args[0]):
+            dtype = kwargs.get("dtype") or torch.get_default_dtype()
+            self.made += math.prod(args[0]) * dtype.itemsize
+            if self.made > self.most:
+                raise ValueError(
+                    f"it would take more than {self.most:,} bytes, and its weights are to come from the "
+                    f"{self.weights.stat().st_size if self.weights.is_file() else 0:,} bytes of {self.weights.name}"
+                )
+        return func(*args, **kwargs)
