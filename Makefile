@@ -5,7 +5,7 @@ PY     := $(VENV)/bin/python
 # Two cores spin against each other otherwise; see shared facts in docs/benchmarks.md.
 export OMP_WAIT_POLICY = PASSIVE
 
-.PHONY: setup train test lint mypy bench gpu clean
+.PHONY: setup train test lint mypy bench gpu chaos fuzz soak clean
 
 setup: $(VENV)/.ready
 
@@ -35,6 +35,16 @@ bench: setup
 gpu: setup
 	$(PY) -m pytest -m gpu
 	$(PY) benchmarks/run_all.py --device cuda
+
+# What docs/reliability.md promises, for as long as there is patience.
+chaos: setup
+	OMP_NUM_THREADS=1 $(PY) -m tests.robustness.chaos --kills 300
+
+fuzz: setup
+	OMP_NUM_THREADS=1 $(PY) -m tests.robustness.fuzz --minutes 10
+
+soak: setup
+	OMP_NUM_THREADS=1 $(PY) -m tests.robustness.soak --minutes 60
 
 clean:
 	rm -rf $(VENV) build dist .pytest_cache .ruff_cache .mypy_cache

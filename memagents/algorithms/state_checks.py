@@ -54,7 +54,8 @@ def _check_entry(what: str, name: str, value: Any, parameter: Tensor) -> None:
     if value is None or (_is_number(value) and math.isfinite(value)):
         return
     if not isinstance(value, Tensor):
-        raise ValueError(f"{what} is {value!r}, neither a tensor nor a finite number")
+        shown = repr(value) if isinstance(value, str | float) else f"a {type(value).__name__}"
+        raise ValueError(f"{what} is {shown}, neither a tensor nor a finite number")
     if name in _NUMBERS:
         fits = value.numel() == 1
     elif name in _FACTORS:

@@ -194,7 +194,7 @@ def of_recipe(cls: type[S], name: str, **changes: Any) -> S:
     path = recipe_path(name)
     values = _read(path)
     wanted, ours = values.pop("command", None), of_class(cls.algorithm).name
-    if wanted is not None and wanted not in ALGORITHMS:
+    if wanted is not None and wanted not in list(ALGORITHMS):
         raise ValueError(f"{path}: command must be one of {', '.join(ALGORITHMS)}, not {wanted!r}")
     if wanted not in (None, ours):
         raise ValueError(

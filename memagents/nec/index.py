@@ -82,6 +82,9 @@ class Index:
 
 def check(ids: np.ndarray, order: np.ndarray, capacity: int) -> None:
     """Refuse what :meth:`Index.restore` cannot take."""
+    for name, given in (("ids", ids), ("order", order)):
+        if not isinstance(given, np.ndarray) or given.dtype.kind != "i" or given.ndim != 1:
+            raise ValueError(f"{name} must be integers in an array with one axis")
     if len(ids) > capacity:
         raise ValueError(f"ids must be at most {capacity}, the capacity, not {len(ids)}")
     if len(np.unique(ids)) != len(ids):

@@ -12,6 +12,7 @@ from stable_baselines3.common.utils import get_device
 
 from memagents.environments.spaces import space_from_json, space_to_json
 from memagents.policies.encoding import guesses_known
+from memagents.runs.agent_files import check_weights
 from memagents.runs.bounds import bounded
 from memagents.runs.files import FORMAT_VERSION, CheckpointError
 from memagents.runs.plain_values import check_imported, decode, encode
@@ -76,6 +77,7 @@ class SavedPolicy(BasePolicy):
             spaces = {name: space_from_json(tree[name]) for name in _SPACES}
             with guesses_known(), bounded(Path(path)):
                 policy = kind(**spaces, **arguments, lr_schedule=lambda _: 0.0)
+            check_weights(tree["weights"], policy.state_dict(), Path(path))
             policy.load_state_dict(tree["weights"])
             if tree["memory"] is not None:
                 policy.restore_lasting_memory(tree["memory"])

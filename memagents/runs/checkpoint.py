@@ -150,5 +150,5 @@ def _manifest(folder: Path) -> dict[str, Entry] | None:
     files.check_version(file, found)
     try:
         return {name: Entry(int(entry["bytes"]), str(entry["sha256"])) for name, entry in found["files"].items()}
-    except (AttributeError, LookupError, TypeError, ValueError) as error:
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         raise CheckpointError(f"{file} is damaged: {error!r}") from error

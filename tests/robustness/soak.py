@@ -1,0 +1,85 @@
+"""Trainings that run for long: memory and speed stay where they are.
+
+    python -m tests.robustness.soak --minutes 60          # or: make soak
+
+Learns, saves, loads and evaluates in turn, a third of the time each kind of agent, and prints the slope of the resident
+memory (MiB an hour) and of the speed (percent an hour) over the time after the first tenth.
+"""
+
+import argparse
+import resource
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from memagents import NEC, Imitation
+from memagents.experiments.evaluation import evaluate
+from tests.support.agents import make
+from tests.support.toys import tmaze
+
+AGENTS = {
+    "PPO, DNC": lambda folder: make(core="dnc", run_dir=folder, checkpoint_interval=20),
+    "Imitation, GTrXL": lambda folder: make(cls=Imitation, core="gtrxl", run_dir=folder, checkpoint_interval=20),
+    "NEC": lambda folder: NEC(
+        *("MlpPolicy", tmaze()),
+        **{"device": "cpu", "seed": 0, "run_dir": folder, "learning_starts": 64},
+        **{"buffer_size": 500, "policy_kwargs": {"capacity": 200}},  # soon full, so that what grows then is a leak
+    ),
+}
+GROWING = 32.0  # MiB an hour that count as growth
+
+
+def resident():
+    """Return the resident memory of this process in MiB."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * resource.getpagesize() / 2**20
+
+
+def slope(seconds, values):
+    """Return how much a straight line through the values rises in an hour."""
+    return 3600 * np.polyfit(seconds, values, 1)[0]
+
+
+def soak(name, minutes, folder):
+    """Let one agent live for some minutes.
+
+    :return: seconds, MiB and steps/s of each round
+    """
+    agent, begin, rounds = AGENTS[name](folder), time.monotonic(), []
+    while time.monotonic() - begin < 60 * minutes:
+        before = time.monotonic()
+        agent.learn(640, reset_num_timesteps=False)
+        speed = 640 / (time.monotonic() - before)
+        loaded = type(agent).load(folder, tmaze(), device="cpu")
+        evaluate(loaded, loaded.env, 8)
+        rounds.append((time.monotonic() - begin, resident(), speed))
+    return np.array(rounds).T
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--minutes", type=float, default=60)
+    given = parser.parse_args()
+    torch.set_num_threads(1)
+    grown = False
+    for name in AGENTS:
+        with tempfile.TemporaryDirectory() as place:
+            seconds, mebibytes, speeds = soak(name, given.minutes / len(AGENTS), Path(place) / "run")
+        late = seconds > seconds[-1] / 10
+        memory = slope(seconds[late], mebibytes[late])
+        speed = 100 * slope(seconds[late], speeds[late]) / speeds[late].mean()
+        grown |= memory > GROWING
+        print(
+            f"{name}: {len(seconds)} rounds in {seconds[-1] / 60:.1f} minutes, {mebibytes[-1]:.0f} MiB "
+            f"({memory:+.1f} an hour), {speeds[late].mean():,.0f} steps/s ({speed:+.1f}% an hour)",
+            flush=True,
+        )
+    return 1 if grown else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
