@@ -37,6 +37,7 @@ from memagents.environments.conditioning import check_conditions
 from memagents.environments.guidance import decision_mask, measure
 from memagents.environments.make import make_env
 from memagents.environments.vector import Env, as_vec_env
+from memagents.environments.workers import named_ends
 from memagents.policies.core_policy import CorePolicy
 from memagents.policies.encoding import is_picture
 from memagents.policies.tracing import trace
@@ -215,9 +216,10 @@ class MemoryAlgorithm(SavedAlgorithm):
         :return: the agent
         :raises FloatingPointError: if a loss is not finite; the last checkpoint is kept, the weights are those before
         :raises ValueError: if another training runs in ``run_dir``
+        :raises ConnectionError: if the process of an environment ends; the others are ended, too
         :raises TypeError: if there is a ``run_dir`` and a hyperparameter that cannot be saved
         """
-        with training_in(self.run_dir):
+        with training_in(self.run_dir), named_ends(self.env):
             total_timesteps, callback = self._setup_learn(
                 total_timesteps, callback, reset_num_timesteps, tb_log_name, progress_bar
             )
@@ -239,6 +241,8 @@ class MemoryAlgorithm(SavedAlgorithm):
                         saved = self.save_or_warn(self.run_dir)
             finally:
                 callback.on_training_end()
+                if not self._custom_logger:
+                    self.logger.close()  # a file and a thread of TensorBoard's; the next ``learn`` has its own
             if self.run_dir is not None and saved != self.num_timesteps:
                 self.save(self.run_dir)
         return self

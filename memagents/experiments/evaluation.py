@@ -17,6 +17,7 @@ from stable_baselines3.common.vec_env import VecEnv, VecMonitor, is_vecenv_wrapp
 
 from memagents.checks import positive_int
 from memagents.environments.guidance import measure, oracle_actions
+from memagents.environments.workers import named_ends
 from memagents.runs.random_states import preserved_random_states
 
 RANDOM, WALK, ORACLE = "random agent", "random walk", "oracle"
@@ -95,7 +96,7 @@ def evaluate(
     positive_int("episodes", episodes)
     env, remaining = monitored(env), quotas(episodes, env.num_envs)
     finished: list[list[dict[str, Any]]] = [[] for _ in remaining]
-    with preserved_random_states():
+    with preserved_random_states(), named_ends(env):
         if seed is not None:
             env.seed(seed)
             set_random_seed(seed)

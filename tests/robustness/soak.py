@@ -26,8 +26,12 @@ AGENTS = {
     "Imitation, GTrXL": lambda folder: make(cls=Imitation, core="gtrxl", run_dir=folder, checkpoint_interval=20),
     "NEC": lambda folder: NEC(
         *("MlpPolicy", tmaze()),
-        **{"device": "cpu", "seed": 0, "run_dir": folder, "learning_starts": 64},
-        **{"buffer_size": 500, "policy_kwargs": {"capacity": 200}},  # soon full, so that what grows then is a leak
+        device="cpu",
+        seed=0,
+        run_dir=folder,
+        learning_starts=64,
+        buffer_size=500,
+        policy_kwargs={"capacity": 200},  # soon full, so that what grows then is a leak
     ),
 }
 GROWING = 32.0  # MiB an hour that count as growth

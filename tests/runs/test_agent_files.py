@@ -8,6 +8,7 @@ import pickle
 import resource
 import shutil
 import sys
+import threading
 import time
 
 import gymnasium as gym
@@ -577,6 +578,19 @@ def test_checkpoints_come_by_time(tmp_path, monkeypatch):
 def test_weights_that_are_not_finite_are_refused(value, spoiled):
     spoil(lambda w: w.update({"value_net.bias": torch.tensor([value])}))(spoiled, WEIGHTS)
     assert_refused(spoiled, f"{WEIGHTS}: the weight .*value_net.bias is not finite", resume=False)
+
+
+def test_no_thread_or_file_outlives_learning(tmp_path):
+    def held():
+        return threading.active_count(), len(os.listdir("/proc/self/fd"))
+
+    agent = make(run_dir=tmp_path)
+    agent.learn(32)
+    before = held()
+    for _ in range(3):
+        agent.learn(32, reset_num_timesteps=False)
+        RecurrentPPO.resume(tmp_path, tmaze(), device="cpu").learn(32, reset_num_timesteps=False)
+    assert held() == before
 
 
 class Spoiled(gym.vector.VectorWrapper):

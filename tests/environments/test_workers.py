@@ -1,0 +1,53 @@
+"""A process of an environment that ends is named, in training and in evaluation, and leaves no other behind."""
+
+import os
+
+import gymnasium as gym
+import numpy as np
+import pytest
+from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecMonitor
+
+from memagents.environments.workers import named_ends
+from memagents.experiments.evaluation import RandomAgent, evaluate
+from tests.support.agents import make
+
+
+class Mortal(gym.Env):
+    """Its process ends at a step."""
+
+    observation_space = gym.spaces.Box(-1, 1, (2,))
+    action_space = gym.spaces.Discrete(2)
+
+    def __init__(self, last):
+        self.left = last
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        return np.zeros(2, np.float32), {}
+
+    def step(self, action):
+        self.left -= 1
+        if self.left == 0:
+            os._exit(7)
+        return np.zeros(2, np.float32), 0.0, False, False, {}
+
+
+def environments():
+    return VecMonitor(SubprocVecEnv([lambda last=last: Mortal(last) for last in (99, 11, 99)], start_method="fork"))
+
+
+@pytest.mark.parametrize("how", ["learn", "evaluate"])
+def test_a_process_that_ends_is_named(how, tmp_path):
+    env = environments()
+    with pytest.raises(ConnectionError, match=r"the process of environment 1 \(exit code 7\) has ended: it crashed"):
+        if how == "learn":
+            make(env, run_dir=tmp_path).learn(1000)
+        else:
+            evaluate(RandomAgent(env.action_space), env, 3)
+    assert not any(process.is_alive() for process in env.venv.processes)
+    env.close()
+
+
+def test_another_broken_pipe_stays_what_it_is():
+    with pytest.raises(BrokenPipeError, match="mine"), named_ends(DummyVecEnv([lambda: Mortal(9)])):
+        raise BrokenPipeError("mine")
