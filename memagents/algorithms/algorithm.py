@@ -41,6 +41,7 @@ from memagents.environments.workers import named_ends
 from memagents.policies.core_policy import CorePolicy
 from memagents.policies.encoding import is_picture
 from memagents.policies.tracing import trace
+from memagents.runs.checkpoint import holds
 from memagents.runs.layout import STATE_FILE
 from memagents.runs.lock import training_in
 from memagents.runs.progress import ProgressBar, run_logger
@@ -381,7 +382,7 @@ class MemoryAlgorithm(SavedAlgorithm):
         """Return the error that ends ``learn``: the names of what is not finite and, where one is seen, the cause."""
         kept, cause = "", cause or self.visible_cause()
         if self.run_dir is not None:
-            saved = (self.run_dir / STATE_FILE).is_file()
+            saved = holds(self.run_dir, STATE_FILE)
             kept = f"; the last good checkpoint is in {self.run_dir}" if saved else "; nothing was saved yet"
         why = f": {cause}" if cause else ""
         return FloatingPointError(f"{listed(names)} not finite at step {self.num_timesteps}{why}{kept}")

@@ -17,6 +17,7 @@ from types import FrameType, TracebackType
 from typing import IO, Any, Self
 
 from memagents.runs import files
+from memagents.runs.checkpoint import holds
 from memagents.runs.layout import EVALUATION_FILE, PROGRESS_FILE, STATE_FILE, make
 from memagents.runs.lock import held
 
@@ -73,7 +74,7 @@ class Job:
     def command(self) -> list[str]:
         """Return the command: to begin, or to go on from the last checkpoint where there is one."""
         start = [sys.executable, "-m", "memagents", "train"]
-        if (self.folder / STATE_FILE).is_file():
+        if holds(self.folder, STATE_FILE):
             imports = ["--imports", *self.imports] if self.imports else []
             return [*start, self.words[0], "--resume", str(self.folder), *imports]
         return [*start, *self.words, "--run-dir", str(self.folder), "--overwrite"]

@@ -60,11 +60,12 @@ class CheckpointWriter:
         before = set(_manifest(self.folder) or ())
         entries = {name: entry._asdict() for name, entry in self._entries.items()}
         files.write_json(self.folder / MANIFEST_FILE, {"format": files.FORMAT_VERSION, "files": entries})
-        for name in self._entries:
+        self._entries = {}  # nothing that comes can undo them
+        files.sync_folder(self.folder)  # before a file of the checkpoint before is lost
+        for name in entries:
             _beside(self.folder / name).replace(self.folder / name)
-        for name in before - self._entries.keys():
+        for name in before - entries.keys():
             (self.folder / name).unlink(missing_ok=True)
-        self._entries = {}
 
 
 def read(folder: Path, name: str | Path) -> bytes:
