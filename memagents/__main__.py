@@ -18,6 +18,7 @@ DOORS = {
     "tune": ("memagents.command_line.tune:main", "search for hyperparameters with Optuna"),
     "plot": ("memagents.command_line.plot:main", "draw runs: learning curves over seeds, or scores by core and task"),
     "health": ("memagents.command_line.health:main", "say what a run's memory is worth, and what looks wrong about it"),
+    "import": ("memagents.command_line.importing:main", "make a run folder of an agent that sb3-contrib saved"),
     "list": ("memagents.command_line.listing:main", "list cores, envs, recipes or runs"),
     "recipe": ("memagents.command_line.listing:recipe", "print a recipe, or copy it to change it"),
 }

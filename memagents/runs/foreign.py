@@ -6,7 +6,17 @@ import contextlib
 import zipfile
 from pathlib import Path
 
-OTHERS = "memagents reads only its own run folders, and unpickles nothing: see docs/from_sb3_contrib.md"
+OTHERS = (
+    "memagents reads only its own run folders, and unpickles nothing; a RecurrentPPO of sb3-contrib becomes one by "
+    "memagents import: see docs/from_sb3_contrib.md"
+)
+
+
+def is_sb3(path: Path) -> bool:
+    """Return whether a file is an archive of Stable-Baselines3's or sb3-contrib's."""
+    with contextlib.suppress(OSError, zipfile.BadZipFile), zipfile.ZipFile(path) as archive:
+        return bool({"_stable_baselines3_version", "policy.pth"} & set(archive.namelist()))
+    return False
 
 
 def origin(path: Path) -> str | None:
@@ -15,7 +25,7 @@ def origin(path: Path) -> str | None:
         if zipfile.is_zipfile(path):
             with zipfile.ZipFile(path) as archive:
                 names = archive.namelist()
-            if "_stable_baselines3_version" in names or "policy.pth" in names:
+            if is_sb3(path):
                 return "an agent that Stable-Baselines3 or sb3-contrib saved"
             if any(name.endswith("data.pkl") for name in names):
                 return "a file of torch.save, which is a pickle in a zip archive"
