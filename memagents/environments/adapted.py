@@ -67,7 +67,8 @@ class TidyStep:
 
     :param step: the environment's own
     :param check: of observations
-    :raises ValueError: while stepping, for a reward that is more than one number, and as ``check`` does
+    :raises ValueError: while stepping, for a reward that is more than one number, for an end that is None, and as
+        ``check`` does
     """
 
     def __init__(self, step: Callable[[Any], Step], check: ObservationCheck | None = None):
@@ -75,6 +76,9 @@ class TidyStep:
 
     def __call__(self, action: Any) -> Step:
         observation, reward, terminated, truncated, info = self.step(action)
+        if terminated is None or truncated is None:  # no episode would ever end
+            name = "terminated" if terminated is None else "truncated"
+            raise ValueError(f"step() must return {name} as True or False, not None")
         if self.check is not None:
             self.check(observation)
         if terminated or truncated:

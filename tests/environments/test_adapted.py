@@ -235,3 +235,19 @@ def test_a_tuple_becomes_a_dict_of_its_places():
     assert {name: values.tolist() for name, values in env.reset().items()} == {"0": [1], "1": [[1, 1]]}
     final = env.step(np.zeros(1, np.int64))[3][0]["terminal_observation"]
     assert final["0"] == 2 and final["1"].tolist() == [0, 0]
+
+
+@pytest.mark.parametrize("name", ["terminated", "truncated"])
+def test_an_end_that_is_nothing_is_refused(name):
+    """Taken for false, it would make episodes without end, and an evaluation wait for them."""
+
+    class Endless(Paid):
+        def step(self, action):
+            observation, reward, *_ = super().step(action)
+            ends = {"terminated": False, "truncated": False, name: None}
+            return observation, reward, *ends.values(), {}
+
+    env = as_vec_env(Endless())
+    env.reset()
+    with pytest.raises(ValueError, match=rf"step\(\) must return {name} as True or False, not None"):
+        env.step(np.zeros(1, int))
