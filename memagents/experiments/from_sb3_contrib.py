@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from gymnasium import spaces
 from torch import Tensor
 
 from memagents.algorithms.ppo import RecurrentPPO
@@ -41,7 +42,7 @@ def import_recurrent_ppo(path: str | Path, env: Env | str, trust: bool = False) 
         read by ``torch.load(weights_only=True)``
     :raises CheckpointError: without ``trust``; if it is no such archive; or for a network that has no like here: more
         than one layer of LSTM, features extractors with weights, a critic without memory, generalised
-        state-dependent exploration
+        state-dependent exploration, Dict observations
     """
     path = Path(path)
     check_regular(path)
@@ -66,6 +67,8 @@ def import_recurrent_ppo(path: str | Path, env: Env | str, trust: bool = False) 
     if activation is not None:
         policy_kwargs["activation_fn"] = getattr(torch.nn, activation[1])
     agent = RecurrentPPO("MlpPolicy", env, policy_kwargs=policy_kwargs, **hyperparameters)
+    if isinstance(agent.observation_space, spaces.Dict):
+        raise CheckpointError(f"{path} cannot be imported: here the entries of a Dict are encoded in another way")
     check_weights(weights, agent.policy.state_dict(), path)
     agent.policy.load_state_dict(weights)
     if isinstance(data.get("num_timesteps"), int):

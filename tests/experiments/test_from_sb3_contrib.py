@@ -2,6 +2,7 @@
 
 import zipfile
 
+import gymnasium as gym
 import numpy as np
 import pytest
 import torch
@@ -22,6 +23,17 @@ KINDS = {
     "activation": ("CartPole-v1", {"activation_fn": torch.nn.ReLU, "lstm_hidden_size": 8}),
     "box": ("Pendulum-v1", {"lstm_hidden_size": 8, "log_std_init": -0.5}),
 }
+
+
+class Named(gym.ObservationWrapper):
+    """CartPole's observation as the entry of a Dict."""
+
+    def __init__(self):
+        super().__init__(gym.make("CartPole-v1"))
+        self.observation_space = gym.spaces.Dict({"all": self.env.observation_space})
+
+    def observation(self, observation):
+        return {"all": observation}
 
 
 def saved(tmp_path, env, learned=True, **policy_kwargs):
@@ -100,6 +112,8 @@ def test_archives_that_cannot_be_imported(tmp_path):
                 damaged.writestr(entry, content[: len(content) // 2] if entry == name else content)
         with pytest.raises(CheckpointError, match="is damaged, or of another version"):
             import_recurrent_ppo(tmp_path / "damaged.zip", "CartPole-v1", trust=True)
+    with pytest.raises(CheckpointError, match="the entries of a Dict are encoded in another way"):
+        import_recurrent_ppo(file, Named(), trust=True)
     (tmp_path / "text.zip").write_text("nothing")
     with pytest.raises(CheckpointError, match="is no agent that Stable-Baselines3"):
         import_recurrent_ppo(tmp_path / "text.zip", "CartPole-v1", trust=True)
