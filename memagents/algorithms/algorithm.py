@@ -44,7 +44,7 @@ from memagents.policies.tracing import trace
 from memagents.runs.checkpoint import holds
 from memagents.runs.layout import STATE_FILE
 from memagents.runs.lock import training_in
-from memagents.runs.progress import ProgressBar, run_logger
+from memagents.runs.progress import ProgressBar, end_events, run_logger
 
 
 class MemoryAlgorithm(SavedAlgorithm):
@@ -220,7 +220,7 @@ class MemoryAlgorithm(SavedAlgorithm):
         :raises ConnectionError: if the process of an environment ends; the others are ended, too
         :raises TypeError: if there is a ``run_dir`` and a hyperparameter that cannot be saved
         """
-        with training_in(self.run_dir), named_ends(self.env):
+        with training_in(self.run_dir), named_ends(lambda: self.env):
             total_timesteps, callback = self._setup_learn(
                 total_timesteps, callback, reset_num_timesteps, tb_log_name, progress_bar
             )
@@ -243,7 +243,7 @@ class MemoryAlgorithm(SavedAlgorithm):
             finally:
                 callback.on_training_end()
                 if not self._custom_logger:
-                    self.logger.close()  # a file and a thread of TensorBoard's; the next ``learn`` has its own
+                    end_events(self.logger)
             if self.run_dir is not None and saved != self.num_timesteps:
                 self.save(self.run_dir)
         return self

@@ -33,7 +33,7 @@ def check_optimizer(optimizer: Optimizer, saved: Any) -> None:
         if not isinstance(group, Mapping) or group.get("params") != ours["params"]:
             raise ValueError("the optimiser's state is of other parameters")
         for name, value in group.items():
-            if name != "params" and (name not in ours or not _alike(value, ours[name])):
+            if name != "params" and not _alike(value, ours.get(name)):
                 raise ValueError(f"the optimiser's {name} is {value!r}, where {ours.get(name)!r} is usual")
     parameters = dict(
         zip(
@@ -45,7 +45,7 @@ def check_optimizer(optimizer: Optimizer, saved: Any) -> None:
     for number, entries in state.items():
         if number not in parameters or not isinstance(entries, Mapping):
             raise ValueError(f"the optimiser's state is of a parameter {number!r} that there is not")
-        for name, value in entries.items():
+        for name, value in entries.items() if type(optimizer).__module__.startswith("torch.optim") else ():
             _check_entry(f"the optimiser's {name} of parameter {number}", name, value, parameters[number])
 
 
@@ -86,7 +86,7 @@ def check_counters(counters: Any) -> None:
 def check_past_episodes(state: Mapping[str, Any]) -> None:
     """:raises ValueError: for returns, lengths, successes or accuracies of past episodes that are no numbers"""
     for episode in _entry(state, "episodes", list):
-        if not isinstance(episode, Mapping) or not all(_is_number(episode.get(name)) for name in ("r", "l")):
+        if not isinstance(episode, Mapping) or not all(map(_is_one_number, map(episode.get, "rl"))):
             raise ValueError(f"episodes must hold a return r and a length l each, not {episode!r}")
     for name in ("successes", "accuracies"):
         for value in _entry(state, name, list):
@@ -145,8 +145,14 @@ def _alike(value: Any, usual: Any) -> bool:
         return isinstance(value, Tensor) and value.shape == usual.shape and bool(value.isfinite().all())
     if _is_number(usual) and _is_number(value):
         return math.isfinite(value)
-    return value is None or usual is None or type(value) is type(usual)
+    if usual is None:  # of a newer torch, or a scheduler's
+        return value is None or isinstance(value, bool | str) or (_is_number(value) and math.isfinite(value))
+    return value is None or type(value) is type(usual)
 
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, numbers.Real | np.bool_)
+
+
+def _is_one_number(value: Any) -> bool:
+    return _is_number(value) or (isinstance(value, np.ndarray) and value.size == 1 and value.dtype.kind in "biuf")

@@ -16,6 +16,7 @@ from memagents.checks import in_range, path_ending, positive_int
 from memagents.command_line.errors import plain_errors
 from memagents.experiments.evaluation_settings import EvaluationSettings
 from memagents.experiments.options import parse_options
+from memagents.experiments.settings import packages_of
 
 if TYPE_CHECKING:
     from memagents.experiments.run import Run
@@ -62,7 +63,7 @@ def main(argv: Sequence[str]) -> None:
         from memagents.experiments.training import prepare
 
         run = Run.open(settings.run)
-        run.check_imports(settings.imports)
+        run.check_imports((*settings.imports, *packages_of(settings.env)))
         prepare(settings.imports, device=settings.device)
         run.say_unfinished()
         run.say_what_does_not_apply(settings.env)

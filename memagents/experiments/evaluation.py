@@ -96,7 +96,7 @@ def evaluate(
     positive_int("episodes", episodes)
     env, remaining = monitored(env), quotas(episodes, env.num_envs)
     finished: list[list[dict[str, Any]]] = [[] for _ in remaining]
-    with preserved_random_states(), named_ends(env):
+    with preserved_random_states(), named_ends(lambda: env):
         if seed is not None:
             env.seed(seed)
             set_random_seed(seed)

@@ -55,7 +55,10 @@ def import_recurrent_ppo(path: str | Path, env: Env | str, trust: bool = False) 
         )
     data, theirs = _contents(path)
     shared = "lstm_critic.weight_hh_l0" not in theirs
-    weights = _renamed(path, theirs, shared)
+    try:
+        weights = _renamed(path, theirs, shared)
+    except (LookupError, TypeError) as error:
+        raise CheckpointError(f"{path} lacks a weight, or has one that is no tensor: {error}") from error
     hyperparameters = {name: data[name] for name in SAME if _is_plain(data.get(name))}
     policy_kwargs = {
         "core": "lstm",
@@ -65,7 +68,7 @@ def import_recurrent_ppo(path: str | Path, env: Env | str, trust: bool = False) 
     }
     activation = ACTIVATION.search(str(data.get("policy_kwargs")))
     if activation is not None:
-        policy_kwargs["activation_fn"] = getattr(torch.nn, activation[1])
+        policy_kwargs["activation_fn"] = activation[1]
     agent = RecurrentPPO("MlpPolicy", env, policy_kwargs=policy_kwargs, **hyperparameters)
     if isinstance(agent.observation_space, spaces.Dict):
         raise CheckpointError(f"{path} cannot be imported: here the entries of a Dict are encoded in another way")
@@ -103,7 +106,9 @@ def _contents(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
         raise CheckpointError(f"{path} is damaged, or of another version: {type(error).__name__}: {error}") from error
     if not isinstance(data, dict) or not isinstance(weights, Mapping):
         raise CheckpointError(f"{path} is damaged: its data or its weights are no mapping")
-    if "lstm_actor.weight_hh_l0" not in weights:
+    if not all(isinstance(weight, Tensor) for weight in weights.values()):
+        raise CheckpointError(f"{path} is damaged: it has weights that are no tensors")
+    if getattr(weights.get("lstm_actor.weight_hh_l0"), "ndim", 0) != 2:
         raise CheckpointError(f"{path} is of another algorithm than sb3-contrib's RecurrentPPO: it has no lstm_actor")
     return data, dict(weights)
 

@@ -41,8 +41,14 @@ class Lesson:
 
 
 def packages_of(*names: Any) -> tuple[str, ...]:
-    """Return the packages that names such as ``"package:Id"`` are of; those without one are passed over."""
-    return tuple(dict.fromkeys(n.partition(":")[0] for n in names if isinstance(n, str) and ":" in n))
+    """Return the packages that names such as ``"package:Id"`` are of, also of those in dicts and lists."""
+    found: list[str] = []
+    for name in names:
+        if isinstance(name, dict | list | tuple):
+            found += packages_of(*(name.values() if isinstance(name, dict) else name))
+        elif isinstance(name, str) and ":" in name:
+            found.append(name.partition(":")[0])
+    return tuple(dict.fromkeys(found))
 
 
 @dataclass(kw_only=True)
@@ -133,9 +139,8 @@ class TrainSettings:
     @property
     def packages(self) -> tuple[str, ...]:
         """Modules to import first, also those of the classes, cores and environments named as ``"package:name"``."""
-        cores = (getattr(self, name, None) for name in ("core", "critic_core"))
-        environments = (self.env, *(lesson.env for lesson in self.lessons))
-        named = packages_of(*self.policy_kwargs.values(), *environments, *cores)
+        cores = [getattr(self, name, None) for name in ("core", "critic_core", "core_kwargs", "critic_core_kwargs")]
+        named = packages_of(self.policy_kwargs, self.env, [lesson.env for lesson in self.lessons], cores)
         return tuple(dict.fromkeys((*self.imports, *named)))
 
     @property

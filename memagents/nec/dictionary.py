@@ -95,9 +95,9 @@ class Dictionary(nn.Module):
         self._index = Index(n_actions, capacity)
         self._seen: list[Tensor] = []  # flat rows that the index does not know of yet
         # Unfilled, so that memory is taken as entries come.
-        self.register_buffer("keys", torch.empty(n_actions, capacity, width), persistent=False)
-        self.register_buffer("values", torch.empty(n_actions, capacity), persistent=False)
-        self.register_buffer("half_norms", torch.empty(n_actions, capacity), persistent=False)
+        self.register_buffer("keys", torch.zeros(n_actions, capacity, width), persistent=False)
+        self.register_buffer("values", torch.zeros(n_actions, capacity), persistent=False)
+        self.register_buffer("half_norms", torch.zeros(n_actions, capacity), persistent=False)
         self._approximate = FaissSearch(n_actions, width) if _one_of("search", search, SEARCHES) == "faiss" else None
 
     @property

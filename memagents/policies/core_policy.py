@@ -263,7 +263,7 @@ class CorePolicy(SavedPolicy):
         :return: actions as the action space wants them, and the state to pass to the next call
         :raises ValueError: if the state or ``episode_start`` is of another number of environments, or the observation
             does not fit its space, as what ``reset()`` of a gymnasium environment returns (observation and info)
-        :raises FloatingPointError: if what the actions are chosen by is not finite, saying whose observation is not
+        :raises FloatingPointError: if an observation is not finite, or what the actions are chosen by, saying whose
         """
         if isinstance(observation, tuple):
             raise ValueError("observation must be an array or a dict of arrays, not a tuple: obs, info = env.reset()")
@@ -284,7 +284,7 @@ class CorePolicy(SavedPolicy):
             starts |= torch.as_tensor(given, device=self.device)
         with torch.no_grad():
             acted = self(observations, state, starts, deterministic)
-        if acted.outputs is not None and not acted.outputs.isfinite().all():
+        if not _finite(observations) or (acted.outputs is not None and not acted.outputs.isfinite().all()):
             raise FloatingPointError(_why_not_finite(observations, acted.outputs))
         actions = self.to_env_actions(acted.actions)
         return (actions if vectorized else actions[0]), acted.state
@@ -376,7 +376,12 @@ def _check_entries(observation: Any, space: spaces.Dict) -> None:
         raise ValueError(f"observation must be a dict with {needed}; it lacks {', '.join(missing)}{hint}")
 
 
-def _why_not_finite(observations: Observations, outputs: Tensor) -> str:
+def _finite(observations: Observations) -> bool:
+    entries = observations.values() if isinstance(observations, dict) else (observations,)
+    return all(bool(values.isfinite().all()) for values in entries if values.is_floating_point())
+
+
+def _why_not_finite(observations: Observations, outputs: Tensor | None) -> str:
     """Return the message of an error: which observation is not finite, or which environment's memory.
 
     :param observations: of one step, (B, ...)
@@ -387,6 +392,7 @@ def _why_not_finite(observations: Observations, outputs: Tensor) -> str:
         if values.is_floating_point() and not values.isfinite().all():
             row = int((~values.isfinite()).flatten(1).any(1).nonzero()[0])
             return f"the observation{f'[{name!r}]' * bool(name)} of environment {row} is not finite"
+    assert outputs is not None
     row = int((~outputs.isfinite()).any(1).nonzero()[0])
     return (
         f"what the policy makes of environment {row} is not finite, though its observation is: a weight is very large, "

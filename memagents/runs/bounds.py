@@ -11,6 +11,8 @@ from typing import Any
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from memagents.runs.layout import beside
+
 TIMES, BESIDE = 16, 256 << 20  # generous: an agent as saved is about once its weights
 
 
@@ -21,13 +23,16 @@ def bounded(weights: Path) -> Iterator[None]:
     :param weights: the file whose weights the tensors made within are to take; a missing one counts nothing
     :raises ValueError: at the first tensor that is too much, before it is made
     """
-    size = weights.stat().st_size if weights.is_file() else 0
+    size = max(path.stat().st_size if path.is_file() else 0 for path in (weights, beside(weights)))
     with _Bound(weights, BESIDE + TIMES * size):
         yield
 
 
 class _Bound(TorchDispatchMode):
-    """Counts the bytes of the tensors that are made from nothing but their sizes."""
+    """Counts the bytes of the tensors that are made from nothing but their sizes.
+
+    Zeros, as in the dictionaries of episodic control, do not count: the system gives their pages when they are used.
+    """
 
     def __init__(self, weights: Path, most: int):
         super().__init__()
@@ -35,7 +40,12 @@ class _Bound(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: tuple = (), kwargs: dict[str, Any] | None = None) -> Any:
         kwargs = kwargs or {}
-        if args and isinstance(args[0], list | tuple | torch.Size) and all(isinstance(size, int) for size in args[0]):
+        if (
+            func is not torch.ops.aten.zeros.default
+            and args
+            and isinstance(args[0], list | tuple | torch.Size)
+            and all(isinstance(size, int) for size in args[0])
+        ):
             dtype = kwargs.get("dtype") or torch.get_default_dtype()
             self.made += math.prod(args[0]) * dtype.itemsize
             if self.made > self.most:

@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import os
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
 from memagents.runs import files
 from memagents.runs.files import CheckpointError
-from memagents.runs.layout import FILES, MANIFEST_FILE, STATE_FILE
+from memagents.runs.layout import CHECKPOINT_FILES, FILES, MANIFEST_FILE, STATE_FILE, beside
 
 _ATTEMPTS = 5  # at reading a checkpoint that a training replaces meanwhile
 
@@ -36,16 +38,19 @@ class CheckpointWriter:
     def __init__(self, folder: Path):
         self.folder = folder
         self._entries: dict[str, Entry] = {}
+        self._turn = contextlib.ExitStack()
 
     def __enter__(self) -> Self:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._turn.enter_context(_one_at_a_time(self.folder))
         _settle(self.folder)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: Any) -> None:
-        if kind is not None:
-            for name in self._entries:
+        with self._turn:
+            for name in self._entries if kind is not None else ():
                 with contextlib.suppress(OSError):
-                    _beside(self.folder / name).unlink(missing_ok=True)
+                    beside(self.folder / name).unlink(missing_ok=True)
 
     def add(self, name: str | Path, data: bytes) -> None:
         """Write a file beside its place, and wait until it is on the disk.
@@ -53,7 +58,7 @@ class CheckpointWriter:
         :param name: of the file, relative to the folder
         """
         self._entries[str(name)] = Entry(len(data), hashlib.sha256(data).hexdigest())
-        files.write_bytes(_beside(self.folder / name), data)
+        files.write_bytes(beside(self.folder / name), data)
 
     def commit(self) -> None:
         """Let the files that were added be the checkpoint; what only the one before had is removed."""
@@ -62,10 +67,11 @@ class CheckpointWriter:
         files.write_json(self.folder / MANIFEST_FILE, {"format": files.FORMAT_VERSION, "files": entries})
         self._entries = {}  # nothing that comes can undo them
         files.sync_folder(self.folder)  # before a file of the checkpoint before is lost
-        for name in entries:
-            _beside(self.folder / name).replace(self.folder / name)
-        for name in before - entries.keys():
-            (self.folder / name).unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # which readers do without, and the next writer puts right
+            for name in entries:
+                beside(self.folder / name).replace(self.folder / name)
+            for name in before - entries.keys():
+                (self.folder / name).unlink(missing_ok=True)
 
 
 def read(folder: Path, name: str | Path) -> bytes:
@@ -81,7 +87,7 @@ def read(folder: Path, name: str | Path) -> bytes:
         entry = manifest.get(str(name))
         if entry is None:
             break
-        for path in (folder / name, _beside(folder / name)):
+        for path in (folder / name, beside(folder / name)):
             data = _read_as(entry, path)
             if data is not None:
                 return data
@@ -92,7 +98,7 @@ def read(folder: Path, name: str | Path) -> bytes:
     files.check_regular(folder / name)
     raise CheckpointError(
         f"{folder / name} is damaged, or was changed by hand: it is not the file that the checkpoint was saved with "
-        f"({folder / MANIFEST_FILE} has its size and SHA-256)"
+        f"(without {folder / MANIFEST_FILE}, which has its size and SHA-256, it would be read unchecked)"
     )
 
 
@@ -114,15 +120,33 @@ def sweep(folder: Path) -> None:
                 path.unlink(missing_ok=True)
 
 
+@contextlib.contextmanager
+def _one_at_a_time(folder: Path) -> Iterator[None]:
+    """Wait until nobody else writes a checkpoint there, where the system has locks for that."""
+    try:
+        import fcntl
+
+        descriptor = os.open(folder, os.O_RDONLY)
+    except (ImportError, OSError):  # Windows
+        yield
+        return
+    try:
+        with contextlib.suppress(OSError):  # a network's folder
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
 def _settle(folder: Path) -> None:
     """Finish what a process that ended within a commit began, and remove what counts for nothing."""
     for name, entry in (_manifest(folder) or {}).items():
-        path, beside = folder / name, _beside(folder / name)
-        if beside.is_file():
-            if _read_as(entry, beside) is not None:
-                beside.replace(path)
+        path, fresh = folder / name, beside(folder / name)
+        if fresh.is_file():
+            if _read_as(entry, fresh) is not None:
+                fresh.replace(path)
             else:
-                beside.unlink()
+                fresh.unlink()
 
 
 def _read_as(entry: Entry, path: Path) -> bytes | None:
@@ -133,10 +157,6 @@ def _read_as(entry: Entry, path: Path) -> bytes | None:
             if hashlib.sha256(data).hexdigest() == entry.sha256:
                 return data
     return None
-
-
-def _beside(path: Path) -> Path:
-    return path.with_name(f".{path.name}.next")
 
 
 def _manifest(folder: Path) -> dict[str, Entry] | None:
@@ -150,6 +170,11 @@ def _manifest(folder: Path) -> dict[str, Entry] | None:
     found = files.read_json(file)
     files.check_version(file, found)
     try:
+        unknown = found["files"].keys() - set(CHECKPOINT_FILES)  # which could be anybody's files, and anywhere
+        if unknown:
+            raise CheckpointError(f"{file} names what is no file of a checkpoint: {', '.join(sorted(unknown))[:200]}")
         return {name: Entry(int(entry["bytes"]), str(entry["sha256"])) for name, entry in found["files"].items()}
+    except CheckpointError:
+        raise
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         raise CheckpointError(f"{file} is damaged: {error!r}") from error

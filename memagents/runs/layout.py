@@ -29,9 +29,11 @@ INSPECTION_PAGE = "inspection.html"
 INSPECTION_FOLDER = "inspection"  # the recording that the page shows
 
 FILES = (
-    *(MANIFEST_FILE, POLICY_FILE, WEIGHTS_FILE, MEMORY_FILE, NORMALIZATION_FILE, CONFIG_FILE, PROGRESS_FILE),
-    *(LEARNING_CURVE, RETENTION_FILE, EVALUATION_FILE, HEALTH_FILE, RESULT_FILE, LOCK_FILE, INSPECTION_PAGE),
+    *(POLICY_FILE, WEIGHTS_FILE, MEMORY_FILE, NORMALIZATION_FILE, CONFIG_FILE, PROGRESS_FILE, LEARNING_CURVE),
+    *(RETENTION_FILE, EVALUATION_FILE, HEALTH_FILE, RESULT_FILE, LOCK_FILE, INSPECTION_PAGE),
+    MANIFEST_FILE,  # last: what is left of a folder that is being removed is not taken for an older one
 )
+CHECKPOINT_FILES = (POLICY_FILE, WEIGHTS_FILE, MEMORY_FILE, NORMALIZATION_FILE, str(STATE_FILE))
 FOLDERS = (STATE_FILE.parent.name, TENSORBOARD_FOLDER, INSPECTION_FOLDER)
 
 _BEGUN = (CONFIG_FILE, PROGRESS_FILE)  # written before the first checkpoint
@@ -54,7 +56,9 @@ def unknown(folder: Path) -> str:
 
 def without_checkpoint(folder: Path) -> str | None:
     """Return the message that a training has begun in a folder and saved nothing; None where that is not so."""
-    saved, begun = (any((folder / name).is_file() for name in names) for names in ((POLICY_FILE, STATE_FILE), _BEGUN))
+    saved, begun = (
+        any((folder / name).is_file() for name in names) for names in ((POLICY_FILE, STATE_FILE, MANIFEST_FILE), _BEGUN)
+    )
     if saved or not begun:
         return None
     return f"{folder} stopped before its first checkpoint: begin again, on the command line with --overwrite"
@@ -106,10 +110,16 @@ def make(folder: Path, argument: str) -> Path:
 
 def remove(folder: Path) -> None:
     """Remove what a run writes, and nothing else that a person may have put there."""
-    for name in FILES:
-        (folder / name).unlink(missing_ok=True)
     for name in FOLDERS:
         shutil.rmtree(folder / name, ignore_errors=True)
+    for name in FILES:
+        (folder / name).unlink(missing_ok=True)
+        beside(folder / name).unlink(missing_ok=True)
+
+
+def beside(path: Path) -> Path:
+    """Return where a file of a checkpoint is until it takes its place."""
+    return path.with_name(f".{path.name}.next")
 
 
 def runs_in(folder: Path) -> list[Path]:

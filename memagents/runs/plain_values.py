@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -124,19 +125,28 @@ def of_scripts(encoded: Any) -> list[str]:
 def check_imported(policy_kwargs: Mapping[str, Any], source: str) -> None:
     """Refuse to import anything for a file: the module of a core must be imported already.
 
-    :param policy_kwargs: parameters of a policy, whose ``core`` and ``critic_core`` are names of cores,
-        ``"module:name"`` where they are not the library's, and which may have words for classes
+    :param policy_kwargs: parameters of a policy, in which cores that are not the library's are ``"module:name"``, and
+        there may be words for classes; also in what they hold, as the cores of a stack
     :param source: the file it is from, for messages
     :raises CheckpointError: if its module is not imported
     """
-    for name in ("core", "critic_core", *CLASS_ARGUMENTS):
-        core = policy_kwargs.get(name)
-        module = core.rpartition(":")[0] if isinstance(core, str) else ""
-        if module and module not in sys.modules:
+    for name, word in _words(policy_kwargs, "policy_kwargs"):
+        module = word.rpartition(":")[0]
+        if re.fullmatch(r"[\w.]+:[\w.]+", word) and module not in sys.modules:
             raise CheckpointError(
-                f"{source}: the {name} is {core!r}, and a file imports nothing: "
+                f"{source}: the {name} is {word!r}, and a file imports nothing: "
                 f"add --imports {module} (in Python: import {module})"
             )
+
+
+def _words(tree: Any, name: str) -> Iterator[tuple[str, str]]:
+    """Give the words in a tree of plain values, each with the key that it is found under."""
+    if isinstance(tree, str):
+        yield name, tree
+    for key, value in tree.items() if isinstance(tree, Mapping) else ():
+        yield from _words(value, str(key))
+    for value in tree if isinstance(tree, list | tuple) else ():
+        yield from _words(value, name)
 
 
 def public_name(cls: type) -> str:

@@ -136,3 +136,11 @@ def run_logger(folder: Path, verbose: int, after: int) -> Logger:
     if verbose:
         outputs.append(HumanOutputFormat(sys.stdout))
     return Logger(str(folder), outputs)
+
+
+def end_events(logger: Logger) -> None:
+    """Close what TensorBoard has of a logger, a file and a thread; the other outputs go on."""
+    events = [output for output in logger.output_formats if isinstance(output, TensorBoardOutputFormat)]
+    for output in events:
+        output.close()
+    logger.output_formats = [output for output in logger.output_formats if output not in events]

@@ -8,7 +8,7 @@ import torch
 from gymnasium import spaces
 
 from memagents import CheckpointError, RecurrentPPO
-from memagents.algorithms.state_checks import check_observations, check_optimizer, threads_here
+from memagents.algorithms.state_checks import check_observations, check_optimizer, check_past_episodes, threads_here
 from memagents.checks import most_threads
 from memagents.runs import agent_files, trees
 from memagents.runs.layout import MANIFEST_FILE, STATE_FILE
@@ -50,7 +50,7 @@ WRONG = {
     "order": (put([1, 0], "optimizer", "param_groups", 0, "params"), "is of other parameters"),
     "rate": (put("high", "optimizer", "param_groups", 0, "lr"), "the optimiser's lr is 'high'"),
     "infinite rate": (put(float("inf"), "optimizer", "param_groups", 0, "lr"), "the optimiser's lr is inf"),
-    "unknown setting": (put(1, "optimizer", "param_groups", 0, "odd"), "the optimiser's odd is 1"),
+    "unknown setting": (put([1], "optimizer", "param_groups", 0, "odd"), r"the optimiser's odd is \[1\]"),
     "threads": (put("all", "threads"), "threads must be a positive integer, not 'all'"),
     "no threads": (put(0, "threads"), "threads must be a positive integer, not 0"),
     "counter": (put(-3, "counters", "iteration"), "iteration must be a count, not -3"),
@@ -122,3 +122,18 @@ def test_observations_of_a_dict_are_looked_at_by_their_entries():
     for wrong in ({"a": seen["a"]}, {**seen, "c": seen["b"]}, {**seen, "b": np.zeros((2, 1))}, [3]):
         with pytest.raises(ValueError, match="last_obs"):
             check_observations(wrong, space, 2, "last_obs")
+
+
+def test_what_others_make_passes():
+    """Optimisers and schedulers of others have entries of their own; figures of episodes may be arrays."""
+
+    class Own(torch.optim.SGD):
+        pass
+
+    layer = torch.nn.Linear(3, 4)
+    optimizer = Own(layer.parameters(), lr=0.1)
+    optimizer.state[layer.weight]["preconditioner"] = torch.eye(3)
+    torch.optim.lr_scheduler.StepLR(optimizer, 5)
+    check_optimizer(Own(layer.parameters(), lr=0.1), copy.deepcopy(optimizer.state_dict()))
+    episode = {"r": np.ones(1), "l": np.array([5])}
+    check_past_episodes({"episodes": [episode], "successes": [True, np.bool_(0)], "accuracies": [0.5]})

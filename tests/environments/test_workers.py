@@ -49,5 +49,13 @@ def test_a_process_that_ends_is_named(how, tmp_path):
 
 
 def test_another_broken_pipe_stays_what_it_is():
-    with pytest.raises(BrokenPipeError, match="mine"), named_ends(DummyVecEnv([lambda: Mortal(9)])):
+    with pytest.raises(BrokenPipeError, match="mine"), named_ends(lambda: DummyVecEnv([lambda: Mortal(9)])):
         raise BrokenPipeError("mine")
+
+
+def test_a_callbacks_own_broken_pipe_ends_no_environment():
+    env = environments()
+    with pytest.raises(ConnectionResetError, match="tracking"), named_ends(lambda: env):
+        raise ConnectionResetError("tracking server")
+    assert all(process.is_alive() for process in env.venv.processes)
+    env.close()

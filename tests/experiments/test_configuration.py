@@ -178,6 +178,7 @@ def test_what_a_run_names_is_imported_only_if_it_is_named_again(tmp_path, monkey
         "imports": ("mod",),
         "env": "mod:Id-v0",
         "core": "mod:core",
+        "core_kwargs": {"cores": ["lstm", "mod:core"]},
         "policy_kwargs": {"activation_fn": "mod:fly"},
         "lessons": (Lesson({}, env="mod:Id-v0"),),
     }

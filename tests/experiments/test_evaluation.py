@@ -290,7 +290,9 @@ def test_episodes_are_plain_arrays(tmaze):
     assert all(len(values) == 7 for values in (done.returns, done.lengths, done.success))
 
 
-def test_what_is_not_finite_ends_an_evaluation(tmp_path):
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_what_is_not_finite_ends_an_evaluation(value, monkeypatch):
+    monkeypatch.setattr(Faulty, "value", value)
     env = as_vec_env(gym.vector.SyncVectorEnv([Faulty] * 3))
     agent = RecurrentPPO("MlpPolicy", env, n_steps=8, device="cpu", policy_kwargs={"core": "gru"})
     with pytest.raises(FloatingPointError, match="at step 4 of the evaluation, the observation of environment 0 "):
@@ -307,6 +309,7 @@ class Faulty(gym.Env):
 
     observation_space = gym.spaces.Box(-1, 1, (2,))
     action_space = gym.spaces.Discrete(2)
+    value = np.nan
 
     def reset(self, *, seed=None, options=None):
         super().reset(seed=seed)
@@ -315,5 +318,5 @@ class Faulty(gym.Env):
 
     def step(self, action):
         self.steps += 1
-        seen = np.full(2, np.nan if self.steps == 4 else 0, np.float32)
+        seen = np.full(2, self.value if self.steps == 4 else 0, np.float32)
         return seen, 1.0, False, self.steps == 10, {}

@@ -305,3 +305,10 @@ def test_an_agent_of_another_kind_is_refused(saved, cls, tmp_path):
         cls.load(tmp_path, device="cpu")
     with pytest.raises(CheckpointError, match=f"is a run of {saved.__name__}, not of {cls.__name__}"):
         cls.resume(tmp_path, tmaze(2), device="cpu")
+
+
+def test_a_large_dictionary_comes_back(tmp_path):
+    """Its memory is much larger than its weights, and in no file before it is full."""
+    agent = NEC("MlpPolicy", tmaze(), device="cpu", policy_kwargs={"capacity": 2_000_000})
+    agent.save(tmp_path)
+    assert NEC.load(tmp_path, device="cpu").policy_kwargs["capacity"] == 2_000_000
