@@ -7,8 +7,8 @@ import zipfile
 from pathlib import Path
 
 OTHERS = (
-    "memagents reads only its own run folders, and unpickles nothing; a RecurrentPPO of sb3-contrib becomes one by "
-    "memagents import: see docs/from_sb3_contrib.md"
+    "memagents reads only its own run folders, and unpickles nothing: see docs/from_sb3_contrib.md, also for what "
+    "memagents import makes of an agent of sb3-contrib"
 )
 
 

@@ -158,9 +158,9 @@ def said(capsys, tmp_path, monkeypatch):
 def test_an_extractor_by_the_command_line(said):
     word = "features_extractor_class=odd_place.extract:Eager"
     assert said("train", "ppo", *SMALL, "--run-dir", "mine", "--policy-kwargs", word)[1] == 0
-    out, code = said("evaluate", "mine", "--episodes", "4")
+    out, code = said("evaluate", "mine", "--episodes", "4", "--imports", "odd_place.extract")
     assert code == 0, out
-    out, code = said("train", "ppo", "--resume", "mine")
+    out, code = said("train", "ppo", "--resume", "mine", "--imports", "odd_place.extract")
     assert code == 0 and "mine is finished" in out
     out, code = said("train", "ppo", *SMALL, "--run-dir", "other", "--policy-kwargs", "activation_fn=foo")
     assert code == 2 and out.splitlines()[-1].startswith("error: activation_fn must be a torch module's class, a name")
