@@ -89,7 +89,7 @@ def test_help_and_mistakes_need_no_torch():
     [
         (
             ["fly"],
-            "memagents has no command 'fly'; it has: train, distill, evaluate, inspect, compare, tune, plot, health, import, l",
+            "memagents has no command 'fly'; it has: train, distill, evaluate, inspect, compare, tune, plot",
         ),
         (["train", "dqn"], "train must be followed by one of ppo, imitate, distill, nec, mfec, not 'dqn'"),
         (["list", "trees"], "list must be followed by one of cores, envs, recipes, runs, not 'trees'"),
