@@ -16,7 +16,6 @@ from memagents.checks import in_range, path_ending, positive_int
 from memagents.command_line.errors import plain_errors
 from memagents.experiments.evaluation_settings import EvaluationSettings
 from memagents.experiments.options import parse_options
-from memagents.experiments.settings import packages_of
 
 if TYPE_CHECKING:
     from memagents.experiments.run import Run
@@ -63,7 +62,7 @@ def main(argv: Sequence[str]) -> None:
         from memagents.experiments.training import prepare
 
         run = Run.open(settings.run)
-        run.check_imports((*settings.imports, *packages_of(settings.env)))
+        run.check_imports(settings.imports, settings.env)
         prepare(settings.imports, device=settings.device)
         run.say_unfinished()
         run.say_what_does_not_apply(settings.env)

@@ -12,7 +12,6 @@ from memagents.checks import positive_int
 from memagents.command_line.errors import plain_errors
 from memagents.experiments.evaluation_settings import PlaySettings
 from memagents.experiments.options import parse_options
-from memagents.experiments.settings import packages_of
 
 
 @dataclass(kw_only=True)
@@ -53,7 +52,7 @@ def main(argv: Sequence[str]) -> None:
         from memagents.inspection.health import examine_run
 
         run = Run.open(settings.run)
-        run.check_imports((*settings.imports, *packages_of(settings.env)))
+        run.check_imports(settings.imports, settings.env)
         prepare(settings.imports, device=settings.device)
         run.say_unfinished()
         run.say_what_does_not_apply(settings.env)

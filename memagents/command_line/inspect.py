@@ -14,7 +14,6 @@ from memagents.checks import path_ending, positive_int
 from memagents.command_line.errors import plain_errors
 from memagents.experiments.evaluation_settings import PlaySettings
 from memagents.experiments.options import parse_options
-from memagents.experiments.settings import packages_of
 
 
 @dataclass(kw_only=True)
@@ -84,7 +83,7 @@ def main(argv: Sequence[str]) -> None:
         against = None if settings.against is None else Run.open(settings.against)
         for one in (run, against):
             if one is not None:
-                one.check_imports((*settings.imports, *packages_of(settings.env)))
+                one.check_imports(settings.imports, settings.env)
         prepare(settings.imports, device=settings.device)
         run.say_unfinished()
         if against is not None:

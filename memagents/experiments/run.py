@@ -12,7 +12,7 @@ from memagents.environments.make import has_split
 from memagents.environments.vector import Env
 from memagents.experiments.catalogue import of_class
 from memagents.experiments.configuration import check_folder, check_imports, of_run, say_left_out
-from memagents.experiments.settings import TrainSettings
+from memagents.experiments.settings import TrainSettings, packages_of
 from memagents.runs import agent_files
 from memagents.runs.files import CheckpointError
 from memagents.runs.layout import CONFIG_FILE, folder_of
@@ -48,14 +48,15 @@ class Run(NamedTuple):
             raise CheckpointError(f"{folder}: {error}") from error
         return cls(folder, settings, description, algorithm)
 
-    def check_imports(self, given: Sequence[str]) -> None:
+    def check_imports(self, given: Sequence[str], env: str | None = None) -> None:
         """Refuse a run whose core or environment is in packages that nobody imports.
 
         :param given: packages named on the command line
+        :param env: id of another environment named there, which names its package, too
         :raises CheckpointError: naming those that the run names and that are neither given nor imported already
         """
         if self.settings is not None:
-            check_imports(self.folder, self.settings.packages, given)
+            check_imports(self.folder, self.settings.packages, (*given, *packages_of(env)))
 
     @property
     def unfinished(self) -> str:

@@ -24,7 +24,7 @@ def bounded(weights: Path) -> Iterator[None]:
     :raises ValueError: at the first tensor that is too much, before it is made
     """
     size = max(path.stat().st_size if path.is_file() else 0 for path in (weights, beside(weights)))
-    with _Bound(weights, BESIDE + TIMES * size):
+    with _Bound(weights.name, size):
         yield
 
 
@@ -34,9 +34,9 @@ class _Bound(TorchDispatchMode):
     Zeros, as in the dictionaries of episodic control, do not count: the system gives their pages when they are used.
     """
 
-    def __init__(self, weights: Path, most: int):
+    def __init__(self, name: str, size: int):
         super().__init__()
-        self.weights, self.most, self.made = weights, most, 0
+        self.name, self.size, self.most, self.made = name, size, BESIDE + TIMES * size, 0
 
     def __torch_dispatch__(self, func: Any, types: Any, args: tuple = (), kwargs: dict[str, Any] | None = None) -> Any:
         kwargs = kwargs or {}
@@ -51,6 +51,6 @@ class _Bound(TorchDispatchMode):
             if self.made > self.most:
                 raise ValueError(
                     f"it would take more than {self.most:,} bytes, and its weights are to come from the "
-                    f"{self.weights.stat().st_size if self.weights.is_file() else 0:,} bytes of {self.weights.name}"
+                    f"{self.size:,} bytes of {self.name}"
                 )
         return func(*args, **kwargs)

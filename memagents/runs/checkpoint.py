@@ -9,15 +9,13 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import os
-import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
 from memagents.runs import files
 from memagents.runs.files import CheckpointError
-from memagents.runs.layout import CHECKPOINT_FILES, FILES, MANIFEST_FILE, STATE_FILE, beside
+from memagents.runs.layout import CHECKPOINT_FILES, MANIFEST_FILE, beside
+from memagents.runs.lock import one_at_a_time
 
 _ATTEMPTS = 5  # at reading a checkpoint that a training replaces meanwhile
 
@@ -42,7 +40,7 @@ class CheckpointWriter:
 
     def __enter__(self) -> Self:
         self.folder.mkdir(parents=True, exist_ok=True)
-        self._turn.enter_context(_one_at_a_time(self.folder))
+        self._turn.enter_context(one_at_a_time(self.folder))
         _settle(self.folder)
         return self
 
@@ -93,8 +91,6 @@ def read(folder: Path, name: str | Path) -> bytes:
                 return data
         if _manifest(folder) == manifest:
             break
-    if not (folder / name).exists():
-        raise CheckpointError(f"{folder / name} does not exist")
     files.check_regular(folder / name)
     raise CheckpointError(
         f"{folder / name} is damaged, or was changed by hand: it is not the file that the checkpoint was saved with "
@@ -111,33 +107,6 @@ def holds(folder: Path, name: str | Path) -> bool:
     return (folder / name).is_file() if manifest is None else str(name) in manifest
 
 
-def sweep(folder: Path) -> None:
-    """Remove what processes that ended within a write left beside the files of a run; nobody may be writing there."""
-    names = "|".join(re.escape(Path(name).name) for name in (*FILES, STATE_FILE))
-    for place in (folder, (folder / STATE_FILE).parent):
-        for path in place.glob(".*") if place.is_dir() else ():
-            if re.fullmatch(rf"\.({names}|\.({names})\.next)\.\d+", path.name):  # see files.write_bytes
-                path.unlink(missing_ok=True)
-
-
-@contextlib.contextmanager
-def _one_at_a_time(folder: Path) -> Iterator[None]:
-    """Wait until nobody else writes a checkpoint there, where the system has locks for that."""
-    try:
-        import fcntl
-
-        descriptor = os.open(folder, os.O_RDONLY)
-    except (ImportError, OSError):  # Windows
-        yield
-        return
-    try:
-        with contextlib.suppress(OSError):  # a network's folder
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
-
-
 def _settle(folder: Path) -> None:
     """Finish what a process that ended within a commit began, and remove what counts for nothing."""
     for name, entry in (_manifest(folder) or {}).items():
@@ -152,7 +121,7 @@ def _settle(folder: Path) -> None:
 def _read_as(entry: Entry, path: Path) -> bytes | None:
     """Read a file if it is the one that a manifest describes; None for any other, or none."""
     with contextlib.suppress(OSError, CheckpointError):
-        if path.is_file() and path.stat().st_size == entry.bytes:
+        if path.stat().st_size == entry.bytes:
             data = files.read_bytes(path)
             if hashlib.sha256(data).hexdigest() == entry.sha256:
                 return data
@@ -170,11 +139,10 @@ def _manifest(folder: Path) -> dict[str, Entry] | None:
     found = files.read_json(file)
     files.check_version(file, found)
     try:
-        unknown = found["files"].keys() - set(CHECKPOINT_FILES)  # which could be anybody's files, and anywhere
-        if unknown:
-            raise CheckpointError(f"{file} names what is no file of a checkpoint: {', '.join(sorted(unknown))[:200]}")
-        return {name: Entry(int(entry["bytes"]), str(entry["sha256"])) for name, entry in found["files"].items()}
-    except CheckpointError:
-        raise
+        entries = {name: Entry(int(entry["bytes"]), str(entry["sha256"])) for name, entry in found["files"].items()}
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         raise CheckpointError(f"{file} is damaged: {error!r}") from error
+    unknown = entries.keys() - set(CHECKPOINT_FILES)  # which could be anybody's files, and anywhere
+    if unknown:
+        raise CheckpointError(f"{file} names what is no file of a checkpoint: {', '.join(sorted(unknown))[:200]}")
+    return entries

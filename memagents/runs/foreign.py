@@ -12,10 +12,13 @@ OTHERS = (
 )
 
 
+_SB3 = {"_stable_baselines3_version", "policy.pth"}  # one of them is in each of its archives
+
+
 def is_sb3(path: Path) -> bool:
     """Return whether a file is an archive of Stable-Baselines3's or sb3-contrib's."""
     with contextlib.suppress(OSError, zipfile.BadZipFile), zipfile.ZipFile(path) as archive:
-        return bool({"_stable_baselines3_version", "policy.pth"} & set(archive.namelist()))
+        return not _SB3.isdisjoint(archive.namelist())
     return False
 
 
@@ -25,7 +28,7 @@ def origin(path: Path) -> str | None:
         if zipfile.is_zipfile(path):
             with zipfile.ZipFile(path) as archive:
                 names = archive.namelist()
-            if is_sb3(path):
+            if not _SB3.isdisjoint(names):
                 return "an agent that Stable-Baselines3 or sb3-contrib saved"
             if any(name.endswith("data.pkl") for name in names):
                 return "a file of torch.save, which is a pickle in a zip archive"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 import shutil
 from pathlib import Path
 
@@ -120,6 +121,15 @@ def remove(folder: Path) -> None:
 def beside(path: Path) -> Path:
     """Return where a file of a checkpoint is until it takes its place."""
     return path.with_name(f".{path.name}.next")
+
+
+def sweep(folder: Path) -> None:
+    """Remove what processes that ended within a write left beside the files of a run; nobody may be writing there."""
+    names = "|".join(re.escape(Path(name).name) for name in (*FILES, STATE_FILE))
+    for place in (folder, (folder / STATE_FILE).parent):
+        for path in place.glob(".*") if place.is_dir() else ():
+            if re.fullmatch(rf"\.({names}|\.({names})\.next)\.\d+", path.name):  # see files.write_bytes
+                path.unlink(missing_ok=True)
 
 
 def runs_in(folder: Path) -> list[Path]:

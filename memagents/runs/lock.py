@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from memagents.runs.checkpoint import sweep
-from memagents.runs.layout import LOCK_FILE
+from memagents.runs.layout import LOCK_FILE, sweep
 
 
 @contextlib.contextmanager
@@ -42,6 +42,27 @@ def training_in(run_dir: Path | None) -> Iterator[None]:
     with held(run_dir, refusal_in(run_dir)):
         sweep(run_dir)
         yield
+
+
+@contextlib.contextmanager
+def one_at_a_time(folder: Path) -> Iterator[None]:
+    """Wait until nobody else writes a checkpoint there, where the system has locks for that.
+
+    Unlike :func:`held`, which a training does for hours, this is for the time of a write, and leaves no file.
+    """
+    try:
+        import fcntl
+
+        descriptor = os.open(folder, os.O_RDONLY)
+    except (ImportError, OSError):  # Windows
+        yield
+        return
+    try:
+        with contextlib.suppress(OSError):  # a network's folder
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def check_free(run_dir: Path) -> None:

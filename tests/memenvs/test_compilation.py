@@ -40,19 +40,30 @@ print(closure(1), caller(1), sum(closure.stats.cache_hits.values()), sum(caller.
 """
 
 
-def run(folder: Path, code: str, cache: Path | str) -> str:
+def run_noting(folder: Path, code: str, cache: Path | str, *words: str) -> tuple[str, str]:
     environment = os.environ | {"PYTHONPATH": f"{folder}:{ENVS}", "NUMBA_CACHE_DIR": str(cache)}
-    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
+    command = [sys.executable, "-c", code, *words]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    return done.stdout.strip()
+    return done.stdout.strip(), done.stderr
 
 
-def test_code_is_found_again_and_an_edited_helper_noticed(tmp_path):
+def run(folder: Path, code: str, cache: Path | str) -> str:
+    return run_noting(folder, code, cache)[0]
+
+
+@pytest.fixture
+def bought(tmp_path):
     package = tmp_path / "bought"
     package.mkdir()
     (package / "__init__.py").touch()
     (package / "main.py").write_text(MAIN)
     (package / "helper.py").write_text(HELPER.format(1))
+    return tmp_path
+
+
+def test_code_is_found_again_and_an_edited_helper_noticed(bought, tmp_path):
+    package = bought / "bought"
     cache = tmp_path / "cache"
     assert run(tmp_path, SCRIPT, cache) == "12 4 0 0"
     assert run(tmp_path, SCRIPT, cache) == "12 4 1 1"
@@ -109,35 +120,17 @@ print(caller(1), sum(caller.stats.cache_hits.values()))
 """
 
 
-def run_noting(folder: Path, cache: Path, *words: str) -> tuple[str, str]:
-    environment = os.environ | {"PYTHONPATH": f"{folder}:{ENVS}", "NUMBA_CACHE_DIR": str(cache)}
-    command = [sys.executable, "-c", COUNT, *words]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return done.stdout.strip(), done.stderr
-
-
-@pytest.fixture
-def bought(tmp_path):
-    package = tmp_path / "bought"
-    package.mkdir()
-    (package / "__init__.py").touch()
-    (package / "main.py").write_text(MAIN)
-    (package / "helper.py").write_text(HELPER.format(1))
-    return tmp_path
-
-
 @pytest.mark.parametrize("ending", ["nbi", "nbc"])
 @pytest.mark.parametrize("damage", [b"", b"no pickle at all", None])
 def test_a_damaged_cache_is_made_anew(ending, damage, bought, tmp_path):
     cache = tmp_path / "cache"
-    assert run_noting(bought, cache, "quiet") == ("4 0", "")
+    assert run_noting(bought, COUNT, cache, "quiet") == ("4 0", "")
     for path in cache.rglob(f"main.caller*.{ending}"):
         whole = path.read_bytes()
         path.write_bytes(whole[: len(whole) // 2] if damage is None else damage)
-    result, said = run_noting(bought, cache)
+    result, said = run_noting(bought, COUNT, cache)
     assert result == "4 0" and said.count("UserWarning") == 1 and "holds a damaged file, which is made anew" in said
-    assert run_noting(bought, cache, "quiet") == ("4 1", ""), "the next process finds it whole"
+    assert run_noting(bought, COUNT, cache, "quiet") == ("4 1", ""), "the next process finds it whole"
 
 
 def test_a_cache_that_cannot_be_written_is_done_without(bought, tmp_path, monkeypatch):

@@ -23,7 +23,8 @@ import torch
 
 from memagents import RecurrentPPO
 from memagents.runs import agent_files
-from memagents.runs.layout import MANIFEST_FILE, POLICY_FILE
+from memagents.runs.checkpoint import holds
+from memagents.runs.layout import MANIFEST_FILE, STATE_FILE
 from memagents.runs.progress import STEPS, read_progress
 from tests.support.agents import make, weights_of
 from tests.support.toys import tmaze
@@ -34,7 +35,7 @@ LARGE = {"core_kwargs": {"hidden_size": 96}, "net_arch": [128]}  # so that much 
 
 def training(folder):
     """Return the agent that begins or goes on in a folder."""
-    if (folder / POLICY_FILE).exists() or (folder / MANIFEST_FILE).exists():
+    if holds(folder, STATE_FILE):
         return RecurrentPPO.resume(folder, tmaze(), device="cpu")
     return make(core="gru", run_dir=folder, checkpoint_interval=1, policy_kwargs=LARGE)
 

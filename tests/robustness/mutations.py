@@ -3,7 +3,6 @@
 import json
 import struct
 
-import numpy as np
 import yaml
 
 ODD = (
@@ -40,7 +39,7 @@ def odd_tree(tree, rng):
     elif what == 1 and isinstance(node, list) and node is not root:
         node.append(node[key])
     elif what == 2 and isinstance(node, dict):
-        node[odd_value(rng) if rng.random() < 0 else f"{key}_"] = node.pop(key)
+        node[f"{key}_"] = node.pop(key)
     else:
         node[key] = odd_value(rng)
     return root[0]
@@ -88,8 +87,3 @@ def mutate(name, data, rng):
     whole = {".json": odd_json, ".yaml": odd_yaml, ".safetensors": odd_safetensors}
     suffix = "." + name.rpartition(".")[2]
     return whole[suffix](data, rng) if suffix in whole and rng.random() < 0.7 else odd_bytes(data, rng)
-
-
-def seeded(seed):
-    """A generator of random numbers."""
-    return np.random.default_rng(seed)
