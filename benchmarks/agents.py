@@ -1,5 +1,8 @@
 """RecurrentPPO end to end on the Underground, a row a core: environment steps per second on a device and on the CPU.
 
+Beside them, for the CPU, the memory that two windows take at most, and the operations of the products that a step of a
+core takes, acting and learning once: where these alone take the time of the LSTM's whole agent, no kernel reaches it.
+
 python benchmarks/agents.py --device cuda --cuda-graphs
 """
 
@@ -10,14 +13,17 @@ import os
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import time
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import gymnasium as gym
 import torch
 import tyro
+from products import peak_of_products, products_of_a_step
 from report import show
 from stable_baselines3.common.callbacks import BaseCallback
+from turns import peak_memory
 
 import memenvs  # noqa: F401 — registers the environments
 from memagents import RecurrentPPO, as_vec_env, core_names
@@ -27,6 +33,7 @@ from memagents import RecurrentPPO, as_vec_env, core_names
 class AgentsBenchmark:
     """Settings: agents, and how they are timed.
 
+    :param cores: names; by default the whole catalogue
     :param device: to be compared with the CPU
     :param envs: environments stepped at once
     :param steps: length of a window
@@ -37,6 +44,7 @@ class AgentsBenchmark:
     :param cuda_graphs: measure the device with CUDA graphs as well
     """
 
+    cores: tuple[str, ...] = ()
     device: str = "cpu"
     envs: int = 256
     steps: int = 32
@@ -66,10 +74,10 @@ class Clock(BaseCallback):
         return True
 
 
-def steps_per_second(core: str, device: str, graphs: bool, settings: AgentsBenchmark) -> float:
-    """Return the steps a second of collecting and learning together, with 1 epoch of 4 minibatches."""
+def make_agent(core: str, device: str, graphs: bool, settings: AgentsBenchmark) -> RecurrentPPO:
+    """Make an agent that learns from each window in 1 epoch of 4 minibatches."""
     env = as_vec_env(gym.make_vec("memenvs/Underground-v0", num_envs=settings.envs, copy=False))
-    agent = RecurrentPPO(
+    return RecurrentPPO(
         "MlpPolicy",
         env,
         n_steps=settings.steps,
@@ -79,6 +87,17 @@ def steps_per_second(core: str, device: str, graphs: bool, settings: AgentsBench
         device=device,
         seed=0,
     )
+
+
+def two_windows(core: str, settings: AgentsBenchmark) -> Callable[[], object]:
+    """Return a turn of an agent on the CPU that :func:`turns.peak_memory` can measure."""
+    agent = make_agent(core, "cpu", False, settings)
+    return lambda: agent.learn(2 * settings.envs * settings.steps)
+
+
+def steps_per_second(core: str, device: str, graphs: bool, settings: AgentsBenchmark) -> float:
+    """Return the steps a second of collecting and learning together."""
+    agent = make_agent(core, device, graphs, settings)
     window, clock = settings.envs * settings.steps, Clock()
     agent.learn((1 + settings.repeats * settings.windows) * window, clock)  # at once, since every call records anew
     marks = clock.times[1 :: settings.windows]
@@ -94,10 +113,18 @@ def main(settings: AgentsBenchmark) -> None:
         if settings.cuda_graphs:
             ways[f"{settings.device} with graphs"] = (settings.device, True)
     title = f"RecurrentPPO on memenvs/Underground-v0, {settings.envs} environments, {settings.threads} thread(s)"
-    results = {core: [steps_per_second(core, *way, settings) for way in ways.values()] for core in core_names()}
-    base = results["lstm"][0]
-    rows = [[core, *(f"{rate:,.0f}" for rate in rates), f"{rates[0] / base:.2f}"] for core, rates in results.items()]
-    show(title, ["core", *(f"steps/s, {way}" for way in ways), "against lstm on the CPU"], rows)
+    cores = settings.cores or core_names()
+    results = {core: [steps_per_second(core, *way, settings) for way in ways.values()] for core in cores}
+    peak, small, rows = peak_of_products(), replace(settings, envs=4), []
+    for core, rates in results.items():
+        memory, products = peak_memory(two_windows, (core, settings), (core, small)), products_of_a_step(core)
+        share = f"{rates[0] / results['lstm'][0]:.2f}" if "lstm" in results else ""
+        of_peak = f"{100 * rates[0] * products * 1e-3 / peak:.0f}%"
+        rates_shown = [f"{rate:,.0f}" for rate in rates]
+        rows.append([core, *rates_shown, share, f"{memory:.0f}", f"{products:.2f}", of_peak])
+    heads = [*(f"steps/s, {way}" for way in ways), "against lstm on the CPU", "MiB", "MFLOP of products", "of the peak"]
+    show(title, ["core", *heads], rows)
+    print(f"The peak: {peak:.0f} GFLOP/s, of a product of 2048 × 256 by 256 × 256")
 
 
 if __name__ == "__main__":

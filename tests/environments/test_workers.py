@@ -18,8 +18,8 @@ class Mortal(gym.Env):
     observation_space = gym.spaces.Box(-1, 1, (2,))
     action_space = gym.spaces.Discrete(2)
 
-    def __init__(self, last):
-        self.left = last
+    def __init__(self, last, raises=False):
+        self.left, self.raises = last, raises
 
     def reset(self, *, seed=None, options=None):
         super().reset(seed=seed)
@@ -27,13 +27,16 @@ class Mortal(gym.Env):
 
     def step(self, action):
         self.left -= 1
+        if self.left == 0 and self.raises:
+            raise RuntimeError("no more")
         if self.left == 0:
             os._exit(7)
         return np.zeros(2, np.float32), 0.0, False, False, {}
 
 
-def environments():
-    return VecMonitor(SubprocVecEnv([lambda last=last: Mortal(last) for last in (99, 11, 99)], start_method="fork"))
+def environments(raises=False, start_method="fork"):
+    makers = [lambda last=last: Mortal(last, raises) for last in (99, 11, 99)]
+    return VecMonitor(SubprocVecEnv(makers, start_method=start_method))
 
 
 @pytest.mark.parametrize("how", ["learn", "evaluate"])
@@ -45,6 +48,22 @@ def test_a_process_that_ends_is_named(how, tmp_path):
         else:
             evaluate(RandomAgent(env.action_space), env, 3)
     assert not any(process.is_alive() for process in env.venv.processes)
+    env.close()
+
+
+@pytest.mark.parametrize("start_method", ["fork", "forkserver"])
+def test_an_environment_that_raises_is_named(start_method):
+    env = environments(raises=True, start_method=start_method)
+    with pytest.raises(ConnectionError, match=r"the process of environment 1 \(exit code 1\) has ended"):
+        evaluate(RandomAgent(env.action_space), env, 3)
+    assert not any(process.is_alive() for process in env.venv.processes)
+
+
+def test_a_process_forked_meanwhile_keeps_nothing_waiting():
+    env = environments()
+    with named_ends(lambda: env):
+        other = environments()
+    other.close()
     env.close()
 
 
