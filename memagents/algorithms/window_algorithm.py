@@ -29,7 +29,7 @@ from memagents.algorithms.rollout import (
     observation_tensors,
 )
 from memagents.checks import finite, in_range, positive_int, scheduled, warn_user
-from memagents.cores.core import State, map_state
+from memagents.cores.core import State, map_state, overwriting
 from memagents.environments.adapted import numbers
 from memagents.environments.guidance import decision_mask
 from memagents.environments.vector import Env
@@ -131,7 +131,7 @@ class WindowAlgorithm(MemoryAlgorithm):
             # As while learning, or what is dropped at random would differ; a callback may have called predict.
             if not self.policy.core.training:
                 self.policy.core.train()
-            with torch.no_grad():
+            with torch.no_grad(), overwriting():
                 acted = self.choose(window.store_observation(t, self._last_obs), self._state, t)
             window.actions[t] = acted.actions
             if acted.outputs is not None:

@@ -17,7 +17,9 @@ Letters in shapes: T steps, B batch rows, I ``input_size``, O ``output_size``, N
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+import contextlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextvars import ContextVar
 from typing import Any, Generic, NamedTuple, TypeAlias, TypeVar
 
 import torch
@@ -286,6 +288,28 @@ def select_rows(state: S, rows: Tensor | Sequence[int]) -> S:
 def detach_state(state: S) -> S:
     """The state without its history: the cut at a window's edge."""
     return map_state(lambda leaf: leaf.detach(), state)
+
+
+_overwriting = ContextVar("_overwriting", default=False)
+
+
+@contextlib.contextmanager
+def overwriting() -> Iterator[None]:
+    """Let cores write over the states that they are given, where no gradient is asked for.
+
+    For whoever acts step by step and keeps no state but the last: a large memory is then changed where it is, instead
+    of copied in every step. A state given within is not to be used again.
+    """
+    token = _overwriting.set(True)
+    try:
+        yield
+    finally:
+        _overwriting.reset(token)
+
+
+def may_overwrite() -> bool:
+    """Whether a core may write over the state that it is given now, see :func:`overwriting`."""
+    return _overwriting.get() and not torch.is_grad_enabled()
 
 
 # --- helpers --------------------------------------------------------------------------------------------------------

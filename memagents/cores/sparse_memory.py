@@ -17,6 +17,7 @@ from memagents.cores.core import (
     fall_back,
     full_precision,
     map_state,
+    may_overwrite,
     restart_state,
     stack_dicts,
     state_leaves,
@@ -342,13 +343,14 @@ class SparseMemoryCore(MemoryCore[Sparse]):
     def _recur_fused(self, window: choice.Window, x: Tensor, state: Sparse, starts: Tensor) -> Unrolled[Sparse]:
         """Run a window by the kernel."""
         own = self._own_tables(state)
-        clock, indices = _copied(state.clock), _copied(state.read_indices)
+        clock, indices = _own(state.clock), _own(state.read_indices)
         weight, bias = self.interface_weights()
         operands = (
             x, self.recurrent_gates.weight, weight, bias, state.memory, state.read_weights, state.read_vectors,
             *state.controller,
         )  # fmt: skip
-        found = window(starts, operands, self.reads, (own["last_access"], clock, indices), own.get("links", ()))
+        tables = (own["last_access"], clock, indices)
+        found = window(starts, operands, self.reads, tables, own.get("links", ()), overwrite=may_overwrite())
         after = replaced(
             state,
             memory=found.memory,
@@ -367,13 +369,13 @@ class SparseMemoryCore(MemoryCore[Sparse]):
         return self.interface.weight, self.interface.bias
 
     def _working_copy(self, state: Sparse) -> Sparse:
-        """The state with its own memory and tables, the latter without a history."""
-        memory = state.memory.clone(memory_format=torch.contiguous_format)
+        """The state with a memory and tables that may be changed in place, the latter without a history."""
+        memory = state.memory.contiguous() if may_overwrite() else _copied(state.memory)
         return replaced(state, memory=memory, **self._own_tables(state))
 
     def _own_tables(self, state: Sparse) -> dict[str, Any]:
-        """Copies of the tables, by name."""
-        return {name: map_state(_copied, getattr(state, name)) for name in self.tables}
+        """The tables by name, as they may be changed in place."""
+        return {name: map_state(_own, getattr(state, name)) for name in self.tables}
 
     def _restart(self, start: Tensor, initial: Sparse, state: Sparse) -> Sparse:
         """:func:`restart_state`, in place where a leaf has a row for every slot.
@@ -391,6 +393,10 @@ class SparseMemoryCore(MemoryCore[Sparse]):
         return replaced(state, **parts)
 
 
+def _own(leaf: Tensor) -> Tensor:
+    """The leaf as it may be changed in place: a copy, or itself where that is allowed; contiguous and detached."""
+    return leaf.contiguous() if may_overwrite() else _copied(leaf.detach())
+
+
 def _copied(leaf: Tensor) -> Tensor:
-    """A copy of its own, contiguous and without a history."""
-    return leaf.detach().clone(memory_format=torch.contiguous_format)
+    return leaf.clone(memory_format=torch.contiguous_format)

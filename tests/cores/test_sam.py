@@ -8,7 +8,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from memagents import make_core
-from memagents.cores.core import map_state, state_leaves, unroll_by_steps
+from memagents.cores.core import map_state, overwriting, state_leaves, unroll_by_steps
 from memagents.memory import sparse
 from memagents.memory.addressing import cosine_similarity
 from memagents.memory.hashing import hash_codes
@@ -218,6 +218,31 @@ def test_a_window_goes_on_from_the_last_one_without_touching_it():
 
 
 # --- errors seen elsewhere --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["sam", "sdnc"])
+@pytest.mark.parametrize("search", ["exact", "lsh"])
+def test_acting_writes_over_a_state_that_nobody_keeps(name, search):
+    core = make_core(name, SIZE, **(SMALL | {"search": search, "width": 8}))
+    inputs, starts = inputs_of(12, rows=3).float(), no_starts(12, rows=3)
+    starts[5, 1] = True
+    begun = core.initial_state(3)
+    kept, mine = map_state(torch.clone, begun), map_state(torch.clone, begun)
+    with torch.no_grad():
+        for x, start in zip(inputs[:, None], starts[:, None], strict=True):
+            before = map_state(torch.clone, kept)
+            wanted, after = core.unroll(x, kept, start)[:2]
+            assert all(map(torch.equal, state_leaves(before), state_leaves(kept)))
+            kept = after
+            place = mine.memory.data_ptr()
+            with overwriting():
+                found, mine = core.unroll(x, mine, start)[:2]
+            assert mine.memory.data_ptr() == place
+            assert torch.equal(found, wanted)
+            assert all(map(torch.equal, state_leaves(mine), state_leaves(kept)))
+    with overwriting():  # a gradient wants what was before
+        _, after = core.unroll(inputs[:1], kept, starts[:1])[:2]
+    assert after.memory.data_ptr() != kept.memory.data_ptr()
 
 
 def test_what_is_written_is_found_at_once_and_later():

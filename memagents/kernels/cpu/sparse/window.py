@@ -63,7 +63,12 @@ class SparseResults(NamedTuple):
 
 
 def sparse_window(
-    starts: Tensor, given: Sequence[Tensor], reads: int, tables: Sequence[Tensor], links: Sequence[Tensor] = ()
+    starts: Tensor,
+    given: Sequence[Tensor],
+    reads: int,
+    tables: Sequence[Tensor],
+    links: Sequence[Tensor] = (),
+    overwrite: bool = False,
 ) -> SparseResults:
     """The recurrence of a sparse memory over a window. Not differentiable twice.
 
@@ -73,6 +78,8 @@ def sparse_window(
     :param tables: of the state without a gradient, changed in place: last access, clock and read indices, all int64
         and contiguous
     :param links: of an SDNC, the leaves of its :class:`memagents.memory.sparse_linkage.SparseLinks`, changed in place
+    :param overwrite: change memory and read weights in place too, where no gradient is asked for and they are
+        contiguous and of whole vectors
     :raises ValueError: if the shapes do not belong together, or an index of the state is no slot
     """
     operands = SparseOperands(*given)
@@ -99,7 +106,7 @@ def sparse_window(
     if learning(operands):
         results = _Window.apply(sizes, leaves, *arguments)
     else:
-        results, _, _ = _run_forward(sizes, leaves, *arguments, keep=False)
+        results, _, _ = _run_forward(sizes, leaves, *arguments, keep=False, overwrite=overwrite)
     features, written, memory, read_weights, read_vectors, hidden, cell = results
     vectors = features[..., sizes.hidden : sizes.hidden + heads * sizes.width].unflatten(-1, (heads, sizes.width))
     if size < sizes.hidden or heads * width < sizes.vectors:
@@ -201,12 +208,15 @@ def _run_forward(
     read_weights: Tensor,
     *controller: Tensor,
     keep: bool,
+    overwrite: bool = False,
 ) -> tuple[list[Tensor], Tensor, Tensor]:
     (steps, batch), wide = leaves.starts.shape, wide_lanes(x.dtype)
     threads, rows = _shares(leaves.starts, sizes, x.itemsize)
     places = places_of(sizes, wide)
     features, written = x.new_empty(steps, batch, sizes.hidden + sizes.vectors), x.new_empty(steps, batch)
-    memory, read_weights = (t.clone(memory_format=torch.contiguous_format) for t in (memory, read_weights))
+    memory, read_weights = memory.contiguous(), read_weights.contiguous()
+    if not overwrite:
+        memory, read_weights = memory.clone(), read_weights.clone()
     before = [leaf.contiguous() for leaf in controller]
     after = [torch.empty_like(leaf) for leaf in before]
     shared = [tensor.contiguous() for tensor in (x, features, recurrent_weight, weight, bias)]
