@@ -59,6 +59,19 @@ def columns_of(sizes: RunSizes, lanes: int) -> int:
     return sizes.key * (sizes.positions + 2 * lanes)
 
 
+@njit
+def runs_fit(runs, each, positions, slots, sources=SOURCES):
+    """Whether all runs, ``each`` so many to a query, lie within positions and slots, a query's together as well."""
+    total = 0
+    for i in range(len(runs) // 3):
+        begin, end, slot = runs[3 * i], runs[3 * i + 1], runs[3 * i + 2]
+        count = max(end - begin, 0)
+        total = count if i % each == 0 else total + count
+        if begin < 0 or end > positions or slot < 0 or slot + count > slots or total > slots:
+            return False
+    return True
+
+
 @part
 def seen_of(sizes, runs, b):
     """The first and one after the last position that any query of a batch row sees."""

@@ -260,10 +260,7 @@ def _check_step(
 
 def _check_runs(runs: Tensor, positions: int, slots: int) -> None:
     """Refuse runs that leave positions or slots, or that take more slots together than there are."""
-    begin, end, slot = runs.unbind(-1)
-    count = (end - begin).clamp(min=0)
-    inside = (begin >= 0) & (end <= positions) & (slot >= 0) & (slot + count <= slots)
-    if not inside.all() or (runs.shape[-2] > 1 and bool((count.sum(-1) > slots).any())):
+    if not forward.runs_fit(flat(runs), runs.shape[-2], positions, slots):
         raise ValueError(f"runs must lie within {positions} positions and {slots} slots")
 
 
