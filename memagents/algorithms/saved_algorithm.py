@@ -25,6 +25,7 @@ from memagents.policies.encoding import guesses_known
 from memagents.runs import agent_files
 from memagents.runs.agent_files import BROKEN
 from memagents.runs.bounds import bounded
+from memagents.runs.checkpoint import of_one_moment
 from memagents.runs.files import CheckpointError
 from memagents.runs.layout import MEMORY_FILE, POLICY_FILE, STATE_FILE, WEIGHTS_FILE, folder_of
 from memagents.runs.plain_values import (
@@ -99,22 +100,13 @@ class SavedAlgorithm(ResumableAlgorithm):
         :raises CheckpointError: if the folder is missing, truncated, of a newer version or of other spaces; or the
             weights do not allow another number of slots
         """
-        return cls.load_described(agent_files.read_description(path), path, env, device, slots, **kwargs)
+        return of_one_moment(folder_of(path), lambda: cls._load(path, env, device, slots, **kwargs))
 
     @classmethod
-    def load_described(
-        cls,
-        description: dict[str, Any],
-        path: str | Path,
-        env: Env | None = None,
-        device: torch.device | str = "auto",
-        slots: int | None = None,
-        **kwargs: Any,
+    def _load(
+        cls, path: str | Path, env: Env | None, device: torch.device | str, slots: int | None, **kwargs: Any
     ) -> Self:
-        """Do as :meth:`load` does, for whoever has read the folder's ``policy.json`` already.
-
-        :param description: what :func:`memagents.runs.agent_files.read_description` returned
-        """
+        description = agent_files.read_description(path)
         if slots is not None:
             description = {**description, "policy_kwargs": _with_slots(description["policy_kwargs"], slots, path)}
             if kwargs.get("policy_kwargs"):
@@ -142,10 +134,11 @@ class SavedAlgorithm(ResumableAlgorithm):
         if env is None:
             raise ValueError("env: a run goes on in an environment like the one it was trained in, not None")
         folder = folder_of(path)
-        description = agent_files.read_description(folder)
+        description, state = of_one_moment(
+            folder, lambda: (agent_files.read_description(folder), agent_files.read_training_state(folder))
+        )
         if description["algorithm"] != cls.__name__:
             raise CheckpointError(f"{folder} is a run of {description['algorithm']}, not of {cls.__name__}")
-        state = agent_files.read_training_state(folder)
         agent = cls._build(folder, description, env, device, {"run_dir": folder, **kwargs}, going_on=True)
         file = folder / STATE_FILE
         try:

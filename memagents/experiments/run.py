@@ -78,7 +78,7 @@ class Run(NamedTuple):
         # Minibatches are learned from, and there may be more of them than environments here.
         changes = {"n_minibatches": None} if "n_minibatches" in self.algorithm.hyperparameters else {}
         changes |= kwargs
-        return self.algorithm.load_described(self.description, self.folder, env, device, slots, **changes)
+        return self.algorithm.load(self.folder, env, device, slots, **changes)
 
     def evaluation_env(
         self, env: str | None = None, env_kwargs: dict[str, Any] | None = None, split: str | None = None

@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple, Self, TypeVar
 
 from memagents.runs import files
 from memagents.runs.files import CheckpointError
 from memagents.runs.layout import CHECKPOINT_FILES, MANIFEST_FILE, beside
 from memagents.runs.lock import one_at_a_time
 
+T = TypeVar("T")
 _ATTEMPTS = 5  # at reading a checkpoint that a training replaces meanwhile
 
 
@@ -96,6 +98,24 @@ def read(folder: Path, name: str | Path) -> bytes:
         f"{folder / name} is damaged, or was changed by hand: it is not the file that the checkpoint was saved with "
         f"(without {folder / MANIFEST_FILE}, which has its size and SHA-256, it would be read unchecked)"
     )
+
+
+def of_one_moment(folder: Path, load: Callable[[], T]) -> T:
+    """Return what ``load`` makes of several files of the checkpoint in a folder: anew, where it is replaced meanwhile.
+
+    :raises CheckpointError: as ``load``; or if each time that it was called a training saved within it
+    """
+    for _ in range(_ATTEMPTS):
+        before = _manifest(folder)
+        try:
+            loaded = load()
+        except CheckpointError:
+            if _manifest(folder) == before:
+                raise
+        else:
+            if _manifest(folder) == before:
+                return loaded
+    raise CheckpointError(f"{folder} is saved more often than it can be read: wait until its training has ended")
 
 
 def holds(folder: Path, name: str | Path) -> bool:

@@ -543,6 +543,31 @@ def test_a_training_may_replace_what_is_being_read(tmp_path, monkeypatch):
     assert agent_files.read_description(tmp_path / "run")["num_timesteps"] == 33
 
 
+def test_an_agent_is_loaded_as_it_was_at_one_moment(tmp_path, monkeypatch):
+    agent = make(run_dir=tmp_path / "run", checkpoint_interval=1)
+    agent.learn(32)
+    read_weights, reads = agent_files.read_weights, []
+
+    def meanwhile(path):
+        reads.append(path)
+        if len(reads) == 1:  # between description and weights
+            agent.num_timesteps += 1
+            agent.save(tmp_path / "run")
+        return read_weights(path)
+
+    monkeypatch.setattr(agent_files, "read_weights", meanwhile)
+    assert RecurrentPPO.load(tmp_path / "run", device="cpu").num_timesteps == 33
+
+    def always(path):
+        agent.num_timesteps += 1
+        agent.save(tmp_path / "run")
+        return read_weights(path)
+
+    monkeypatch.setattr(agent_files, "read_weights", always)
+    with pytest.raises(CheckpointError, match="is saved more often than it can be read"):
+        RecurrentPPO.load(tmp_path / "run", device="cpu")
+
+
 def test_a_disk_that_is_full_for_a_while_costs_checkpoints_only(tmp_path, monkeypatch):
     agent = make(run_dir=tmp_path, checkpoint_interval=1)
     save, attempts = RecurrentPPO.save, []
