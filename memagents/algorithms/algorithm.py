@@ -31,7 +31,7 @@ from memagents.algorithms.causes import listed
 from memagents.algorithms.cuda_graphs import look
 from memagents.algorithms.policy_arguments import check_names, unset, with_classes
 from memagents.algorithms.saved_algorithm import SavedAlgorithm
-from memagents.checks import in_range, positive, positive_int, scheduled
+from memagents.checks import boolean, in_range, positive, positive_int, scheduled
 from memagents.cores.core import State, draw_keys
 from memagents.environments.conditioning import check_conditions
 from memagents.environments.guidance import decision_mask, measure
@@ -61,6 +61,9 @@ class MemoryAlgorithm(SavedAlgorithm):
     :param checkpoint_interval: iterations between two checkpoints in ``run_dir``; ``learn`` ends with one, and leaves
         one after its first iteration
     :param checkpoint_minutes: minutes after which there is one in any case
+    :param keep_last: checkpoints to keep in ``run_dir/kept``, each a run folder named after its step
+    :param keep_best: whether to keep the checkpoint with the highest mean return (of the last ``stats_window_size``
+        episodes of the training) in ``run_dir/best``
     :param policy_kwargs: parameters of the policy, among them ``core`` and ``core_kwargs``
     :param stats_window_size: episodes over which the logged means are taken
     :param tensorboard_log: folder for TensorBoard where there is no ``run_dir``
@@ -73,7 +76,8 @@ class MemoryAlgorithm(SavedAlgorithm):
     # The constructor's arguments that are saved with a policy.
     hyperparameters: ClassVar[tuple[str, ...]] = (
         *("learning_rate", "memory_learning_rate", "gamma", "max_grad_norm", "condition_on"),
-        *("checkpoint_interval", "checkpoint_minutes", "stats_window_size", "tensorboard_log", "verbose", "seed"),
+        *("checkpoint_interval", "checkpoint_minutes", "keep_last", "keep_best"),
+        *("stats_window_size", "tensorboard_log", "verbose", "seed"),
     )
     reports_accuracy: ClassVar[bool] = False  # whether ``recent_accuracies`` is filled
     policy: CorePolicy
@@ -92,6 +96,8 @@ class MemoryAlgorithm(SavedAlgorithm):
         run_dir: str | Path | None = None,
         checkpoint_interval: int = 50,
         checkpoint_minutes: float = 10,
+        keep_last: int = 0,
+        keep_best: bool = False,
         policy_kwargs: dict[str, Any] | None = None,
         stats_window_size: int = 100,
         tensorboard_log: str | Path | None = None,
@@ -117,6 +123,8 @@ class MemoryAlgorithm(SavedAlgorithm):
         self.condition_on = check_conditions(condition_on)
         self.checkpoint_interval = positive_int("checkpoint_interval", checkpoint_interval)
         self.checkpoint_minutes = positive("checkpoint_minutes", checkpoint_minutes)
+        self.keep_last = 0 if keep_last == 0 else positive_int("keep_last", keep_last)
+        self.keep_best = boolean("keep_best", keep_best)
         self.gamma = in_range("gamma", gamma, 0, 1)
         self.max_grad_norm = in_range("max_grad_norm", max_grad_norm, 0)
         scheduled("learning_rate", learning_rate, positive)
@@ -246,6 +254,7 @@ class MemoryAlgorithm(SavedAlgorithm):
                     end_events(self.logger)
             if self.run_dir is not None and saved != self.num_timesteps:
                 self.save(self.run_dir)
+                self.keep(self.run_dir)
         return self
 
     def _is_due(self) -> bool:
@@ -427,8 +436,9 @@ class MemoryAlgorithm(SavedAlgorithm):
     def recent_figures(self) -> dict[str, str]:
         """Return how the agent has done of late, in a few words for a progress bar."""
         figures = {}
-        if self.ep_info_buffer:
-            figures["return"] = f"{safe_mean([episode['r'] for episode in self.ep_info_buffer]):.2f}"
+        mean_return = self.mean_return()
+        if mean_return is not None:
+            figures["return"] = f"{mean_return:.2f}"
         if self.ep_success_buffer:
             figures["success"] = f"{safe_mean(self.ep_success_buffer):.0%}"
         return figures
@@ -437,7 +447,7 @@ class MemoryAlgorithm(SavedAlgorithm):
         """Write one row of the log."""
         log = self.logger
         if self.ep_info_buffer:
-            log.record("rollout/ep_rew_mean", safe_mean([episode["r"] for episode in self.ep_info_buffer]))
+            log.record("rollout/ep_rew_mean", self.mean_return())
             log.record("rollout/ep_len_mean", safe_mean([episode["l"] for episode in self.ep_info_buffer]))
         if self.ep_success_buffer:
             log.record("rollout/success_rate", safe_mean(self.ep_success_buffer))

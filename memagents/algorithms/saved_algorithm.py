@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Self
 import torch
 from gymnasium import spaces
 from stable_baselines3.common.policies import BasePolicy
+from stable_baselines3.common.utils import safe_mean
 from torch import Tensor
 
 from memagents.algorithms.causes import listed
@@ -27,6 +28,7 @@ from memagents.runs.agent_files import BROKEN
 from memagents.runs.bounds import bounded
 from memagents.runs.checkpoint import of_one_moment
 from memagents.runs.files import CheckpointError
+from memagents.runs.kept import keep
 from memagents.runs.layout import MEMORY_FILE, POLICY_FILE, STATE_FILE, WEIGHTS_FILE, folder_of
 from memagents.runs.plain_values import (
     INSTEAD,
@@ -50,6 +52,8 @@ class SavedAlgorithm(ResumableAlgorithm):
     # Parameters that a policy gets where none are given. A file that says nothing of them is older, or of an agent that
     # gives none: there each is as the policy's own signature has it.
     policy_defaults: ClassVar[Mapping[str, Any]] = {}
+    keep_last: int
+    keep_best: bool
     _warned_of_functions = False
     _warned_of_scripts = False
     saved_at = 0.0  # by the clock of time.monotonic, in seconds
@@ -75,10 +79,20 @@ class SavedAlgorithm(ResumableAlgorithm):
         self.saved_at = time.monotonic()
         try:
             self.save(run_dir)
+            self.keep(run_dir)
         except OSError as error:
             warn_user(f"no checkpoint at step {self.num_timesteps}, the last one stays: {error}")
             return -1
         return self.num_timesteps
+
+    def keep(self, run_dir: Path) -> None:
+        """Keep this moment's checkpoint beside the last one, if ``keep_last`` or ``keep_best`` ask for it."""
+        keep(run_dir, self.save, self.num_timesteps, self.mean_return(), self.keep_last, self.keep_best)
+
+    def mean_return(self) -> float | None:
+        """Compute the mean return of the training's last episodes; None while there are none."""
+        episodes = self.ep_info_buffer
+        return float(safe_mean([episode["r"] for episode in episodes])) if episodes else None
 
     @classmethod
     def load(  # type: ignore[override]
@@ -196,6 +210,7 @@ class SavedAlgorithm(ResumableAlgorithm):
             "algorithm": type(self).__name__,
             "num_timesteps": self.num_timesteps,
             "progress_remaining": self._current_progress_remaining,
+            "mean_return": self.mean_return(),
             "n_envs": self.n_envs,
             "policy_class": policy_class,
             "policy_kwargs": policy_kwargs,

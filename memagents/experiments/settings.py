@@ -76,6 +76,8 @@ class TrainSettings:
     :param checkpoint_interval: iterations between checkpoints (an iteration is a window; in episodic control,
         --train-freq steps)
     :param checkpoint_minutes: minutes after which there is a checkpoint in any case
+    :param keep_last: checkpoints to keep beside the last one, each a run folder in kept in the run's
+    :param keep_best: keep the checkpoint with the highest mean return of its last 100 episodes in best in the run's
     :param normalize_observations: scale observations (Box, pictures apart) to mean 0 and variance 1 by running
         statistics, which are saved with the run and frozen in evaluations
     :param normalize_reward: scale rewards by the running standard deviation of the return
@@ -92,7 +94,8 @@ class TrainSettings:
     )  # what ``--help`` shows first
     algorithm: ClassVar[str]
     arguments: ClassVar[tuple[str, ...]] = (
-        *("gamma", "condition_on", "checkpoint_interval", "checkpoint_minutes", "seed", "device"),
+        *("gamma", "condition_on", "checkpoint_interval", "checkpoint_minutes", "keep_last", "keep_best"),
+        *("seed", "device"),
     )
 
     env: str = "memenvs/TMaze-v0"
@@ -112,6 +115,8 @@ class TrainSettings:
     overwrite: bool = False
     checkpoint_interval: int = 50
     checkpoint_minutes: float = 10
+    keep_last: int = 0
+    keep_best: bool = False
     normalize_observations: bool = False
     normalize_reward: bool = False
     eval_episodes: int = 500

@@ -34,7 +34,8 @@ class MFEC(NEC):
         ("MlpPolicy", "CnnPolicy", "MultiInputPolicy"), ProjectionPolicy
     )
     hyperparameters: ClassVar[tuple[str, ...]] = (
-        *("gamma", "condition_on", "checkpoint_interval", "checkpoint_minutes", "stats_window_size", "seed"),
+        *("gamma", "condition_on", "checkpoint_interval", "checkpoint_minutes", "keep_last", "keep_best"),
+        *("stats_window_size", "seed"),
         *("train_freq", "exploration_fraction", "exploration_initial_eps", "exploration_final_eps"),
     )
 

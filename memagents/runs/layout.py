@@ -14,6 +14,8 @@ WEIGHTS_FILE = "policy.safetensors"
 MEMORY_FILE = "memory.safetensors"  # what a policy remembers beyond episodes, where it does
 NORMALIZATION_FILE = "normalization.safetensors"  # of observations, where they are normalised
 STATE_FILE = Path("checkpoint/state.safetensors")  # all that an interrupted training needs to go on exactly
+BEST_FOLDER = "best"  # a run folder: the checkpoint with the highest mean return
+KEPT_FOLDER = "kept"  # run folders of the last checkpoints, by their steps
 # The training.
 CONFIG_FILE = "config.yaml"  # its settings
 LOCK_FILE = "lock"  # held while a training runs in the folder
@@ -35,7 +37,7 @@ FILES = (
     MANIFEST_FILE,  # last: what is left of a folder that is being removed is not taken for an older one
 )
 CHECKPOINT_FILES = (POLICY_FILE, WEIGHTS_FILE, MEMORY_FILE, NORMALIZATION_FILE, str(STATE_FILE))
-FOLDERS = (STATE_FILE.parent.name, TENSORBOARD_FOLDER, INSPECTION_FOLDER)
+FOLDERS = (STATE_FILE.parent.name, TENSORBOARD_FOLDER, INSPECTION_FOLDER, BEST_FOLDER, KEPT_FOLDER)
 
 _BEGUN = (CONFIG_FILE, PROGRESS_FILE)  # written before the first checkpoint
 
@@ -133,5 +135,9 @@ def sweep(folder: Path) -> None:
 
 
 def runs_in(folder: Path) -> list[Path]:
-    """Return the run folders in a folder and below it, by name; also those that have no checkpoint yet."""
-    return sorted({path.parent for name in (POLICY_FILE, CONFIG_FILE) for path in folder.rglob(name)})
+    """Return the run folders in a folder and below it, by name; also those that have no checkpoint yet.
+
+    Those within a run folder, checkpoints that it keeps, are not listed.
+    """
+    found = {path.parent for name in (POLICY_FILE, CONFIG_FILE) for path in folder.rglob(name)}
+    return sorted(path for path in found if found.isdisjoint(path.parents))
