@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import logging
 import os
 import sys
 from collections.abc import Sequence
@@ -24,14 +25,31 @@ DOORS = {
 }
 
 
+class Lines(logging.Handler):
+    """Messages as lines of what is the error stream at the time."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print a message."""
+        print(self.format(record), file=sys.stderr)
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     """Open the door that the first word names; the other words are its own.
 
     :param argv: the words after ``memagents``; by default those of this process
     """
     with plain_ends():
+        show_log()
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch loads: spinning threads starve environments
         open_door(list(sys.argv[1:] if argv is None else argv))
+
+
+def show_log() -> None:
+    """Let all that the library logs be seen, on the error stream."""
+    log = logging.getLogger("memagents")
+    log.setLevel(logging.INFO)
+    if not any(isinstance(handler, Lines) for handler in log.handlers):
+        log.addHandler(Lines())
 
 
 def open_door(words: list[str]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import logging
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -41,6 +42,7 @@ from memagents.runs.plain_values import (
     of_scripts,
 )
 
+logger = logging.getLogger(__name__)
 _SPACES = ("observation_space", "action_space")
 
 
@@ -275,8 +277,8 @@ class SavedAlgorithm(ResumableAlgorithm):
                 agent.n_envs = description["n_envs"]
             with guesses_known(), bounded(folder / WEIGHTS_FILE):
                 agent._setup_model()
-            if agent.verbose and env is not given:
-                print(f"Normalising observations by the statistics in {folder}")
+            if env is not given:
+                logger.info("observations are normalised by the statistics in %s", folder)
         except CheckpointError:
             raise
         except BROKEN as error:

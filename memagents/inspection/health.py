@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from itertools import groupby
 from typing import Any, NamedTuple
@@ -30,6 +31,7 @@ from memagents.runs.files import write_json
 from memagents.runs.layout import HEALTH_FILE
 from memagents.runs.random_states import preserved_random_states
 
+logger = logging.getLogger(__name__)
 ROWS = 8  # environments that are looked at
 WINDOW = 256  # steps of a report
 _NOTHING_LEARNED = "no episode succeeds, with a memory or without: nothing has been learned yet that could be forgotten"
@@ -45,7 +47,8 @@ class HealthCallback(BaseCallback):
     :param interval: windows between two looks; a look takes about as long as the window's rollout of a few rows by the
         plain loop
     :param rows: environments that are looked at
-    :param verbose: 1 prints each advice when it is given for the first time, and when it is taken back
+    :param verbose: 1 logs each advice (a warning of this module's logger) when it is given for the first time, and
+        when it is taken back (at level ``INFO``)
     """
 
     def __init__(self, interval: int = 20, rows: int = ROWS, verbose: int = 1):
@@ -85,10 +88,10 @@ class HealthCallback(BaseCallback):
     def _advise(self, sign: Sign) -> None:
         if sign.advice is None:
             if self.advice.pop(sign.name, None) is not None and self.verbose:
-                print(f"health: {sign.name} no longer looks wrong")
+                logger.info("health: %s no longer looks wrong", sign.name)
             return
         if self.verbose and sign.name not in self.advice:
-            print(f"health: {sign.advice}")
+            logger.warning("health: %s", sign.advice)
         self.advice[sign.name] = sign.advice
 
 

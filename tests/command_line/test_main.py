@@ -1,6 +1,7 @@
 """The command memagents: its doors, their help, what they list."""
 
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -38,6 +39,13 @@ def said(capsys, tmp_path, monkeypatch):
         return *capsys.readouterr(), 0
 
     return run
+
+
+def test_what_the_library_logs_is_shown(said, capsys):
+    said("--version")
+    said("--version")  # twice, and shown once still
+    logging.getLogger("memagents.anything").info("seen")
+    assert capsys.readouterr().err == "seen\n"
 
 
 def test_help_names_every_door(said):

@@ -144,16 +144,17 @@ def test_statistics_come_back_with_load(load, env, saved):
     np.testing.assert_array_equal(kept.obs_rms.mean, ours.obs_rms.mean)
 
 
-def test_what_is_normalised_already_is_left_alone(saved, capsys):
+def test_what_is_normalised_already_is_left_alone(saved, caplog):
+    caplog.set_level("INFO", "memagents")
     _, folder = saved
     own = VecNormalize(cartpoles())
     assert RecurrentPPO.load(folder, own, device="cpu").get_env() is own and own.training
     assert own.obs_rms.count < 1  # none of the run's
     bare = RecurrentPPO.load(folder, device="cpu")
     assert bare.get_env() is None
-    assert capsys.readouterr().out == ""
-    RecurrentPPO.load(folder, cartpoles(), device="cpu", verbose=1)
-    assert f"Normalising observations by the statistics in {folder}\n" in capsys.readouterr().out
+    assert not caplog.records
+    RecurrentPPO.load(folder, cartpoles(), device="cpu")
+    assert caplog.messages == [f"observations are normalised by the statistics in {folder}"]
 
 
 def test_rewards_alone_leave_the_environment_alone(tmp_path):
