@@ -14,13 +14,15 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 
-def positive_int(name: str, value: int) -> int:
-    """``value`` if it is a positive integer.
+def positive_int(name: str, value: int, most: int | None = None) -> int:
+    """``value`` if it is a positive integer, of ``most`` at most.
 
     :raises ValueError: otherwise
     """
     if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < 1:
         raise ValueError(f"{name} must be a positive integer, not {value!r}")
+    if most is not None and value > most:
+        raise ValueError(f"{name} must be at most {most:,}, not {value:,}")
     return int(value)
 
 

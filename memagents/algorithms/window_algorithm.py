@@ -75,7 +75,7 @@ class WindowAlgorithm(MemoryAlgorithm):
         **kwargs: Any,
     ):
         self.n_steps = positive_int("n_steps", n_steps)
-        self.n_epochs = positive_int("n_epochs", n_epochs)
+        self.n_epochs = positive_int("n_epochs", n_epochs, most=10_000)  # or a file's word would end no window
         self.n_minibatches = n_minibatches if n_minibatches is None else positive_int("n_minibatches", n_minibatches)
         self.gae_lambda = in_range("gae_lambda", gae_lambda, 0, 1)
         self.ent_coef = scheduled("ent_coef", ent_coef, finite)

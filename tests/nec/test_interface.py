@@ -77,7 +77,14 @@ def test_other_actions_are_refused(cls, name):
     ("argument", "value"),
     [
         *(("n_steps", 0), ("buffer_size", 0), ("batch_size", 1.5), ("batch_episodes", 0), ("train_freq", 0)),
-        *(("gradient_steps", 0), ("learning_starts", -1), ("exploration_fraction", 2), ("gamma", 1.5)),
+        *(
+            ("gradient_steps", 0),
+            ("gradient_steps", 10**9),
+            ("train_freq", 10**9),
+            ("learning_starts", -1),
+            ("exploration_fraction", 2),
+            ("gamma", 1.5),
+        ),
         *(("exploration_initial_eps", -0.1), ("exploration_final_eps", 1.1), ("dictionary_learning_rate", -1)),
         *(("priority_exponent", 1.5), ("importance_exponent", 1.5), ("max_grad_norm", -1)),
     ],

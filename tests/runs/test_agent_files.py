@@ -858,6 +858,7 @@ DESCRIPTIONS = {
     "strange argument": ({"policy_kwargs": {"colour": "red"}}, "colour"),
     "policy_kwargs a list": ({"policy_kwargs": [1]}, "lacks 'policy_kwargs'"),
     "out of range": ({"hyperparameters": {"n_steps": -5}}, "n_steps must be a positive integer, not -5"),
+    "endless": ({"hyperparameters": {"n_epochs": 10**9}}, "n_epochs must be at most 10,000, not 1,000,000,000"),
     "a word": ({"hyperparameters": {"gamma": "high"}}, "gamma must be a number"),
     "counter a word": ({"num_timesteps": "many"}, "lacks 'num_timesteps'"),
     "counter a truth": ({"n_envs": True}, "lacks 'n_envs'"),
