@@ -4,7 +4,7 @@
 also from each step with a reset to the next, which equals the others. Of the EntNet and the Stable Hadamard Memory,
 which torch has not, the latter also runs by the scan that serves other devices. Contestants take turns and the fastest
 turn of each counts, so that what else runs on the machine disturbs all of them alike; with one thread, in time of the
-processor.
+processor. Below a size's times stands the memory that such a window takes at most.
 
 python benchmarks/recurrent_cores.py
 """
@@ -24,7 +24,7 @@ import torch
 import tyro
 from report import show
 from torch import Tensor, nn
-from turns import beside_fused, fastest
+from turns import beside_fused, fastest, memory_cells
 from turns import seconds_of as wall_seconds
 from windows import Turn, turn_of
 
@@ -116,14 +116,16 @@ def processor_seconds(run: Callable[[], object]) -> float:
     return time.process_time() - begin
 
 
+def turn(size: RecurrentSize, name: str, way: str, resets: float) -> Turn:
+    """Return a window of a contestant, forward and backward."""
+    inputs, starts = torch.randn(size.steps, size.batch, INPUT_SIZE), torch.rand(size.steps, size.batch) < resets
+    module, forward = contestants(name, size.hidden)[way]
+    return turn_of(module, lambda: forward(inputs, starts))
+
+
 def seconds_of(name: str, size: RecurrentSize, resets: float, seconds: float) -> dict[str, float]:
     """Return the seconds of the fastest turn of each."""
-    inputs, starts = torch.randn(size.steps, size.batch, INPUT_SIZE), torch.rand(size.steps, size.batch) < resets
-
-    def turn(module: nn.Module, forward: Forward) -> Turn:
-        return turn_of(module, lambda: forward(inputs, starts))
-
-    turns = {way: turn(*what) for way, what in contestants(name, size.hidden).items()}
+    turns = {way: turn(size, name, way, resets) for way in contestants(name, 1)}
     return fastest(turns, seconds, processor_seconds if torch.get_num_threads() == 1 else wall_seconds)
 
 
@@ -140,6 +142,9 @@ def main(settings: RecurrentCoresBenchmark) -> None:
                     rows.append(
                         [f"{size.batch} × {size.steps}", f"{size.hidden}", f"{threads}", f"{resets:.0%}", *times]
                     )
+            resets = min(settings.resets)
+            cells = memory_cells(size, {way: (turn, (name, way, resets)) for way in contestants(name, 1)})
+            rows.append([f"{size.batch} × {size.steps}", f"{size.hidden}", "memory", f"{resets:.0%}", *cells])
         heads = ["batch × steps", "units or width", "threads", "resets", *contestants(name, 1)]
         show(f"{name.upper()}, forward + backward: ms (times the fused kernel)", heads, rows)
 

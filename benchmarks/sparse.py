@@ -5,7 +5,7 @@ and SDNC go through their kernel and, beside it, through the loop in torch that 
 devices, under autocast, for a trace), which also is the way of SAM by hashing.
 
 Contestants take turns and the fastest turn of each counts, so that what else runs on the machine disturbs all of them
-alike. Prints a table and draws docs/sparse_cost.png.
+alike. Prints a table, one of the memory that such a window takes at most, and draws docs/sparse_cost.png.
 
 python benchmarks/sparse.py
 """
@@ -28,7 +28,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from report import show
 from torch import Tensor
-from turns import fastest
+from turns import fastest, peak_memory
 from windows import Turn, turn_of
 
 from memagents import make_core
@@ -67,6 +67,7 @@ class SparseBenchmark:
     :param batch: rows B
     :param steps: steps T of a window
     :param seconds: time for the turns of one number of slots, for all contestants together
+    :param memory: also measure the peak memory, in a process for each
     :param figure: PNG of the curves
     """
 
@@ -75,6 +76,7 @@ class SparseBenchmark:
     batch: int = 8
     steps: int = 32
     seconds: float = 20.0
+    memory: bool = True
     figure: Path = Path(__file__).parent.parent / "docs" / "sparse_cost.png"
 
 
@@ -113,6 +115,15 @@ def times_of(slots: int, settings: SparseBenchmark) -> dict[str, float]:
     """Return the seconds of a step of each contestant."""
     runs = {name: turn(c, slots, settings) for name, c in CONTESTANTS.items() if fits(c, slots, settings)}
     return {name: seconds / settings.steps for name, seconds in fastest(runs, settings.seconds).items()}
+
+
+def memory_of(slots: int, settings: SparseBenchmark) -> dict[str, float]:
+    """Return the peak MiB of a window of each contestant that is no slow one."""
+    return {
+        name: peak_memory(turn, (contestant, slots, settings), (contestant, 16, settings))
+        for name, contestant in CONTESTANTS.items()
+        if fits(contestant, slots, settings) and not contestant.in_torch
+    }
 
 
 def fits(contestant: Contestant, slots: int, settings: SparseBenchmark) -> bool:
@@ -162,6 +173,12 @@ def main(settings: SparseBenchmark) -> None:
     torch.manual_seed(0)
     times = {slots: times_of(slots, settings) for slots in sorted(settings.slots)}
     report(times, settings)
+    if settings.memory:
+        found = {slots: memory_of(slots, settings) for slots in times}
+        rows = [
+            [name, *(f"{of[name]:.1f}" if name in of else "" for of in found.values())] for name in found[min(found)]
+        ]
+        show("The same: peak MiB of a window", ["slots", *(f"{slots:,}" for slots in found)], rows)
     draw(times, settings.figure)
 
 

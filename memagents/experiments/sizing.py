@@ -22,25 +22,39 @@ def sized(core: str, core_kwargs: dict[str, Any], parameters: int, count: Callab
     :param count: weights of an agent whose core has these parameters; a ``ValueError`` says that they do not fit
     :raises ValueError: if the core has no parameter that sizes it, or no value of it makes so many weights or so few
     """
-    allowed = inspect.signature(core_class(core)).parameters
-    knob = next((name for name in KNOBS if name in allowed), None)
-    if knob is None:
-        raise ValueError(f"parameters: the core {core!r} has none of {', '.join(KNOBS)} to be sized by")
-    heads = core_kwargs.get("heads", getattr(allowed.get("heads"), "default", 1))  # which must divide a width
-    step = heads if knob in ("width", "hidden_size") and isinstance(heads, int) else 1
+    grow = _growth(core, core_kwargs)
 
     def weights(units: int) -> int:
-        return count({**core_kwargs, knob: units * step})
+        return count(grow(units))
 
     if weights(1) > parameters:
         raise ValueError(f"parameters: with the core {core!r} an agent has {weights(1):,} weights at least")
     low, high = 1, 2
     while weights(high) < parameters:
-        if high * step >= _LARGEST:
+        if high >= _LARGEST:
             raise ValueError(f"parameters: with the core {core!r} an agent has {weights(high):,} weights at most")
         low, high = high, 2 * high
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (middle, high) if weights(middle) <= parameters else (low, middle)
     best = min((low, high), key=lambda units: abs(weights(units) - parameters))
-    return {**core_kwargs, knob: best * step}
+    return grow(best)
+
+
+def _growth(core: str, core_kwargs: dict[str, Any]) -> Callable[[int], dict[str, Any]]:
+    """Return how a core's parameters follow from its size, in steps from 1: those of a stack size each core within."""
+    allowed = inspect.signature(core_class(core)).parameters
+    if "cores_kwargs" in allowed:
+        within, own = (core_kwargs.get(name, allowed[name].default) for name in ("cores", "cores_kwargs"))
+        several = own if isinstance(own, list) else [own or {}] * (1 if isinstance(within, str) else len(within))
+        names = [within] * len(several) if isinstance(within, str) else within
+        each = [_growth(name, kwargs) for name, kwargs in zip(names, several, strict=True)]
+        if len(each) == 1 and not isinstance(own, list):  # for all of them
+            return lambda units: {**core_kwargs, "cores_kwargs": each[0](units)}
+        return lambda units: {**core_kwargs, "cores_kwargs": [one(units) for one in each]}
+    knob = next((name for name in KNOBS if name in allowed), None)
+    if knob is None:
+        raise ValueError(f"parameters: the core {core!r} has none of {', '.join(KNOBS)} to be sized by")
+    heads = core_kwargs.get("heads", getattr(allowed.get("heads"), "default", 1))  # which must divide a width
+    step = heads if knob in ("width", "hidden_size") and isinstance(heads, int) else 1
+    return lambda units: {**core_kwargs, knob: units * step}

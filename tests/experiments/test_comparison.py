@@ -173,7 +173,7 @@ def test_few_seeds_have_no_interval(made_up):
 # --- sizes ------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", [name for name in core_names() if name in SMALL and name != "stack"])  # of no size
+@pytest.mark.parametrize("name", [name for name in core_names() if name in SMALL and name != "stack"])
 def test_memories_of_equal_size(name):
     def weights(kwargs):
         return sum(p.numel() for p in make_core(name, 12, **kwargs).parameters())
@@ -185,6 +185,28 @@ def test_memories_of_equal_size(name):
     near = [{knob: found[knob] + step} for step in (-1, 1)]
     if name in ("lstm", "gru", "dnc", "none"):  # those of others go by heads
         assert all(abs(weights(k) - 40_000) >= abs(weights(found) - 40_000) for k in near)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {},
+        {"cores": "gru", "cores_kwargs": {"hidden_size": 3}},
+        {"cores": ["lstm", "dnc"], "periods": [1, 4], "cores_kwargs": {}},
+        {"cores": ["gru", "dnc"], "periods": [1, 4], "cores_kwargs": [{}, {"slots": 8}]},
+        {"cores": "gru", "periods": [1, 4], "cores_kwargs": [{}, {}]},
+    ],
+)
+def test_a_stack_is_sized_by_the_cores_within(given):
+    def weights(kwargs):
+        return sum(p.numel() for p in make_core("stack", 12, **kwargs).parameters())
+
+    found = sized("stack", given, 40_000, weights)
+    assert abs(weights(found) / 40_000 - 1) < 0.03
+    assert {**found, "cores_kwargs": None} == {**given, "cores_kwargs": None}
+    within = found["cores_kwargs"]
+    for kwargs in within if isinstance(within, list) else [within]:
+        assert set(KNOBS) & kwargs.keys()
 
 
 def test_what_cannot_be_sized():
