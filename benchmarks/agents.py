@@ -15,7 +15,6 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from itertools import pairwise
 
 import gymnasium as gym
 import torch
@@ -23,7 +22,7 @@ import tyro
 from products import peak_of_products, products_of_a_step
 from report import show
 from stable_baselines3.common.callbacks import BaseCallback
-from turns import peak_memory
+from turns import fastest, peak_memory
 
 import memenvs  # noqa: F401 — registers the environments
 from memagents import RecurrentPPO, as_vec_env, core_names
@@ -37,8 +36,8 @@ class AgentsBenchmark:
     :param device: to be compared with the CPU
     :param envs: environments stepped at once
     :param steps: length of a window
-    :param windows: in a measurement, after one that warms up
-    :param repeats: measurements, of which the fastest counts
+    :param windows: in a turn, after one that warms up
+    :param seconds: time for the turns of a core, of which the fastest counts
     :param threads: of torch
     :param critic_core: as the agents have it: None, where actor and critic share a memory, or "same"
     :param cuda_graphs: measure the device with CUDA graphs as well
@@ -48,8 +47,8 @@ class AgentsBenchmark:
     device: str = "cpu"
     envs: int = 256
     steps: int = 32
-    windows: int = 4
-    repeats: int = 3
+    windows: int = 2
+    seconds: float = 6.0
     threads: int = 2
     critic_core: str | None = None
     cuda_graphs: bool = False
@@ -95,13 +94,32 @@ def two_windows(core: str, settings: AgentsBenchmark) -> Callable[[], object]:
     return lambda: agent.learn(2 * settings.envs * settings.steps)
 
 
-def steps_per_second(core: str, device: str, graphs: bool, settings: AgentsBenchmark) -> float:
-    """Return the steps a second of collecting and learning together."""
-    agent = make_agent(core, device, graphs, settings)
-    window, clock = settings.envs * settings.steps, Clock()
-    agent.learn((1 + settings.repeats * settings.windows) * window, clock)  # at once, since every call records anew
-    marks = clock.times[1 :: settings.windows]
-    return settings.windows * window / min(end - begin for begin, end in pairwise(marks))
+def seconds_of_windows(core: str, device: str, graphs: bool, settings: AgentsBenchmark) -> Callable[[], float]:
+    """Return a turn of an agent: windows of collecting and learning, after one that warms up, and their seconds."""
+    agent, clock = make_agent(core, device, graphs, settings), Clock()
+    window = settings.envs * settings.steps
+
+    def turn() -> float:
+        clock.times = []
+        agent.learn((1 + settings.windows) * window, clock)
+        return clock.times[-1] - clock.times[1]
+
+    return turn
+
+
+def steps_per_second(
+    core: str, ways: dict[str, tuple[str, bool]], settings: AgentsBenchmark
+) -> tuple[list[float], float]:
+    """Return an agent's steps a second in several ways, and how many times the LSTM's on the CPU they are in the first.
+
+    The LSTM takes its turns among them, so that whatever else runs on the machine disturbs both alike.
+    """
+    runs = {way: seconds_of_windows(core, *how, settings) for way, how in ways.items()}
+    runs["the LSTM"] = seconds_of_windows("lstm", "cpu", False, settings)
+    best = fastest(runs, settings.seconds, lambda turn: turn())
+    rates = {way: settings.windows * settings.envs * settings.steps / taken for way, taken in best.items()}
+    yardstick = rates.pop("the LSTM")
+    return list(rates.values()), next(iter(rates.values())) / yardstick
 
 
 def main(settings: AgentsBenchmark) -> None:
@@ -114,14 +132,13 @@ def main(settings: AgentsBenchmark) -> None:
             ways[f"{settings.device} with graphs"] = (settings.device, True)
     title = f"RecurrentPPO on memenvs/Underground-v0, {settings.envs} environments, {settings.threads} thread(s)"
     cores = settings.cores or core_names()
-    results = {core: [steps_per_second(core, *way, settings) for way in ways.values()] for core in cores}
+    results = {core: steps_per_second(core, ways, settings) for core in cores}
     peak, small, rows = peak_of_products(), replace(settings, envs=4), []
-    for core, rates in results.items():
+    for core, (rates, share) in results.items():
         memory, products = peak_memory(two_windows, (core, settings), (core, small)), products_of_a_step(core)
-        share = f"{rates[0] / results['lstm'][0]:.2f}" if "lstm" in results else ""
         of_peak = f"{100 * rates[0] * products * 1e-3 / peak:.0f}%"
         rates_shown = [f"{rate:,.0f}" for rate in rates]
-        rows.append([core, *rates_shown, share, f"{memory:.0f}", f"{products:.2f}", of_peak])
+        rows.append([core, *rates_shown, f"{share:.2f}", f"{memory:.0f}", f"{products:.2f}", of_peak])
     heads = [*(f"steps/s, {way}" for way in ways), "against lstm on the CPU", "MiB", "MFLOP of products", "of the peak"]
     show(title, ["core", *heads], rows)
     print(f"The peak: {peak:.0f} GFLOP/s, of a product of 2048 × 256 by 256 × 256")

@@ -27,7 +27,7 @@ CPU = {
     "environments": (),
     "ppo_speed": (),
     "growth": (),
-    "agents": ("--envs", "64", "--windows", "1", "--repeats", "2", "--threads", "1"),
+    "agents": ("--envs", "64", "--threads", "1"),
     "dnc": ("--seconds", "15"),
     "ntm": ("--seconds", "15"),
     "rmc": ("--seconds", "12"),

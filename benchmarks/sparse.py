@@ -178,7 +178,11 @@ def main(settings: SparseBenchmark) -> None:
         rows = [
             [name, *(f"{of[name]:.1f}" if name in of else "" for of in found.values())] for name in found[min(found)]
         ]
-        show("The same: peak MiB of a window", ["slots", *(f"{slots:,}" for slots in found)], rows)
+        show(
+            "The same: peak MiB of a window, above what the process holds anyway",
+            ["slots", *(f"{slots:,}" for slots in found)],
+            rows,
+        )
     draw(times, settings.figure)
 
 

@@ -39,9 +39,9 @@ def seconds_of(run: Callable[[], object]) -> float:
 
 
 def fastest(
-    runs: Mapping[Any, Callable[[], object]],
+    runs: Mapping[Any, Callable[[], Any]],
     seconds: float,
-    measure: Callable[[Callable[[], object]], float] = seconds_of,
+    measure: Callable[[Callable[[], Any]], float] = seconds_of,
 ) -> dict[Any, float]:
     """Return the fastest turn of each, so that what else runs on the machine disturbs all of them alike.
 

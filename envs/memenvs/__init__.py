@@ -7,6 +7,7 @@ from memenvs.grid.ids import NAMES
 # Each is a class, and beside it its batched one.
 ENVIRONMENTS = {
     "TMaze-v0": "memenvs.maze.tmaze:TMaze",
+    "EndlessTMaze-v0": "memenvs.maze.endless_tmaze:EndlessTMaze",
     "Maze-v0": "memenvs.maze.maze:Maze",
     "Underground-v0": "memenvs.graph.underground:Underground",
     "FamilyTree-v0": "memenvs.graph.family.family_tree:FamilyTree",

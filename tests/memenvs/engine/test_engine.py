@@ -26,6 +26,7 @@ def again(name, parameters):
 
 NUMBERS = [
     ("memenvs/TMaze-v0", {"length": 3}),
+    ("memenvs/EndlessTMaze-v0", {"corridors": 3, "length": 4, "kind": "uniform"}),
     ("memenvs/Maze-v0", {"max_steps": 25, "trials": 1}),
     again("memenvs/Maze-v0", {"goals": 3, "max_steps": 25, "algorithm": "rooms"}),
     ("memenvs/Underground-v0", {}),
