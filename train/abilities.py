@@ -1,0 +1,186 @@
+"""The tables of docs/results.md: which memory serves which ability, all of equal size and with equal steps.
+
+    python train/abilities.py                                            # all of it: many hours on two cores
+    python train/abilities.py --only order --cores lstm dnc --seeds 0    # a part; what is there already stays
+    python train/abilities.py --only ""                                  # the tables alone
+
+With seed 0 each core is trained by every learning rate of the sweep, with the other seeds by that which did best in
+episodes that no table shows. What is finished is not made again, here or on the machine that docs/results/abilities is
+from, so parts may run side by side in processes of their own, on several days.
+"""
+
+import os
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch loads: spinning threads starve the environments
+
+import numpy as np
+import tyro
+from abilities_tasks import ABILITIES, Ability
+
+from memagents import core_names
+from memagents.checks import selected
+from memagents.command_line.errors import plain_errors
+from memagents.environments.make import make_env
+from memagents.experiments.configuration import of_recipe
+from memagents.experiments.documents import markdown_table, write_between_marks
+from memagents.experiments.evaluation import evaluate, over_seeds
+from memagents.experiments.evaluation_settings import EVALUATION_SEED
+from memagents.experiments.lessons import make_curriculum
+from memagents.experiments.run import Run
+from memagents.experiments.sizing import sized
+from memagents.experiments.training import learn, make_agent, prepare
+from memagents.runs.files import read_json, write_json
+from memagents.runs.layout import RESULT_FILE
+
+CHOICE_SEED = EVALUATION_SEED + 1  # of the episodes by which a learning rate is chosen
+WEIGHTS = 100_000  # of each agent, its encoder and heads included
+RATES = ("0.0003", "0.001", "0.003")
+
+Results = dict[str, dict[str, dict[str, dict[str, Any]]]]  # by core, learning rate and seed
+
+
+@dataclass
+class AbilitiesSettings:
+    """Settings of the trainings and the tables.
+
+    :param only: names of abilities; by default all
+    :param cores: names; by default the whole catalogue
+    :param seeds: of the trainings; 0 is that of the sweep
+    :param folder: of the runs
+    :param documents: folder with results.md and results/abilities
+    """
+
+    only: tuple[str, ...] = ()
+    cores: tuple[str, ...] = ()
+    seeds: tuple[int, ...] = (0, 1, 2)
+    folder: Path = Path("runs/abilities")
+    documents: Path = Path("docs")
+
+
+def record(settings: AbilitiesSettings, name: str) -> Path:
+    """Return the file that keeps the results of an ability."""
+    return settings.documents / "results" / "abilities" / f"{name}.json"
+
+
+def known(settings: AbilitiesSettings, name: str) -> Results:
+    """Return the results that are recorded, and those of the runs there are."""
+    file = record(settings, name)
+    found: Results = read_json(file) if file.is_file() else {}
+    for path in (settings.folder / name).glob(f"*/*/*/{RESULT_FILE}"):
+        core, rate, seed = path.parent.relative_to(settings.folder / name).parts
+        found.setdefault(core, {}).setdefault(rate, {})[seed] = read_json(path)
+    return found
+
+
+def chosen_rate(rates: dict[str, dict[str, dict[str, Any]]]) -> str | None:
+    """Return the learning rate that did best with seed 0; None while not all of them were tried."""
+    swept = {rate: rates[rate]["0"]["choice"] for rate in RATES if "0" in rates.get(rate, {})}
+    return max(swept, key=lambda rate: swept[rate]) if len(swept) == len(RATES) else None
+
+
+def train(ability: Ability, core: str, rate: str, seed: int, folder: Path) -> None:
+    """Train one agent, evaluate it, and leave the result in its run folder."""
+    changes = {"core": core, "core_kwargs": {}, "learning_rate": float(rate), "seed": seed, "threads": 1}
+    changes |= {"run_dir": str(folder), "overwrite": True, **ability.changes}
+    settings = of_recipe(ability.settings, ability.recipe, **changes)
+
+    def weights(core_kwargs: dict[str, Any]) -> int:
+        agent = make_agent(replace(settings, core_kwargs=core_kwargs, run_dir=None), make_curriculum(settings))
+        return sum(parameter.numel() for parameter in agent.policy.parameters())
+
+    settings = replace(settings, core_kwargs=sized(core, {}, WEIGHTS, weights))
+    curriculum = make_curriculum(settings)
+    agent = make_agent(settings, curriculum)
+    begin = time.perf_counter()
+    learn(agent, settings, curriculum)
+    minutes = (time.perf_counter() - begin) / 60
+    run = Run.open(folder)
+    result = {
+        "steps": agent.num_timesteps,
+        "minutes": minutes,
+        "weights": sum(parameter.numel() for parameter in agent.policy.parameters()),
+        "choice": score(run, ability, next(iter(ability.tests.values())), CHOICE_SEED),
+        "scores": {name: score(run, ability, test, EVALUATION_SEED) for name, test in ability.tests.items()},
+    }
+    write_json(folder / RESULT_FILE, result)
+
+
+def score(run: Run, ability: Ability, test: dict[str, Any], seed: int) -> float:
+    """Return a run's mean score in the episodes of a test."""
+    parameters = dict(test)
+    metric, sampled = parameters.pop("metric", "success"), parameters.pop("sampled", ability.sampled)
+    env, kwargs = run.evaluation_env(None, parameters)
+    agent = run.load_agent(make_env(env, min(ability.episodes, 100), **kwargs))
+    episodes = evaluate(agent, agent.env, ability.episodes, not sampled, seed=seed)
+    measured = {"success": episodes.success, "return": episodes.returns, **episodes.metrics}[metric]
+    assert measured is not None
+    return float(measured.mean())
+
+
+# --- tables ---------------------------------------------------------------------------------------------------------
+
+
+def columns() -> list[tuple[str, str]]:
+    """Return every column of the table: an ability and a test of it."""
+    return [(name, test) for name, ability in ABILITIES.items() for test in ability.tests]
+
+
+def tables(settings: AbilitiesSettings) -> list[str]:
+    """Return the lines of the tables: scores, minutes and learning rates."""
+    results = {name: known(settings, name) for name in ABILITIES}
+    scores, minutes = [], []
+    for core in core_names():
+        rates = {name: chosen_rate(results[name].get(core, {})) for name in ABILITIES}
+        if not any(rates.values()):
+            continue
+        runs = {name: list(results[name][core][rate].values()) if rate else [] for name, rate in rates.items()}
+        cells = [
+            over_seeds([run["scores"][test] for run in runs[name]], 2, low=-np.inf, high=np.inf) if runs[name] else ""
+            for name, test in columns()
+        ]
+        scores.append([f"`{core}`", *cells])
+        taken = [
+            f"{np.mean([run['minutes'] for run in own]):.1f} ({rates[name]})" if own else ""
+            for name, own in runs.items()
+        ]
+        minutes.append([f"`{core}`", *taken])
+    about = [f"- **{name}**: {ability.about}" for name, ability in ABILITIES.items()]
+    return [
+        *about,
+        "",
+        *markdown_table(["", *(f"{name}: {test}" for name, test in columns())], scores),
+        "",
+        "Minutes of a training on one core, and the learning rate chosen:",
+        "",
+        *markdown_table(["", *ABILITIES], minutes),
+        "",
+    ]
+
+
+def main(settings: AbilitiesSettings) -> None:
+    """Train what is asked for and not there yet, and write the tables."""
+    cores, names = selected(settings.cores, core_names()), selected(settings.only, ABILITIES)
+    prepare(threads=1)
+    for name in names:
+        for seed in settings.seeds:
+            for core in cores:
+                there = known(settings, name).get(core, {})
+                rate = chosen_rate(there)
+                for one in RATES if seed == 0 else (rate,) if rate else ():
+                    if str(seed) not in there.get(one, {}):
+                        train(ABILITIES[name], core, one, seed, settings.folder / name / core / one / str(seed))
+    for name in ABILITIES:
+        results = known(settings, name)
+        if results:
+            record(settings, name).parent.mkdir(parents=True, exist_ok=True)
+            write_json(record(settings, name), results)
+    write_between_marks(settings.documents / "results.md", "abilities", tables(settings))
+
+
+if __name__ == "__main__":
+    with plain_errors(ValueError, OSError):
+        main(tyro.cli(AbilitiesSettings, description=__doc__))

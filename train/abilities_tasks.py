@@ -1,0 +1,118 @@
+"""What the tables of ``train/abilities.py`` show: by ability a task, its training, and where it is tested."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from memagents.experiments.settings import ImitationSettings, PPOSettings, WindowSettings
+
+
+@dataclass(frozen=True)
+class Ability:
+    """One task.
+
+    :param about: what is asked and how it is learned, what a score is, and what chance has
+    :param settings: dataclass that the recipe fills
+    :param recipe: its name
+    :param changes: to the recipe
+    :param tests: by the head of a column, changes to the parameters of the environment; ``metric`` gives another metric
+        than success. By the first of them learning rates are chosen
+    :param sampled: whether actions are sampled in the tests
+    :param episodes: of each test
+    """
+
+    about: str
+    settings: type[WindowSettings]
+    recipe: str
+    changes: dict[str, Any]
+    tests: dict[str, dict[str, Any]] = field(default_factory=lambda: {"success": {}})
+    sampled: bool = False
+    episodes: int = 500
+
+
+def corridors(number: int) -> dict[str, Any]:
+    """Return parameters of an endless T-maze."""
+    return {"corridors": number, "length": 5}
+
+
+ABILITIES = {
+    "retain": Ability(
+        "turn at the end of a T-maze's corridor by a cue at its beginning (PPO, 200,000 steps, corridors of 1 to 10 "
+        "steps); share of right turns, by chance a half, there and in a corridor ten times as long",
+        PPOSettings,
+        "tmaze",
+        {"total_timesteps": 200_000},
+        {"10 steps": {"length": 10}, "100 steps": {"length": 100}},
+    ),
+    "rewrite": Ability(
+        "an endless T-maze, where each corridor of 5 steps has a cue that takes the place of the last (PPO, 300,000 "
+        "steps, 5 corridors); share of episodes without a wrong turn, by chance 0.03, there and in 15 corridors",
+        PPOSettings,
+        "tmaze",
+        {
+            "env": "memenvs/EndlessTMaze-v0",
+            "env_kwargs": corridors(5),
+            "lessons": (),
+            "gamma": 0.95,
+            "total_timesteps": 300_000,
+        },
+        {"5 corridors": corridors(5), "15": corridors(15)},
+    ),
+    "order": Ability(
+        "say a sequence of 1 to 4 vectors of 4 bits again (imitation, 300,000 steps); share of sequences without a "
+        "wrong bit",
+        ImitationSettings,
+        "copy",
+        {"env_kwargs": {"width": 4, "length": [1, 4]}, "n_steps": 22, "total_timesteps": 300_000},
+    ),
+    "recall": Ability(
+        "say which of 2 to 4 vectors of 6 bits came after one of them (imitation, 300,000 steps); share of answers "
+        "without a wrong bit, and among 8 vectors",
+        ImitationSettings,
+        "associative_recall",
+        {"env_kwargs": {"items": [2, 4], "item_length": 1}, "n_steps": 12, "total_timesteps": 300_000},
+        {"2 to 4": {}, "8": {"items": 8}},
+    ),
+    "relate": Ability(
+        "say which of 3 numbers is the n-th farthest from another (imitation, 400,000 steps); share of right answers, "
+        "by the rank alone two thirds",
+        ImitationSettings,
+        "nth_farthest_small",
+        {"total_timesteps": 400_000},
+        episodes=2000,
+    ),
+    "one-shot": Ability(
+        "name drawn characters whose labels are shuffled in each episode (imitation, 300,000 steps); share of right "
+        "names at the second and the tenth time that a character is shown, by chance a fifth",
+        ImitationSettings,
+        "one_shot",
+        {"total_timesteps": 300_000},
+        {"2nd": {"metric": "accuracy_2"}, "10th": {"metric": "accuracy_10"}},
+    ),
+    "bandit": Ability(
+        "find out which of two arms pays (PPO, 400,000 steps, 100 trials); share of pulls at the better one, by chance "
+        "a half",
+        PPOSettings,
+        "bandit",
+        {"total_timesteps": 400_000},
+        {"best arm": {"metric": "best_arm"}},
+        sampled=True,
+    ),
+    "navigate": Ability(
+        "go one or two stations in a random graph that was described edge by edge (imitation, 600,000 steps); share of "
+        "episodes in which the goal was reached",
+        ImitationSettings,
+        "underground_imitation",
+        {
+            "env_kwargs": {"map": "random", "stations": [3, 5], "exits": [1, 2], "distance": 1, "labels": 8},
+            "total_timesteps": 600_000,
+        },
+    ),
+    "explore": Ability(
+        "reach the same hidden goal again and again in a graph that nobody described (PPO, 600,000 steps); how many "
+        "times in an episode",
+        PPOSettings,
+        "underground_ppo",
+        {"env_kwargs": {"task": "explore", "map": "random"}, "lessons": (), "total_timesteps": 600_000},
+        {"goals": {"metric": "goals"}},
+    ),
+}
