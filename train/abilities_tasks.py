@@ -72,20 +72,12 @@ ABILITIES = {
         {"env_kwargs": {"items": [2, 4], "item_length": 1}, "n_steps": 12, "total_timesteps": 300_000},
         {"2 to 4": {}, "8": {"items": 8}},
     ),
-    "relate": Ability(
-        "say which of 3 numbers is the n-th farthest from another (imitation, 400,000 steps); share of right answers, "
-        "by the rank alone two thirds",
-        ImitationSettings,
-        "nth_farthest_small",
-        {"total_timesteps": 400_000},
-        episodes=2000,
-    ),
     "one-shot": Ability(
         "name drawn characters whose labels are shuffled in each episode (imitation, 300,000 steps); share of right "
-        "names at the second and the tenth time that a character is shown, by chance a fifth",
+        "names at the second and the tenth time that a character is shown, by chance a third",
         ImitationSettings,
         "one_shot",
-        {"total_timesteps": 300_000},
+        {"env_kwargs": {"classes": 3, "size": 8}, "n_envs": 4, "n_steps": 30, "total_timesteps": 300_000},
         {"2nd": {"metric": "accuracy_2"}, "10th": {"metric": "accuracy_10"}},
     ),
     "bandit": Ability(
@@ -93,26 +85,41 @@ ABILITIES = {
         "a half",
         PPOSettings,
         "bandit",
-        {"total_timesteps": 400_000},
+        {"n_envs": 16, "total_timesteps": 400_000},
         {"best arm": {"metric": "best_arm"}},
         sampled=True,
     ),
     "navigate": Ability(
-        "go one or two stations in a random graph that was described edge by edge (imitation, 600,000 steps); share of "
-        "episodes in which the goal was reached",
+        "go to a neighbouring station of a small random graph that was described edge by edge (imitation, 800,000 "
+        "steps); share of episodes in which the goal was reached",
         ImitationSettings,
         "underground_imitation",
         {
-            "env_kwargs": {"map": "random", "stations": [3, 5], "exits": [1, 2], "distance": 1, "labels": 8},
-            "total_timesteps": 600_000,
+            "env_kwargs": {"map": "random", "stations": [3, 4], "exits": 1, "distance": 1, "labels": 8},
+            "n_envs": 16,
+            "n_minibatches": 1,
+            "total_timesteps": 800_000,
         },
     ),
     "explore": Ability(
-        "reach the same hidden goal again and again in a graph that nobody described (PPO, 600,000 steps); how many "
+        "reach the same hidden goal again and again in a graph that nobody described (PPO, 400,000 steps); how many "
         "times in an episode",
         PPOSettings,
         "underground_ppo",
-        {"env_kwargs": {"task": "explore", "map": "random"}, "lessons": (), "total_timesteps": 600_000},
+        {
+            "env_kwargs": {"task": "explore", "map": "random", "stations": 6, "exits": [1, 2]},
+            "lessons": (),
+            "n_envs": 32,
+            "total_timesteps": 400_000,
+        },
         {"goals": {"metric": "goals"}},
+    ),
+    "relate": Ability(
+        "say which of 3 numbers is the n-th farthest from another (imitation, 1.2M steps); share of right answers, "
+        "by the rank alone two thirds",
+        ImitationSettings,
+        "nth_farthest_small",
+        {"n_envs": 64, "total_timesteps": 1_200_000},
+        episodes=2000,
     ),
 }
