@@ -206,6 +206,36 @@ def horizons() -> dict[str, Experiment]:
     }
 
 
+def endless_tmazes() -> dict[str, Experiment]:
+    """Return the experiments in which an old cue has to be written over by a new one."""
+    cores = ("lstm", "gru", "ffm", "shm", "gtrxl", "dnc", "mingru", "deltanet")
+    about = (
+        "Recipe `endless_tmaze`, 2M steps of PPO, each core with the parameters it has by default; the share of 500 "
+        "episodes without a wrong turn in any of ten corridors of {}."
+    )
+    return {
+        f"endless_tmaze_{kind}": Experiment(
+            title=f"An endless T-maze, {kind}",
+            about=about.format(length),
+            recipe="endless_tmaze",
+            rows={
+                core: {
+                    "core_kwargs": {},
+                    "env_kwargs": {"corridors": 10, "length": 10, "kind": kind},
+                }
+                for core in cores
+            },
+            tests={"most likely actions": {}, "sampled actions": {"sampled": True}},
+            settings=PPOSettings,
+            episodes=500,
+            document="worlds.md",
+            curves="",
+            each_seed=True,
+        )
+        for kind, length in (("fixed", "10 steps"), ("uniform", "1 to 10 steps, whose ends do not show"))
+    }
+
+
 def small_runs() -> dict[str, Experiment]:
     """Return the experiments that train every core of the catalogue on two small tasks."""
     return {
@@ -246,4 +276,4 @@ def small_runs() -> dict[str, Experiment]:
 
 def experiments() -> dict[str, Experiment]:
     """Return every experiment by its name."""
-    return {**EXPERIMENTS, **small_runs(), **horizons()}
+    return {**EXPERIMENTS, **endless_tmazes(), **small_runs(), **horizons()}
