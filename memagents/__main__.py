@@ -20,7 +20,7 @@ DOORS = {
     "plot": ("memagents.command_line.plot:main", "draw runs: learning curves over seeds, or scores by core and task"),
     "health": ("memagents.command_line.health:main", "say what a run's memory is worth, and what looks wrong about it"),
     "import": ("memagents.command_line.importing:main", "make a run folder of an agent that sb3-contrib saved"),
-    "list": ("memagents.command_line.listing:main", "list cores, envs, recipes or runs"),
+    "list": ("memagents.command_line.listing:main", "list cores, envs, recipes, runs or pretrained policies"),
     "recipe": ("memagents.command_line.listing:recipe", "print a recipe, or copy it to change it"),
 }
 

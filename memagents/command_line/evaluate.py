@@ -92,9 +92,9 @@ def over(run: Run, settings: EvaluateCommand) -> None:
         print(json.dumps(found, indent=2))
         return
     stem = f"over_{next(iter(settings.over))}"
-    show_over(evaluations, settings.over, run.folder / f"{stem}.png")
-    write_json(run.folder / f"{stem}.json", found)
-    print(f"{stem}.png and {stem}.json are in {run.folder}")
+    show_over(evaluations, settings.over, run.outputs / f"{stem}.png")
+    write_json(run.outputs / f"{stem}.json", found)
+    print(f"{stem}.png and {stem}.json are in {run.outputs}")
 
 
 def film(run: Run, settings: EvaluateCommand, path: Path) -> None:

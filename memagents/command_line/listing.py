@@ -10,7 +10,7 @@ from pathlib import Path
 from memagents.command_line.errors import plain_errors
 from memagents.experiments.catalogue import core_beside
 from memagents.experiments.configuration import RECIPES, recipe_names, recipe_path
-from memagents.runs import layout
+from memagents.runs import layout, pretrained
 from memagents.runs.files import CheckpointError, write_bytes
 from memagents.runs.lock import is_held
 
@@ -60,16 +60,24 @@ def runs() -> Iterator[tuple[str, str]]:
         yield str(folder), ", ".join([*filter(None, words), f"{description['num_timesteps']:,} steps"])
 
 
+def policies() -> Iterator[tuple[str, str]]:
+    """Yield the policies that come with the library, with what they do and their scores."""
+    for name in pretrained.names():
+        card = pretrained.card(name)
+        yield pretrained.PREFIX + name, f"{card['about']} ({card['metric']} {card['score']})"
+
+
 KINDS: dict[str, Callable[[], Iterator[tuple[str, str]]]] = {
     "cores": cores,
     "envs": envs,
     "recipes": recipes,
     "runs": runs,
+    "pretrained": policies,
 }
 
 
 def main(argv: Sequence[str]) -> None:
-    """Print a list of cores, environments, recipes or runs.
+    """Print a list of cores, environments, recipes, runs or pretrained policies.
 
     :param argv: the words after ``list``
     """

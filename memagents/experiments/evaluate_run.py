@@ -159,9 +159,9 @@ def show_evaluation(run: Run, episodes: int, device: str = "auto") -> None:
     """
     if episodes:
         evaluation = evaluate_run(run, EvaluationSettings(episodes=episodes, device=device))
-        files.write_json(run.folder / EVALUATION_FILE, evaluation.to_json())
+        files.write_json(run.outputs / EVALUATION_FILE, evaluation.to_json())
         show_scores(evaluation)
-    print(f"all of it is in {run.folder}")
+    print(f"all of it is in {run.outputs}")
 
 
 def show_scores(evaluation: RunScores) -> None:

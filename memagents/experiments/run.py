@@ -13,7 +13,7 @@ from memagents.environments.vector import Env
 from memagents.experiments.catalogue import of_class
 from memagents.experiments.configuration import check_folder, check_imports, of_run, say_left_out
 from memagents.experiments.settings import TrainSettings, packages_of
-from memagents.runs import agent_files
+from memagents.runs import agent_files, layout, pretrained
 from memagents.runs.files import CheckpointError
 from memagents.runs.layout import CONFIG_FILE, folder_of
 
@@ -47,6 +47,13 @@ class Run(NamedTuple):
         except ValueError as error:
             raise CheckpointError(f"{folder}: {error}") from error
         return cls(folder, settings, description, algorithm)
+
+    @property
+    def outputs(self) -> Path:
+        """Folder for what is made of the run: its own, or one in ``runs`` for a policy that came with the library."""
+        if self.folder.parent != pretrained.FOLDER:
+            return self.folder
+        return layout.make(layout.RUNS / f"pretrained-{self.folder.name}", "folder")
 
     def check_imports(self, given: Sequence[str], env: str | None = None) -> None:
         """Refuse a run whose core or environment is in packages that nobody imports.

@@ -227,7 +227,7 @@ def examine_run(run: Run, env: str, env_kwargs: dict[str, Any], *, device: str =
     with tqdm(total=how["episodes"] * evaluations, unit=" episodes", leave=False, disable=None) as bar:
         report = examine(agent, progress=bar.update, **how)
     agent.env.close()
-    write_json(run.folder / HEALTH_FILE, {"env": env, "env_kwargs": env_kwargs, **report.to_json()})
+    write_json(run.outputs / HEALTH_FILE, {"env": env, "env_kwargs": env_kwargs, **report.to_json()})
     return report
 
 

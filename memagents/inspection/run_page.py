@@ -66,12 +66,12 @@ def inspect_run(
     :raises ValueError: if an agent cannot act in the environment, its memory has no places to be changed, or there is
         no such tensor; of the last two nothing is played before
     """
-    path = run.folder / INSPECTION_PAGE if out is None else out
+    path = run.outputs / INSPECTION_PAGE if out is None else out
     policy = run.load_agent(None, played.device, played.slots, verbose=0).policy
     if change is not None:
         check_change(run, policy, change)
     check_tensors(policy, tensors)
-    recordings = [record_run(run, played, run.folder / INSPECTION_FOLDER, states=change is not None)]
+    recordings = [record_run(run, played, run.outputs / INSPECTION_FOLDER, states=change is not None)]
     forked = forked_episode(run, policy, played, recordings[0].episodes[0], change)
     layers = layers_of(policy, recordings[0], change, forked)
     with tempfile.TemporaryDirectory() as folder:

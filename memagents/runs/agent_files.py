@@ -24,6 +24,7 @@ from memagents.runs.files import CheckpointError
 from memagents.runs.foreign import OTHERS, origin
 from memagents.runs.layout import MEMORY_FILE, NORMALIZATION_FILE, POLICY_FILE, STATE_FILE, WEIGHTS_FILE, folder_of
 from memagents.runs.lock import is_held
+from memagents.runs.pretrained import is_pretrained
 
 # What can go wrong in using a file that ``write`` has not written.
 BROKEN = (
@@ -61,7 +62,10 @@ def write(
     :param training_state: what an interrupted training needs to go on, a tree of arrays and plain values
     :param normalization: statistics of the observations, or None
     :raises TypeError: if something in it is neither an array nor a plain value
+    :raises ValueError: if the path is the name of a policy of the library
     """
+    if is_pretrained(path):
+        raise ValueError(f"{path} is the name of a policy of the library; save to a folder of your own")
     folder = folder_of(path)
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
     described = {"format": files.FORMAT_VERSION, **description, "versions": _versions()}

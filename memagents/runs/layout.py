@@ -7,6 +7,8 @@ import re
 import shutil
 from pathlib import Path
 
+from memagents.runs import pretrained
+
 # The agent.
 MANIFEST_FILE = "manifest.json"  # names its files: all of one moment
 POLICY_FILE = "policy.json"
@@ -45,7 +47,14 @@ RUNS = Path("runs")  # where runs without a folder of their own go
 
 
 def folder_of(path: str | Path) -> Path:
-    """Return the folder that a path means; the ending ``.zip``, which SB3's callbacks add, is dropped."""
+    """Return the folder that a path means; the ending ``.zip``, which SB3's callbacks add, is dropped.
+
+    ``pretrained:NAME`` means a folder of the package, see :mod:`memagents.runs.pretrained`.
+
+    :raises CheckpointError: if there is no such policy
+    """
+    if pretrained.is_pretrained(path):
+        return pretrained.folder(str(path))
     path = Path(path)
     return path.with_suffix("") if path.suffix == ".zip" else path
 

@@ -100,7 +100,7 @@ def test_help_and_mistakes_need_no_torch():
             "memagents has no command 'fly'; it has: train, distill, evaluate, inspect, compare, tune, plot",
         ),
         (["train", "dqn"], "train must be followed by one of ppo, imitate, distill, nec, mfec, not 'dqn'"),
-        (["list", "trees"], "list must be followed by one of cores, envs, recipes, runs, not 'trees'"),
+        (["list", "trees"], "list must be followed by one of cores, envs, recipes, runs, pretrained, not 'trees'"),
         (["recipe", "no"], "there is no recipe 'no'; there are: "),
         (["evaluate", "nowhere"], "there is no run folder nowhere"),
         (["evaluate", "nowhere", "--video", "out.gif", "--over", "length=[1,2]"], "--video is of one environment"),
