@@ -41,6 +41,10 @@ MOST_VIEW = 15
 
 _ONE, _TWO, _FOUR, _EIGHT = (np.uint64(shift) for shift in (1, 2, 4, 8))
 
+_SHOWN = np.array([(0, kind_of(code), colour_of(code), state_of(code)) for code in range(512)], np.uint8).view(np.uint32)
+_WORDS = _SHOWN.reshape(-1)
+"""What a cell shows, by the bits of it that show: a byte of 0, type, colour, state."""
+
 
 @njit
 def show_all(cells, width, height, x, y, direction, image):
@@ -107,13 +111,24 @@ def look(cells, rows, columns, width, height, x, y, direction, carried, through_
         start = lane + np.uint64(3 * (n - 1 - distance))
         beyond = shown & ~within
         shown &= within
-        while shown:
-            place = lowest(shown)
-            write(flat, start + place * step, np.int64(cells[np.uint64(corner) + place * np.uint64(sideways)]))
-            shown &= shown - _ONE
-        while beyond:
-            write(flat, start + lowest(beyond) * step, np.int64(cell(WALL, GREY)))
-            beyond &= beyond - _ONE
+        if distance < n - 1:
+            # Four bytes at once, of which the first lies before the cell: in the one behind it, which comes later.
+            while shown:
+                place = lowest(shown)
+                code = cells[np.uint64(corner) + place * np.uint64(sideways)]
+                store_word(flat, start + place * step - _ONE, _WORDS[np.uint64(code) & np.uint64(511)])
+                shown &= shown - _ONE
+            while beyond:
+                store_word(flat, start + lowest(beyond) * step - _ONE, _WORDS[cell(WALL, GREY)])
+                beyond &= beyond - _ONE
+        else:  # before these lies the cell nearest to the agent, or another image
+            while shown:
+                place = lowest(shown)
+                write(flat, start + place * step, np.int64(cells[np.uint64(corner) + place * np.uint64(sideways)]))
+                shown &= shown - _ONE
+            while beyond:
+                write(flat, start + lowest(beyond) * step, np.int64(cell(WALL, GREY)))
+                beyond &= beyond - _ONE
         if arriving == 0:
             break
         corner += way * forward
@@ -163,6 +178,26 @@ def flattened(context, array):
 
 
 flattened.plain = lambda array: array.reshape(-1)  # for interpreted code
+
+
+@intrinsic
+def store_word(context, array, at, word):
+    """Write the four bytes of a uint32 into a flat array of bytes, from a place on that need not be aligned."""
+
+    def generate(context, builder, signature, arguments):
+        data = make_array(signature.args[0])(context, builder, arguments[0]).data
+        place = builder.bitcast(builder.gep(data, [arguments[1]]), context.get_value_type(types.uint32).as_pointer())
+        builder.store(arguments[2], place, align=1)
+        return context.get_dummy_value()
+
+    return types.void(array, types.uint64, types.uint32), generate
+
+
+def _store_word(array, at, word):
+    array[int(at) : int(at) + 4] = np.frombuffer(np.uint32(word).tobytes(), np.uint8)
+
+
+store_word.plain = _store_word  # for interpreted code
 
 
 @njit
