@@ -41,8 +41,8 @@ MOST_VIEW = 15
 
 _ONE, _TWO, _FOUR, _EIGHT = (np.uint64(shift) for shift in (1, 2, 4, 8))
 
-_SHOWN = np.array([(0, kind_of(code), colour_of(code), state_of(code)) for code in range(512)], np.uint8).view(np.uint32)
-_WORDS = _SHOWN.reshape(-1)
+_SHOWN = [(0, kind_of(code), colour_of(code), state_of(code)) for code in range(512)]
+_WORDS = np.array(_SHOWN, np.uint8).view(np.uint32).reshape(-1)
 """What a cell shows, by the bits of it that show: a byte of 0, type, colour, state."""
 
 
