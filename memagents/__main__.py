@@ -29,8 +29,9 @@ class Lines(logging.Handler):
     """Messages as lines of what is the error stream at the time."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Print a message."""
-        print(self.format(record), file=sys.stderr)
+        """Print a message, unless an application shows it by handlers of its own."""
+        if not logging.getLogger().handlers:
+            print(self.format(record), file=sys.stderr)
 
 
 def main(argv: Sequence[str] | None = None) -> None:

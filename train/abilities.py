@@ -60,6 +60,10 @@ class AbilitiesSettings:
     folder: Path = Path("runs/abilities")
     documents: Path = Path("docs")
 
+    def __post_init__(self) -> None:
+        if min(self.seeds, default=-1) < 0:
+            raise ValueError(f"seeds must be one or more integers from 0 on, not {self.seeds}")
+
 
 def record(settings: AbilitiesSettings, name: str) -> Path:
     """Return the file that keeps the results of an ability."""
@@ -165,11 +169,15 @@ def main(settings: AbilitiesSettings) -> None:
     """Train what is asked for and not there yet, and write the tables."""
     cores, names = selected(settings.cores, core_names()), selected(settings.only, ABILITIES)
     prepare(threads=1)
+    if not (settings.documents / "results.md").is_file():
+        raise ValueError(f"documents: {settings.documents} has no results.md for the tables")
     for name in names:
-        for seed in settings.seeds:
+        for seed in sorted(settings.seeds):
             for core in cores:
                 there = known(settings, name).get(core, {})
                 rate = chosen_rate(there)
+                if seed > 0 and rate is None:
+                    print(f"{name}, {core}: seed {seed} waits for the sweep of seed 0")
                 for one in RATES if seed == 0 else (rate,) if rate else ():
                     if str(seed) not in there.get(one, {}):
                         train(ABILITIES[name], core, one, seed, settings.folder / name / core / one / str(seed))

@@ -63,7 +63,7 @@ class MemoryAlgorithm(SavedAlgorithm):
     :param checkpoint_minutes: minutes after which there is one in any case
     :param keep_last: checkpoints to keep in ``run_dir/kept``, each a run folder named after its step
     :param keep_best: whether to keep the checkpoint with the highest mean return (of the last ``stats_window_size``
-        episodes of the training) in ``run_dir/best``
+        episodes of the training, of a curriculum's present lesson) in ``run_dir/best``
     :param policy_kwargs: parameters of the policy, among them ``core`` and ``core_kwargs``
     :param stats_window_size: episodes over which the logged means are taken
     :param tensorboard_log: folder for TensorBoard where there is no ``run_dir``
@@ -228,17 +228,19 @@ class MemoryAlgorithm(SavedAlgorithm):
         :raises ConnectionError: if the process of an environment ends; the others are ended, too
         :raises TypeError: if there is a ``run_dir`` and a hyperparameter that cannot be saved
         """
-        with training_in(self.run_dir), named_ends(lambda: self.env):
-            total_timesteps, callback = self._setup_learn(
-                total_timesteps, callback, reset_num_timesteps, tb_log_name, progress_bar
-            )
+        with training_in(self.run_dir):
+            with named_ends(lambda: self.env):
+                total_timesteps, callback = self._setup_learn(
+                    total_timesteps, callback, reset_num_timesteps, tb_log_name, progress_bar
+                )
             self._stopping, self.saved_at = False, time.monotonic()
             saved = -1  # at this step
             callback.on_training_start(locals(), globals())
             try:
                 while self.num_timesteps < total_timesteps and not self._stopping:
-                    if not self.collect(callback):
-                        break
+                    with named_ends(lambda: self.env):  # a callback may have set others
+                        if not self.collect(callback):
+                            break
                     self._update_current_progress_remaining(self.num_timesteps, total_timesteps)
                     self._set_learning_rates()
                     self.policy.set_training_mode(True)
@@ -280,6 +282,7 @@ class MemoryAlgorithm(SavedAlgorithm):
 
     def begin_episodes(self) -> None:
         """Reset the environments and the memory; for a callback that has called ``set_env`` at the end of a window."""
+        self.episodes_here = 0
         self._last_obs = self.env.reset()  # type: ignore[assignment]
         self._last_episode_starts = np.ones(self.n_envs, dtype=bool)
         self.memory_state()  # nothing of the episodes before is left to be done
@@ -423,6 +426,7 @@ class MemoryAlgorithm(SavedAlgorithm):
         for info in infos:
             if "episode" in info:
                 self.ep_info_buffer.append(info["episode"])
+                self.episodes_here += 1
             success = measure(info, "success")
             if success is not None and "review" not in info:
                 self.ep_success_buffer.append(success)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import logging
+import math
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -29,7 +30,7 @@ from memagents.runs.agent_files import BROKEN
 from memagents.runs.bounds import bounded
 from memagents.runs.checkpoint import of_one_moment
 from memagents.runs.files import CheckpointError
-from memagents.runs.kept import keep
+from memagents.runs.kept import keep, keeper
 from memagents.runs.layout import MEMORY_FILE, POLICY_FILE, STATE_FILE, WEIGHTS_FILE, folder_of
 from memagents.runs.plain_values import (
     INSTEAD,
@@ -56,6 +57,9 @@ class SavedAlgorithm(ResumableAlgorithm):
     policy_defaults: ClassVar[Mapping[str, Any]] = {}
     keep_last: int
     keep_best: bool
+    lesson: int
+    stats_window_size: int
+    episodes_here = 0  # since the environments were last set
     _warned_of_functions = False
     _warned_of_scripts = False
     saved_at = 0.0  # by the clock of time.monotonic, in seconds
@@ -81,20 +85,23 @@ class SavedAlgorithm(ResumableAlgorithm):
         self.saved_at = time.monotonic()
         try:
             self.save(run_dir)
-            self.keep(run_dir)
         except OSError as error:
             warn_user(f"no checkpoint at step {self.num_timesteps}, the last one stays: {error}")
             return -1
+        self.keep(run_dir)
         return self.num_timesteps
 
     def keep(self, run_dir: Path) -> None:
         """Keep this moment's checkpoint beside the last one, if ``keep_last`` or ``keep_best`` ask for it."""
-        keep(run_dir, self.save, self.num_timesteps, self.mean_return(), self.keep_last, self.keep_best)
+        enough = min(len(self.ep_info_buffer or ()), self.episodes_here) >= self.stats_window_size
+        mean_return = self.mean_return() if enough else None
+        keep(run_dir, self.save, self.num_timesteps, mean_return, self.keep_last, self.keep_best, self.lesson)
 
     def mean_return(self) -> float | None:
-        """Compute the mean return of the training's last episodes; None while there are none."""
+        """Compute the mean return of the training's last episodes; None while there are none, or it is not finite."""
         episodes = self.ep_info_buffer
-        return float(safe_mean([episode["r"] for episode in episodes])) if episodes else None
+        mean = float(safe_mean([episode["r"] for episode in episodes])) if episodes else math.nan
+        return mean if math.isfinite(mean) else None
 
     @classmethod
     def load(  # type: ignore[override]
@@ -150,6 +157,9 @@ class SavedAlgorithm(ResumableAlgorithm):
         if env is None:
             raise ValueError("env: a run goes on in an environment like the one it was trained in, not None")
         folder = folder_of(path)
+        run = keeper(folder)
+        if run is not None:
+            raise CheckpointError(f"{folder} is a checkpoint that {run} keeps: copy it, and go on from the copy")
         description, state = of_one_moment(
             folder, lambda: (agent_files.read_description(folder), agent_files.read_training_state(folder))
         )
@@ -213,6 +223,7 @@ class SavedAlgorithm(ResumableAlgorithm):
             "num_timesteps": self.num_timesteps,
             "progress_remaining": self._current_progress_remaining,
             "mean_return": self.mean_return(),
+            "lesson": self.lesson,
             "n_envs": self.n_envs,
             "policy_class": policy_class,
             "policy_kwargs": policy_kwargs,

@@ -84,7 +84,10 @@ class ResumableAlgorithm(BaseAlgorithm):
         torch.set_num_threads(threads)
 
     def memory_state(self) -> State | None:
-        """The memory before the observation that comes next, leaves (B, ...); None before ``learn``."""
+        """The memory before the observation that comes next, leaves (B, ...); None before ``learn``.
+
+        The next step may write over it: who keeps it takes a copy.
+        """
         return self._state
 
     def own_state(self) -> dict[str, Any] | None:

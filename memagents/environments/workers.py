@@ -16,8 +16,8 @@ from stable_baselines3.common.vec_env import SubprocVecEnv, VecEnv, VecEnvWrappe
 def named_ends(present: Callable[[], VecEnv | None]) -> Iterator[None]:
     """Say which process of a SubprocVecEnv has ended, where Stable-Baselines3 sees a broken pipe; end the others.
 
-    A process that was forked holds its elder siblings' ends of their pipes as well, so that the pipe of one that ended
-    does not break and whoever reads from it waits for ever. It is broken here, then.
+    A process that was forked holds its younger siblings' ends of their pipes as well, so that the pipe of one that
+    ended does not break and whoever reads from it waits for ever. It is broken here, then.
 
     :param present: the environments that there are when it is asked, wrapped or not, of any kind
     :raises ConnectionError: naming the environment and the exit code; the environments are closed then
@@ -27,7 +27,7 @@ def named_ends(present: Callable[[], VecEnv | None]) -> Iterator[None]:
             yield
     except (EOFError, ConnectionError) as error:
         inner = _in_processes(present())
-        if inner is None:
+        if inner is None or inner.closed:  # the latter by a call within this one, which has said why
             raise
         for process in inner.processes:
             process.join(timeout=1)  # the one that broke the pipe is about to end

@@ -46,10 +46,13 @@ def _growth(core: str, core_kwargs: dict[str, Any]) -> Callable[[int], dict[str,
     allowed = inspect.signature(core_class(core)).parameters
     if "cores_kwargs" in allowed:
         within, own = (core_kwargs.get(name, allowed[name].default) for name in ("cores", "cores_kwargs"))
-        several = own if isinstance(own, list) else [own or {}] * (1 if isinstance(within, str) else len(within))
+        listed = isinstance(own, list | tuple)
+        several = list(own) if listed else [own or {}] * (len(within) if isinstance(within, list | tuple) else 1)
         names = [within] * len(several) if isinstance(within, str) else within
+        if not isinstance(names, list | tuple) or len(names) != len(several):
+            raise ValueError(f"cores_kwargs must be parameters for all cores or for each of {within!r}, not {own!r}")
         each = [_growth(name, kwargs) for name, kwargs in zip(names, several, strict=True)]
-        if len(each) == 1 and not isinstance(own, list):  # for all of them
+        if len(each) == 1 and not listed:  # for all of them
             return lambda units: {**core_kwargs, "cores_kwargs": each[0](units)}
         return lambda units: {**core_kwargs, "cores_kwargs": [one(units) for one in each]}
     knob = next((name for name in KNOBS if name in allowed), None)

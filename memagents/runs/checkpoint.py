@@ -87,7 +87,8 @@ def read(folder: Path, name: str | Path) -> bytes:
         entry = manifest.get(str(name))
         if entry is None:
             break
-        for path in (folder / name, beside(folder / name)):
+        # It may take its place between two looks.
+        for path in (folder / name, beside(folder / name), folder / name):
             data = _read_as(entry, path)
             if data is not None:
                 return data

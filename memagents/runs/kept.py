@@ -5,42 +5,62 @@ Each is a run folder within the run's, and is written as the run's own checkpoin
 
 from __future__ import annotations
 
+import contextlib
 import math
-import shutil
+import os
 from collections.abc import Callable
 from pathlib import Path
 
-from memagents.runs import agent_files, files
+from memagents.checks import warn_user
+from memagents.runs import agent_files, checkpoint, files, layout
 from memagents.runs.files import CheckpointError
-from memagents.runs.layout import BEST_FOLDER, CONFIG_FILE, KEPT_FOLDER
+from memagents.runs.layout import BEST_FOLDER, CONFIG_FILE, KEPT_FOLDER, POLICY_FILE
 
 _DIGITS = 12  # of a step in the name of a folder, so that names sort as numbers
 
 
 def keep(
-    folder: Path, save: Callable[[Path], None], step: int, mean_return: float | None, last: int, best: bool
+    folder: Path, save: Callable[[Path], None], step: int, mean_return: float | None, last: int, best: bool, lesson: int
 ) -> None:
-    """Keep the checkpoint of this moment beside the run's own.
+    """Keep the checkpoint of this moment beside the run's own; what cannot be kept is warned of.
 
     :param folder: of the run
     :param save: writes the checkpoint to a folder
     :param step: of the training
-    :param mean_return: of its last episodes; None while there are none
+    :param mean_return: of its last episodes; None while there are too few
     :param last: how many checkpoints to keep; older ones are removed
-    :param best: whether to keep it if no other had a higher mean return
+    :param best: whether to keep it if no other of the same lesson had a higher mean return
+    :param lesson: number of the curriculum's present lesson
     """
-    if last:
-        _save(folder, folder / KEPT_FOLDER / f"{step:0{_DIGITS}}", save)
-        for old in kept(folder)[:-last]:
-            shutil.rmtree(old, ignore_errors=True)
-    if best and mean_return is not None and mean_return >= _best_return(folder):
-        _save(folder, folder / BEST_FOLDER, save)
+    try:
+        if last:
+            _save(folder, folder / KEPT_FOLDER / f"{step:0{_DIGITS}}", save)
+            for old in kept(folder)[:-last]:
+                remove(old)
+        if best and mean_return is not None and mean_return >= _best_return(folder / BEST_FOLDER, lesson):
+            _save(folder, folder / BEST_FOLDER, save)
+    except (OSError, CheckpointError) as error:
+        warn_user(f"the checkpoint of step {step} is not kept beside the run's own: {error}")
 
 
 def kept(folder: Path) -> list[Path]:
     """Return the run folders of checkpoints that are kept because they are among the last, the oldest first."""
-    names = "[0-9]" * _DIGITS
-    return sorted((folder / KEPT_FOLDER).glob(names))
+    found = (folder / KEPT_FOLDER).glob("[0-9]" * _DIGITS)
+    return sorted(found, key=lambda place: (place.stat().st_mtime_ns, place.name))
+
+
+def keeper(folder: Path) -> Path | None:
+    """Return the run that keeps a run folder as one of its checkpoints; None for any other."""
+    place = folder.parent if folder.name == BEST_FOLDER else folder.parent.parent
+    inside = folder.name == BEST_FOLDER or folder.parent.name == KEPT_FOLDER
+    return place if inside and (place / POLICY_FILE).is_file() else None
+
+
+def remove(place: Path) -> None:
+    """Remove a checkpoint that was kept, and its folder, unless somebody else has put something there."""
+    layout.remove(place)
+    with contextlib.suppress(OSError):
+        place.rmdir()
 
 
 def _save(folder: Path, place: Path, save: Callable[[Path], None]) -> None:
@@ -48,13 +68,13 @@ def _save(folder: Path, place: Path, save: Callable[[Path], None]) -> None:
     if (folder / CONFIG_FILE).is_file():  # else it is a training by no script
         files.write_bytes(place / CONFIG_FILE, files.read_bytes(folder / CONFIG_FILE))
     save(place)
+    os.utime(place)  # the order of the folders is that of their times
 
 
-def _best_return(folder: Path) -> float:
-    place = folder / BEST_FOLDER
-    try:
-        found = agent_files.read_description(place).get("mean_return") if place.is_dir() else None
-    except CheckpointError:  # nobody can use it
-        shutil.rmtree(place, ignore_errors=True)
-        found = None
-    return found if isinstance(found, float) and not math.isnan(found) else -math.inf
+def _best_return(place: Path, lesson: int) -> float:
+    """The mean return of the best checkpoint so far, if it is of this lesson."""
+    if not checkpoint.holds(place, POLICY_FILE):
+        return -math.inf
+    described = agent_files.read_description(place)
+    found = described.get("mean_return") if described.get("lesson") == lesson else None
+    return found if isinstance(found, float) and math.isfinite(found) else -math.inf

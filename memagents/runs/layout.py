@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import re
 import shutil
@@ -39,7 +40,7 @@ FILES = (
     MANIFEST_FILE,  # last: what is left of a folder that is being removed is not taken for an older one
 )
 CHECKPOINT_FILES = (POLICY_FILE, WEIGHTS_FILE, MEMORY_FILE, NORMALIZATION_FILE, str(STATE_FILE))
-FOLDERS = (STATE_FILE.parent.name, TENSORBOARD_FOLDER, INSPECTION_FOLDER, BEST_FOLDER, KEPT_FOLDER)
+FOLDERS = (STATE_FILE.parent.name, TENSORBOARD_FOLDER, INSPECTION_FOLDER)
 
 _BEGUN = (CONFIG_FILE, PROGRESS_FILE)  # written before the first checkpoint
 
@@ -122,6 +123,11 @@ def make(folder: Path, argument: str) -> Path:
 
 def remove(folder: Path) -> None:
     """Remove what a run writes, and nothing else that a person may have put there."""
+    for inner in (folder / BEST_FOLDER, *(folder / KEPT_FOLDER).glob("[0-9]*"), folder / KEPT_FOLDER):
+        if inner.is_dir():
+            remove(inner)
+            with contextlib.suppress(OSError):  # something else is there
+                inner.rmdir()
     for name in FOLDERS:
         shutil.rmtree(folder / name, ignore_errors=True)
     for name in FILES:

@@ -41,9 +41,11 @@ def said(capsys, tmp_path, monkeypatch):
     return run
 
 
-def test_what_the_library_logs_is_shown(said, capsys):
+def test_what_the_library_logs_is_shown(said, capsys, monkeypatch):
     said("--version")
     said("--version")  # twice, and shown once still
+    logging.getLogger("memagents.anything").info("seen twice, were it not shown by the handlers of pytest")
+    monkeypatch.setattr(logging.getLogger(), "handlers", [])
     logging.getLogger("memagents.anything").info("seen")
     assert capsys.readouterr().err == "seen\n"
 

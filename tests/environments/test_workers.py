@@ -5,6 +5,7 @@ import os
 import gymnasium as gym
 import numpy as np
 import pytest
+from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecMonitor
 
 from memagents.environments.workers import named_ends
@@ -57,6 +58,31 @@ def test_an_environment_that_raises_is_named(start_method):
     with pytest.raises(ConnectionError, match=r"the process of environment 1 \(exit code 1\) has ended"):
         evaluate(RandomAgent(env.action_space), env, 3)
     assert not any(process.is_alive() for process in env.venv.processes)
+
+
+def test_environments_that_were_set_meanwhile_are_watched_too():
+    class Replacing(BaseCallback):
+        def _on_step(self):
+            return True
+
+        def _on_rollout_end(self):
+            if self.num_timesteps == 3 * 8:
+                self.model.env.close()
+                self.model.set_env(environments())
+                self.model.begin_episodes()
+
+    agent = make(VecMonitor(DummyVecEnv([lambda: Mortal(99)] * 3)), n_steps=8)
+    with pytest.raises(ConnectionError, match=r"the process of environment 1 \(exit code 7\) has ended"):
+        agent.learn(1000, Replacing())
+
+
+def test_who_was_ended_by_us_is_not_blamed():
+    env = environments()
+    with (
+        pytest.raises(ConnectionError, match=r"the process of environment 1 \(exit code 7\) has"),
+        named_ends(lambda: env),
+    ):
+        evaluate(RandomAgent(env.action_space), env, 3)
 
 
 def test_a_process_forked_meanwhile_keeps_nothing_waiting():

@@ -209,6 +209,12 @@ def test_a_stack_is_sized_by_the_cores_within(given):
         assert set(KNOBS) & kwargs.keys()
 
 
+@pytest.mark.parametrize("given", [{"cores": ["lstm", "gru"], "cores_kwargs": [{}]}, {"cores": 5, "cores_kwargs": {}}])
+def test_a_stack_of_other_parameters_than_cores(given):
+    with pytest.raises(ValueError, match="cores_kwargs must be parameters for all cores or for each of"):
+        sized("stack", given, 40_000, lambda kwargs: 1)
+
+
 def test_what_cannot_be_sized():
     def weights(kwargs):
         return 10**6 + kwargs["hidden_size"]

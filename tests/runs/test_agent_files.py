@@ -28,8 +28,8 @@ from memagents import CheckpointError, Imitation, MemoryPolicy, RecurrentPPO, as
 from memagents.algorithms.training_state import state_like
 from memagents.cores.gru import GRU
 from memagents.environments.spaces import space_to_json
-from memagents.runs import agent_files, files, layout
-from memagents.runs.layout import MANIFEST_FILE
+from memagents.runs import agent_files, checkpoint, files, layout
+from memagents.runs.layout import MANIFEST_FILE, WEIGHTS_FILE
 from tests.cores.support import SMALL
 from tests.support.agents import Interrupted, assert_same_weights, interrupt_at, make, weights_of
 from tests.support.toys import ACTIONS, OBSERVATIONS, Floats, dummy, tmaze, underground
@@ -541,6 +541,23 @@ def test_a_training_may_replace_what_is_being_read(tmp_path, monkeypatch):
 
     monkeypatch.setattr(files, "read_bytes", meanwhile)
     assert agent_files.read_description(tmp_path / "run")["num_timesteps"] == 33
+
+
+def test_a_file_may_take_its_place_between_two_looks(tmp_path, monkeypatch):
+    agent = make(run_dir=tmp_path, checkpoint_interval=1)
+    agent.learn(32)
+    place, read_as = tmp_path / WEIGHTS_FILE, checkpoint._read_as
+    layout.beside(place).write_bytes(place.read_bytes())
+    place.write_bytes(b"of the checkpoint before")
+
+    def meanwhile(entry, path):
+        found = read_as(entry, path)
+        if layout.beside(place).exists():
+            layout.beside(place).replace(place)
+        return found
+
+    monkeypatch.setattr(checkpoint, "_read_as", meanwhile)
+    RecurrentPPO.load(tmp_path, device="cpu")
 
 
 def test_an_agent_is_loaded_as_it_was_at_one_moment(tmp_path, monkeypatch):

@@ -1,11 +1,14 @@
 """Checkpoints that are kept beside the last one: the last few, and the best."""
 
+import shutil
+
 import gymnasium as gym
 import numpy as np
 import pytest
 
 from memagents import MFEC, RecurrentPPO
 from memagents.runs import agent_files, kept, layout
+from memagents.runs.files import CheckpointError
 from tests.support.agents import make
 
 
@@ -29,9 +32,8 @@ class Rising(gym.Env):
 def learned(folder, windows, **kwargs):
     """An agent after windows of 8 steps, in each of which all rewards are alike."""
     env = Rising([reward for reward in windows for _ in range(8)])
-    agent = RecurrentPPO(
-        "MlpPolicy", env, n_steps=8, run_dir=folder, checkpoint_interval=1, stats_window_size=8, device="cpu", **kwargs
-    )
+    kwargs = {"checkpoint_interval": 1, "stats_window_size": 8} | kwargs
+    agent = RecurrentPPO("MlpPolicy", env, n_steps=8, run_dir=folder, device="cpu", **kwargs)
     return agent.learn(8 * len(windows))
 
 
@@ -42,7 +44,13 @@ def test_the_last_ones_are_kept(tmp_path):
     assert [one.num_timesteps for one in loaded] == [24, 32, 40]
     for name, weight in agent.policy.state_dict().items():
         assert np.array_equal(weight, loaded[-1].policy.state_dict()[name])
-    RecurrentPPO.resume(kept.kept(tmp_path)[0], Rising([0.0] * 16), device="cpu").learn(16, reset_num_timesteps=False)
+    with pytest.raises(CheckpointError, match=r"000000000024 is a checkpoint that .* keeps: copy it, and go on"):
+        RecurrentPPO.resume(kept.kept(tmp_path)[0], Rising([]), device="cpu")
+    copied = shutil.copytree(kept.kept(tmp_path)[0], tmp_path / "copied")
+    RecurrentPPO.resume(copied, Rising([0.0] * 16), device="cpu").learn(16, reset_num_timesteps=False)
+    agent.set_env(Rising([0.0] * 16))
+    agent.learn(16)  # which counts from 0 again
+    assert [path.name for path in kept.kept(tmp_path)] == ["000000000040", "000000000008", "000000000016"]
 
 
 def test_the_best_one_is_kept(tmp_path):
@@ -56,6 +64,16 @@ def test_the_best_one_is_kept(tmp_path):
     assert RecurrentPPO.load(tmp_path / "best", device="cpu").num_timesteps == 40
 
 
+def test_the_best_one_is_of_many_episodes_and_of_the_present_lesson(tmp_path):
+    agent = learned(tmp_path, [5.0, 1.0, 2.0], keep_best=True, stats_window_size=16)
+    assert agent_files.read_description(tmp_path / "best")["mean_return"] == 3.0
+    agent.set_env(Rising([0.5] * 32))
+    agent.begin_episodes()
+    agent.lesson = 1
+    agent.learn(24, reset_num_timesteps=False)
+    assert agent_files.read_description(tmp_path / "best")["mean_return"] == 0.5
+
+
 def test_nothing_is_kept_unasked_and_none_is_listed_as_a_run(tmp_path):
     learned(tmp_path / "plain", [0.0])
     assert not (tmp_path / "plain" / "best").exists()
@@ -66,10 +84,29 @@ def test_nothing_is_kept_unasked_and_none_is_listed_as_a_run(tmp_path):
     assert not any((tmp_path / "keeping").iterdir())
 
 
-def test_a_best_one_that_is_damaged_is_replaced(tmp_path):
+def test_a_best_one_that_cannot_be_read_is_left_alone_and_ends_no_training(tmp_path):
     learned(tmp_path, [5.0], keep_best=True)
     (tmp_path / "best" / "manifest.json").write_text("{")
-    learned(tmp_path, [1.0], keep_best=True)
+    with pytest.warns(UserWarning, match=r"the checkpoint of step 8 is not kept beside the run's own: .*manifest.json"):
+        learned(tmp_path, [9.0], keep_best=True)
+    assert (tmp_path / "best" / "manifest.json").read_text() == "{"
+    assert agent_files.read_description(tmp_path)["mean_return"] == 9.0
+
+
+def test_what_others_put_there_stays(tmp_path):
+    (tmp_path / "best").mkdir()
+    (tmp_path / "best" / "evaluations.npz").write_bytes(b"mine")
+    learned(tmp_path, [5.0], keep_best=True)
+    assert RecurrentPPO.load(tmp_path / "best", device="cpu").num_timesteps == 8
+    layout.remove(tmp_path)
+    assert [path.name for path in tmp_path.rglob("*")] == ["best", "evaluations.npz"]
+
+
+def test_a_return_that_is_not_finite_is_none(tmp_path):
+    agent = learned(tmp_path, [1.0], keep_best=True)
+    agent.ep_info_buffer.append({"r": -np.inf, "l": 1, "t": 0.0})
+    agent.save(tmp_path)
+    assert agent_files.read_description(tmp_path)["mean_return"] is None
 
 
 def test_episodic_control_keeps_them_too(tmp_path):

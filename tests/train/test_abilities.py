@@ -63,8 +63,9 @@ def test_a_sweep_and_the_seeds_after_it(run, monkeypatch):
     assert Path("docs/results.md").read_text() == text
 
 
-def test_seeds_wait_for_the_sweep(run):
+def test_seeds_wait_for_the_sweep(run, capsys):
     run(cores=("gru",), seeds=(1,))
+    assert "tiny, gru: seed 1 waits for the sweep of seed 0" in capsys.readouterr().out
     assert not Path("runs").exists()
     assert "gru" not in Path("docs/results.md").read_text()
 
