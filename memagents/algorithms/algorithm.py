@@ -22,7 +22,7 @@ from stable_baselines3.common.callbacks import BaseCallback, CallbackList
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.preprocessing import is_image_space, is_image_space_channels_first
 from stable_baselines3.common.type_aliases import MaybeCallback, Schedule
-from stable_baselines3.common.utils import FloatSchedule, safe_mean
+from stable_baselines3.common.utils import FloatSchedule
 from stable_baselines3.common.vec_env import VecEnv, VecTransposeImage, is_vecenv_wrapped
 from torch import Tensor
 
@@ -34,7 +34,7 @@ from memagents.algorithms.saved_algorithm import SavedAlgorithm
 from memagents.checks import boolean, in_range, positive, positive_int, scheduled
 from memagents.cores.core import State, draw_keys
 from memagents.environments.conditioning import check_conditions
-from memagents.environments.guidance import decision_mask, measure
+from memagents.environments.guidance import decision_mask
 from memagents.environments.make import make_env
 from memagents.environments.vector import Env, as_vec_env
 from memagents.environments.workers import named_ends
@@ -416,48 +416,3 @@ class MemoryAlgorithm(SavedAlgorithm):
         self.logger.record("train/learning_rate", rates["policy"])
         if self.memory_learning_rate is not None:
             self.logger.record("train/memory_learning_rate", rates["memory"])
-
-    # --- logs and files ---------------------------------------------------------------------------------------------
-
-    def _update_info_buffer(self, infos: list[dict[str, Any]], dones: np.ndarray | None = None) -> None:
-        """Remember the statistics of finished episodes."""
-        assert self.ep_info_buffer is not None
-        assert self.ep_success_buffer is not None
-        for info in infos:
-            if "episode" in info:
-                self.ep_info_buffer.append(info["episode"])
-                self.episodes_here += 1
-            success = measure(info, "success")
-            if success is not None and "review" not in info:
-                self.ep_success_buffer.append(success)
-            self._episode_num += 1
-
-    def record_means(self, figures: dict[str, list[float]]) -> None:
-        """Log the means of the figures that the minibatches of a window reported."""
-        for name, values in figures.items():
-            self.logger.record(f"train/{name}", float(np.mean(values)))
-
-    def recent_figures(self) -> dict[str, str]:
-        """Return how the agent has done of late, in a few words for a progress bar."""
-        figures = {}
-        mean_return = self.mean_return()
-        if mean_return is not None:
-            figures["return"] = f"{mean_return:.2f}"
-        if self.ep_success_buffer:
-            figures["success"] = f"{safe_mean(self.ep_success_buffer):.0%}"
-        return figures
-
-    def dump_logs(self) -> None:
-        """Write one row of the log."""
-        log = self.logger
-        if self.ep_info_buffer:
-            log.record("rollout/ep_rew_mean", self.mean_return())
-            log.record("rollout/ep_len_mean", safe_mean([episode["l"] for episode in self.ep_info_buffer]))
-        if self.ep_success_buffer:
-            log.record("rollout/success_rate", safe_mean(self.ep_success_buffer))
-        log.record("time/iterations", self.iteration, exclude="tensorboard")
-        log.record("time/total_timesteps", self.num_timesteps, exclude="tensorboard")
-        elapsed = max(time.time_ns() - self.start_time, 1) / 1e9
-        log.record("time/time_elapsed", round(elapsed, 1), exclude="tensorboard")
-        log.record("time/fps", int((self.num_timesteps - self._num_timesteps_at_start) / elapsed))
-        log.dump(step=self.num_timesteps)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import logging
-import math
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,7 +12,6 @@ from typing import Any, ClassVar, Self
 import torch
 from gymnasium import spaces
 from stable_baselines3.common.policies import BasePolicy
-from stable_baselines3.common.utils import safe_mean
 from torch import Tensor
 
 from memagents.algorithms.causes import listed
@@ -59,7 +57,6 @@ class SavedAlgorithm(ResumableAlgorithm):
     keep_best: bool
     lesson: int
     stats_window_size: int
-    episodes_here = 0  # since the environments were last set
     _warned_of_functions = False
     _warned_of_scripts = False
     saved_at = 0.0  # by the clock of time.monotonic, in seconds
@@ -96,12 +93,6 @@ class SavedAlgorithm(ResumableAlgorithm):
         enough = min(len(self.ep_info_buffer or ()), self.episodes_here) >= self.stats_window_size
         mean_return = self.mean_return() if enough else None
         keep(run_dir, self.save, self.num_timesteps, mean_return, self.keep_last, self.keep_best, self.lesson)
-
-    def mean_return(self) -> float | None:
-        """Compute the mean return of the training's last episodes; None while there are none, or it is not finite."""
-        episodes = self.ep_info_buffer
-        mean = float(safe_mean([episode["r"] for episode in episodes])) if episodes else math.nan
-        return mean if math.isfinite(mean) else None
 
     @classmethod
     def load(  # type: ignore[override]

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from stable_baselines3.common.base_class import BaseAlgorithm
 from torch import Tensor
 
+from memagents.algorithms.reporting import ReportingAlgorithm
 from memagents.algorithms.state_checks import (
     check_counters,
     check_optimizer,
@@ -28,12 +28,11 @@ _COUNTERS = (
 )
 
 
-class ResumableAlgorithm(BaseAlgorithm):
+class ResumableAlgorithm(ReportingAlgorithm):
     """Stable-Baselines3's algorithm with a training state that can be taken and put back."""
 
     policy: CorePolicy
     stats_window_size: int
-    iteration: int
     lesson: int  # of the curriculum, where there is one
     recent_accuracies: deque[float]  # of imitating the oracle, window by window
     _state: State | None  # of the core, where nobody asks for more than what acts: see memory_state
