@@ -12,7 +12,8 @@ from PIL import Image, ImageSequence
 
 from memagents import MFEC, NEC, RecurrentPPO
 from memagents.runs import files, trees
-from memagents.runs.progress import read_progress
+from tests.support.runs import learned
+from tests.support.trees import assert_equal
 
 TRAIN = Path(__file__).parent.parent.parent / "train"
 # Windows of 512 steps; the lessons change after the second and the fifth or so.
@@ -54,8 +55,6 @@ def interrupted(self):
 RecurrentPPO.train = interrupted
 """
 
-CLOCKED = ("time/fps", "time/time_elapsed")  # no two runs take the same time
-
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
@@ -88,26 +87,6 @@ def whole(script, folder):
     return folder / "whole"
 
 
-def learned(run):
-    """Return what a run has learned and how, but for the time it took."""
-    rows = [
-        {k: float(v) for k, v in row.items() if v and k not in CLOCKED} for row in read_progress(run / "progress.csv")
-    ]
-    state = trees.read_tree(run / "checkpoint" / "state.safetensors")
-    for episode in state["episodes"]:
-        episode.pop("t", None)
-    return rows, state
-
-
-def equal(a, b):
-    """Trees of arrays, tensors and plain values, bit for bit."""
-    if isinstance(a, dict):
-        return a.keys() == b.keys() and all(equal(a[name], b[name]) for name in a)
-    if isinstance(a, list | tuple):
-        return len(a) == len(b) and all(equal(x, y) for x, y in zip(a, b, strict=True))
-    return bool((a == b).all()) if hasattr(a, "shape") else a == b
-
-
 def test_an_interrupted_run_goes_on_exactly(script, folder, whole):
     """Ctrl-C in the middle of a window, in the middle of a curriculum, between two checkpoints."""
     stopped = script("ppo.py", "--recipe", "small.yaml", "--run-dir", "parts", "--imports", "ctrl_c", code=130)
@@ -124,7 +103,7 @@ def test_an_interrupted_run_goes_on_exactly(script, folder, whole):
     lessons = [int(row["curriculum/lesson"]) for row in rows]
     assert set(lessons) == {0, 1, 2} and lessons[6] > 0  # where Ctrl-C was pressed
     assert rows == rows_of_parts and len(rows) == 10
-    assert equal(state, state_of_parts)
+    assert_equal(state, state_of_parts)
     weights = "policy.safetensors"
     assert (whole / weights).read_bytes() == (folder / "parts" / weights).read_bytes()
 
@@ -257,5 +236,5 @@ def test_episodic_control_from_training_to_evaluation_and_on(here, script):
     assert here(script, "--resume", "parts")[2] == 0
     states = [trees.read_tree(Path(run, "checkpoint/state.safetensors")) for run in ("whole", "parts")]
     for name in ("weights", "memory", "own", "counters", "optimizer"):
-        assert equal(states[0][name], states[1][name]), name
+        assert_equal(states[0][name], states[1][name])
     assert states[0]["counters"]["num_timesteps"] == 400
