@@ -109,7 +109,7 @@ class Keeper(BaseCallback):
         names = ("actions", "starts", "ends", "decisions", "rewards", "values", "log_probs", "bootstrap")
         kept = {name: getattr(window, name).clone() for name in (*names, "advantages", "returns")}
         kept["observations"] = window.observations.clone()
-        kept["before"], kept["after"] = window.initial_state, agent._state
+        kept["before"], kept["after"] = window.initial_state, map_state(torch.clone, agent.memory_state())
         kept["weights"] = {name: tensor.clone() for name, tensor in agent.policy.state_dict().items()}
         self.windows.append(kept)
 

@@ -193,7 +193,7 @@ def store_word(context, array, at, word):
     return types.void(array, types.uint64, types.uint32), generate
 
 
-def _store_word(array, at, word):
+def _store_word(array: np.ndarray, at: int, word: int) -> None:
     array[int(at) : int(at) + 4] = np.frombuffer(np.uint32(word).tobytes(), np.uint8)
 
 
