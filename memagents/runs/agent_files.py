@@ -7,6 +7,7 @@ the files are written as one: see :mod:`memagents.runs.checkpoint`.
 
 from __future__ import annotations
 
+import functools
 import importlib.metadata
 import platform
 from collections.abc import Mapping
@@ -80,6 +81,7 @@ def write(
         writer.commit()
 
 
+@functools.cache  # metadata keeps something of each look where a folder of sys.path changes
 def _versions() -> dict[str, str]:
     return {"python": platform.python_version(), **{name: importlib.metadata.version(name) for name in _PACKAGES}}
 
