@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 from unittest.mock import patch
 
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
+from turns import fastest
 
 from memagents import make_core
 
@@ -53,9 +53,6 @@ def products_of_a_step(name: str, input_size: int = 64, steps: int = 32, batch: 
 
 def peak_of_products(rows: int = 2048, width: int = 256) -> float:
     """Return the GFLOP/s that this processor reaches in a product of layers' size, with torch's present threads."""
-    inputs, weights, best = torch.randn(rows, width), torch.randn(width, width), float("inf")
-    for _ in range(200):
-        begin = time.perf_counter()
-        inputs @ weights
-        best = min(best, time.perf_counter() - begin)
+    inputs, weights = torch.randn(rows, width), torch.randn(width, width)
+    best = fastest({"product": lambda: inputs @ weights}, seconds=1)["product"]
     return 2 * rows * width * width / best / 1e9

@@ -12,6 +12,7 @@ from, so parts may run side by side in processes of their own, on several days.
 import os
 import time
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,16 +21,18 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch loads: spinn
 import numpy as np
 import tyro
 from abilities_tasks import ABILITIES, Ability
+from scoring import mean_score
 
 from memagents import core_names
 from memagents.checks import selected
 from memagents.command_line.errors import plain_errors
-from memagents.environments.make import make_env
+from memagents.experiments.catalogue import of_settings
 from memagents.experiments.configuration import of_recipe
 from memagents.experiments.documents import markdown_table, write_between_marks
-from memagents.experiments.evaluation import evaluate, over_seeds
+from memagents.experiments.evaluation import over_seeds
 from memagents.experiments.evaluation_settings import EVALUATION_SEED
 from memagents.experiments.lessons import make_curriculum
+from memagents.experiments.rehearsal import Rehearsal
 from memagents.experiments.run import Run
 from memagents.experiments.sizing import sized
 from memagents.experiments.training import learn, make_agent, prepare
@@ -92,37 +95,26 @@ def train(ability: Ability, core: str, rate: str, seed: int, folder: Path) -> No
     changes |= {"run_dir": str(folder), "overwrite": True, **ability.changes}
     settings = of_recipe(ability.settings, ability.recipe, **changes)
 
-    def weights(core_kwargs: dict[str, Any]) -> int:
-        agent = make_agent(replace(settings, core_kwargs=core_kwargs, run_dir=None), make_curriculum(settings))
-        return sum(parameter.numel() for parameter in agent.policy.parameters())
-
-    settings = replace(settings, core_kwargs=sized(core, {}, WEIGHTS, weights))
+    rehearsal = Rehearsal(settings.env, settings.env_kwargs, algorithm=of_settings(settings).name)
+    settings = replace(settings, core_kwargs=sized(core, {}, WEIGHTS, partial(rehearsal.weights, settings)))
     curriculum = make_curriculum(settings)
     agent = make_agent(settings, curriculum)
     begin = time.perf_counter()
     learn(agent, settings, curriculum)
     minutes = (time.perf_counter() - begin) / 60
-    run = Run.open(folder)
+    run, tests = Run.open(folder), ability.tests
+
+    def score(test: dict[str, Any], seed: int) -> float:
+        return mean_score(run, test, ability.episodes, sampled=ability.sampled, seed=seed)
+
     result = {
         "steps": agent.num_timesteps,
         "minutes": minutes,
         "weights": sum(parameter.numel() for parameter in agent.policy.parameters()),
-        "choice": score(run, ability, next(iter(ability.tests.values())), CHOICE_SEED),
-        "scores": {name: score(run, ability, test, EVALUATION_SEED) for name, test in ability.tests.items()},
+        "choice": score(next(iter(tests.values())), CHOICE_SEED),
+        "scores": {name: score(test, EVALUATION_SEED) for name, test in tests.items()},
     }
     write_json(folder / RESULT_FILE, result)
-
-
-def score(run: Run, ability: Ability, test: dict[str, Any], seed: int) -> float:
-    """Return a run's mean score in the episodes of a test."""
-    parameters = dict(test)
-    metric, sampled = parameters.pop("metric", "success"), parameters.pop("sampled", ability.sampled)
-    env, kwargs = run.evaluation_env(None, parameters)
-    agent = run.load_agent(make_env(env, min(ability.episodes, 100), **kwargs))
-    episodes = evaluate(agent, agent.env, ability.episodes, not sampled, seed=seed)
-    measured = {"success": episodes.success, "return": episodes.returns, **episodes.metrics}[metric]
-    assert measured is not None
-    return float(measured.mean())
 
 
 # --- tables ---------------------------------------------------------------------------------------------------------
@@ -133,9 +125,11 @@ def columns() -> list[tuple[str, str]]:
     return [(name, test) for name, ability in ABILITIES.items() for test in ability.tests]
 
 
-def tables(settings: AbilitiesSettings) -> list[str]:
-    """Return the lines of the tables: scores, minutes and learning rates."""
-    results = {name: known(settings, name) for name in ABILITIES}
+def tables(results: dict[str, Results]) -> list[str]:
+    """Return the lines of the tables: scores, minutes and learning rates.
+
+    :param results: of every ability
+    """
     scores, minutes = [], []
     for core in core_names():
         rates = {name: chosen_rate(results[name].get(core, {})) for name in ABILITIES}
@@ -181,12 +175,12 @@ def main(settings: AbilitiesSettings) -> None:
                 for one in RATES if seed == 0 else (rate,) if rate else ():
                     if str(seed) not in there.get(one, {}):
                         train(ABILITIES[name], core, one, seed, settings.folder / name / core / one / str(seed))
-    for name in ABILITIES:
-        results = known(settings, name)
-        if results:
+    results = {name: known(settings, name) for name in ABILITIES}
+    for name, found in results.items():
+        if found:
             record(settings, name).parent.mkdir(parents=True, exist_ok=True)
-            write_json(record(settings, name), results)
-    write_between_marks(settings.documents / "results.md", "abilities", tables(settings))
+            write_json(record(settings, name), found)
+    write_between_marks(settings.documents / "results.md", "abilities", tables(results))
 
 
 if __name__ == "__main__":

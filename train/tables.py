@@ -19,15 +19,14 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch loads: spinn
 
 import numpy as np
 import tyro
+from scoring import mean_score
 from tables_experiments import SHARES, Experiment, experiments
 
 from memagents.checks import selected
 from memagents.command_line.errors import plain_errors
-from memagents.environments.make import make_env
 from memagents.experiments.configuration import of_recipe
 from memagents.experiments.documents import markdown_table, write_between_marks
-from memagents.experiments.evaluation import FEW_SEEDS, evaluate, over_seeds
-from memagents.experiments.evaluation_settings import EVALUATION_SEED
+from memagents.experiments.evaluation import FEW_SEEDS, over_seeds
 from memagents.experiments.figures import learning_curve
 from memagents.experiments.lessons import make_curriculum
 from memagents.experiments.run import Run
@@ -98,15 +97,7 @@ def score(experiment: Experiment, folder: Path, steps: int, minutes: float) -> N
     assert run.settings is not None
     for name, test in experiment.tests.items():
         slots = experiment.test_slots if "slots" in run.settings.core_kwargs else None  # type: ignore[attr-defined]
-        parameters = dict(test)
-        env, metric = parameters.pop("env", None), parameters.pop("metric", experiment.metric)
-        likely = not parameters.pop("sampled", False)
-        env, kwargs = run.evaluation_env(env, parameters)
-        evaluated = run.load_agent(make_env(env, min(experiment.episodes, 100), **kwargs), slots=slots)
-        episodes = evaluate(evaluated, evaluated.env, experiment.episodes, likely, seed=EVALUATION_SEED)
-        measured = episodes.success if metric == "success" else episodes.metrics[metric]
-        assert measured is not None
-        scores[name] = float(measured.mean())
+        scores[name] = mean_score(run, test, experiment.episodes, experiment.metric, slots=slots)
         if experiment.chance is not None and scores[name] <= experiment.chance:
             scores = {**dict.fromkeys(experiment.tests, scores[name]), **scores}
             break

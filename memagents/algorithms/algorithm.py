@@ -31,7 +31,7 @@ from memagents.algorithms.causes import listed
 from memagents.algorithms.cuda_graphs import look
 from memagents.algorithms.policy_arguments import check_names, unset, with_classes
 from memagents.algorithms.saved_algorithm import SavedAlgorithm
-from memagents.checks import boolean, in_range, positive, positive_int, scheduled
+from memagents.checks import boolean, in_range, natural_int, positive, positive_int, scheduled
 from memagents.cores.core import State, draw_keys
 from memagents.environments.conditioning import check_conditions
 from memagents.environments.guidance import decision_mask
@@ -123,7 +123,7 @@ class MemoryAlgorithm(SavedAlgorithm):
         self.condition_on = check_conditions(condition_on)
         self.checkpoint_interval = positive_int("checkpoint_interval", checkpoint_interval)
         self.checkpoint_minutes = positive("checkpoint_minutes", checkpoint_minutes)
-        self.keep_last = 0 if keep_last == 0 else positive_int("keep_last", keep_last)
+        self.keep_last = natural_int("keep_last", keep_last)
         self.keep_best = boolean("keep_best", keep_best)
         self.gamma = in_range("gamma", gamma, 0, 1)
         self.max_grad_norm = in_range("max_grad_norm", max_grad_norm, 0)

@@ -55,8 +55,6 @@ class SavedAlgorithm(ResumableAlgorithm):
     policy_defaults: ClassVar[Mapping[str, Any]] = {}
     keep_last: int
     keep_best: bool
-    lesson: int
-    stats_window_size: int
     _warned_of_functions = False
     _warned_of_scripts = False
     saved_at = 0.0  # by the clock of time.monotonic, in seconds

@@ -66,11 +66,9 @@ class ComparisonSettings:
     def __post_init__(self) -> None:
         for name in ("seeds", "total_timesteps", "episodes"):
             positive_int(name, getattr(self, name))
-        for name in ("parameters", "processes"):
+        for name, most in (("parameters", _MOST_PARAMETERS), ("processes", None)):
             if getattr(self, name) is not None:
-                positive_int(name, getattr(self, name))
-        if (self.parameters or 0) > _MOST_PARAMETERS:
-            raise ValueError(f"parameters must be at most {_MOST_PARAMETERS:,}, not {self.parameters:,}")
+                positive_int(name, getattr(self, name), most)
         for rate in self.learning_rates:
             positive("learning_rates", rate)
         for name in ("cores", "learning_rates"):

@@ -5,7 +5,6 @@ Each is a run folder within the run's, and is written as the run's own checkpoin
 
 from __future__ import annotations
 
-import contextlib
 import math
 import os
 from collections.abc import Callable
@@ -36,7 +35,7 @@ def keep(
         if last:
             _save(folder, folder / KEPT_FOLDER / f"{step:0{_DIGITS}}", save)
             for old in kept(folder)[:-last]:
-                remove(old)
+                layout.remove_whole(old)
         if best and mean_return is not None and mean_return >= _best_return(folder / BEST_FOLDER, lesson):
             _save(folder, folder / BEST_FOLDER, save)
     except (OSError, CheckpointError) as error:
@@ -54,13 +53,6 @@ def keeper(folder: Path) -> Path | None:
     place = folder.parent if folder.name == BEST_FOLDER else folder.parent.parent
     inside = folder.name == BEST_FOLDER or folder.parent.name == KEPT_FOLDER
     return place if inside and (place / POLICY_FILE).is_file() else None
-
-
-def remove(place: Path) -> None:
-    """Remove a checkpoint that was kept, and its folder, unless somebody else has put something there."""
-    layout.remove(place)
-    with contextlib.suppress(OSError):
-        place.rmdir()
 
 
 def _save(folder: Path, place: Path, save: Callable[[Path], None]) -> None:

@@ -123,16 +123,27 @@ def make(folder: Path, argument: str) -> Path:
 
 def remove(folder: Path) -> None:
     """Remove what a run writes, and nothing else that a person may have put there."""
-    for inner in (folder / BEST_FOLDER, *(folder / KEPT_FOLDER).glob("[0-9]*"), folder / KEPT_FOLDER):
+    for inner in (folder / BEST_FOLDER, *(folder / KEPT_FOLDER).glob("[0-9]*")):
         if inner.is_dir():
-            remove(inner)
-            with contextlib.suppress(OSError):  # something else is there
-                inner.rmdir()
+            remove_whole(inner)
+    remove_empty(folder / KEPT_FOLDER)
     for name in FOLDERS:
         shutil.rmtree(folder / name, ignore_errors=True)
     for name in FILES:
         (folder / name).unlink(missing_ok=True)
         beside(folder / name).unlink(missing_ok=True)
+
+
+def remove_whole(folder: Path) -> None:
+    """Do what :func:`remove` does, and remove the folder as well, unless a person has put something there."""
+    remove(folder)
+    remove_empty(folder)
+
+
+def remove_empty(folder: Path) -> None:
+    """Remove a folder if it is there and nothing is in it."""
+    with contextlib.suppress(OSError):
+        folder.rmdir()
 
 
 def beside(path: Path) -> Path:

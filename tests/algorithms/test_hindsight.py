@@ -1,7 +1,6 @@
 """docs/hindsight.md and what it shows: replay with other goals, whose episodes end where these are reached."""
 
 import re
-import runpy
 from pathlib import Path
 
 import gymnasium as gym
@@ -14,10 +13,11 @@ from memagents.algorithms.hindsight import HindsightReplay
 from memagents.experiments.documents import marks
 from memagents.runs.files import read_json, write_json
 from memenvs.goals import GoalView
+from tests.support.scripts import names_in
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs/hindsight.md").read_text()
-SCRIPT = runpy.run_path(str(ROOT / "train/her.py"))
+SCRIPT = names_in("her.py")
 
 
 def played(replay, n_envs=2):

@@ -1,21 +1,17 @@
 """The tables by ability: a sweep with the first seed, its best rate with the others, nothing made twice."""
 
-import runpy
 import shutil
-import sys
 from pathlib import Path
 
 import pytest
 
 from memagents.experiments.settings import PPOSettings
 from memagents.runs.files import read_json
+from tests.support.scripts import names_in
 
-ROOT = Path(__file__).parent.parent.parent
 TABLE = "before\n<!-- table abilities -->\n<!-- end of abilities -->\nafter\n"
 
-sys.path.insert(0, str(ROOT / "train"))  # as when it is run: it imports what stands beside it
-SCRIPT = runpy.run_path(str(ROOT / "train/abilities.py"))
-sys.path.pop(0)
+SCRIPT = names_in("abilities.py")
 
 
 @pytest.fixture
@@ -43,6 +39,7 @@ def test_a_sweep_and_the_seeds_after_it(run, monkeypatch):
     assert sorted(path.parent.name + " " + path.name for path in folder.glob("*/*")) == [
         f"{rate} 0" for rate in SCRIPT["RATES"]
     ]
+    assert [path.name for path in Path("runs").iterdir()] == ["abilities"], "sizes are found without run folders"
     swept = {rate: read_json(folder / rate / "0" / "result.json") for rate in SCRIPT["RATES"]}
     assert all(abs(result["weights"] / 2000 - 1) < 0.1 for result in swept.values())
     best = max(swept, key=lambda rate: swept[rate]["choice"])

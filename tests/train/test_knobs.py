@@ -1,6 +1,5 @@
 """What each knob of recurrent PPO does, and the tables of it."""
 
-import runpy
 from dataclasses import asdict
 from pathlib import Path
 
@@ -13,10 +12,11 @@ from memagents.experiments.lessons import lesson_env
 from memagents.experiments.statistics import improvement
 from memagents.experiments.window_scores import WindowScores
 from memagents.runs.files import read_json, write_json
+from tests.support.scripts import names_in
 from tests.support.toys import dummy
 
 ROOT = Path(__file__).parent.parent.parent
-SCRIPT = runpy.run_path(str(ROOT / "train/knobs.py"))
+SCRIPT = names_in("knobs.py")
 TASKS, KNOBS, turned = SCRIPT["TASKS"], SCRIPT["KNOBS"], SCRIPT["turned"]
 NAMES = ("knobs_area", "knobs_final")
 

@@ -1,8 +1,6 @@
 """The main job: what of it is kept."""
 
-import runpy
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from stable_baselines3.common.callbacks import ConvertCallback
@@ -11,9 +9,10 @@ from memagents.experiments.evaluation import Interval, Scores
 from memagents.experiments.lessons import make_curriculum
 from memagents.experiments.settings import PPOSettings
 from memagents.experiments.training import learn, make_agent
+from tests.support.scripts import names_in
 from tests.support.trainings import SMALL
 
-SCRIPT = runpy.run_path(str(Path(__file__).parent.parent.parent / "train/main_job.py"))
+SCRIPT = names_in("main_job.py")
 SHARE = 128 / 2_000_000  # of the steps of PPO
 
 

@@ -1,15 +1,15 @@
 """Steps that agents need, and the table of them."""
 
-import runpy
 from pathlib import Path
 
 import pytest
 
 from memagents.experiments.documents import marks
 from memagents.runs.files import read_json, write_json
+from tests.support.scripts import names_in
 
 ROOT = Path(__file__).parent.parent.parent
-SCRIPT = runpy.run_path(str(ROOT / "train/sample_efficiency.py"))
+SCRIPT = names_in("sample_efficiency.py")
 
 
 def settings(folder, **changes):

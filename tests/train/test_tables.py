@@ -1,7 +1,5 @@
 """The tables of the documents."""
 
-import runpy
-import sys
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,13 +9,12 @@ import pytest
 
 from memagents.experiments.documents import marks
 from memagents.runs.files import read_json, write_json
+from tests.support.scripts import names_in
 
 ROOT = Path(__file__).parent.parent.parent
 TABLE = "before\n<!-- table small_tmaze -->\nold\n<!-- end of small_tmaze -->\nafter\n"
 
-sys.path.insert(0, str(ROOT / "train"))  # as when it is run: it imports what stands beside it
-SCRIPT = runpy.run_path(str(ROOT / "train/tables.py"))
-sys.path.pop(0)
+SCRIPT = names_in("tables.py")
 
 
 @pytest.fixture
@@ -77,7 +74,7 @@ def test_what_is_no_better_than_chance_is_not_asked_for_more(chance, shown, run,
         asked.append(env)
         return SimpleNamespace(success=np.full(episodes, 1.5 - 0.5 * len(asked)))
 
-    monkeypatch.setitem(score.__globals__, "evaluate", evaluate)
+    monkeypatch.setitem(score.__globals__["mean_score"].__globals__, "evaluate", evaluate)
     experiment = replace(SCRIPT["experiments"]()["small_tmaze"], tests=tests, chance=chance)
     score(experiment, Path("runs/tables/small_tmaze/none-0"), 100, 1.0)
     scores = read_json(Path("runs/tables/small_tmaze/none-0/result.json"))["scores"]

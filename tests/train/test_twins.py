@@ -1,17 +1,16 @@
 """``train/twins.py``: three agents a seed by two comparisons, and the two figures of their scores."""
 
 import json
-import runpy
 from dataclasses import replace
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import yaml
 
 from memagents.experiments.comparison_results import Comparison
+from tests.support.scripts import names_in
 
-script = SimpleNamespace(**runpy.run_path(str(Path(__file__).parent.parent.parent / "train/twins.py")))
+script = SimpleNamespace(**names_in("twins.py"))
 SCORES = {("seen", "gru"): [1.0, 0.8, 0.9, 0.9, 0.9], ("seen", "none"): [1.0] * 5, ("hidden", "gru"): [0.5] * 5}
 
 

@@ -113,6 +113,7 @@ def look(cells, rows, columns, width, height, x, y, direction, carried, through_
         shown &= within
         if distance < n - 1:
             # Four bytes at once, of which the first lies before the cell: in the one behind it, which comes later.
+            # These are loops of their own, since a choice within them would take back what this gains.
             while shown:
                 place = lowest(shown)
                 code = cells[np.uint64(corner) + place * np.uint64(sideways)]

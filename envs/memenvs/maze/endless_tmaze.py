@@ -63,6 +63,12 @@ def step(state, level, action):
 
 
 @njit
+def present(state, level):
+    """Return the number of the present corridor; after the last turn that of the last one."""
+    return min(state.corridor, len(level.length) - 1)
+
+
+@njit
 def time_limit(level):
     """Return six times the steps of the best way through corridors that all have the greatest length."""
     return 6 * (level.longest + 1) * len(level.length)
@@ -86,20 +92,20 @@ def observe(state, level, out):
 
 @njit
 def observe_all(state, level, out):
-    corridor = min(state.corridor, len(level.length) - 1)
+    corridor = present(state, level)
     out.observation[0] = state.position / level.length[corridor]
     show_cue(state, level, out)
 
 
 @njit
 def oracle(state, level):
-    corridor = min(state.corridor, len(level.length) - 1)
+    corridor = present(state, level)
     return level.cue[corridor] if state.position == level.length[corridor] else FORWARD
 
 
 @njit
 def legal(state, level, mask):
-    corridor = min(state.corridor, len(level.length) - 1)
+    corridor = present(state, level)
     junction = state.position == level.length[corridor]
     mask[FORWARD] = not junction
     mask[LEFT] = mask[RIGHT] = junction
@@ -126,7 +132,7 @@ def sound(params, state, level):
     for i in range(len(level.length)):
         if not params.length[0] <= level.length[i] <= params.length[1] or not LEFT <= level.cue[i] <= RIGHT:
             return False
-    return state.position <= level.length[min(state.corridor, len(level.length) - 1)]
+    return state.position <= level.length[present(state, level)]
 
 
 def define(corridors: int = 10, length: int = 10, kind: str = "fixed", observable: bool = False) -> Definition:

@@ -214,9 +214,10 @@ def _run_forward(
     threads, rows = _shares(leaves.starts, sizes, x.itemsize)
     places = places_of(sizes, wide)
     features, written = x.new_empty(steps, batch, sizes.hidden + sizes.vectors), x.new_empty(steps, batch)
-    memory, read_weights = memory.contiguous(), read_weights.contiguous()
-    if not overwrite:
-        memory, read_weights = memory.clone(), read_weights.clone()
+    memory, read_weights = (
+        leaf.contiguous() if overwrite else leaf.clone(memory_format=torch.contiguous_format)
+        for leaf in (memory, read_weights)
+    )
     before = [leaf.contiguous() for leaf in controller]
     after = [torch.empty_like(leaf) for leaf in before]
     shared = [tensor.contiguous() for tensor in (x, features, recurrent_weight, weight, bias)]

@@ -1,0 +1,16 @@
+"""Scripts of ``train/`` as their tests have them."""
+
+import runpy
+import sys
+from pathlib import Path
+
+TRAIN = Path(__file__).parents[2] / "train"
+
+
+def names_in(script):
+    """Return what a script defines, by name; it imports what stands beside it, as when it is run."""
+    sys.path.insert(0, str(TRAIN))
+    try:
+        return runpy.run_path(str(TRAIN / script))
+    finally:
+        sys.path.remove(str(TRAIN))
