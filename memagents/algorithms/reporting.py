@@ -18,12 +18,17 @@ class ReportingAlgorithm(BaseAlgorithm):
 
     iteration: int
     episodes_here = 0  # since the environments were last set
+    _began = 0  # of the present ``learn``, by a clock that nobody sets
 
     def mean_return(self) -> float | None:
         """Compute the mean return of the training's last episodes; None while there are none, or it is not finite."""
         episodes = self.ep_info_buffer
         mean = float(safe_mean([episode["r"] for episode in episodes])) if episodes else math.nan
         return mean if math.isfinite(mean) else None
+
+    def _setup_learn(self, *args: Any, **kwargs: Any) -> Any:
+        self._began = time.monotonic_ns()
+        return super()._setup_learn(*args, **kwargs)
 
     def _update_info_buffer(self, infos: list[dict[str, Any]], dones: np.ndarray | None = None) -> None:
         """Remember the statistics of finished episodes."""
@@ -63,7 +68,7 @@ class ReportingAlgorithm(BaseAlgorithm):
             log.record("rollout/success_rate", safe_mean(self.ep_success_buffer))
         log.record("time/iterations", self.iteration, exclude="tensorboard")
         log.record("time/total_timesteps", self.num_timesteps, exclude="tensorboard")
-        elapsed = max(time.time_ns() - self.start_time, 1) / 1e9
+        elapsed = max(time.monotonic_ns() - self._began, 1) / 1e9
         log.record("time/time_elapsed", round(elapsed, 1), exclude="tensorboard")
         log.record("time/fps", int((self.num_timesteps - self._num_timesteps_at_start) / elapsed))
         log.dump(step=self.num_timesteps)

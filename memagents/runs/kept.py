@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from memagents.runs.files import CheckpointError
 from memagents.runs.layout import BEST_FOLDER, CONFIG_FILE, KEPT_FOLDER, POLICY_FILE
 
 _DIGITS = 12  # of a step in the name of a folder, so that names sort as numbers
+_TICK = 1_000_000  # nanoseconds that every file system tells apart
 
 
 def keep(
@@ -33,7 +35,9 @@ def keep(
     """
     try:
         if last:
-            _save(folder, folder / KEPT_FOLDER / f"{step:0{_DIGITS}}", save)
+            place = folder / KEPT_FOLDER / f"{step:0{_DIGITS}}"
+            _save(folder, place, save)
+            _stamp(folder, place)
             for old in kept(folder)[:-last]:
                 layout.remove_whole(old)
         if best and mean_return is not None and mean_return >= _best_return(folder / BEST_FOLDER, lesson):
@@ -60,7 +64,13 @@ def _save(folder: Path, place: Path, save: Callable[[Path], None]) -> None:
     if (folder / CONFIG_FILE).is_file():  # else it is a training by no script
         files.write_bytes(place / CONFIG_FILE, files.read_bytes(folder / CONFIG_FILE))
     save(place)
-    os.utime(place)  # the order of the folders is that of their times
+
+
+def _stamp(folder: Path, place: Path) -> None:
+    """Give a folder just written the latest time of all, whatever the clock says: times are the order of those kept."""
+    others = [other.stat().st_mtime_ns for other in kept(folder) if other != place]
+    latest = max([time.time_ns(), *(stamp + _TICK for stamp in others)])
+    os.utime(place, ns=(latest, latest))
 
 
 def _best_return(place: Path, lesson: int) -> float:

@@ -1,5 +1,7 @@
 """Expectations of Stable-Baselines3's users: environments of every kind, callbacks, evaluation, logs, seeds."""
 
+import time
+
 import gymnasium as gym
 import numpy as np
 import pytest
@@ -25,6 +27,7 @@ from memagents.cores.core import state_leaves
 from memagents.environments.conditioning import ConditionOn
 from memagents.policies.picture_encoders import PictureEncoder
 from memagents.policies.symbol_encoders import GridEncoder
+from memagents.runs.progress import read_progress
 from tests.cores.support import SMALL
 from tests.support.agents import assert_same_weights, make, weights_of
 from tests.support.toys import Counter, Floats, Toy, dummy, tmaze, underground
@@ -312,6 +315,14 @@ def test_logs_are_written_every_so_many_windows():
     continuous.set_logger(Logger(None, [Rows()]))
     continuous.learn(24)
     assert rows[0][1]["train/std"] == pytest.approx(1, abs=0.1)
+
+
+def test_a_clock_that_is_set_back_does_not_show_in_the_speed(monkeypatch, tmp_path):
+    agent, wall, looks = agent_for(tmaze(), run_dir=tmp_path), time.time_ns, iter(range(10**6))
+    monkeypatch.setattr(time, "time_ns", lambda: wall() - next(looks) * 10**12)
+    agent.learn(96)
+    for row in read_progress(tmp_path / "progress.csv"):
+        assert 0 < float(row["time/fps"]) < 1e6 and 0 <= float(row["time/time_elapsed"]) < 1e6
 
 
 def test_episodes_are_remembered():

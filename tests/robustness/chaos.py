@@ -1,18 +1,25 @@
-"""A training killed again and again at random moments, on a disk that is full now and then: what is left is whole.
+"""Work that is killed at random moments, on a disk that is full or read-only now and then: what is left is whole.
 
     python -m tests.robustness.chaos --kills 300          # or: make chaos
 
-After each kill the folder must hold one moment: description, weights and state of the same step, no earlier than the
-last one seen. After the last one the training goes on to its end, and must have become, bit for bit, what it would
-have become without a kill.
+Most kills meet a training. After each one the folder must hold one moment: description, weights and state of the same
+step, no earlier than the last one seen; after the last one the training goes on to its end, and must have become, bit
+for bit, what it would have become without a kill, whatever the clock said. Some kills meet an evaluation, which must
+leave its file whole or not at all and the run as it was, and some the compilation of an environment, which must work
+afterwards. The disk is one of a few MiB in a namespace of mounts where Linux lends one, else each file has a limit.
 """
 
 import argparse
 import contextlib
+import functools
+import io
+import json
 import os
 import random
 import resource
+import shutil
 import signal
+import subprocess
 import sys
 import tempfile
 import time
@@ -22,6 +29,7 @@ from pathlib import Path
 import torch
 
 from memagents import RecurrentPPO
+from memagents.command_line import evaluate
 from memagents.runs import agent_files
 from memagents.runs.checkpoint import holds
 from memagents.runs.layout import MANIFEST_FILE, STATE_FILE
@@ -45,23 +53,29 @@ def learn(agent, total):
     agent.learn(total - agent.num_timesteps, reset_num_timesteps=agent.num_timesteps == 0)
 
 
-def killed(folder, total, after, bytes_on_disk):
-    """Train in a process of its own, and kill it after some seconds.
+def train(folder, total):
+    """Go on in a folder until the steps are made."""
+    learn(training(folder), total)
 
-    :param bytes_on_disk: that a file may have, as on a disk that is full; None for any number
-    :return: how it ended: killed, finished or failed
+
+def killed(work, after, *preparations):
+    """Do some work in a process of its own, and kill it after some seconds.
+
+    :param work: a function without arguments
+    :param preparations: functions that are called before it, in the process
+    :return: how it ended: killed, finished, the disk failed, or failed
     """
     child = os.fork()
     if child == 0:
         try:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+            os.dup2(1, 2)
             warnings.simplefilter("ignore")
-            if bytes_on_disk is not None:
-                signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-                resource.setrlimit(resource.RLIMIT_FSIZE, (bytes_on_disk, bytes_on_disk))
-            learn(training(folder), total)
+            for prepare in preparations:
+                prepare()
+            work()
             os._exit(0)
-        except OSError:
+        except (OSError, SystemExit):  # the second from a command, which has said why
             os._exit(3)
         except BaseException:
             os._exit(4)
@@ -69,12 +83,59 @@ def killed(folder, total, after, bytes_on_disk):
     while time.monotonic() < deadline:
         ended, status = os.waitpid(child, os.WNOHANG)
         if ended:
-            return {0: "finished", 3: "the disk was full"}.get(os.waitstatus_to_exitcode(status), "failed")
+            return {0: "finished", 3: "the disk failed"}.get(os.waitstatus_to_exitcode(status), "failed")
         time.sleep(0.002)
     with contextlib.suppress(ProcessLookupError):
         os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
     return "killed"
+
+
+def limit_files(bytes_on_disk):
+    """Let no file of this process become larger, as on a disk that is full."""
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (bytes_on_disk, bytes_on_disk))
+
+
+def jump(dice):
+    """Let the clock of this process jump by up to ten days, forwards and back, at each look."""
+    now, now_ns = time.time, time.time_ns
+    time.time = lambda: now() + dice.uniform(-864_000, 864_000)
+    time.time_ns = lambda: now_ns() + int(dice.uniform(-864_000, 864_000) * 1e9)
+
+
+class Disk:
+    """A small disk of its own for a folder, where Linux lets this process mount one.
+
+    :param place: an empty folder
+    """
+
+    def __init__(self, place):
+        self.place, self.ballast = place, place / "ballast"
+        self.own = self._mount("-t", "tmpfs", "-o", "size=16m", "tmpfs")
+
+    def _mount(self, *words):
+        done = subprocess.run(["mount", *words, str(self.place)], capture_output=True, check=False)
+        return done.returncode == 0
+
+    @contextlib.contextmanager
+    def read_only(self):
+        """Let nothing be written, if that can be had; yields whether it can."""
+        change = self.own and self._mount("-o", "remount,ro")
+        yield change
+        if change:
+            assert self._mount("-o", "remount,rw")
+
+    @contextlib.contextmanager
+    def full(self, left):
+        """Fill the disk but for some bytes; yields whether there is one to fill."""
+        if self.own:
+            with contextlib.suppress(OSError), open(self.ballast, "wb", buffering=0) as file:
+                while file.write(bytes(2**16)):
+                    pass
+            os.truncate(self.ballast, max(0, self.ballast.stat().st_size - left))
+        yield self.own
+        self.ballast.unlink(missing_ok=True)
 
 
 def check(folder, before):
@@ -99,7 +160,7 @@ def check(folder, before):
     return described
 
 
-def chaos(folder, kills, seed=0, longest=1.0):
+def chaos(place, kills, seed=0, longest=1.0):
     """Kill a training so many times, then let it end.
 
     :return: how often it ended how, in how many of these a checkpoint was left, the steps in the end, and whether that
@@ -107,22 +168,93 @@ def chaos(folder, kills, seed=0, longest=1.0):
     :raises AssertionError: at the first thing that is not as promised
     """
     dice, counts, steps, total, advanced = random.Random(seed), {}, 0, WINDOW * 40, 0
+    disk, folder = Disk(place), place / "run"
     for number in range(kills):
-        small = dice.choice([None, None, None, None, dice.randrange(1, 400_000)])
-        ended = killed(folder, total, dice.uniform(0.02, longest), small)
-        assert ended != "failed", f"after {number} kills the training could not go on"
-        counts[ended] = counts.get(ended, 0) + 1
+        trouble = dice.choice(["", "", "", "", "limit", "full", "read-only", "clock"])
+        prepared = {
+            "limit": [functools.partial(limit_files, dice.randrange(1, 400_000))],
+            "clock": [functools.partial(jump, random.Random(number))],
+        }.get(trouble, [])
+        with contextlib.ExitStack() as stack:
+            if trouble == "full":
+                stack.enter_context(disk.full(dice.randrange(400_000)))
+            elif trouble == "read-only":
+                stack.enter_context(disk.read_only())
+            ended = killed(functools.partial(train, folder, total), dice.uniform(0.02, longest), *prepared)
+        assert ended != "failed", f"after {number} kills the training could not go on ({trouble})"
+        name = f"{ended} ({trouble})" if trouble else ended
+        counts[name] = counts.get(name, 0) + 1
         before, steps = steps, check(folder, steps)
         advanced += steps > before
         if steps >= total - WINDOW:
             total += WINDOW * 40
-    agent = training(folder)
-    learn(agent, total)
-    straight = make(core="gru", policy_kwargs=LARGE)
-    learn(straight, total)
+    agent, straight = training(folder), make(core="gru", policy_kwargs=LARGE)
+    for learner in (agent, straight):
+        learn(learner, total)
     ours, theirs = weights_of(agent), weights_of(straight)
     same = all(torch.equal(ours[name], theirs[name]) for name in theirs)
     return counts, advanced, total, same
+
+
+def chaos_of_evaluation(folder, kills, seed=0, longest=1.0):
+    """Kill the evaluation of a run so many times: its file is whole or not there, and the run is as it was.
+
+    :param folder: of a run
+    :return: how often it ended how
+    :raises AssertionError: at the first thing that is not as promised
+    """
+    words = [str(folder), "--env", "memenvs/TMaze-v0", "--over", "length=[3,9]", "--episodes", "64", "--device", "cpu"]
+    path, dice, counts, steps = folder / "over_length.json", random.Random(seed), {}, check(folder, 0)
+    with contextlib.redirect_stdout(io.StringIO()):
+        evaluate.main(words)
+    right = json.loads(path.read_text())
+    for _ in range(kills):
+        if dice.random() < 0.5:
+            path.unlink(missing_ok=True)
+        ended = killed(lambda: evaluate.main(words), dice.uniform(0.02, longest))
+        assert ended in ("killed", "finished"), "the evaluation failed"
+        counts[ended] = counts.get(ended, 0) + 1
+        assert not path.exists() or json.loads(path.read_text()) == right, "the evaluation is of another run"
+        assert check(folder, steps) == steps, "the run has changed"
+    return counts
+
+
+def chaos_of_compilation(cache, kills, seed=0):
+    """Kill a process that compiles so many times, always with the same cache; after each the next one has to do.
+
+    :param cache: an empty folder
+    :return: how often it ended how, and whether the last, undisturbed one saw what a process without a cache sees
+    """
+    command = [sys.executable, "-m", "tests.robustness.compiling"]
+    dice, counts = random.Random(seed), {}
+    begin = time.monotonic()
+    with tempfile.TemporaryDirectory() as empty:
+        right = subprocess.run(command, env=os.environ | {"NUMBA_CACHE_DIR": empty}, capture_output=True, check=True)
+    longest = time.monotonic() - begin
+    own = os.environ | {"NUMBA_CACHE_DIR": str(cache)}
+    for _ in range(kills):
+        with subprocess.Popen(command, env=own, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
+            try:
+                _, told = process.communicate(timeout=dice.uniform(0.3, 0.8) * longest)
+                assert process.returncode == 0, told.decode()
+                ended = "finished"
+                shutil.rmtree(cache)  # there is nothing left to compile
+            except subprocess.TimeoutExpired:
+                process.kill()
+                ended = "killed"
+        counts[ended] = counts.get(ended, 0) + 1
+    left = subprocess.run(command, env=own, capture_output=True, check=True)
+    return counts, left.stdout == right.stdout
+
+
+def in_own_namespace():
+    """Begin this program anew where it may mount a disk of its own, if that can be had."""
+    words = ["unshare", "--user", "--map-root-user", "--mount"]
+    if "MEMAGENTS_CHAOS" in os.environ or shutil.which("unshare") is None:
+        return
+    if subprocess.run([*words, "true"], capture_output=True, check=False).returncode == 0:
+        os.environ["MEMAGENTS_CHAOS"] = "1"
+        os.execvp("unshare", [*words, sys.executable, "-m", "tests.robustness.chaos", *sys.argv[1:]])
 
 
 def main():
@@ -130,15 +262,30 @@ def main():
     parser.add_argument("--kills", type=int, default=300)
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
+    in_own_namespace()
     torch.set_num_threads(1)
     make(core="gru", policy_kwargs=LARGE).learn(WINDOW)  # compiled before it is forked
     with tempfile.TemporaryDirectory() as place:
-        counts, advanced, total, same = chaos(Path(place) / "run", given.kills, given.seed)
-        left = [path.name for path in Path(place).rglob(".*")]
-    print(", ".join(f"{ended}: {count}" for ended, count in sorted(counts.items())))
+        work, cache = Path(place) / "work", Path(place) / "cache"
+        work.mkdir()
+        try:
+            counts, advanced, total, same = chaos(work, given.kills, given.seed)
+            evaluated = chaos_of_evaluation(work / "run", given.kills // 6, given.seed)
+            left = [path.name for path in work.rglob(".*")]
+            compiled, works = chaos_of_compilation(cache, given.kills // 12, given.seed)
+        finally:
+            subprocess.run(["umount", str(work)], capture_output=True, check=False)
+    print("training:", listed(counts))
     print(f"a new checkpoint in {advanced} of {given.kills}; left over: {', '.join(left) or 'nothing'}")
     print(f"{total:,} steps in the end, {'bit for bit' if same else 'NOT'} what they are without a kill")
-    return 0 if same and not left else 1
+    print("evaluation:", listed(evaluated))
+    print(f"compilation: {listed(compiled)}; after that it {'works' if works else 'does NOT work'}")
+    return 0 if same and works and not left else 1
+
+
+def listed(counts):
+    """Return counts in words."""
+    return ", ".join(f"{ended}: {count}" for ended, count in sorted(counts.items())) or "none"
 
 
 if __name__ == "__main__":

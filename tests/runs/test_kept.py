@@ -1,6 +1,8 @@
 """Checkpoints that are kept beside the last one: the last few, and the best."""
 
+import os
 import shutil
+import time
 
 import gymnasium as gym
 import numpy as np
@@ -51,6 +53,16 @@ def test_the_last_ones_are_kept(tmp_path):
     agent.set_env(Rising([0.0] * 16))
     agent.learn(16)  # which counts from 0 again
     assert [path.name for path in kept.kept(tmp_path)] == ["000000000040", "000000000008", "000000000016"]
+
+
+def test_a_clock_that_is_set_back_changes_no_order(tmp_path):
+    agent = learned(tmp_path, [0.0] * 2, keep_last=2)
+    tomorrow = time.time_ns() + 86_400 * 10**9
+    for number, path in enumerate(kept.kept(tmp_path)):
+        os.utime(path, ns=(tomorrow + number * 10**9,) * 2)
+    agent.set_env(Rising([0.0] * 8))
+    agent.learn(8, reset_num_timesteps=False)
+    assert [path.name for path in kept.kept(tmp_path)] == ["000000000016", "000000000024"]
 
 
 def test_the_best_one_is_kept(tmp_path):
