@@ -26,11 +26,12 @@ from stable_baselines3.common.utils import FloatSchedule
 from stable_baselines3.common.vec_env import VecEnv, VecTransposeImage, is_vecenv_wrapped
 from torch import Tensor
 
+from memagents import ranks
 from memagents.algorithms import sb3_names
 from memagents.algorithms.causes import listed
 from memagents.algorithms.cuda_graphs import look
+from memagents.algorithms.joint import JointAlgorithm
 from memagents.algorithms.policy_arguments import check_names, unset, with_classes
-from memagents.algorithms.saved_algorithm import SavedAlgorithm
 from memagents.checks import boolean, in_range, natural_int, positive, positive_int, scheduled
 from memagents.cores.core import State, draw_keys
 from memagents.environments.conditioning import check_conditions
@@ -47,7 +48,7 @@ from memagents.runs.lock import training_in
 from memagents.runs.progress import ProgressBar, end_events, run_logger
 
 
-class MemoryAlgorithm(SavedAlgorithm):
+class MemoryAlgorithm(JointAlgorithm):
     """The base of the agents; spaces, devices, callbacks, logger and schedules are SB3's.
 
     :param policy: ``"MlpPolicy"``, ``"CnnPolicy"`` or ``"MultiInputPolicy"`` (one class serves all), or a policy class
@@ -131,7 +132,8 @@ class MemoryAlgorithm(SavedAlgorithm):
         if memory_learning_rate is not None:
             scheduled("memory_learning_rate", memory_learning_rate, positive)
         self.memory_learning_rate = memory_learning_rate
-        self.run_dir = None if run_dir is None else Path(run_dir)
+        # Of processes that learn together the first one writes, for all of them.
+        self.run_dir = None if run_dir is None or ranks.rank() else Path(run_dir)
         self.stats_window_size = positive_int("stats_window_size", stats_window_size)
         self.iteration = 0
         self.lesson = 0  # of the curriculum, where there is one
@@ -145,8 +147,8 @@ class MemoryAlgorithm(SavedAlgorithm):
             learning_rate,
             policy_kwargs=with_classes({**usual, **(policy_kwargs or {})}),
             stats_window_size=stats_window_size,
-            tensorboard_log=None if tensorboard_log is None else str(tensorboard_log),
-            verbose=verbose,
+            tensorboard_log=None if tensorboard_log is None or ranks.rank() else str(tensorboard_log),
+            verbose=0 if ranks.rank() else verbose,
             device=device,
             support_multi_env=True,
             seed=seed,
@@ -248,15 +250,17 @@ class MemoryAlgorithm(SavedAlgorithm):
                     self.iteration += 1
                     if log_interval and self.iteration % log_interval == 0:
                         self.dump_logs()
-                    if self.run_dir is not None and self._is_due():
-                        saved = self.save_or_warn(self.run_dir)
+                    self._stopping = ranks.anywhere(self._stopping)
+                    if ranks.anywhere(self.run_dir is not None and self._is_due()):
+                        with self.parts_of_others():
+                            saved = self.save_or_warn()
             finally:
                 callback.on_training_end()
                 if not self._custom_logger:
                     end_events(self.logger)
-            if self.run_dir is not None and saved != self.num_timesteps:
-                self.save(self.run_dir)
-                self.keep(self.run_dir)
+            if ranks.anywhere(self.run_dir is not None and saved != self.num_timesteps):
+                with self.parts_of_others():
+                    self.save_last()
         return self
 
     def _is_due(self) -> bool:
@@ -309,6 +313,7 @@ class MemoryAlgorithm(SavedAlgorithm):
     ) -> tuple[int, BaseCallback]:
         if self.env is None:
             raise ValueError("env: there is no environment to learn in; give one to the constructor, load or set_env")
+        self.join_ranks()
         self.check_schedules()
         if self.run_dir is not None:
             self.description()  # what cannot be saved is better known now than at the first checkpoint
@@ -355,7 +360,7 @@ class MemoryAlgorithm(SavedAlgorithm):
         :raises FloatingPointError: naming the quantity; the weights stay as they were
         """
         gradients, length = self.gradients(losses, self.loss_weights())
-        figures = look({**losses, "gradient_norm": length})
+        figures = ranks.mean_figures(look({**losses, "gradient_norm": length}))
         norm = figures.pop("gradient_norm")
         self.descend(gradients, figures, norm)
         return norm
@@ -373,6 +378,7 @@ class MemoryAlgorithm(SavedAlgorithm):
         self.policy.optimizer.zero_grad()
         weighted = [weights[name] * loss if name in weights else loss for name, loss in losses.items()]
         torch.stack(weighted).sum().backward()
+        ranks.mean_gradients(parameters)
         norm = torch.nn.utils.clip_grad_norm_(parameters, self.max_grad_norm)
         return [parameter.grad for parameter in parameters], norm
 

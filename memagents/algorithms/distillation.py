@@ -28,6 +28,7 @@ from memagents.policies.actor_critic import MemoryPolicy
 from memagents.policies.core_policy import Acted
 from memagents.policies.distributions import kl_divergence
 from memagents.policies.encoding import Observations, map_observations
+from memagents.ranks import mean_count, mean_figures
 from memagents.runs import agent_files
 from memagents.runs.random_states import preserved_random_states
 
@@ -202,7 +203,7 @@ class Distillation(WindowAlgorithm):
             theirs = self._outputs.index_select(1, batch.rows).flatten(0, 1)
             teacher = self.teacher_policy().distribution(theirs)
         losses = {
-            "distillation_loss": masked_mean(kl_divergence(teacher, student), decisions),
+            "distillation_loss": masked_mean(kl_divergence(teacher, student), decisions, mean_count(decisions)),
             "value_loss": (batch.returns - self.policy.values(outputs)).square().mean(),
             **{f"{name}_loss": loss.mean() for name, loss in core_losses.items()},
         }
@@ -210,5 +211,6 @@ class Distillation(WindowAlgorithm):
         with torch.no_grad():
             alike = (student.mode() == teacher.mode()).view(len(decisions), -1).all(-1)
             figures = {**losses, "right": (alike & decisions).sum(), "asked": decisions.sum()}
-            for name, value in look({name: figure.double() for name, figure in figures.items()}).items():
+            numbers = look({name: figure.double() for name, figure in figures.items()})
+            for name, value in mean_figures(numbers).items():
                 log[name].append(value)

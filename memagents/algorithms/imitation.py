@@ -15,6 +15,7 @@ from stable_baselines3.common.type_aliases import Schedule
 from stable_baselines3.common.utils import FloatSchedule
 from torch import Tensor
 
+from memagents.algorithms.cuda_graphs import look
 from memagents.algorithms.rollout import CutEpisodes, Minibatch, Window, advantages
 from memagents.algorithms.window_algorithm import WindowAlgorithm
 from memagents.checks import boolean, in_range
@@ -23,6 +24,7 @@ from memagents.environments.guidance import oracle_labels
 from memagents.environments.vector import Env
 from memagents.policies.core_policy import Acted
 from memagents.policies.encoding import Observations
+from memagents.ranks import mean_count, mean_figures
 
 
 class Imitation(WindowAlgorithm):
@@ -141,7 +143,7 @@ class Imitation(WindowAlgorithm):
                     batch.rewards, values, batch.ends, following, values[-1], self.gamma, self.gae_lambda
                 )
         losses = {
-            "cross_entropy_loss": surprise.sum() / max(1, len(labels)),
+            "cross_entropy_loss": surprise.sum() / mean_count(asked),
             "value_loss": (returns - values).square().mean(),
             **{f"{name}_loss": loss.mean() for name, loss in core_losses.items()},
         }
@@ -159,7 +161,7 @@ class Imitation(WindowAlgorithm):
                 "bits": nats[whole].sum() / math.log(2),
                 "sequences": (whole & batch.ends).sum(),
             }
-        for name, value in zip(figures, torch.stack([f.double() for f in figures.values()]).tolist(), strict=True):
+        for name, value in mean_figures(look({name: figure.double() for name, figure in figures.items()})).items():
             log[name].append(value)
         return state
 

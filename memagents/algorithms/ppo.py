@@ -28,6 +28,7 @@ from memagents.policies.actor_critic import Evaluated
 from memagents.policies.core_policy import Acted
 from memagents.policies.encoding import Observations
 from memagents.policies.popart import PopArt
+from memagents.ranks import mean_count, mean_figures, moments, size, take_first
 
 KL_TOLERANCE = 1.5  # times ``target_kl``, as in OpenAI's Spinning Up and Stable-Baselines3
 
@@ -137,6 +138,10 @@ class RecurrentPPO(WindowAlgorithm):
             self._explore()
         self._acting: Callable[..., Acted] = self.policy.act
         self._updating: Callable[..., Update] = self._update
+        if self.cuda_graphs and size() > 1:
+            raise ValueError("cuda_graphs: processes that learn together send messages, which no graph holds")
+        if self._exploration is not None:
+            take_first([*self._exploration.reward.bonus.parameters(), *self._exploration.reward.bonus.buffers()])
         if self.cuda_graphs:  # new ones: the policy, and what is constant in them, may have changed
             self._acting, self._updating = (GraphedFunction(f, self.device) for f in (self.policy.act, self._update))
         return result
@@ -199,7 +204,7 @@ class RecurrentPPO(WindowAlgorithm):
                 window.initial_state = self._before.refreshed(self.policy, window)
             for batch in window.minibatches(self.minibatch_count()):
                 update = self._updating(batch, clip, clip_vf, weights)
-                figures = look({**update.losses, **update.figures, "gradient_norm": update.norm})
+                figures = mean_figures(look({**update.losses, **update.figures, "gradient_norm": update.norm}))
                 norm = figures.pop("gradient_norm")
                 for name, value in figures.items():
                     log[name].append(value)
@@ -253,7 +258,7 @@ class RecurrentPPO(WindowAlgorithm):
         self, batch: Minibatch, evaluated: Evaluated, clip: Tensor, clip_vf: Tensor | None
     ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """Return the losses of a minibatch and the figures that are logged beside them, scalars."""
-        log_ratio = evaluated.log_probs - batch.log_probs
+        log_ratio, count = evaluated.log_probs - batch.log_probs, mean_count(batch.decisions)
         ratio = log_ratio.exp()
         surrogate = torch.min(batch.advantages * ratio, batch.advantages * ratio.clamp(1 - clip, 1 + clip))
         values = evaluated.values
@@ -263,27 +268,30 @@ class RecurrentPPO(WindowAlgorithm):
         if popart is not None:
             errors = errors / popart.std.to(errors.dtype)
         losses = {
-            "policy_gradient_loss": -masked_mean(surrogate, batch.decisions),
+            "policy_gradient_loss": -masked_mean(surrogate, batch.decisions, count),
             "value_loss": errors.square().mean(),
             **(self._exploration.value_loss(batch, evaluated) if self._exploration is not None else {}),
-            "entropy_loss": -masked_mean(evaluated.entropy, batch.decisions),
+            "entropy_loss": -masked_mean(evaluated.entropy, batch.decisions, count),
             **{f"{name}_loss": loss.mean() for name, loss in evaluated.losses.items()},
         }
         with torch.no_grad():
             figures = {
-                "approx_kl": masked_mean(ratio - 1 - log_ratio, batch.decisions),
-                "clip_fraction": masked_mean(((ratio - 1).abs() > clip).to(ratio.dtype), batch.decisions),
+                "approx_kl": masked_mean(ratio - 1 - log_ratio, batch.decisions, count),
+                "clip_fraction": masked_mean(((ratio - 1).abs() > clip).to(ratio.dtype), batch.decisions, count),
             }
         return losses, figures
 
 
-def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
-    """The mean where the mask is true; zero where it never is."""
-    return torch.where(mask, values, 0).sum() / mask.sum().clamp(min=1)
+def masked_mean(values: Tensor, mask: Tensor, count: Tensor | None = None) -> Tensor:
+    """The mean where the mask is true; zero where it never is.
+
+    :param count: by what to divide the sum, where ranks have it together
+    """
+    return torch.where(mask, values, 0).sum() / (mask.sum().clamp(min=1) if count is None else count)
 
 
 def normalize(advantages: Tensor, mask: Tensor) -> None:
     """In place to mean 0 and standard deviation 1 over the steps where the mask is true."""
-    chosen = advantages[mask]
-    if len(chosen) > 1:
-        advantages.sub_(chosen.mean()).div_(chosen.std() + 1e-8)
+    count, mean, squares = moments(advantages[mask])
+    if count > 1:
+        advantages.sub_(mean).div_((squares / (count - 1)).sqrt() + 1e-8)

@@ -10,6 +10,7 @@ import numpy as np
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.utils import safe_mean
 
+from memagents import ranks
 from memagents.environments.guidance import measure
 
 
@@ -28,20 +29,40 @@ class ReportingAlgorithm(BaseAlgorithm):
 
     def _setup_learn(self, *args: Any, **kwargs: Any) -> Any:
         self._began = time.monotonic_ns()
+        self._unshared: list[tuple[dict[str, Any] | None, float | None]] = []
         return super()._setup_learn(*args, **kwargs)
 
     def _update_info_buffer(self, infos: list[dict[str, Any]], dones: np.ndarray | None = None) -> None:
-        """Remember the statistics of finished episodes."""
+        """Remember the statistics of finished episodes; those of several processes at the end of a window."""
+        for info in infos:
+            success = None if "review" in info else measure(info, "success")
+            if ranks.size() == 1:
+                self._count_in(info.get("episode"), success)
+            else:
+                self._unshared.append((info.get("episode"), success))
+
+    def share_episodes(self) -> None:
+        """Remember the episodes that all processes have finished, in the same order everywhere."""
+        if ranks.size() == 1:
+            return
+        own = [
+            (*((math.nan, 0) if episode is None else (episode["r"], episode["l"])), math.nan if won is None else won)
+            for episode, won in self._unshared
+        ]
+        self._unshared.clear()
+        for data in ranks.gathered(np.array(own, np.float64).tobytes()):
+            for total, length, won in np.frombuffer(data).reshape(-1, 3).tolist():
+                self._count_in({"r": total, "l": int(length)} if length else None, None if math.isnan(won) else won)
+
+    def _count_in(self, episode: dict[str, Any] | None, success: float | None) -> None:
         assert self.ep_info_buffer is not None
         assert self.ep_success_buffer is not None
-        for info in infos:
-            if "episode" in info:
-                self.ep_info_buffer.append(info["episode"])
-                self.episodes_here += 1
-            success = measure(info, "success")
-            if success is not None and "review" not in info:
-                self.ep_success_buffer.append(success)
-            self._episode_num += 1
+        if episode is not None:
+            self.ep_info_buffer.append(episode)
+            self.episodes_here += 1
+        if success is not None:
+            self.ep_success_buffer.append(success)
+        self._episode_num += 1
 
     def record_means(self, figures: dict[str, list[float]]) -> None:
         """Log the means of the figures that the minibatches of a window reported."""

@@ -53,6 +53,7 @@ class SavedAlgorithm(ResumableAlgorithm):
     # Parameters that a policy gets where none are given. A file that says nothing of them is older, or of an agent that
     # gives none: there each is as the policy's own signature has it.
     policy_defaults: ClassVar[Mapping[str, Any]] = {}
+    run_dir: Path | None
     keep_last: int
     keep_best: bool
     _warned_of_functions = False
@@ -72,19 +73,30 @@ class SavedAlgorithm(ResumableAlgorithm):
             *(self.training_state(), statistics_of(self.env)),
         )
 
-    def save_or_warn(self, run_dir: Path) -> int:
-        """Save, or warn that it is not possible now: on a disk that is full, at the next checkpoint it may be.
+    def save_or_warn(self) -> int:
+        """Save to ``run_dir``, or warn that it is not possible now: on a full disk, at the next checkpoint it may be.
 
-        :return: the step at which it was saved; -1 if it was not
+        :return: the step at which it was saved; -1 if it was not, or there is no such folder
         """
         self.saved_at = time.monotonic()
+        if self.run_dir is None:
+            return -1
         try:
-            self.save(run_dir)
+            self.save(self.run_dir)
         except OSError as error:
             warn_user(f"no checkpoint at step {self.num_timesteps}, the last one stays: {error}")
             return -1
-        self.keep(run_dir)
+        self.keep(self.run_dir)
         return self.num_timesteps
+
+    def save_last(self) -> None:
+        """Save to ``run_dir``, if there is one, at the end of a training.
+
+        :raises OSError: if that is not possible
+        """
+        if self.run_dir is not None:
+            self.save(self.run_dir)
+            self.keep(self.run_dir)
 
     def keep(self, run_dir: Path) -> None:
         """Keep this moment's checkpoint beside the last one, if ``keep_last`` or ``keep_best`` ask for it."""

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from memagents import ranks
 from memagents.algorithms.reporting import ReportingAlgorithm
 from memagents.algorithms.state_checks import (
     check_counters,
@@ -36,24 +38,33 @@ class ResumableAlgorithm(ReportingAlgorithm):
     lesson: int  # of the curriculum, where there is one
     recent_accuracies: deque[float]  # of imitating the oracle, window by window
     _state: State | None  # of the core, where nobody asks for more than what acts: see memory_state
+    others: Sequence[dict[str, Any]] = ()  # own parts of further processes, while a checkpoint of them all is made
+    apart = False  # whether each of several processes has begun draws and episodes of its own
     _decisions: np.ndarray | None  # whether the action for that observation matters, (B,)
 
     def training_state(self) -> dict[str, Any]:
         """Return all that an interrupted training needs beside the weights, as a tree of arrays and plain values."""
-        state = self.memory_state()
         return {
             "optimizer": self.policy.optimizer.state_dict(),
             "counters": {name: getattr(self, name) for name in _COUNTERS},
-            "random": random_states(),
             "threads": torch.get_num_threads(),
+            "episodes": list(self.ep_info_buffer or []),
+            "successes": list(self.ep_success_buffer or []),
+            "accuracies": list(self.recent_accuracies),
+            **self.own_part(),
+            **({"others": self.others} if self.others else {}),
+        }
+
+    def own_part(self) -> dict[str, Any]:
+        """Return the part of the training state that each of several processes has for itself."""
+        state = self.memory_state()
+        return {
+            "random": random_states(),
             "env": None if self.env is None else snapshot_env(self.env),
             "last_obs": self._last_obs,
             "last_episode_starts": self._last_episode_starts,
             "decisions": self._decisions,
             "core_state": None if state is None else state_leaves(state),
-            "episodes": list(self.ep_info_buffer or []),
-            "successes": list(self.ep_success_buffer or []),
-            "accuracies": list(self.recent_accuracies),
             "own": self.own_state(),
         }
 
@@ -69,6 +80,7 @@ class ResumableAlgorithm(ReportingAlgorithm):
         check_optimizer(self.policy.optimizer, state["optimizer"])
         check_counters(state["counters"])
         check_past_episodes(state)
+        part = part_of(state, ranks.rank(), ranks.size())
         threads = threads_here(state["threads"])
         self.policy.optimizer.load_state_dict(state["optimizer"])
         for name in _COUNTERS:
@@ -76,10 +88,11 @@ class ResumableAlgorithm(ReportingAlgorithm):
         self.ep_info_buffer = deque(state["episodes"], maxlen=self.stats_window_size)
         self.ep_success_buffer = deque(state["successes"], maxlen=self.stats_window_size)
         self.recent_accuracies.extend(state["accuracies"])
-        if state["core_state"] is not None:
-            self._restore_episodes(state)
-        self.restore_own_state(state["own"])
-        set_random_states(state["random"])
+        if part["core_state"] is not None:
+            self._restore_episodes(part)
+        self.restore_own_state(part["own"])
+        set_random_states(part["random"])
+        self.apart = True
         torch.set_num_threads(threads)
 
     def memory_state(self) -> State | None:
@@ -109,6 +122,19 @@ class ResumableAlgorithm(ReportingAlgorithm):
             self._last_episode_starts, self._state = state["last_episode_starts"], core_state
         elif self.seed is not None:  # not the same episodes again
             self.env.seed(self.seed + self.num_timesteps)
+
+
+def part_of(state: dict[str, Any], rank: int, size: int) -> dict[str, Any]:
+    """Return the part of a training state that one of several processes had.
+
+    :raises ValueError: if there were more or fewer processes
+    """
+    others = state.get("others", [])
+    if not isinstance(others, list) or not all(isinstance(other, dict) for other in others):
+        raise ValueError("others must hold the parts of further processes")
+    if len(others) + 1 != size:
+        raise ValueError(f"the training was one of {len(others) + 1} processes; begin as many, and not {size}")
+    return others[rank - 1] if rank else state
 
 
 def state_like(like: State, leaves: list[Tensor]) -> State:

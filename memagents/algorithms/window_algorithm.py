@@ -16,6 +16,7 @@ from stable_baselines3.common.type_aliases import Schedule
 from stable_baselines3.common.utils import FloatSchedule
 from torch import Tensor
 
+from memagents import ranks
 from memagents.algorithms.algorithm import MemoryAlgorithm
 from memagents.algorithms.causes import observations_named, visible_cause
 from memagents.algorithms.late_critic import LateCritic
@@ -32,6 +33,7 @@ from memagents.checks import finite, in_range, positive_int, scheduled, warn_use
 from memagents.cores.core import State, map_state, overwriting
 from memagents.environments.adapted import numbers
 from memagents.environments.guidance import decision_mask
+from memagents.environments.normalization import running_sums, share_sums
 from memagents.environments.vector import Env
 from memagents.policies.actor_critic import MemoryPolicy
 from memagents.policies.core_policy import Acted
@@ -57,6 +59,7 @@ class WindowAlgorithm(MemoryAlgorithm):
         *MemoryAlgorithm.hyperparameters,
         *("n_steps", "n_minibatches", "n_epochs", "gae_lambda", "ent_coef", "vf_coef"),
     )
+    learns_together: ClassVar[bool] = True
     policy: MemoryPolicy
     _window: Window
 
@@ -81,6 +84,7 @@ class WindowAlgorithm(MemoryAlgorithm):
         self.ent_coef = scheduled("ent_coef", ent_coef, finite)
         self.vf_coef = finite("vf_coef", vf_coef)
         self._late: LateCritic | None = None
+        self._shared: Tensor | None = None  # sums of the normalisation that all processes have
         super().__init__(policy, env, learning_rate, **kwargs)
 
     def _setup_model(self) -> None:
@@ -90,6 +94,8 @@ class WindowAlgorithm(MemoryAlgorithm):
 
     def _setup_learn(self, *args: Any, **kwargs: Any) -> tuple[int, BaseCallback]:
         self.memory_state()
+        if ranks.size() > 1 and self._shared is None and self.env is not None:
+            self._shared = running_sums(self.env)  # before the first reset, which counts in what one process sees
         result = super()._setup_learn(*args, **kwargs)
         self._window = Window(
             self.n_steps,
@@ -118,6 +124,7 @@ class WindowAlgorithm(MemoryAlgorithm):
 
     def _collect(self, callback: BaseCallback) -> bool:
         window, results, env = self._window, self._window.results, self.env
+        assert env is not None
         self.policy.set_training_mode(False)
         window.initial_state = map_state(torch.clone, self._state)  # acting may write over it
         window.bootstrap.zero_()
@@ -148,10 +155,14 @@ class WindowAlgorithm(MemoryAlgorithm):
                 self._update_info_buffer([infos[i] for i in np.flatnonzero(dones)])
             self._last_obs, self._last_episode_starts = new_obs, dones  # type: ignore[assignment]
             self._decisions = decision_mask(env, infos, dones)
-            self.num_timesteps += env.num_envs
+            self.num_timesteps += env.num_envs * ranks.size()
             callback.update_locals(locals())
             if not callback.on_step():
-                return False
+                if ranks.size() == 1:
+                    return False
+                self.stop()  # when the window is full, which the other processes wait for
+        self._shared = share_sums(env, self._shared)
+        self.share_episodes()
         window.take_results()
         self.memory_state()
         self.appraise(window)

@@ -18,6 +18,7 @@ from memagents.policies.encoding import (
     module_names,
 )
 from memagents.policies.repetition import Repetition, may_repeat
+from memagents.ranks import moments
 
 Encoder = str | Mapping[str, str]
 
@@ -126,10 +127,9 @@ class Moments(nn.Module):
     @torch.no_grad()
     def update(self, values: Tensor) -> None:
         """Count rows (N, ...) in."""
-        values, count = values.to(torch.float64), len(values)
-        mean = values.mean(0)
+        count, mean, squares = moments(values.to(torch.float64))
         difference, total = mean - self.mean, self.count + count
-        self.squares += (values - mean).square().sum(0) + difference.square() * self.count * count / total
+        self.squares += squares + difference.square() * self.count * count / total
         self.mean += difference * count / total
         self.count.copy_(total)
 

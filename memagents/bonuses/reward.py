@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from memagents.bonuses import Experience, make_bonus
 from memagents.bonuses.features import Moments
 from memagents.checks import boolean, finite, in_range, one_of, positive
+from memagents.ranks import mean_figures, mean_gradients
 
 
 class IntrinsicReward(nn.Module):
@@ -88,7 +89,9 @@ class IntrinsicReward(nn.Module):
         assert loss is not None
         self.optimizer.zero_grad()
         loss.backward()
-        value = loss.item()
+        learning = [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
+        mean_gradients(learning)
+        value = mean_figures({"loss": loss.item()})["loss"]
         if value - value != 0:
             raise FloatingPointError("bonus_loss is not finite")
         self.optimizer.step()

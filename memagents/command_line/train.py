@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,7 +13,7 @@ from memagents.command_line.help import short_help
 from memagents.experiments.catalogue import ALGORITHMS
 from memagents.experiments.configuration import command_line
 from memagents.experiments.settings import TrainSettings, WindowSettings
-from memagents.runs.layout import EVALUATION_FILE
+from memagents.runs.layout import EVALUATION_FILE, STATE_FILE
 
 if TYPE_CHECKING:
     from stable_baselines3.common.callbacks import BaseCallback
@@ -56,7 +58,8 @@ def _train_by(name: str, words: Sequence[str], command: str) -> None:
         print(short_help(kind, command))
         return
     with plain_errors(ValueError, OSError, KeyboardInterrupt):
-        train(command_line(kind, ["--help" if word == "--help-all" else word for word in words]))
+        settings = command_line(kind, ["--help" if word == "--help-all" else word for word in words])
+        train(begun_again(settings) if restarted() else settings)
 
 
 def train(settings: TrainSettings) -> None:
@@ -64,6 +67,8 @@ def train(settings: TrainSettings) -> None:
 
     :raises ValueError: for what is wrong with the settings, before there is a run folder
     """
+    from memagents import ranks
+
     # Loaded late, so that help and mistakes in the settings are shown at once.
     from memagents.experiments.curriculum import CurriculumError
     from memagents.experiments.evaluate_run import show_evaluation
@@ -77,13 +82,36 @@ def train(settings: TrainSettings) -> None:
         if (folder / EVALUATION_FILE).is_file() or not settings.eval_episodes:
             return
     else:
-        curriculum = make_curriculum(settings)  # makes the environments, lesson after lesson
-        agent = make_agent(settings, curriculum)
-        with plain_errors(FloatingPointError, CurriculumError, OSError):
-            learn(agent, settings, curriculum, callbacks_of(settings))  # with a progress bar; Ctrl-C saves
-        folder = agent.run_dir
-    assert folder is not None
-    show_evaluation(Run.open(folder), settings.eval_episodes, settings.device)
+        with ranks.joined(settings.device):
+            curriculum = make_curriculum(settings)  # makes the environments, lesson after lesson
+            agent = make_agent(settings, curriculum)
+            with plain_errors(FloatingPointError, CurriculumError, OSError):
+                learn(agent, settings, curriculum, callbacks_of(settings))  # with a progress bar; Ctrl-C saves
+            folder = agent.run_dir
+    if folder is not None:
+        show_evaluation(Run.open(folder), settings.eval_episodes, settings.device)
+
+
+def restarted() -> bool:
+    """Return whether ``torchrun`` has begun this process again, after one of them ended."""
+    return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0
+
+
+def begun_again(settings: TrainSettings) -> TrainSettings:
+    """Return the settings with which a training that lost a process goes on from its last checkpoint.
+
+    :raises ValueError: if they name no folder of the run, so that it is not known
+    """
+    from memagents.runs.checkpoint import holds
+
+    if settings.resume is not None:
+        return settings
+    if settings.run_dir is None:
+        raise ValueError("run_dir must be given, or a training that torchrun begins again does not find its checkpoint")
+    if not holds(Path(settings.run_dir), STATE_FILE):
+        return replace(settings, overwrite=True)
+    imports = ["--imports", *settings.imports] if settings.imports else []
+    return command_line(type(settings), ["--resume", settings.run_dir, "--device", settings.device, *imports])
 
 
 def callbacks_of(settings: TrainSettings) -> list[BaseCallback]:

@@ -5,13 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import torch
 from gymnasium import spaces
 from gymnasium.wrappers import NormalizeObservation, NormalizeReward
 from stable_baselines3.common.preprocessing import is_image_space
 from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper, VecNormalize
+from torch import Tensor
 
 from memagents.environments.snapshot import normalization_statistics, set_normalization_statistics
 from memagents.environments.vector import Env, as_vec_env
+from memagents.ranks import total
 
 
 def normalized(env: VecEnv, observations: bool, rewards: bool, gamma: float = 0.99) -> VecEnv:
@@ -98,6 +101,42 @@ def carry_over(before: VecEnv | None, after: VecEnv) -> None:
     tree, found = statistics_of(before), find(after)
     if tree is not None and found is not None:
         set_normalization_statistics(found, tree["statistics"])
+
+
+def running_sums(env: VecEnv) -> Tensor | None:
+    """Return the running statistics of an environment's VecNormalize as sums, which can be added; None without any.
+
+    :return: for each statistic count, Σ x and Σ x², a vector of float64
+    """
+    found = find(env)
+    if found is None or not found.training:
+        return None
+    parts: list[np.ndarray] = []
+    for mean, var, count in normalization_statistics(found).values():
+        parts += [np.atleast_1d(count), np.ravel(count * mean), np.ravel(count * (var + np.square(mean)))]
+    return torch.from_numpy(np.concatenate(parts).astype(np.float64))
+
+
+def share_sums(env: VecEnv, before: Tensor | None) -> Tensor | None:
+    """Count in what all processes have seen (:mod:`memagents.ranks`) since they had the same statistics.
+
+    :param before: :func:`running_sums` at that time, None for nothing
+    :return: those that all have now
+    """
+    found, after = find(env), running_sums(env)
+    if found is None or before is None or after is None:
+        return None
+    shared = before + total(after - before)
+    sums, place, statistics = shared.numpy(), 0, {}
+    for name, (mean, _, _) in normalization_statistics(found).items():
+        shape, n = np.shape(mean), np.size(mean)
+        count, first, second = np.split(sums[place : place + 1 + 2 * n], [1, 1 + n])
+        mean = first / count
+        var = np.maximum(second / count - mean**2, 0)
+        statistics[name] = [mean.reshape(shape), var.reshape(shape), float(count[0])]
+        place += 1 + 2 * n
+    set_normalization_statistics(found, statistics)
+    return shared
 
 
 def find(env: VecEnv | None) -> VecNormalize | None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from stable_baselines3.common.vec_env import VecEnv
 
+from memagents import ranks
 from memagents.environments.joined import JoinedVecEnv, part_seed
 from memagents.environments.make import has_split, make_env, make_single_env
 from memagents.environments.normalization import normalized
@@ -42,7 +43,7 @@ def make_curriculum(settings: TrainSettings) -> Curriculum:
                 raise ValueError(f"lessons: lesson {number} has the {name} {ours}, the first one {first}")
         env.close()
     report = None
-    if settings.lesson_episodes:
+    if settings.lesson_episodes and ranks.rank() == 0:
         report = Retention([task_of(settings, lesson, "test") for lesson in lessons], settings.lesson_episodes).report
     return Curriculum(lessons, partial(lesson_env, settings), report)
 
@@ -54,16 +55,17 @@ def lessons_of(settings: TrainSettings) -> tuple[Lesson, ...]:
 
 def lesson_env(settings: TrainSettings, number: int) -> VecEnv:
     """Make the environments of a lesson, among them those that review earlier ones."""
-    lessons = lessons_of(settings)
-    review = min(round(settings.review * settings.n_envs), settings.n_envs - 1) if number else 0
-    counts = {number: settings.n_envs - review}
+    lessons, n_envs = lessons_of(settings), ranks.share("n_envs", settings.n_envs)
+    review = min(round(settings.review * n_envs), n_envs - 1) if number else 0
+    counts = {number: n_envs - review}
     for place in range(review):  # dealt to the earlier lessons in turn, the latest first
         earlier = number - 1 - place % number
         counts[earlier] = counts.get(earlier, 0) + 1
     parts = []
     for part, (lesson, count) in enumerate(counts.items()):
         task = task_of(settings, lessons[lesson])
-        parts.append(make_env(task.env, count, seed=part_seed(settings.seed, part), **task.env_kwargs))
+        seed = part_seed(settings.seed + ranks.rank() * n_envs, part)  # those of a rank are the further ones of a batch
+        parts.append(make_env(task.env, count, seed=seed, **task.env_kwargs))
     env = parts[0] if len(parts) == 1 else JoinedVecEnv(parts)
     return normalized(env, settings.normalize_observations, settings.normalize_reward, settings.gamma)
 

@@ -18,6 +18,7 @@ import torch
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.vec_env import VecEnv
 
+from memagents import ranks
 from memagents.algorithms.algorithm import MemoryAlgorithm
 from memagents.algorithms.distillation import Distillation
 from memagents.algorithms.sb3_names import option_hint
@@ -78,7 +79,8 @@ def make_agent(settings: TrainSettings, curriculum: Curriculum) -> MemoryAlgorit
     algorithm = of_settings(settings).load()
     if settings.resume is not None:
         folder = Path(settings.resume)
-        check_free(folder)
+        if ranks.rank() == 0:
+            check_free(folder)
         lesson = saved_lesson(folder, len(curriculum.lessons))
         return algorithm.resume(folder, curriculum.make_env(lesson), settings.device)
     check_parameters(settings, algorithm)
@@ -89,8 +91,9 @@ def make_agent(settings: TrainSettings, curriculum: Curriculum) -> MemoryAlgorit
         agent.teacher_policy()  # what is wrong with it is better known before there is a run folder
     if settings.init_from is not None:
         take_weights(agent, Path(settings.init_from))
-    agent.run_dir = new_folder(settings)
-    write_config(settings, agent.run_dir)
+    if ranks.rank() == 0:
+        agent.run_dir = new_folder(settings)
+        write_config(settings, agent.run_dir)
     return agent
 
 
@@ -176,18 +179,22 @@ def learn(
     :raises Stopped: after Ctrl-C, SIGTERM or SIGHUP, when all is saved; its message says how to go on
     :raises FloatingPointError: if a loss is not finite; the last checkpoint is kept
     """
-    folder, resumed = agent.run_dir, settings.resume is not None
-    assert folder is not None
+    folder, resumed, n_envs = agent.run_dir, settings.resume is not None, agent.n_envs * ranks.size()
+    steps = agent.remaining_timesteps if resumed else settings.total_timesteps
+    if folder is None:  # the first rank writes, for all
+        with stop_on_interrupt(agent):
+            agent.learn(steps, [curriculum], reset_num_timesteps=not resumed)
+        return
     weights = sum(p.numel() for p in agent.policy.parameters())
     print(
         f"{folder}: {settings.algorithm} ({settings.agent}, {weights:,} weights) on {settings.env}, "
-        f"{agent.n_envs} environment{'s' * (agent.n_envs != 1)}, {agent.device}"
+        f"{n_envs} environment{'s' * (n_envs != 1)}{f' in {ranks.size()} processes' * (ranks.size() > 1)}, "
+        f"{agent.device}"
     )
-    steps = agent.remaining_timesteps if resumed else settings.total_timesteps
-    if isinstance(settings, WindowSettings) and not resumed and steps < settings.n_steps * agent.n_envs:
+    if isinstance(settings, WindowSettings) and not resumed and steps < settings.n_steps * n_envs:
         print(
-            f"total_timesteps {steps:,} is less than one window (n_steps {settings.n_steps} × n_envs {agent.n_envs}), "
-            f"which is always finished: {settings.n_steps * agent.n_envs:,} steps will be made"
+            f"total_timesteps {steps:,} is less than one window (n_steps {settings.n_steps} × n_envs {n_envs}), "
+            f"which is always finished: {settings.n_steps * n_envs:,} steps will be made"
         )
     with stop_on_interrupt(agent) as interrupted:
         agent.learn(steps, [curriculum, *callbacks], reset_num_timesteps=not resumed, progress_bar=True)

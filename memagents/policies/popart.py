@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from memagents.ranks import moments
+
 STEP_SIZE = 0.1  # β of the running statistics, by window
 SMALLEST = 1e-4  # standard deviation, as in van Hasselt et al. 2016
 
@@ -49,8 +51,8 @@ class PopArt(nn.Linear):
 
         Targets that are not finite change nothing: the loss made of them will be an error.
         """
-        targets = targets.to(torch.float64)
-        mean, variance = targets.mean(), targets.var(correction=0)
+        count, mean, squares = moments(targets.flatten().to(torch.float64))
+        variance = squares / count
         if not variance.isfinite():
             return
         old_std, difference = self.std, mean - self.mean

@@ -41,7 +41,7 @@ class ProgressBar(BaseCallback):
         self.compiling = True
 
     def _on_step(self) -> bool:
-        self.bar.update(self.training_env.num_envs)
+        self.bar.update(self.model.num_timesteps - self.bar.n)
         return True
 
     def _on_rollout_end(self) -> None:
