@@ -3,6 +3,7 @@
 from gymnasium.envs.registration import register
 
 from memenvs.grid.ids import NAMES
+from memenvs.popgym.ids import ENVIRONMENTS as POPGYM
 
 # Each is a class, and beside it its batched one.
 ENVIRONMENTS = {
@@ -33,4 +34,12 @@ for name in NAMES:
         entry_point="memenvs.grid.minigrid:MiniGrid",
         vector_entry_point="memenvs.grid.minigrid:BatchedMiniGrid",
         kwargs={"level": name},
+    )
+
+for name, (path, parameters) in POPGYM.items():
+    register(
+        f"memenvs/{name}",
+        entry_point=path,
+        vector_entry_point=path.replace(":", ":Batched"),
+        kwargs=parameters,
     )

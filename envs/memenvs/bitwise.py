@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic as numba_intrinsic
@@ -50,3 +51,20 @@ trailing_zeros.plain = lambda word: np.uint64((int(word) & -int(word)).bit_lengt
 def lowest(word):
     """The place of the lowest 1 of a uint64 that has one."""
     return trailing_zeros(word)
+
+
+@intrinsic
+def wide_product(context, a, b):
+    """The upper and the lower 64 bits of the product of two uint64."""
+
+    def generate(context, builder, signature, arguments):
+        double = ir.IntType(128)
+        product = builder.mul(*(builder.zext(factor, double) for factor in arguments))
+        upper = builder.lshr(product, ir.Constant(double, 64))
+        halves = [builder.trunc(half, arguments[0].type) for half in (upper, product)]
+        return context.make_tuple(builder, signature.return_type, halves)
+
+    return types.UniTuple(types.uint64, 2)(types.uint64, types.uint64), generate
+
+
+wide_product.plain = lambda a, b: tuple(map(np.uint64, divmod(int(a) * int(b), 2**64)))  # for interpreted code

@@ -10,12 +10,11 @@ import numpy as np
 import pytest
 from numba import types
 
-from memenvs import bitwise, random
+from memenvs import bitwise, pcg64, random
 from memenvs.compilation import njit
 from memenvs.engine.functions import argument_types
 from memenvs.engine.layout import ARGUMENTS
 from memenvs.engine.loops import row_dtype
-from memenvs.grid import pcg64
 from tests.memenvs.engine.test_engine import BITS, DIGITS, NUMBERS
 from tests.memenvs.support.typed import mixtures
 
@@ -94,6 +93,11 @@ def test_the_search_finds_mixtures():
         (bitwise.lowest, (U,)),
         (pcg64.integers, (WORDS, I, I)),
         (pcg64.ends, (WORDS,)),
+        (pcg64.seeded, (WORDS, U)),
+        (pcg64.double, (WORDS,)),
+        (pcg64.float32, (WORDS,)),
+        (pcg64.normal, (WORDS,)),
+        (pcg64.shuffle, (WORDS, types.Array(types.uint8, 1, "A"))),
     ],
 )
 def test_functions_for_all_environments_do_not_mix(function, arguments):

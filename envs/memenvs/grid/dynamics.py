@@ -22,7 +22,6 @@ from memenvs.grid.cells import (
     may_be_carried,
     state_of,
 )
-from memenvs.grid.pcg64 import integers
 from memenvs.grid.records import (
     FETCH_RULE,
     GO_TO_RULE,
@@ -36,6 +35,7 @@ from memenvs.grid.records import (
     copy_start,
 )
 from memenvs.grid.view import look, put, show_all
+from memenvs.pcg64 import integers
 
 ACTIONS = ("left", "right", "forward", "pick up", "drop", "toggle", "done")
 TURN_LEFT, TURN_RIGHT, FORWARD, PICK_UP, DROP, TOGGLE, DONE = range(len(ACTIONS))

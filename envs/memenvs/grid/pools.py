@@ -17,8 +17,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from memenvs import pcg64
 from memenvs.compilation import cache_directory, njit
-from memenvs.grid import cells, missions, pcg64, records, view
+from memenvs.grid import cells, missions, records, view
 from memenvs.grid.cells import COLOUR_AT, COLOURS, CONTENT_AT, EMPTY, STATE_AT, TYPES
 from memenvs.grid.records import (
     FETCH_RULE,

@@ -18,10 +18,10 @@ from memenvs.grid.cells import (
     may_be_carried,
     state_of,
 )
-from memenvs.grid.pcg64 import ends
 from memenvs.grid.pools import digest
 from memenvs.grid.records import MOST_LINES, OBSTACLES_RULE
 from memenvs.grid.view import survey
+from memenvs.pcg64 import ends
 
 
 @njit
