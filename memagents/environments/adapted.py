@@ -116,15 +116,26 @@ def numbers(rewards: np.ndarray, count: int) -> np.ndarray:
     return np.reshape(rewards, count)
 
 
+def named_space(space: spaces.Space) -> spaces.Space:
+    """Return a ``Tuple`` as a ``Dict`` of its entries by their places, any other space as it is."""
+    if not isinstance(space, spaces.Tuple):
+        return space
+    return spaces.Dict({str(place): entry for place, entry in enumerate(space.spaces)})
+
+
+def named(observation: Any) -> Any:
+    """Return an observation, or a batch of them, as :func:`named_space` has it."""
+    if not isinstance(observation, tuple):
+        return observation
+    return {str(place): entry for place, entry in enumerate(observation)}
+
+
 def _named(env: gym.Env) -> gym.Env:
     """Turn observations that are a ``Tuple`` (some of POPGym's) into a ``Dict`` of its entries by their places."""
     space = env.observation_space
     if not isinstance(space, spaces.Tuple):
         return env
-    named = spaces.Dict({str(place): entry for place, entry in enumerate(space.spaces)})
-    return TransformObservation(
-        env, lambda entries: dict(zip(map(str, range(len(named))), entries, strict=True)), named
-    )
+    return TransformObservation(env, named, named_space(space))
 
 
 def _without_text(env: gym.Env) -> gym.Env:

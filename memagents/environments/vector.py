@@ -25,7 +25,7 @@ from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, is_vecenv_wrapped
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvObs, VecEnvStepReturn
 
-from memagents.environments.adapted import TidyEnv, adapted, numbers, tidy_steps
+from memagents.environments.adapted import TidyEnv, adapted, named, named_space, numbers, tidy_steps
 from memagents.environments.conditioning import ConditionOn
 from memagents.environments.partial_reset import reset_rows
 from memagents.environments.spaces import ObservationCheck, check_observation_space
@@ -41,6 +41,8 @@ class GymnasiumVecEnv(VecEnv):
     holds ``terminal_observation``, ``TimeLimit.truncated``, ``episode`` (return r and length l, as ``Monitor`` gives
     them) and whatever else the environment says of that episode.
 
+    Observations that are a ``Tuple`` become a ``Dict`` of its entries by their places.
+
     :param env: the vector environment
     :raises ValueError: at the first end of an episode, if the environment can not reset single rows; for observations
         outside their space, of compiled environments only for those of ``reset``
@@ -52,11 +54,12 @@ class GymnasiumVecEnv(VecEnv):
         mode = env.metadata.get("autoreset_mode", AutoresetMode.NEXT_STEP)
         self.same_step = AutoresetMode(mode) == AutoresetMode.SAME_STEP
         self.render_mode = env.render_mode
-        super().__init__(env.num_envs, env.single_observation_space, env.single_action_space)
+        space = named_space(env.single_observation_space)
+        super().__init__(env.num_envs, space, env.single_action_space)
         self.decision: np.ndarray | None = (
             None  # (num_envs,) for the observation last returned, where the environment says so
         )
-        self._check = ObservationCheck(env.single_observation_space, (env.num_envs,))
+        self._check = ObservationCheck(space, (env.num_envs,))
         self._checks_steps = not _has(env, "definition")  # in a compiled step it would be felt
         self._actions: np.ndarray | None = None
         self._returns = np.zeros(self.num_envs)
@@ -65,6 +68,7 @@ class GymnasiumVecEnv(VecEnv):
     def reset(self) -> VecEnvObs:
         # Gymnasium derives the seeds of all rows from the first one.
         observations, infos = self.vector.reset(seed=self._seeds[0], options=self._options[0] or None)
+        observations = named(observations)
         others = [options for options in self._options if options != self._options[0]]
         for options in [options for place, options in enumerate(others) if options not in others[:place]]:
             rows = np.array([own == options for own in self._options])
@@ -83,6 +87,7 @@ class GymnasiumVecEnv(VecEnv):
 
     def step_wait(self) -> VecEnvStepReturn:
         observations, rewards, terminated, truncated, infos = self.vector.step(self._actions)
+        observations = named(observations)
         rewards, dones = numbers(rewards, self.num_envs), terminated | truncated
         self._returns += rewards
         self._lengths += 1
@@ -114,7 +119,7 @@ class GymnasiumVecEnv(VecEnv):
 
     def _observation(self, batch: Any, i: int) -> Any:
         """Row i of a batch, a dict of batches or an array of dicts; without the masks that ``final_obs`` may hold."""
-        row, space = _row(batch, i), self.observation_space
+        row, space = named(_row(named(batch), i)), self.observation_space
         return {name: row[name] for name in space.spaces} if isinstance(space, Dict) else row
 
     def _reset_rows(
@@ -122,6 +127,7 @@ class GymnasiumVecEnv(VecEnv):
     ) -> tuple[Any, dict[str, Any]]:
         """Begin new episodes where ``dones`` is true; all other rows must stay as they were ``before``."""
         observations, infos = reset_rows(self.vector, dones, options)
+        observations = named(observations)
         pairs = [(before, observations)]
         if isinstance(before, dict):
             pairs = [(before[name], observations[name]) for name in before]
@@ -244,7 +250,7 @@ def as_vec_env(env: Env, condition_on: Sequence[str] = ()) -> VecEnv:
     :raises ValueError: if it is none of these, or its observations are of a space that the agents do not know
     """
     if isinstance(env, VectorEnv):
-        check_observation_space(env.single_observation_space)
+        check_observation_space(named_space(env.single_observation_space))
         vec_env: VecEnv = GymnasiumVecEnv(env)
     elif isinstance(env, gym.Env):
         single = adapted(env)

@@ -7,8 +7,10 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from typing import Any
 
+import gymnasium
 import numba
 import numpy as np
+from gymnasium.spaces import Tuple
 from numpy.typing import ArrayLike
 
 from memenvs.compilation import is_cached, is_disabled
@@ -61,7 +63,9 @@ class Batch:
         self.rewards, self.returns, *metrics = self.values
         self.metrics = dict(zip(definition.metrics, metrics, strict=True))
         self.lengths = np.zeros(size, np.int64)
-        self.observations, self.final_observations = fields(self.outs), fields(self.finals)
+        self.observations, self.final_observations = (
+            fields(records, definition.observation_space) for records in (self.outs, self.finals)
+        )
         self.seeded = False
         self._coding = coding(definition.action_space, definition.name)
         interpret = is_disabled() if interpret is None else interpret
@@ -159,9 +163,11 @@ class Batch:
         return sum(part.result() or 0 for part in parts)
 
 
-def fields(records: np.ndarray) -> Observation:
-    """Return observation records (B,) as the space has them, in the same memory: an array (B, ...), or a dict."""
+def fields(records: np.ndarray, space: gymnasium.Space) -> Observation:
+    """Return observation records (B,) as the space has them, in the same memory: arrays (B, ...)."""
     names = records.dtype.names or ()
+    if isinstance(space, Tuple):
+        return tuple(records[name] for name in names)
     return {name: records[name] for name in names} if len(names) > 1 else records[names[0]]
 
 

@@ -47,8 +47,9 @@ class Definition:
     :param level: dtype of a level, which does not change in an episode
     :param state: dtype of a state, which changes; it has a field ``key`` (uint64), set by the engine before ``reset``,
         for randomness in the dynamics
-    :param out: dtype of an observation; one field gives an array, several give a dict
-    :param observation_space: the space of one observation, a ``Dict`` where ``out`` has several fields
+    :param out: dtype of an observation; one field gives an array, several give a dict or a tuple
+    :param observation_space: the space of one observation; where ``out`` has several fields, a ``Dict`` of them or a
+        ``Tuple`` with as many entries, in their order
     :param action_space: ``Discrete``, from 0; or ``MultiBinary(n)`` of up to 32 bits, which the functions see as one
         integer whose bit i is ``action[i]``; or ``MultiDiscrete(nvec)``, which they see as one integer whose digits are
         the entries, the first one the highest (with tens: as the number that is written so)
@@ -61,6 +62,8 @@ class Definition:
         oracle that takes long is spared by it, since this is asked in every step
     :param legal: ``(state, level, mask)`` sets true the actions that do something, at least one; by default all.
         Asked of ``Discrete`` actions only, all others count as legal
+    :param both_ends: report an episode that ``step`` says to be terminated and truncated as both; by default it is
+        terminated then
     :param metrics: names of the measures of an episode
     :param measure: ``(state, level, out)`` writes the metrics of an ended episode into the float64 array ``out``
     :param digest: ``level -> uint64``, a hash that is equal for equal levels, which decides on the split of a level
@@ -91,6 +94,7 @@ class Definition:
     oracle: Callable[..., int] = no_oracle
     decides: Callable[..., bool] | None = None
     legal: Callable[..., None] = all_legal
+    both_ends: bool = False
     metrics: tuple[str, ...] = ()
     measure: Callable[..., None] = no_metrics
     digest: Callable[..., int] = no_digest

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 from gymnasium import Space
-from gymnasium.spaces import Dict
+from gymnasium.spaces import Dict, Tuple
 from numba.core.dispatcher import Dispatcher
 
 from memenvs.compilation import is_disabled
@@ -89,14 +89,29 @@ def _check_observation(definition: Definition) -> None:
     names, space = definition.out.names or (), definition.observation_space
     subject = f"`out` of {definition.name}"
     if len(names) == 1:
-        if isinstance(space, Dict):
+        if isinstance(space, Dict | Tuple):
             raise ValueError(
                 f"{subject} has one field, which gives an array: observation_space must be one of arrays, not {space}"
             )
         _check_entry(f"{subject} and its observation_space", definition.out[0], space)
         return
+    if isinstance(space, Tuple):
+        if len(names) != len(space.spaces):
+            raise ValueError(
+                f"{subject} must have a field for each of the {len(space.spaces)} entries of observation_space, "
+                f"not {list(names)}"
+            )
+        for place, name in enumerate(names):
+            _check_entry(
+                f"{subject}, at {name!r}, and entry {place} of its observation_space",
+                definition.out[name],
+                space[place],
+            )
+        return
     if not isinstance(space, Dict):
-        raise ValueError(f"{subject} has the fields {list(names)}: observation_space must be a Dict, not {space}")
+        raise ValueError(
+            f"{subject} has the fields {list(names)}: observation_space must be a Dict or a Tuple, not {space}"
+        )
     if set(names) != set(space.spaces):
         raise ValueError(
             f"{subject} must have a field for each entry of observation_space, {sorted(space.spaces)}, "

@@ -52,7 +52,8 @@ class Loops(NamedTuple):
 def loops(definition: Definition) -> Loops:
     """Return the loops of a definition, compiled at first use and shared by environments with the same functions."""
     d = definition
-    return _loops(d.generate, d.reset, d.step, d.observe, d.oracle, d.decides, d.legal, d.measure, d.digest, d.sound)
+    rules = (d.generate, d.reset, d.step, d.observe, d.oracle, d.decides, d.legal, d.measure, d.digest, d.sound)
+    return _loops(*rules, bool(d.both_ends))
 
 
 def _own(function: Callable) -> Any:
@@ -84,6 +85,7 @@ def _loops(
     measure: Callable[..., None],
     digest: Callable[..., int],
     sound: Callable[..., bool],
+    both_ends: bool,
 ) -> Loops:
     oracle, legal, measure, digest, sound = map(_own, (oracle, legal, measure, digest, sound))
     decides = _decides(oracle) if decides is None else _own(decides)
@@ -126,7 +128,7 @@ def _loops(
             reward, terminated, truncated = step(row.state, row.level, actions[i])
             row.episode_return += reward
             row.length += 1
-            truncated = (truncated or row.length >= limit) and not terminated
+            truncated = (truncated and (both_ends or not terminated)) or (row.length >= limit and not terminated)
             values[REWARD, i] = reward
             if terminated or truncated:
                 ended += 1

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 from memenvs.engine.batch import Batch
 from memenvs.engine.definition import Definition, defined
 from memenvs.engine.pictures import check_render_mode, picture
-from memenvs.engine.types import Observation, Snapped, Snapshot
+from memenvs.engine.types import Observation, Snapped, Snapshot, mapped
 
 RENDER_MODES = ["rgb_array", "human", "ansi"]
 
@@ -127,8 +127,7 @@ class SingleEnv(gymnasium.Env):
         return actions[0] if actions.ndim > 1 else int(actions[0])
 
     def _observation(self) -> Observation:
-        arrays = self.batch.observations
-        return {name: a[0].copy() for name, a in arrays.items()} if isinstance(arrays, dict) else arrays[0].copy()
+        return mapped(lambda array: array[0].copy(), self.batch.observations)
 
     def _show(self) -> None:
         if self.render_mode != "human":

@@ -16,7 +16,7 @@ from memenvs.engine.batch import Batch
 from memenvs.engine.definition import Definition, defined
 from memenvs.engine.pictures import check_render_mode, picture
 from memenvs.engine.single_env import check_options
-from memenvs.engine.types import Given, Observation, Snapped, Snapshot
+from memenvs.engine.types import Given, Observation, Snapped, Snapshot, mapped
 
 
 class BatchedEnv(gymnasium.vector.VectorEnv):
@@ -27,7 +27,7 @@ class BatchedEnv(gymnasium.vector.VectorEnv):
     ``episode`` with their return ``r`` and length ``l``, and the metrics of the definition; rows are valid where the
     mask of the same name with an underscore before it (``_final_obs``, ``_episode``, ...) is true.
 
-    An episode is either terminated or truncated, never both.
+    An episode is either terminated or truncated, never both unless the definition says so (``both_ends``).
 
     :param num_envs: number of environments B
     :param split: ``"train"`` or ``"test"`` for levels that the other never has, ``None`` for all
@@ -153,10 +153,5 @@ class BatchedEnv(gymnasium.vector.VectorEnv):
         self.batch.close()
 
     def _given(self, arrays: Given) -> Given:
-        """Return an array or a dict of arrays, copied unless ``copy`` is false."""
-        if not self.copy:
-            return arrays
-        fresh: Any = (
-            {name: array.copy() for name, array in arrays.items()} if isinstance(arrays, dict) else arrays.copy()
-        )
-        return fresh
+        """Return an array, a dict or a tuple of arrays, copied unless ``copy`` is false."""
+        return mapped(np.ndarray.copy, arrays) if self.copy else arrays

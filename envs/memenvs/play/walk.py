@@ -239,6 +239,8 @@ class Walk:
 def observed(observation: Observation) -> list[str]:
     """Return the observation as text, entry by entry; large entries are left out."""
     entries = observation if isinstance(observation, dict) else {"observation": observation}
+    if isinstance(observation, tuple):
+        entries = {f"observation {place}": entry for place, entry in enumerate(observation)}
     return [
         f"{name}: {np.array2string(np.asarray(value), precision=2, max_line_width=100, suppress_small=True)}"
         for name, value in entries.items()

@@ -7,7 +7,7 @@ from typing import Any
 
 import gymnasium
 import numpy as np
-from gymnasium.spaces import Dict
+from gymnasium.spaces import Dict, Tuple
 
 LONGEST_TEXT = 300  # characters of a value in a message
 
@@ -109,6 +109,12 @@ def want_inside(space: gymnasium.Space, observation: Any, subject: str) -> None:
         want("spaces", f"the entries of {subject}", sorted(space.spaces), entries)
         for name, entry in space.spaces.items():
             want_inside(entry, observation[name], f"{subject}[{name!r}]")
+        return
+    if isinstance(space, Tuple):
+        count = len(observation) if isinstance(observation, tuple) else layout(observation)
+        want("spaces", f"the number of entries of {subject}, a tuple,", len(space.spaces), count)
+        for place, entry in enumerate(space.spaces):
+            want_inside(entry, observation[place], f"{subject}[{place}]")
         return
     if space.shape != np.shape(observation):
         raise ConformanceError("spaces", f"the shape of {subject}", space.shape, np.shape(observation))

@@ -15,6 +15,7 @@ from memenvs.catalogue import find, has_oracle
 from memenvs.engine.batch import Batch
 from memenvs.engine.definition import Definition, defined
 from memenvs.engine.layout import ARGUMENTS
+from memenvs.engine.types import mapped
 from memenvs.testing.comparison import shortened
 from memenvs.testing.subject import not_batched
 
@@ -91,8 +92,7 @@ def _check_records(batch: Batch, number: int) -> None:
     """Check what the functions say of the state in which the environment is."""
     definition = batch.definition
     name, space = definition.name, definition.observation_space
-    arrays = batch.observations
-    observation = {key: array[0] for key, array in arrays.items()} if isinstance(arrays, dict) else arrays[0]
+    observation = mapped(lambda array: array[0], batch.observations)
     if not space.contains(observation):
         raise DebugError(name, "observe", number, f"the observation {shortened(observation)} is not in {space}")
     if has_oracle(definition):
