@@ -105,26 +105,28 @@ def shuffle(random, array):
     too large are rejected. Here such a round lets a place change with itself: a processor that guesses wrong at every
     third number would lose far more.
     """
-    last = array.size - 1
+    last = np.uint64(max(array.size, 1) - 1)
     high, low, kept, half = random[STATE_HIGH], random[STATE_LOW], random[KEPT], random[HALF]
     increment_high, increment_low = random[INCREMENT_HIGH], random[INCREMENT_LOW]
-    mask = np.int64(1)
+    mask = _ONE
     while mask < last:
-        mask = 2 * mask + 1
-    while last > 0:
-        if kept:
-            word = half & _HALF_BITS
-        else:
-            high, low = _moved(high, low, increment_high, increment_low)
-            word = _permuted(high, low)
-            half = word >> _HALF
-        kept ^= _ONE
-        number = np.int64(word & _HALF_BITS) & mask
-        taken = number <= last
-        other = number if taken else last
-        array[last], array[other] = array[other], array[last]
-        last -= taken
-        mask >>= last <= mask >> 1
+        mask += mask + _ONE
+    while last > _NONE:
+        shorter = mask >> _ONE
+        while last > shorter:
+            if kept:
+                word = half
+            else:
+                high, low = _moved(high, low, increment_high, increment_low)
+                word = _permuted(high, low)
+                half = word >> _HALF
+            kept ^= _ONE
+            number = word & mask
+            taken = number <= last
+            other = number if taken else last
+            array[last], array[other] = array[other], array[last]
+            last -= np.uint64(taken)
+        mask = shorter
     random[STATE_HIGH], random[STATE_LOW], random[KEPT], random[HALF] = high, low, kept, half
 
 

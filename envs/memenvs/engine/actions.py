@@ -164,12 +164,13 @@ def join(digits, sizes, numbers):
     :return: whether every digit was below its size
     """
     within = True
-    for i in range(digits.shape[0]):
-        number = np.int64(0)
-        for j in range(digits.shape[1]):
-            within &= (digits[i, j] >= 0) & (digits[i, j] < sizes[j])
-            number = number * sizes[j] + digits[i, j]
-        numbers[i] = number
+    numbers[:] = 0
+    for j in range(digits.shape[1]):
+        size = sizes[j]
+        for i in range(digits.shape[0]):
+            digit = digits[i, j]
+            within &= (digit >= 0) & (digit < size)
+            numbers[i] = numbers[i] * size + digit
     return within
 
 

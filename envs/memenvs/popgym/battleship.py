@@ -9,22 +9,24 @@ from gymnasium.spaces import Discrete, MultiDiscrete
 
 from memenvs.batched import BatchedEnv, Definition, SingleEnv
 from memenvs.checks import flag, is_integer, within
+from memenvs.bitwise import lowest
 from memenvs.compilation import njit
 from memenvs.pcg64 import integers, seeded
 from memenvs.random import fold
 
 MOST_BOARD, MOST_SHIPS = 16, 8
+WORDS = MOST_BOARD * MOST_BOARD // 64
 ATTEMPTS = 2_000  # of placing a ship, before the board is drawn anew; only boards that are nearly full need many
 
 PARAMS = np.dtype([("board", np.int32), ("squares", np.int32), ("ships", np.int32), ("length", np.int32, (MOST_SHIPS,))])
-# A row of a board is the bits of an integer, its first column the lowest.
+# A board is the bits of four words, square after square from the lowest: no division, and all of it close together.
 LEVEL = np.dtype(
     [
         ("seed", np.uint64),
         ("random", np.uint64, (6,)),  # the generator after all draws
         ("board", np.int32),
         ("squares", np.int32),  # that ships take up
-        ("ships", np.uint32, (MOST_BOARD,)),
+        ("ships", np.uint64, (WORDS,)),
     ]
 )
 STATE = np.dtype(
@@ -34,7 +36,7 @@ STATE = np.dtype(
         ("hits", np.int32),
         ("hit", np.int32),  # whether the last shot was one
         ("last", np.int32),  # the square shot at last, or -1
-        ("shots", np.uint32, (MOST_BOARD,)),
+        ("shots", np.uint64, (WORDS,)),
     ]
 )
 OUT = np.dtype([("observation", np.int64)])
@@ -67,17 +69,28 @@ def place(level, length):
         end = (row if axis == 0 else column) + reach
         if not 0 <= end < board:
             continue
-        top, left = (min(row, end), column) if axis == 0 else (row, min(column, end))
-        height, width = (length, 1) if axis == 0 else (1, length)
-        bits = ((1 << width) - 1) << left
-        free = True
-        for at in range(top, top + height):
-            free &= (level.ships[at] & bits) == 0
-        if free:
-            for at in range(top, top + height):
-                level.ships[at] |= bits
+        first = min(row, end) * board + column if axis == 0 else row * board + min(column, end)
+        stride = board if axis == 0 else 1
+        taken = np.int64(0)
+        for part in range(length):
+            taken += bit(level.ships, first + part * stride)
+        if taken == 0:
+            for part in range(length):
+                put(level.ships, first + part * stride)
             return True
     return False
+
+
+@njit
+def bit(words, square):
+    """The bit of a square, 0 or 1."""
+    return np.int64(words[square >> 6] >> np.uint64(square & 63) & np.uint64(1))
+
+
+@njit
+def put(words, square):
+    """Set the bit of a square."""
+    words[square >> 6] |= np.uint64(1) << np.uint64(square & 63)
 
 
 @njit
@@ -91,9 +104,8 @@ def reset(state, level):
 
 @njit
 def step(state, level, action):
-    row, column = action // level.board, action % level.board
-    hit = (level.ships[row] & ~state.shots[row]) >> column & 1
-    state.shots[row] |= 1 << column
+    hit = bit(level.ships, action) & ~bit(state.shots, action)
+    put(state.shots, action)
     state.hit = hit
     state.hits += hit
     state.last = action
@@ -110,20 +122,16 @@ def observe(state, level, out):
 
 @njit
 def observe_all(state, level, out):
-    board = level.board
-    for row in range(board):
-        for column in range(board):
-            ship, shot = level.ships[row] >> column & 1, state.shots[row] >> column & 1
-            out.observation[row * board + column] = 2 * shot + ship
+    for square in range(level.board * level.board):
+        out.observation[square] = 2 * bit(state.shots, square) + bit(level.ships, square)
 
 
 @njit
 def oracle(state, level):
-    for row in range(level.board):
-        left = level.ships[row] & ~state.shots[row]
-        for column in range(level.board):
-            if left >> column & 1:
-                return np.int64(row * level.board + column)
+    for word in range(WORDS):
+        left = level.ships[word] & ~state.shots[word]
+        if left:
+            return np.int64(64 * word) + np.int64(lowest(left))
     return np.int64(-1)
 
 
@@ -142,8 +150,8 @@ def measure(state, level, out):
 @njit
 def digest(level):
     total = np.uint64(0)
-    for row in range(level.board):
-        total = fold(total, np.int64(level.ships[row]))
+    for word in range(WORDS):
+        total = fold(total, level.ships[word])
     return total
 
 
@@ -151,13 +159,13 @@ def digest(level):
 def sound(params, state, level):
     if level.board != params.board or level.squares != params.squares or state.time < 0:
         return False
-    squares = hits = 0
-    for row in range(level.board):
-        if level.ships[row] >> level.board or state.shots[row] >> level.board:
+    squares = hits = np.int64(0)
+    for square in range(64 * WORDS):
+        ship = bit(level.ships, square)
+        if ship and square >= level.board * level.board:
             return False
-        for column in range(level.board):
-            squares += level.ships[row] >> column & 1
-            hits += (level.ships[row] & state.shots[row]) >> column & 1
+        squares += ship
+        hits += ship & bit(state.shots, square)
     good = squares == level.squares and hits == state.hits and 0 <= state.hit <= 1
     return good and -1 <= state.last < level.board * level.board
 
@@ -224,10 +232,9 @@ def text(state: np.void, level: np.void) -> str:
 def _scene(state: np.void, level: np.void) -> tuple[list[list[str]], int, str]:
     """Return a sign for each square, the square shot at last, and a line of words."""
     board = int(level["board"])
-    signs = [
-        ["·■ox"[2 * (int(shot) >> column & 1) + (int(ship) >> column & 1)] for column in range(board)]
-        for ship, shot in zip(level["ships"][:board], state["shots"][:board], strict=True)
-    ]
+    ships, shots = (np.unpackbits(words.view(np.uint8), bitorder="little") for words in (level["ships"], state["shots"]))
+    places = range(0, board * board, board)
+    signs = [["·■ox"[2 * shots[at] + ships[at]] for at in range(first, first + board)] for first in places]
     words = f"{state['hits']} of {level['squares']} hit with {state['time']} shots of {board * board}"
     return signs, int(state["last"]), words
 

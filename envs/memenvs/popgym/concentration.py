@@ -27,15 +27,18 @@ PARAMS = np.dtype([("n", np.int32), ("classes", np.int32)])
 
 
 def state_dtype(decks: int) -> np.dtype:
-    """The dtype of a state with room for so many decks."""
-    cards = (capacity(decks),)
+    """The dtype of a state with room for so many decks, and behind the n cards for a place where none is.
+
+    That place, number n, counts as open: what is done to it changes nothing.
+    """
+    cards = (capacity(decks) + 1,)
     return np.dtype(
         [
             ("key", np.uint64),
             ("time", np.int32),
             ("found", np.int32),  # cards that lie open for good
-            ("first", np.int32),  # the place that was turned over and waits for its like, or -1
-            ("shown", np.int32, (2,)),  # the places that the last turn showed, or -1
+            ("first", np.int32),  # the place that was turned over and waits for its like, or n
+            ("shown", np.int32, (2,)),  # the places that the last turn showed, or n
             ("up", np.uint8, cards),  # 1 for the cards that lie open for good
             ("seen", np.uint8, cards),  # the class that is seen at each place; the number of classes for a back
         ]
@@ -51,49 +54,37 @@ def generate(params, key, level):
 
 @njit
 def reset(state, level):
+    n = level.n
     state.time = 0
     state.found = 0
-    state.first = -1
-    state.shown[:] = -1
-    state.up[: level.n] = 0
-    state.seen[: level.n] = level.classes
+    state.first = state.shown[0] = state.shown[1] = n
+    state.up[:n] = 0
+    state.up[n] = 1
+    state.seen[: n + 1] = level.classes
 
 
 @njit
 def step(state, level, action):
-    first = state.first
-    if first < 0:  # a turn begins
-        turn_back(state, level)
-    state.seen[action] = class_at(level, action)
-    failure = -1.0 / time_limit(level)
-    reward = 0.0
-    if state.up[action]:
-        reward = failure if first < 0 else 2 * failure
-        state.shown[0] = first
-        state.first = -1
-    elif first < 0:
-        state.first = action
-    else:
-        if action != first and class_at(level, action) == class_at(level, first):
-            reward = 1.0 / (level.n // 2)
-            state.up[action] = state.up[first] = 1
-            state.found += 2
-        else:
-            reward = 2 * failure
-        state.shown[0], state.shown[1] = first, action
-        state.first = -1
-    state.time += 1
-    return reward, state.found == level.n, state.time >= time_limit(level)
-
-
-@njit
-def turn_back(state, level):
-    """Turn the cards of the last turn over again, unless they have been found."""
+    """Flip a card. Without branches, since what players do is hard to guess for a processor."""
+    n, first = level.n, state.first
+    waiting = first < n
     for entry in range(2):
-        place = state.shown[entry]
-        if place >= 0 and not state.up[place]:
-            state.seen[place] = level.classes
-        state.shown[entry] = -1
+        place = n if waiting else state.shown[entry]
+        state.seen[place] = state.seen[place] if state.up[place] else level.classes
+    state.seen[action] = class_at(level, action)
+    up = state.up[action] != 0
+    found = waiting & (not up) & (action != first) & (state.seen[action] == state.seen[first])
+    state.up[action] |= found
+    state.up[first] |= found
+    state.found += 2 * found
+    failure = -1.0 / time_limit(level)
+    second = 1.0 / (n >> 1) if found else 2 * failure
+    reward = second if waiting else failure if up else 0.0
+    state.shown[0] = first
+    state.shown[1] = action if waiting else n
+    state.first = n if waiting or up else action
+    state.time += 1
+    return reward, state.found == n, state.time >= time_limit(level)
 
 
 @njit
@@ -109,7 +100,8 @@ def time_limit(level):
 
 @njit
 def observe(state, level, out):
-    for place in range(out.observation.size):
+    # Not the constant length of the array, for which the compiler writes out place after place instead of vectors.
+    for place in range(np.uintp(level.n)):
         out.observation[place] = state.seen[place]
 
 
@@ -122,7 +114,7 @@ def observe_all(state, level, out):
 @njit
 def oracle(state, level):
     for place in range(level.n):
-        alike = state.first < 0 or class_at(level, place) == class_at(level, state.first)
+        alike = state.first == level.n or class_at(level, place) == class_at(level, state.first)
         if alike and not state.up[place] and place != state.first:
             return np.int64(place)
     return np.int64(-1)
@@ -163,11 +155,11 @@ def sound(params, state, level):
             return False
         found += state.up[place]
     for entry in range(2):
-        if not -1 <= state.shown[entry] < n:
+        if not 0 <= state.shown[entry] <= n:
             return False
     first = state.first
-    waits = first == -1 or (0 <= first < n and not state.up[first] and oracle(state, level) >= 0)
-    return found == state.found and waits and state.time >= 0
+    waits = first == n or (0 <= first < n and not state.up[first] and oracle(state, level) >= 0)
+    return state.up[n] == 1 and found == state.found and waits and state.time >= 0
 
 
 def define(decks: int = 1, classes: int = 13, observable: bool = False) -> Definition:
@@ -222,7 +214,7 @@ def _scene(state: np.void, level: np.void) -> tuple[list[int], list[bool], list[
     """Return the cards, which of them lie open, those of this turn, and a line of words."""
     n = int(level["n"])
     opened = (state["seen"][:n] != level["classes"]).tolist()
-    turned = sorted({int(place) for place in (state["first"], *state["shown"]) if place >= 0})
+    turned = sorted({int(place) for place in (state["first"], *state["shown"]) if place < n})
     kind = "ranks" if level["classes"] == RANKS else "colours"
     words = f"pairs of {kind}: {state['found']} of {n} cards found with {state['time']} flips of {2 * n}"
     return level["cards"][:n].tolist(), opened, turned, words

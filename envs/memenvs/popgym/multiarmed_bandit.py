@@ -24,6 +24,7 @@ LEVEL = np.dtype(
         ("arms", np.int32),
         ("trials", np.int32),
         ("best", np.int32),
+        ("highest", np.float32),  # its chance
         ("chances", np.float32, (MOST_ARMS,)),
     ]
 )
@@ -36,8 +37,7 @@ STATE = np.dtype(
         ("last", np.int32),  # the arm pulled last, or -1
         ("best_pulls", np.int32),
         ("late_best_pulls", np.int32),  # in the last quarter of the trials
-        ("pulls", np.int32, (MOST_ARMS,)),
-        ("earned", np.int32, (MOST_ARMS,)),
+        ("pulls", np.int32, (MOST_ARMS, 2)),  # of each arm those that paid nothing, and those that paid
     ]
 )
 OUT = np.dtype([("observation", np.int64)])
@@ -53,6 +53,7 @@ def generate(params, key, level):
         level.chances[arm] = float32(level.random)
         if level.chances[arm] > level.chances[level.best]:
             level.best = arm
+    level.highest = level.chances[level.best]
     return True
 
 
@@ -64,21 +65,19 @@ def reset(state, level):
     state.last = -1
     state.best_pulls = state.late_best_pulls = 0
     state.pulls[: level.arms] = 0
-    state.earned[: level.arms] = 0
 
 
 @njit
 def step(state, level, action):
     # NumPy compares a Python float with a float32 as float32s.
     paid = np.float32(double(state.random)) < level.chances[action]
-    best = level.chances[action] == level.chances[level.best]
+    best = level.chances[action] == level.highest
     state.best_pulls += best
     state.late_best_pulls += best & (state.time >= level.trials - late_trials(level.trials))
     state.time += 1
     state.paid = paid
     state.last = action
-    state.pulls[action] += 1
-    state.earned[action] += paid
+    state.pulls[action, np.int64(paid)] += 1
     scale = 1.0 / level.trials
     return scale if paid else -scale, False, state.time >= level.trials
 
@@ -124,10 +123,10 @@ def sound(params, state, level):
     if level.arms != params.arms or level.trials != params.trials or not 0 <= level.best < level.arms:
         return False
     for arm in range(level.arms):
-        if not 0 <= level.chances[arm] <= level.chances[level.best] or not 0 <= state.earned[arm] <= state.pulls[arm]:
+        if not 0 <= level.chances[arm] <= level.highest or state.pulls[arm, 0] < 0 or state.pulls[arm, 1] < 0:
             return False
     best_pulls = 0 <= state.late_best_pulls <= state.best_pulls <= state.time
-    return best_pulls and level.chances[level.best] < 1 and -1 <= state.last < level.arms and 0 <= state.paid <= 1
+    return best_pulls and level.chances[level.best] == level.highest < 1 and -1 <= state.last < level.arms and 0 <= state.paid <= 1
 
 
 def define(arms: int = 10, trials: int = 200, observable: bool = False) -> Definition:
@@ -178,10 +177,10 @@ def _scene(state: np.void, level: np.void) -> tuple[dict[str, np.ndarray], str, 
     n, time = int(level["arms"]), int(state["time"])
     numbers = {
         "mean": level["chances"][:n].astype(np.float64),
-        "pulls": state["pulls"][:n].copy(),
-        "earned": state["earned"][:n].astype(np.float64),
+        "pulls": state["pulls"][:n].sum(1),
+        "earned": state["pulls"][:n, 1].astype(np.float64),
     }
-    words = f"{time} of {level['trials']} trials, {state['earned'][:n].sum()} paid"
+    words = f"{time} of {level['trials']} trials, {state['pulls'][:n, 1].sum()} paid"
     return numbers, words, (int(state["last"]), float(state["paid"])) if time else None
 
 
