@@ -93,7 +93,11 @@ def main(settings: PopgymBenchmark) -> None:
     for name in names if settings.single else ():
         ours, theirs = measured(singles(name), 256, settings)
         rows.append([name, f"{ours / 1e3:.1f}", f"{theirs / 1e3:.1f}", f"{ours / theirs:.1f}×"])
-    show("Thousands of steps a second: one environment through gym.make", ["environment", "ours", "POPGym", "ratio"], rows)
+    show(
+        "Thousands of steps a second: one environment through gym.make",
+        ["environment", "ours", "POPGym", "ratio"],
+        rows,
+    )
 
 
 if __name__ == "__main__":

@@ -8,8 +8,8 @@ import numpy as np
 from gymnasium.spaces import Discrete, MultiDiscrete
 
 from memenvs.batched import BatchedEnv, Definition, SingleEnv
-from memenvs.checks import flag, is_integer, within
 from memenvs.bitwise import lowest
+from memenvs.checks import flag, is_integer, within
 from memenvs.compilation import njit
 from memenvs.pcg64 import integers, seeded
 from memenvs.random import fold
@@ -18,7 +18,9 @@ MOST_BOARD, MOST_SHIPS = 16, 8
 WORDS = MOST_BOARD * MOST_BOARD // 64
 ATTEMPTS = 2_000  # of placing a ship, before the board is drawn anew; only boards that are nearly full need many
 
-PARAMS = np.dtype([("board", np.int32), ("squares", np.int32), ("ships", np.int32), ("length", np.int32, (MOST_SHIPS,))])
+PARAMS = np.dtype(
+    [("board", np.int32), ("squares", np.int32), ("ships", np.int32), ("length", np.int32, (MOST_SHIPS,))]
+)
 # A board is the bits of four words, square after square from the lowest: no division, and all of it close together.
 LEVEL = np.dtype(
     [
@@ -232,7 +234,9 @@ def text(state: np.void, level: np.void) -> str:
 def _scene(state: np.void, level: np.void) -> tuple[list[list[str]], int, str]:
     """Return a sign for each square, the square shot at last, and a line of words."""
     board = int(level["board"])
-    ships, shots = (np.unpackbits(words.view(np.uint8), bitorder="little") for words in (level["ships"], state["shots"]))
+    ships, shots = (
+        np.unpackbits(words.view(np.uint8), bitorder="little") for words in (level["ships"], state["shots"])
+    )
     places = range(0, board * board, board)
     signs = [["·■ox"[2 * shots[at] + ships[at]] for at in range(first, first + board)] for first in places]
     words = f"{state['hits']} of {level['squares']} hit with {state['time']} shots of {board * board}"

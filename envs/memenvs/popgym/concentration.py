@@ -22,6 +22,7 @@ from memenvs.popgym.cards import (
 )
 
 COLOURS = 2
+WAITS, FOUND = 2, 3  # how a card lies where all is shown; 0 is face down, 1 open until the next flip
 
 PARAMS = np.dtype([("n", np.int32), ("classes", np.int32)])
 
@@ -108,7 +109,8 @@ def observe(state, level, out):
 @njit
 def observe_all(state, level, out):
     for place in range(level.n):
-        out.observation[place] = 2 * class_at(level, place) + (state.seen[place] != level.classes)
+        look = FOUND if state.up[place] else WAITS if place == state.first else state.seen[place] != level.classes
+        out.observation[place] = 4 * class_at(level, place) + look
 
 
 @njit
@@ -151,7 +153,9 @@ def sound(params, state, level):
     if level.n != n or level.classes != params.classes or not are_cards(level.cards, n):
         return False
     for place in range(n):
-        if state.up[place] > 1 or not (state.seen[place] == level.classes or state.seen[place] == class_at(level, place)):
+        if state.up[place] > 1 or not (
+            state.seen[place] == level.classes or state.seen[place] == class_at(level, place)
+        ):
             return False
         found += state.up[place]
     for entry in range(2):
@@ -176,7 +180,7 @@ def define(decks: int = 1, classes: int = 13, observable: bool = False) -> Defin
         level=level_dtype(decks, ("classes", np.int32)),
         state=state_dtype(decks),
         out=np.dtype([("observation", np.int64, (n,))]),
-        observation_space=MultiDiscrete([2 * classes if observable else classes + 1] * n),
+        observation_space=MultiDiscrete([4 * classes if observable else classes + 1] * n),
         action_space=Discrete(n),
         generate=generate,
         reset=reset,
@@ -244,7 +248,8 @@ class Concentration(SingleEnv):
 
     :param decks: of 52 cards, from 1 to 16
     :param classes: 2 for colours, 13 for ranks
-    :param observable: show the class of every card, doubled, plus 1 where it lies open
+    :param observable: show of every card four times its class, plus 1 if it lies open until the next flip, 2 if it
+        waits for its like, 3 if it has been found
     :param split: ``"train"`` or ``"test"`` for levels that the other never has, ``None`` for all
     :param render_mode: ``"rgb_array"``, ``"human"`` or ``"ansi"``
     """

@@ -122,11 +122,20 @@ def digest(level):
 def sound(params, state, level):
     if level.arms != params.arms or level.trials != params.trials or not 0 <= level.best < level.arms:
         return False
+    pulls = 0
     for arm in range(level.arms):
         if not 0 <= level.chances[arm] <= level.highest or state.pulls[arm, 0] < 0 or state.pulls[arm, 1] < 0:
             return False
+        pulls += state.pulls[arm, 0] + state.pulls[arm, 1]
+    if pulls != state.time or state.time > level.trials:
+        return False
     best_pulls = 0 <= state.late_best_pulls <= state.best_pulls <= state.time
-    return best_pulls and level.chances[level.best] == level.highest < 1 and -1 <= state.last < level.arms and 0 <= state.paid <= 1
+    return (
+        best_pulls
+        and level.chances[level.best] == level.highest < 1
+        and -1 <= state.last < level.arms
+        and 0 <= state.paid <= 1
+    )
 
 
 def define(arms: int = 10, trials: int = 200, observable: bool = False) -> Definition:

@@ -44,6 +44,12 @@ NUMBERS = [
     again("memenvs/Bandit-v0", {"kind": "gaussian", "arms": 17, "trials": 8}),
     ("memenvs/Harlow-v0", {"trials": 3}),
     ("memenvs/MiniShrdlu-v0", {"goals": (1, 2), "blocks": 4, "constraints": (1, 2), "moves": (1, 2), "slack": 2}),
+    ("memenvs/popgym-AutoencodeEasy-v0", {}),
+    again("memenvs/popgym-RepeatFirstEasy-v0", {}),
+    again("memenvs/popgym-CountRecallEasy-v0", {}),
+    again("memenvs/popgym-HigherLowerEasy-v0", {}),
+    again("memenvs/popgym-ConcentrationHard-v0", {}),
+    ("memenvs/popgym-MultiarmedBanditEasy-v0", {"trials": 8}),
     ("tests/Drifting-v0", {}),
 ]
 BITS = [
@@ -58,6 +64,8 @@ DIGITS = [
     ("memenvs/FamilyTree-v0", {"lesson": 1, "planning": 1}),
     again("memenvs/FamilyTree-v0", {"graph": "family", "nodes": (5, 7), "queries": 2}),
     ("memenvs/Underground-v0", {"task": "traversal"}),
+    again("memenvs/popgym-BattleshipEasy-v0", {"board": 5, "ships": (1, 3)}),
+    ("memenvs/popgym-MineSweeperEasy-v0", {}),
 ]
 SPLIT = NUMBERS[1:] + BITS[1:] + DIGITS[1:]  # there are levels enough to hold some out
 
@@ -72,7 +80,9 @@ each = of(NUMBERS + BITS + DIGITS)
 
 
 def leaves(tree, prefix=""):
-    """The arrays of nested dicts, by their path."""
+    """The arrays of nested dicts and tuples, by their path."""
+    if isinstance(tree, tuple):
+        tree = dict(enumerate(tree))
     if not isinstance(tree, dict):
         return {prefix: np.asarray(tree)}
     return {path: leaf for key, value in tree.items() for path, leaf in leaves(value, f"{prefix}/{key}").items()}
@@ -84,6 +94,8 @@ def equal(first, second):
 
 
 def row(tree, i):
+    if isinstance(tree, tuple):
+        return tuple(row(value, i) for value in tree)
     return {key: row(value, i) for key, value in tree.items()} if isinstance(tree, dict) else tree[i]
 
 
@@ -131,7 +143,7 @@ def test_a_single_environment_is_row_zero(name, parameters):
     envs, env = gym.make_vec(name, num_envs=2, **parameters), gym.make(name, **parameters)
     (observations, infos), (observation, info) = envs.reset(seed=3), env.reset(seed=3)
     ends = 0
-    for actions in random_actions(envs, 150):
+    for actions in random_actions(envs, 450):
         assert equal(row(observations, 0), observation)
         assert infos["decision"][0] == info["decision"]
         observations, rewards, terminated, truncated, infos = envs.step(actions[:2])
