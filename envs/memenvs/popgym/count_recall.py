@@ -102,10 +102,11 @@ def sound(params, state, level):
         return False
     if not (are_cards(level.cards, n) and are_cards(level.queries, n)):
         return False
+    most = n // level.classes
+    counted = True
     for number in range(level.classes):  # the oracle answers with one of them
-        if not 0 <= state.counts[number] <= n // level.classes:
-            return False
-    return True
+        counted &= 0 <= state.counts[number] <= most
+    return counted
 
 
 def define(decks: int = 1, classes: int = 2, observable: bool = False) -> Definition:
@@ -175,8 +176,8 @@ class CountRecall(SingleEnv):
     - Action: ``Discrete(n / classes + 1)``, the number, with n = 52 ``decks`` cards.
     - Reward: 1 / (n - 1) for the right number, the negative for any other, however close.
     - End: terminated when the last card is dealt, after n - 1 steps.
-    - ``info``: ``right``, the share of right answers, and ``success``, 1 if all were. POPGym's own ``info`` has the true
-      counts, which are left out here.
+    - ``info``: ``right``, the share of right answers, and ``success``, 1 if all were. POPGym's own ``info`` has the
+      true counts, which are left out here.
 
     The oracle gets 1, and so can any agent that counts. Random actions get -0.93, -0.93 and -0.88 at the three levels.
     In the paper a GRU gets 0.18, -0.53 and -0.48, with action spaces that lacked the largest number.

@@ -43,7 +43,7 @@ OUT = np.dtype([("observation", np.int64)])
 
 @njit
 def generate(params, key, level):
-    """Draw mines without replacement as NumPy does (Floyd's method); that it then shuffles them changes nothing here."""
+    """Draw mines without replacement as NumPy does (Floyd's method); that it shuffles them changes nothing here."""
     level.seed = key
     level.board, level.mines = params.board, params.mines
     level.mined[:] = 0

@@ -65,7 +65,7 @@ DIGITS = [
     again("memenvs/FamilyTree-v0", {"graph": "family", "nodes": (5, 7), "queries": 2}),
     ("memenvs/Underground-v0", {"task": "traversal"}),
     again("memenvs/popgym-BattleshipEasy-v0", {"board": 5, "ships": (1, 3)}),
-    ("memenvs/popgym-MineSweeperEasy-v0", {}),
+    ("memenvs/popgym-MineSweeperMedium-v0", {}),
 ]
 SPLIT = NUMBERS[1:] + BITS[1:] + DIGITS[1:]  # there are levels enough to hold some out
 

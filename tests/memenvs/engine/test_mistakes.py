@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from gymnasium.spaces import Box, Dict
+from gymnasium.spaces import Box, Dict, Tuple
 
 from memenvs.batched import BatchedEnv, Definition, SingleEnv
 from memenvs.compilation import njit
@@ -203,7 +203,18 @@ ORDER = r"\(state, level, action\), in this order"
             r"`out` of NAME must have a field for each entry of observation_space, \['place', 'scent'\], not",
         ),
         ({"out": np.dtype([("place", np.int16, (1,))])}, "`out` of NAME has one field, which gives an array: "),
-        ({"observation_space": Box(0, 1, (2,))}, r"`out` of NAME has the fields .*: observation_space must be a Dict"),
+        (
+            {"observation_space": Box(0, 1, (2,))},
+            r"`out` of NAME has the fields .*: observation_space must be a Dict or a Tuple",
+        ),
+        (
+            {"observation_space": Tuple([Box(0, 1, (2,))])},
+            r"`out` of NAME must have a field for each of the 1 entries of observation_space, not \['place', 'scent'\]",
+        ),
+        (
+            {"observation_space": Tuple([Box(0, 1, (2,))] * 2)},
+            "`out` of NAME, at 'place', and entry 0 of its observation_space must have the same dtype and shape",
+        ),
         (
             {"observation_space": Dict({"place": Box(0, 1, (1,), np.int16)})},
             r"`out` of NAME must have a field for each entry of observation_space, \['place'\], not",
