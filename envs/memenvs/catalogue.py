@@ -89,13 +89,15 @@ def unknown(env_id: str, name: str) -> str:
 
 
 def _ours(name: str) -> str:
-    """Return the ids of memenvs; of its many of MiniGrid only where ``name`` is like one of them."""
-    ours = sorted(environments())
-    grids = [known for known in ours if known.startswith(f"{NAMESPACE}/MiniGrid-")]
-    if name.startswith(f"{NAMESPACE}/MiniGrid"):
-        return ", ".join(grids)
-    others = ", ".join(known for known in ours if known not in grids)
-    return f"{others}, and {len(grids)} of MiniGrid such as {grids[-1]}"
+    """Return the ids of memenvs; of its many of MiniGrid and of POPGym only where ``name`` is like one of them."""
+    others, many = sorted(environments()), []
+    for family, word in (("POPGym", "popgym"), ("MiniGrid", "MiniGrid")):
+        ids = [known for known in others if known.startswith(f"{NAMESPACE}/{word}-")]
+        if name.startswith(f"{NAMESPACE}/{word}"):
+            return ", ".join(ids)
+        others = [known for known in others if known not in ids]
+        many.append(f"{len(ids)} of {family} such as {ids[-1]}")
+    return f"{', '.join(others)}, {', and '.join(many)}"
 
 
 _registered: dict[str, set[str]] = {}  # the ids that came with the import of a package
