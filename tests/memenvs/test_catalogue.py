@@ -36,7 +36,8 @@ def test_minigrids_own_environments_do_not_hide_those_of_memenvs():
         (
             "TMase-v0",
             "no environment 'TMase-v0'; spelled alike: memenvs/TMaze-v0, .*; memenvs has: memenvs/Associat.*, .. of "
-            "POPGym such as memenvs/popgym-.*, and 7. of MiniGrid such as memenvs.*; an id that a package of yours registers is found as",
+            "POPGym such as memenvs/popgym-.*, and 7. of MiniGrid such as memenvs.*; "
+            "an id that a package of yours registers is found as",
         ),
         ("memenvs/TMase-v0", "spelled alike: memenvs/TMaze-v0, "),
         ("memenvs/MiniGrid-MemoryS8-v0", "memenvs has: memenvs/MiniGrid-Block.*, memenvs/MiniGrid-MemoryS7-v0, "),

@@ -155,8 +155,8 @@ def _scene(state: np.void, level: np.void) -> tuple[list[int], list[bool], list[
 class Autoencode(SingleEnv):
     """``memenvs/popgym-AutoencodeEasy-v0``, Medium and Hard: watch cards, then name their suits from the last one back.
 
-    POPGym's Autoencode, bit for bit (:mod:`memenvs.popgym`). The cards of one to three decks are shown one by one; the
-    agent then names their suits in the reverse order.
+    POPGym's Autoencode (Morad et al. 2023, arXiv:2303.01859), bit for bit. The cards of one to three decks are shown
+    one by one; the agent then names their suits in the reverse order.
 
     - Observation: ``Tuple(Discrete(2), Discrete(4))``: whether to watch, and the suit of the card just dealt. The first
       falls to 0 with the last card, which is the first to be named; after it both are 0.

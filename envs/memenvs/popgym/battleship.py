@@ -246,9 +246,9 @@ def _scene(state: np.void, level: np.void) -> tuple[list[list[str]], int, str]:
 class Battleship(SingleEnv):
     """``memenvs/popgym-BattleshipEasy-v0``, Medium and Hard: hit all ships of a board of which nothing is shown.
 
-    POPGym's Battleship, bit for bit (:mod:`memenvs.popgym`). The ships lie along rows and columns and may touch. What
-    has been shot at is for the agent to remember, and so is where: the observation is a single bit. The paper's agents
-    were also shown their last action (``condition_on=["action"]`` for the agents of memagents).
+    POPGym's Battleship (Morad et al. 2023, arXiv:2303.01859), bit for bit. The ships lie along rows and columns and may
+    touch. What has been shot at is for the agent to remember, and so is where: the observation is a single bit. The
+    paper's agents were also shown their last action (``condition_on=["action"]`` for the agents of memagents).
 
     - Observation: ``Discrete(2)``, whether the last shot hit a square of a ship for the first time; 0 at the start.
     - Action: ``MultiDiscrete([board, board])``, the row and the column to shoot at.

@@ -227,9 +227,9 @@ def _scene(state: np.void, level: np.void) -> tuple[list[int], list[bool], list[
 class Concentration(SingleEnv):
     """``memenvs/popgym-ConcentrationEasy-v0``, Medium and Hard: turn cards over two at a time, and find those alike.
 
-    POPGym's Concentration, bit for bit (:mod:`memenvs.popgym`). Two cards are alike if they have the same colour or, in
-    the hard one, the same rank. Two that are stay open; others are turned back before the next flip. The paper's agents
-    were also shown their last action (``condition_on=["action"]`` for the agents of memagents).
+    POPGym's Concentration (Morad et al. 2023, arXiv:2303.01859), bit for bit. Two cards are alike if they have the same
+    colour or, in the hard one, the same rank. Two that are stay open; others are turned back before the next flip. The
+    paper's agents were also shown their last action (``condition_on=["action"]`` for the agents of memagents).
 
     - Observation: ``MultiDiscrete([classes + 1] * n)``: at each of the n = 52 ``decks`` places the class of the card
       there, or ``classes`` where it lies face down.

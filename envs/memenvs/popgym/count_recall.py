@@ -169,8 +169,8 @@ def _scene(state: np.void, level: np.void) -> tuple[list[int], list[bool], list[
 class CountRecall(SingleEnv):
     """``memenvs/popgym-CountRecallEasy-v0``, Medium and Hard: say how often a class of cards has been dealt so far.
 
-    POPGym's CountRecall, bit for bit (:mod:`memenvs.popgym`). Beside each card stands a class, from a second deck: how
-    many of it have been dealt, the card on the screen included? A counter for each class is enough.
+    POPGym's CountRecall (Morad et al. 2023, arXiv:2303.01859), bit for bit. Beside each card stands a class, from a
+    second deck: how many of it have been dealt, the card on the screen included? A counter for each class is enough.
 
     - Observation: ``MultiDiscrete([classes, classes])``: the class of the card just dealt, and the class asked for.
     - Action: ``Discrete(n / classes + 1)``, the number, with n = 52 ``decks`` cards.

@@ -136,8 +136,8 @@ def _scene(state: np.void, level: np.void) -> tuple[list[int], list[bool], list[
 class HigherLower(SingleEnv):
     """``memenvs/popgym-HigherLowerEasy-v0``, Medium and Hard: say whether the next card is higher or lower.
 
-    POPGym's HigherLower, bit for bit (:mod:`memenvs.popgym`). The ace is the lowest rank, the king the highest. Who
-    remembers what has been dealt knows better what is left, but not by much.
+    POPGym's HigherLower (Morad et al. 2023, arXiv:2303.01859), bit for bit. The ace is the lowest rank, the king the
+    highest. Who remembers what has been dealt knows better what is left, but not by much.
 
     - Observation: ``Discrete(13)``, the rank of the card just dealt.
     - Action: 0 higher, 1 lower.

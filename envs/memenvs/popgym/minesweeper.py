@@ -230,9 +230,9 @@ def _scene(state: np.void, level: np.void) -> tuple[list[list[str]], int, str]:
 class MineSweeper(SingleEnv):
     """``memenvs/popgym-MineSweeperEasy-v0``, Medium and Hard: open all squares but the mines, shown one number a time.
 
-    POPGym's MineSweeper, bit for bit (:mod:`memenvs.popgym`). Numbers and places are for the agent to remember; the
-    observation does not say where it was. The first square can be a mine, and nothing opens by itself. The paper's
-    agents were also shown their last action (``condition_on=["action"]`` for the agents of memagents).
+    POPGym's MineSweeper (Morad et al. 2023, arXiv:2303.01859), bit for bit. Numbers and places are for the agent to
+    remember; the observation does not say where it was. The first square can be a mine, and nothing opens by itself.
+    The paper's agents were also shown their last action (``condition_on=["action"]`` for the agents of memagents).
 
     - Observation: ``Discrete(min(mines, 9) + 1)``: the mines in the nine squares around the one just opened, its own
       included; 0 at the start.

@@ -196,10 +196,10 @@ def _scene(state: np.void, level: np.void) -> tuple[dict[str, np.ndarray], str, 
 class MultiarmedBandit(SingleEnv):
     """``memenvs/popgym-MultiarmedBanditEasy-v0``, Medium and Hard: find out which arm pays most often, and pull it.
 
-    POPGym's MultiarmedBandit, bit for bit (:mod:`memenvs.popgym`). In each episode every arm gets another chance of
-    paying, uniform in [0, 1]. The observation does not say which arm was pulled. The paper's agents were also shown
-    their last action (``condition_on=["action"]`` for the agents of memagents). ``memenvs/Bandit-v0`` has the bandits
-    of other papers.
+    POPGym's MultiarmedBandit (Morad et al. 2023, arXiv:2303.01859), bit for bit. In each episode every arm gets another
+    chance of paying, uniform in [0, 1]. The observation does not say which arm was pulled. The paper's agents were also
+    shown their last action (``condition_on=["action"]`` for the agents of memagents). ``memenvs/Bandit-v0`` has the
+    bandits of other papers.
 
     - Observation: ``Discrete(2)``, whether the last pull paid; 0 at the start.
     - Action: ``Discrete(arms)``.

@@ -174,8 +174,8 @@ def _scene(state: np.void, level: np.void) -> tuple[list[int], list[bool], list[
 class RepeatFirst(SingleEnv):
     """``memenvs/popgym-RepeatFirstEasy-v0``, Medium and Hard: name the suit of the first card at every card.
 
-    POPGym's RepeatFirst, bit for bit (:mod:`memenvs.popgym`). One thing has to be kept, for up to 831 steps. Nothing in
-    the observation says which card is the first.
+    POPGym's RepeatFirst (Morad et al. 2023, arXiv:2303.01859), bit for bit. One thing has to be kept, for up to 831
+    steps. Nothing in the observation says which card is the first.
 
     - Observation: ``Discrete(4)``, the suit of the card just dealt.
     - Action: a suit, ♠, ♦, ♣ or ♥; the first one is asked for while the first card is on the screen.
@@ -206,8 +206,8 @@ class BatchedRepeatFirst(BatchedEnv):
 class RepeatPrevious(SingleEnv):
     """``memenvs/popgym-RepeatPreviousEasy-v0``, Medium and Hard: name the suit of the card k - 1 cards ago.
 
-    POPGym's RepeatPrevious, bit for bit (:mod:`memenvs.popgym`). With ``k`` = 1 the card on the screen is asked for,
-    with 4 the one three before: a queue of k suits has to be kept.
+    POPGym's RepeatPrevious (Morad et al. 2023, arXiv:2303.01859), bit for bit. With ``k`` = 1 the card on the screen is
+    asked for, with 4 the one three before: a queue of k suits has to be kept.
 
     - Observation: ``Discrete(4)``, the suit of the card just dealt.
     - Action: a suit, ♠, ♦, ♣ or ♥. It does not matter before there are k cards.

@@ -48,7 +48,8 @@ def check_environment(environment: str | Definition, **parameters: Any) -> dict[
     - ``copies``: nothing that was returned is overwritten by a later step
     - ``ends``: the flags are booleans and, without ``both_ends``, never both true; a step that ends episodes, and no
       other, has ``final_obs``, with a mask that marks exactly the rows that ended, as have ``final_info`` and the
-      metrics; returns and lengths are those counted; an episode ends within 20,000 steps; a single environment refuses a step after the end
+      metrics; returns and lengths are those counted; an episode ends within 20,000 steps; a single environment
+      refuses a step after the end
     - ``seeds``: the same seed gives the same levels and episodes to row i of 1, 3 and 8 environments; where there are
       levels enough for a split, other rows and other seeds have others
     - ``resets``: row 0 of a batch is the single environment, step for step, and a new episode begins in the very step

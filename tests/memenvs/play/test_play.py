@@ -134,6 +134,7 @@ def test_an_environment_with_neither_oracle_nor_pictures():
 def test_large_observations_are_left_out():
     told = observed({"few": np.arange(3), "many": np.zeros((9, 9)), "one": 7})
     assert told == ["few: [0 1 2]", "one: 7"]
+    assert observed((np.int64(1), np.int64(3))) == ["observation 0: 1", "observation 1: 3"]
     assert observed(np.float32([0.125, -1])) == ["observation: [ 0.12 -1.  ]"]
 
 
