@@ -63,9 +63,9 @@ def measured(envs: Sequence[Any], actions: int, settings: PopgymBenchmark) -> np
         drawn = [env.action_space.sample() for _ in range(actions)]
         contenders.append((env.step, drawn, getattr(env, "num_envs", 1)))
     # Longer than an episode: the batches begin at once, and until some have ended few resets are in a measurement.
-    for step, drawn, _ in contenders:
+    for step, moves, _ in contenders:
         for number in range(1000):
-            step(drawn[number % actions])
+            step(moves[number % actions])
     found = np.max(
         [[steps_per_second(*contender, settings.seconds) for contender in contenders] for _ in range(settings.tries)],
         axis=0,
