@@ -25,7 +25,7 @@ LEVEL = np.dtype(
         ("random", np.uint64, (6,)),
         ("board", np.int32),
         ("mines", np.int32),
-        ("mined", np.uint32, (MOST_BOARD + 2,)),
+        ("mined", np.int32, (MOST_BOARD + 2,)),
     ]
 )
 STATE = np.dtype(
@@ -35,7 +35,7 @@ STATE = np.dtype(
         ("found", np.int32),  # squares opened that have no mine
         ("exploded", np.int32),
         ("last", np.int32),  # the square opened last, or -1
-        ("open", np.uint32, (MOST_BOARD,)),
+        ("open", np.int32, (MOST_BOARD,)),
     ]
 )
 OUT = np.dtype([("observation", np.int64)])
