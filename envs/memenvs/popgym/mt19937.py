@@ -130,3 +130,14 @@ def shuffle(random, values, n):
     for place in range(n - 1, 0, -1):
         other = to(random, place)
         values[place], values[other] = values[other], values[place]
+
+
+@njit
+def skip_below(random, n, count):
+    """Leave out the next ``count`` integers that :func:`below` would draw."""
+    length = 0
+    while n >> length:
+        length += 1
+    shift = _S32 - np.uint32(length)
+    while count > 0:
+        count -= (bits_32(random) >> shift) < n
