@@ -19,6 +19,13 @@ FAMILIES: dict[str, tuple[str, dict[str, tuple[Any, Any, Any]]]] = {
         "memenvs.popgym.multiarmed_bandit:MultiarmedBandit",
         {"arms": (10, 20, 30), "trials": (200, 400, 600)},
     ),
+    "PositionOnlyCartPole": ("memenvs.popgym.cartpole:PositionOnlyCartPole", {"max_steps": (200, 400, 600)}),
+    "VelocityOnlyCartpole": ("memenvs.popgym.cartpole:VelocityOnlyCartPole", {"max_steps": (200, 400, 600)}),
+    "NoisyPositionOnlyCartPole": ("memenvs.popgym.cartpole:NoisyPositionOnlyCartPole", {"sigma": (0.1, 0.2, 0.3)}),
+    "PositionOnlyPendulum": ("memenvs.popgym.pendulum:PositionOnlyPendulum", {"max_steps": (200, 150, 100)}),
+    "NoisyPositionOnlyPendulum": ("memenvs.popgym.pendulum:NoisyPositionOnlyPendulum", {"sigma": (0.1, 0.2, 0.3)}),
+    "LabyrinthEscape": ("memenvs.popgym.labyrinth:LabyrinthEscape", {"size": (11, 15, 19)}),
+    "LabyrinthExplore": ("memenvs.popgym.labyrinth:LabyrinthExplore", {"size": (11, 15, 19)}),
 }
 
 ENVIRONMENTS: dict[str, tuple[str, dict[str, Any]]] = {
