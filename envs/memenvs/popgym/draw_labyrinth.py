@@ -10,10 +10,11 @@ from numpy.typing import NDArray
 from memenvs.grid import cells
 from memenvs.grid.draw import ansi_grid, draw_grid
 from memenvs.maze.maze import trodden
+from memenvs.popgym.carving import GOAL
 
 # The codes of a labyrinth's squares as cells: free, wall, start, goal.
 KINDS = np.array([cells.EMPTY, cells.WALL, cells.FLOOR, cells.GOAL])
-KINDS[2:] |= np.array([cells.YELLOW, cells.GREEN]) << cells.COLOUR_AT
+KINDS |= np.array([0, cells.GREY, cells.YELLOW, cells.GREEN]) << cells.COLOUR_AT
 DIRECTIONS = (cells.LEFT, cells.RIGHT, cells.UP, cells.DOWN)  # of the actions
 
 
@@ -33,12 +34,14 @@ def plan(state: np.void, level: np.void) -> dict[str, Any]:
     seen = np.zeros((size, size), np.bool_)
     seen[max(row - 1, 0) : row + 2, max(column - 1, 0) : column + 2] = True
     bits = np.left_shift(1, np.arange(size))
+    grid = level["grid"][:size, :size]
+    left_over = "" if (grid == GOAL).any() else f", {state['left']} of {level['squares']} squares left"
     return {
-        "cells": KINDS[level["grid"][:size, :size]],
+        "cells": KINDS[grid],
         "agent": (column, row, _direction(state, level)),
         "seen": seen,
         "path": trodden(state["visited"][:size, :size].astype(np.int64) @ bits),
-        "caption": f"step {state['steps']}, {state['left']} of {level['squares']} squares left",
+        "caption": f"step {state['steps']}{left_over}",
     }
 
 
