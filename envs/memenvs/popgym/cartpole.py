@@ -330,7 +330,7 @@ class NoisyPositionOnlyCartPole(SingleEnv):
     :class:`PositionOnlyCartPole` with normal noise on both numbers of an observation, from NumPy's generator as in
     POPGym. The noise is as great as the angle at which the pole falls, 0.21, so many observations have to be weighed.
 
-    - Observation: ``Box`` of float32 (2,): the place of the cart in m and the angle of the pole in radians, noise added,
+    - Observation: ``Box`` of float32 (2,): the place of the cart in m and the angle of the pole in radians, with noise,
       cut off at ±4.8 and ±0.419.
     - Action: 0 pushes the cart to the left, 1 to the right, with 10 N.
     - Reward: 1 / ``max_steps`` in every step, also in that in which the pole falls.

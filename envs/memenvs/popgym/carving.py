@@ -62,10 +62,10 @@ def _walk(random, shuffling, size, grid, row, column):
         n = 0
         for way in range(4):
             other_row, other_column = row + 2 * _DOWN[way], column + 2 * _ACROSS[way]
-            if 0 < min(other_row, other_column) and max(other_row, other_column) < size:
-                if grid[other_row, other_column] == WALL:
-                    ways[n] = way
-                    n += 1
+            inside = min(other_row, other_column) > 0 and max(other_row, other_column) < size
+            if inside and grid[other_row, other_column] == WALL:
+                ways[n] = way
+                n += 1
         if n == 0:
             return opened
         shuffle(shuffling, ways, n)
