@@ -1,4 +1,4 @@
-"""Actions between Gymnasium's arrays and the one integer that an environment's functions see of each."""
+"""Actions between Gymnasium's arrays and what an environment's functions see of each: an integer, or of a Box a row."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 
 import gymnasium
 import numpy as np
-from gymnasium.spaces import Discrete, MultiBinary, MultiDiscrete
+from gymnasium.spaces import Box, Discrete, MultiBinary, MultiDiscrete
 from numpy.typing import ArrayLike
 
 from memenvs.compilation import njit
@@ -107,19 +107,55 @@ class Digits:
         return actions
 
 
-def coding(space: gymnasium.Space, name: str) -> Numbers | Bits | Digits:
-    """Return the coding of a space's actions as integers.
+class Reals:
+    """``Box`` actions: arrays of the space's shape and dtype, as they are."""
 
-    :param space: ``Discrete``, ``MultiDiscrete``, or ``MultiBinary(n)`` of up to 32 bits
+    def __init__(self, space: Box, name: str):
+        bounded = np.isfinite(space.low).all() and np.isfinite(space.high).all()
+        if space.dtype not in (np.float32, np.float64) or not space.shape or not bounded:
+            raise ValueError(
+                "action_space must be a Box of float32 or float64 with finite bounds and one axis or more, "
+                f"not {space!r}"
+            )
+        self.low, self.high, self.shape = space.low, space.high, space.shape
+        self.dtype = space.low.dtype
+        self.name = name
+
+    def numbers(self, actions: ArrayLike, size: int) -> np.ndarray:
+        """Return the actions (B, ...) as a fresh array of the space's dtype, or raise a ``ValueError`` about them.
+
+        Those beyond the bounds stay as they are.
+        """
+        array, shape = np.asarray(actions), (size, *self.shape)
+        if array.shape != shape or array.dtype.kind not in "iuf":
+            raise ValueError(f"actions must be real numbers of shape {shape}, not {array.dtype} {array.shape}")
+        with np.errstate(over="ignore"):
+            numbers = array.astype(self.dtype, order="C")  # a copy: for a read-only array all would be compiled anew
+        if not np.isfinite(numbers).all():
+            wrong = array[~np.isfinite(numbers)][0]
+            raise ValueError(f"an action of {self.name} must be finite numbers of {self.dtype}, not {wrong}")
+        return numbers
+
+    def draw(self, rng: np.random.Generator, size: int) -> np.ndarray:
+        """Draw actions (B, ...) uniformly within the bounds."""
+        return rng.uniform(self.low, self.high, (size, *self.shape)).astype(self.dtype)
+
+
+def coding(space: gymnasium.Space, name: str) -> Numbers | Bits | Digits | Reals:
+    """Return the coding of a space's actions for the compiled functions.
+
+    :param space: ``Discrete``, ``MultiDiscrete``, ``MultiBinary(n)`` of up to 32 bits, or a bounded ``Box`` of floats
     :param name: of the environment, for messages
     """
+    if isinstance(space, Box):
+        return Reals(space, name)
     if isinstance(space, MultiDiscrete):
         return Digits(space, name)
     if isinstance(space, MultiBinary):
         return Bits(space, name)
     if isinstance(space, Discrete) and space.start == 0:
         return Numbers(space, name)
-    raise ValueError(f"action_space must be Discrete, from 0, MultiDiscrete or MultiBinary, not {space}")
+    raise ValueError(f"action_space must be Discrete, from 0, MultiDiscrete, MultiBinary or Box, not {space}")
 
 
 @njit

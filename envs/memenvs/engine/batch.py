@@ -14,7 +14,7 @@ from gymnasium.spaces import Tuple
 from numpy.typing import ArrayLike
 
 from memenvs.compilation import is_cached, is_disabled
-from memenvs.engine.actions import Bits, Digits, coding
+from memenvs.engine.actions import Bits, Digits, Reals, coding
 from memenvs.engine.defaults import no_digest, no_oracle
 from memenvs.engine.definition import Definition
 from memenvs.engine.functions import compile_functions
@@ -91,7 +91,7 @@ class Batch:
     def step(self, actions: ArrayLike) -> int:
         """Step every row.
 
-        :param actions: integers (B,), or (B, n) where actions are n bits or numbers
+        :param actions: integers (B,), or (B, n) where actions are n bits or numbers; of a Box real numbers (B, ...)
         :return: the number of episodes that ended
         :raises ValueError: for actions of a wrong shape, type or range; nothing has been stepped then
         """
@@ -99,14 +99,16 @@ class Batch:
 
     def oracle(self) -> np.ndarray:
         """Return the best actions, int64 (B,) or (B, n); -1 where the action does not matter."""
-        if self.definition.oracle is no_oracle:
+        if self.definition.oracle is no_oracle or isinstance(self._coding, Reals):
             raise NotImplementedError(f"{self.definition.name} has no oracle")
         numbers = np.empty(self.size, np.int64)
         self._run(self._loops.oracle, self.rows, numbers)
         return self._coding.actions(numbers)
 
     def random_walk(self, rng: np.random.Generator) -> np.ndarray:
-        """Draw actions, int64 (B,) or (B, n), uniformly among those that do something."""
+        """Draw actions, int64 (B,) or (B, n), or of a Box, uniformly among those that do something."""
+        if isinstance(self._coding, Reals):
+            return self._coding.draw(rng, self.size)
         n = self._coding.n
         if isinstance(self._coding, Bits):
             return rng.integers(0, 2, (self.size, n))
@@ -150,7 +152,9 @@ class Batch:
 
     def _check_functions(self) -> None:
         """Compile each function of the definition alone, unless the loop around it has been compiled before."""
-        arguments = (*self._step_arguments(self.lengths), 0, self.size)
+        boxes = isinstance(self._coding, Reals)
+        actions = np.zeros((self.size, *self._coding.shape), self._coding.dtype) if boxes else self.lengths
+        arguments = (*self._step_arguments(actions), 0, self.size)
         signature = tuple(numba.typeof(argument) for argument in arguments)
         stepped = is_cached(self._loops.step, signature)
         compile_functions(self.definition, numba.typeof(self.rows).dtype, stepped)

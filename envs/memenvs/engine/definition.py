@@ -52,12 +52,14 @@ class Definition:
         ``Tuple`` with as many entries, in their order
     :param action_space: ``Discrete``, from 0; or ``MultiBinary(n)`` of up to 32 bits, which the functions see as one
         integer whose bit i is ``action[i]``; or ``MultiDiscrete(nvec)``, which they see as one integer whose digits are
-        the entries, the first one the highest (with tens: as the number that is written so)
+        the entries, the first one the highest (with tens: as the number that is written so); or a ``Box`` of float32 or
+        float64 with finite bounds, of which they see the array, converted to its dtype and finite, but not clipped
     :param generate: ``(params, key, level) -> bool`` draws a level; false asks for another draw
     :param reset: ``(state, level)`` begins an episode
     :param step: ``(state, level, action) -> (reward, terminated, truncated)``
     :param observe: ``(state, level, out)`` writes every field of ``out``
-    :param oracle: ``(state, level) -> action``, the best one from full knowledge, or -1 where no action matters
+    :param oracle: ``(state, level) -> action``, the best one from full knowledge, or -1 where no action matters; an
+        integer, so that ``Box`` actions have none
     :param decides: ``(state, level) -> bool``, whether an action matters now; by default where the oracle has one. An
         oracle that takes long is spared by it, since this is asked in every step
     :param legal: ``(state, level, mask)`` sets true the actions that do something, at least one; by default all.
@@ -86,7 +88,12 @@ class Definition:
     state: np.dtype
     out: np.dtype
     observation_space: gymnasium.Space
-    action_space: gymnasium.spaces.Discrete | gymnasium.spaces.MultiBinary | gymnasium.spaces.MultiDiscrete
+    action_space: (
+        gymnasium.spaces.Discrete
+        | gymnasium.spaces.MultiBinary
+        | gymnasium.spaces.MultiDiscrete
+        | gymnasium.spaces.Box
+    )
     generate: Callable[..., bool]
     reset: Callable[..., None]
     step: Callable[..., tuple[float, bool, bool]]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numba
 import numpy as np
-from gymnasium.spaces import Discrete
+from gymnasium.spaces import Box, Discrete
 from numba import types
 from numba.core.errors import NumbaError, UnsupportedBytecodeError
 
@@ -57,12 +57,16 @@ def compile_functions(definition: Definition, row: types.Record, stepped: bool) 
 def argument_types(definition: Definition, row: types.Record) -> dict[tuple[str, str], types.Type]:
     """Return the types of all functions' arguments, by the names of function and argument."""
     state, level = row.typeof("state"), row.typeof("level")
+    space = definition.action_space
+    action: types.Type = types.int64
+    if isinstance(space, Box):
+        action = types.Array(numba.from_dtype(space.low.dtype), space.low.ndim, "C")
     common = {
         "params": numba.typeof(definition.params).dtype,
         "key": types.uint64,
         "level": level,
         "state": state,
-        "action": types.int64,
+        "action": action,
         "mask": types.Array(types.boolean, 1, "C"),
         "out": numba.typeof(np.empty(0, definition.out)).dtype,
     }

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 from gymnasium import Space
-from gymnasium.spaces import Dict, Tuple
+from gymnasium.spaces import Box, Dict, Tuple
 from numba.core.dispatcher import Dispatcher
 
 from memenvs.compilation import is_disabled
-from memenvs.engine.defaults import no_metrics
+from memenvs.engine.defaults import no_metrics, no_oracle
 from memenvs.engine.errors import DefinitionError
 
 Definition = Any  # that of memenvs.engine.definition, which imports this file
@@ -47,6 +47,8 @@ def check_layout(definition: Definition) -> None:
     _check_key(definition)
     _check_observation(definition)
     _check_metrics(definition)
+    if isinstance(definition.action_space, Box) and definition.oracle is not no_oracle:
+        raise ValueError(f"`oracle` of {definition.name} must be left out: it returns an integer, actions are a Box")
     for name in ARGUMENTS:
         _check_function(definition, name)
 

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 import gymnasium
 import numpy as np
+from gymnasium.spaces import Box
 from numpy.typing import ArrayLike
 
 from memenvs.engine.batch import Batch
@@ -39,6 +40,7 @@ class SingleEnv(gymnasium.Env):
         self.metadata = self.metadata | {"render_fps": self.definition.frames_per_second}
         self.observation_space = self.definition.observation_space
         self.action_space = self.definition.action_space
+        self._boxes = isinstance(self.definition.action_space, Box)
         self._one = (1,) * len(self.definition.action_space.shape or ())
         self._running = False
         self._shown = False
@@ -64,13 +66,15 @@ class SingleEnv(gymnasium.Env):
     def step(self, action: ArrayLike) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
         """Step once.
 
-        :param action: an integer, or (n,) where the action space is ``MultiBinary(n)`` or ``MultiDiscrete``
+        :param action: an integer; (n,) where the action space is ``MultiBinary(n)`` or ``MultiDiscrete``; of a ``Box``
+            real numbers in its shape
         :return: observation, reward, terminated, truncated and info
         :raises ValueError: for an action of a wrong type or range; nothing has been stepped then
         """
         if not self._running:
             raise RuntimeError("reset() must be called before step(), and after the end of an episode")
-        ended = self.batch.step(np.asarray(action).reshape(*self._one, -1))
+        given = np.asarray(action)
+        ended = self.batch.step(given[None] if self._boxes else given.reshape(*self._one, -1))
         self._running = not ended
         batch = self.batch
         info: dict[str, Any] = {"decision": bool(batch.decision[0])}
@@ -93,7 +97,7 @@ class SingleEnv(gymnasium.Env):
         return self._action(self.batch.oracle())
 
     def random_walk(self, rng: np.random.Generator) -> int | np.ndarray:
-        """Draw an action uniformly among those that do something; int64 (n,) where it has n entries."""
+        """Draw an action uniformly among those that do something; int64 (n,) where it has n entries; of a ``Box``."""
         return self._action(self.batch.random_walk(rng))
 
     def snapshot(self) -> Snapshot:

@@ -88,7 +88,8 @@ class BatchedEnv(gymnasium.vector.VectorEnv):
     def step(self, actions: ArrayLike) -> tuple[Observation, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
         """Step everywhere.
 
-        :param actions: integers (B,), or (B, n) where the action space is ``MultiBinary(n)`` or ``MultiDiscrete``
+        :param actions: integers (B,); (B, n) where the action space is ``MultiBinary(n)`` or ``MultiDiscrete``; real
+            numbers (B, ...) where it is a ``Box``
         :return: observations, rewards (float64), terminations, truncations and infos
         :raises ValueError: for actions of a wrong shape, type or range; nothing has been stepped then
         """
@@ -120,7 +121,10 @@ class BatchedEnv(gymnasium.vector.VectorEnv):
         return self.batch.oracle()
 
     def random_walk(self, rng: np.random.Generator) -> np.ndarray:
-        """Draw actions uniformly among those that do something, int64 (B,), or (B, n) where one has n entries."""
+        """Draw actions uniformly among those that do something: int64 (B,), or (B, n) where one has n entries.
+
+        Of a ``Box`` they are (B, ...) of its dtype.
+        """
         return self.batch.random_walk(rng)
 
     def snapshot(self) -> Snapshot:

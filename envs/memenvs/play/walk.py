@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import string
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from gymnasium.spaces import Discrete, MultiBinary
+from gymnasium.spaces import Box, Discrete, MultiBinary
 from numpy.typing import ArrayLike
 
 from memenvs.batched import SingleEnv
@@ -56,6 +57,12 @@ class Answers:
             numbers = _integers(line.split())
             if len(numbers) == 1 and 0 <= numbers[0] < self.n:
                 return numbers[0]
+        elif isinstance(self.space, Box):
+            values = _floats(line.replace(",", " ").split())
+            if len(values) == self.space.low.size:
+                action = np.array(values, self.space.dtype).reshape(self.space.shape)
+                if self.space.contains(action):
+                    return action
         else:
             words = line.replace(",", " ").split()
             bits = isinstance(self.space, MultiBinary)
@@ -72,6 +79,8 @@ class Answers:
             return f"a number from 0 to {self.n - 1}{names}"
         if isinstance(self.space, MultiBinary):
             return f"{self.space.shape[0]} digits 0 or 1"
+        if isinstance(self.space, Box):
+            return f"{self.space.low.size} number(s) from {self.space.low.min():g} to {self.space.high.max():g}"
         sizes = self.space.nvec.tolist()
         if len(set(sizes)) == 1:
             return f"{len(sizes)} number(s) from 0 to {sizes[0] - 1}"
@@ -246,6 +255,13 @@ def observed(observation: Observation) -> list[str]:
         for name, value in entries.items()
         if np.size(value) <= SHOWN
     ]
+
+
+def _floats(words: list[str]) -> list[float]:
+    """Return words as numbers, none if one of them is not."""
+    with contextlib.suppress(ValueError):
+        return [float(word) for word in words]
+    return []
 
 
 def _integers(words: list[str]) -> list[int]:
