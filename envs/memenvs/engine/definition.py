@@ -89,10 +89,7 @@ class Definition:
     out: np.dtype
     observation_space: gymnasium.Space
     action_space: (
-        gymnasium.spaces.Discrete
-        | gymnasium.spaces.MultiBinary
-        | gymnasium.spaces.MultiDiscrete
-        | gymnasium.spaces.Box
+        gymnasium.spaces.Discrete | gymnasium.spaces.MultiBinary | gymnasium.spaces.MultiDiscrete | gymnasium.spaces.Box
     )
     generate: Callable[..., bool]
     reset: Callable[..., None]

@@ -27,7 +27,8 @@ BOUNDS = SHOWN[::2].copy()
 PARAMS = np.dtype([("max_steps", np.int32), ("sigma", np.float64)])
 RANDOM = ("random", np.uint64, (6,))  # NumPy's generator, as it stands
 LEVEL = np.dtype([("seed", np.uint64), ("max_steps", np.int32), ("begin", np.float64, (4,))])
-NOISY_LEVEL = np.dtype([*LEVEL.descr, ("sigma", np.float64), RANDOM])
+# Where they are longer, they begin otherwise: Numba takes a record that goes on after the same fields for the same.
+NOISY_LEVEL = np.dtype([("sigma", np.float64), RANDOM, *LEVEL.descr])
 STATE = np.dtype(
     [
         ("key", np.uint64),
@@ -38,7 +39,7 @@ STATE = np.dtype(
         ("steps", np.int32),
     ]
 )
-NOISY_STATE = np.dtype([*STATE.descr, ("noise", np.float32, (2,)), RANDOM])
+NOISY_STATE = np.dtype([("noise", np.float32, (2,)), RANDOM, *STATE.descr])
 
 
 @njit

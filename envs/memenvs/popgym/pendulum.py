@@ -16,26 +16,29 @@ from memenvs.random import fold
 
 TORQUE, FASTEST, STEP = 2.0, 8.0, 0.05
 WORST = 16.2736044  # POPGym's greatest cost of a step: hanging, at the greatest speed and torque
-UPRIGHT, HELD = math.pi / 6, 20  # success is to be so near to upright in so many last steps
+UPRIGHT, HELD = math.cos(math.pi / 6), 20  # success is to be so near to upright in so many last steps
 MOST_SIGMA = 10.0
 _CHEAP, _PUSH, _LIMIT = np.float32(0.001), np.float32(3.0), np.float32(TORQUE)
 
 PARAMS = np.dtype([("max_steps", np.int32), ("sigma", np.float64)])
 RANDOM = ("random", np.uint64, (6,))  # NumPy's generator, as it stands
 LEVEL = np.dtype([("seed", np.uint64), ("max_steps", np.int32), ("begin", np.float64, (2,))])
-NOISY_LEVEL = np.dtype([*LEVEL.descr, ("sigma", np.float64), RANDOM])
+# Where they are longer, they begin otherwise: Numba takes a record that goes on after the same fields for the same.
+NOISY_LEVEL = np.dtype([("sigma", np.float64), RANDOM, *LEVEL.descr])
 STATE = np.dtype(
     [
         ("key", np.uint64),
         ("angle", np.float64),  # in radians from upright, counterclockwise, not wrapped
         ("speed", np.float64),
+        ("cosine", np.float64),  # of the angle: they cost too much to be calculated twice
+        ("sine", np.float64),
         ("torque", np.float32),  # the last one
         ("steps", np.int32),
         ("upright", np.int32),  # steps near to upright
         ("held", np.int32),  # those since it was not
     ]
 )
-NOISY_STATE = np.dtype([*STATE.descr, ("noise", np.float32, (2,)), RANDOM])
+NOISY_STATE = np.dtype([("noise", np.float32, (2,)), RANDOM, *STATE.descr])
 
 
 @njit
@@ -64,6 +67,7 @@ def begin(params, key, level, random):
 @njit
 def reset(state, level):
     state.angle, state.speed = level.begin[0], level.begin[1]
+    state.cosine, state.sine = math.cos(state.angle), math.sin(state.angle)
     state.torque = 0.0
     state.steps = state.upright = state.held = 0
 
@@ -88,12 +92,13 @@ def step(state, level, action):
     torque = min(max(np.float32(action[0]), -_LIMIT), _LIMIT)
     cost = squared(wrapped(state.angle)) + 0.1 * squared(state.speed)
     cost += np.float64(_CHEAP * squared_32(torque))
-    pull = 15.0 * math.sin(state.angle) + np.float64(_PUSH * torque)
+    pull = 15.0 * state.sine + np.float64(_PUSH * torque)
     state.speed = min(max(state.speed + pull * STEP, -FASTEST), FASTEST)
     state.angle += state.speed * STEP
+    state.cosine, state.sine = math.cos(state.angle), math.sin(state.angle)
     state.torque = torque
     state.steps += 1
-    near = abs(wrapped(state.angle)) < UPRIGHT
+    near = state.cosine > UPRIGHT
     state.upright += near
     state.held = (state.held + 1) * near
     reward = (-cost + WORST / 2) / (WORST / 2) / level.max_steps
@@ -130,7 +135,7 @@ def wrapped(angle):
 
 @njit
 def observe(state, level, out):
-    out.observation[0], out.observation[1] = math.cos(state.angle), math.sin(state.angle)
+    out.observation[0], out.observation[1] = state.cosine, state.sine
 
 
 @njit
@@ -163,6 +168,8 @@ def sound(params, state, level):
     if not (abs(level.begin[0]) <= math.pi and abs(level.begin[1]) <= 1.0 and abs(state.torque) <= TORQUE):
         return False
     if not (abs(state.angle) < math.inf and abs(state.speed) <= FASTEST and level.max_steps == params.max_steps):
+        return False
+    if not (abs(state.cosine) <= 1.0 and abs(state.sine) <= 1.0):
         return False
     return 0 <= state.held <= state.upright <= state.steps <= params.max_steps
 
@@ -294,8 +301,8 @@ class NoisyPositionOnlyPendulum(SingleEnv):
     :class:`PositionOnlyPendulum` with normal noise on both numbers of an observation, from NumPy's generator as in
     POPGym.
 
-    - Observation: ``Box(-1, 1)`` of float32 (2,): cosine and sine of the angle from upright, counterclockwise, with noise
-      and clipped.
+    - Observation: ``Box(-1, 1)`` of float32 (2,): cosine and sine of the angle from upright, counterclockwise, clipped
+      with the noise on them.
     - Action: ``Box(-2, 2, (1,))`` of float32, the torque in N m; what is beyond is clipped, and a float64 is rounded to
       float32 first.
     - Reward: from -1 / ``max_steps`` (hanging, at the greatest speed) to 1 / ``max_steps`` (upright, at rest).
