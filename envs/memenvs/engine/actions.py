@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 
 import gymnasium
@@ -129,9 +130,9 @@ class Reals:
         array, shape = np.asarray(actions), (size, *self.shape)
         if array.shape != shape or array.dtype.kind not in "iuf":
             raise ValueError(f"actions must be real numbers of shape {shape}, not {array.dtype} {array.shape}")
-        with np.errstate(over="ignore"):
+        with np.errstate(over="ignore") if array.dtype != self.dtype else contextlib.nullcontext():
             numbers = array.astype(self.dtype, order="C")  # a copy: for a read-only array all would be compiled anew
-        if not np.isfinite(numbers).all():
+        if not all_finite(numbers.reshape(-1)):
             wrong = array[~np.isfinite(numbers)][0]
             raise ValueError(f"an action of {self.name} must be finite numbers of {self.dtype}, not {wrong}")
         return numbers
@@ -165,6 +166,15 @@ def all_within(actions, n):
     for i in range(actions.size):
         within &= (actions[i] >= 0) & (actions[i] < n)
     return within
+
+
+@njit
+def all_finite(values):
+    """Return whether no value is infinite or none at all."""
+    finite = True
+    for i in range(values.size):
+        finite &= abs(values[i]) < np.inf
+    return finite
 
 
 @njit

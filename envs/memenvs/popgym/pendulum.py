@@ -12,6 +12,7 @@ from memenvs.batched import BatchedEnv, Definition, SingleEnv
 from memenvs.checks import flag, number, positive
 from memenvs.compilation import njit
 from memenvs.pcg64 import double, ends, normal, seeded
+from memenvs.popgym.scalars import squared, squared_32, within_turn
 from memenvs.random import fold
 
 TORQUE, FASTEST, STEP = 2.0, 8.0, 0.05
@@ -113,24 +114,9 @@ def step_noisy(state, level, action):
 
 
 @njit
-def squared(x):
-    """The square as NumPy has it of a scalar: the C library's ``pow``, now and then another last bit than ``x * x``.
-
-    An exponent known to the compiler would make it a product.
-    """
-    return x ** (2.0 + 0.0 * x)
-
-
-@njit
-def squared_32(x):
-    """The same for a float32."""
-    return x ** (np.float32(2.0) + np.float32(0.0) * x)
-
-
-@njit
 def wrapped(angle):
     """The same angle from -π to below π."""
-    return (angle + math.pi) % (2 * math.pi) - math.pi
+    return within_turn(angle + math.pi) - math.pi
 
 
 @njit
