@@ -13,9 +13,11 @@ from gymnasium.vector import AutoresetMode
 from memenvs.engine.batch import Batch
 from memenvs.engine.loops import TEST_SHARE
 from tests.memenvs.support.drifting import BatchedDrifting, Drifting
+from tests.memenvs.support.steering import BatchedSteering, Steering
 from tests.memenvs.support.switches import BatchedSwitches, Switches
 
 gym.register("tests/Drifting-v0", entry_point=Drifting, vector_entry_point=BatchedDrifting)
+gym.register("tests/Steering-v0", entry_point=Steering, vector_entry_point=BatchedSteering)
 gym.register("tests/Switches-v0", entry_point=Switches, vector_entry_point=BatchedSwitches)
 
 
@@ -50,6 +52,9 @@ NUMBERS = [
     again("memenvs/popgym-HigherLowerEasy-v0", {}),
     again("memenvs/popgym-ConcentrationHard-v0", {}),
     ("memenvs/popgym-MultiarmedBanditEasy-v0", {"trials": 8}),
+    ("memenvs/popgym-NoisyPositionOnlyCartPoleEasy-v0", {"max_steps": 15}),
+    ("memenvs/popgym-LabyrinthEscapeEasy-v0", {"size": 7, "max_steps": 30}),
+    again("memenvs/popgym-LabyrinthExploreEasy-v0", {"size": 21, "max_steps": 30}),
     ("tests/Drifting-v0", {}),
 ]
 BITS = [
@@ -67,7 +72,12 @@ DIGITS = [
     again("memenvs/popgym-BattleshipEasy-v0", {"board": 5, "ships": (1, 3)}),
     ("memenvs/popgym-MineSweeperMedium-v0", {}),
 ]
-SPLIT = NUMBERS[1:] + BITS[1:] + DIGITS[1:]  # there are levels enough to hold some out
+BOXES = [
+    ("tests/Steering-v0", {}),
+    ("tests/Steering-v0", {"shape": (2, 3), "dtype": "float64"}),
+    ("memenvs/popgym-NoisyPositionOnlyPendulumEasy-v0", {"max_steps": 12}),
+]
+SPLIT = NUMBERS[1:] + BITS[1:] + DIGITS[1:] + BOXES  # there are levels enough to hold some out
 
 
 def of(cases):
@@ -76,7 +86,7 @@ def of(cases):
     )
 
 
-each = of(NUMBERS + BITS + DIGITS)
+each = of(NUMBERS + BITS + DIGITS + BOXES)
 
 
 def leaves(tree, prefix=""):
@@ -115,6 +125,8 @@ def rollout(envs, steps, actions, seed):
 
 def random_actions(envs, steps, seed=0):
     space, rng = envs.single_action_space, np.random.default_rng(seed)
+    if isinstance(space, Box):
+        return rng.uniform(space.low, space.high, (steps, 16, *space.shape)).astype(space.dtype)
     if isinstance(space, MultiBinary):
         return rng.integers(0, 2, (steps, 16, space.n))
     if isinstance(space, MultiDiscrete):
@@ -169,7 +181,7 @@ def test_ends_are_reported_and_episodes_counted(name, parameters):
         observations, rewards, terminated, truncated, infos = envs.step(actions)
         assert envs.observation_space.contains(observations)
         returns, lengths, done = returns + rewards, lengths + 1, terminated | truncated
-        assert not (terminated & truncated).any()
+        assert not (terminated & truncated).any() or envs.unwrapped.definition.both_ends
         assert ("final_obs" in infos) == done.any()
         if done.any():
             masks = [infos["_final_obs"], infos["_episode"], infos["episode"]["_r"], infos["episode"]["_l"]]
@@ -220,7 +232,9 @@ def test_arrays_are_fresh_unless_asked_otherwise(name, parameters):
 @each
 def test_gymnasium_finds_nothing_wrong(name, parameters, recwarn):
     check_env(gym.make(name, **parameters).unwrapped, skip_render_check=True)
-    assert not [str(w.message) for w in recwarn if "gymnasium" in str(w.filename)]
+    said = [str(warning.message) for warning in recwarn if "gymnasium" in str(warning.filename)]
+    # POPGym's torques are from -2 to 2; Gymnasium advises 1.
+    assert not [message for message in said if "we recommend using a symmetric and normalized space" not in message]
 
 
 @of(NUMBERS)
@@ -296,6 +310,80 @@ def test_an_action_with_an_entry_out_of_range_steps_nothing(name, parameters):
             envs.step(wrong)
     assert equal(before[0], envs.snapshot())
     assert equal(before[1], env.snapshot())
+
+
+@of(BOXES)
+def test_an_action_that_is_no_finite_numbers_steps_nothing(name, parameters):
+    envs, env = gym.make_vec(name, num_envs=4, **parameters), gym.make(name, **parameters).unwrapped
+    space = envs.single_action_space
+    zeros = np.zeros((4, *space.shape), space.dtype)
+    for wrong in (envs, zeros), (env, zeros[0]):
+        with pytest.raises(RuntimeError, match="reset"):
+            wrong[0].step(wrong[1])
+    envs.reset(seed=0)
+    env.reset(seed=0)
+    before = envs.snapshot(), env.snapshot()
+    for dtype, value in ((space.dtype, np.nan), (space.dtype, -np.inf), (np.longdouble, "1e4000")):
+        wrong = zeros.astype(dtype)
+        wrong[(2, *(-1 for _ in space.shape))] = np.longdouble(value)
+        for call in (lambda wrong=wrong: envs.step(wrong), lambda wrong=wrong: env.step(wrong[2])):
+            with pytest.raises(ValueError, match=f"an action of .* must be finite numbers of {space.dtype}, not"):
+                call()
+    shape = ", ".join(map(str, space.shape))
+    for wrong in (zeros[:, 0], zeros[:3], zeros[..., None], zeros > 0, zeros.astype(str), zeros * 1j, None):
+        with pytest.raises(ValueError, match=f"real numbers of shape \\(4, {shape}\\)"):
+            envs.step(wrong)
+    for wrong in (0.0, zeros[0, 0], zeros[:1], zeros[0] > 0, "a", None):
+        with pytest.raises(ValueError, match=f"real numbers of shape \\(1, {shape}\\)"):
+            env.step(wrong)
+    assert equal(before[0], envs.snapshot())
+    assert equal(before[1], env.snapshot())
+    # Whole numbers, lists, arrays that are read-only, of another order or of other bytes: all the same.
+    stepped = []
+    readonly = zeros.copy()
+    readonly.flags.writeable = False
+    swapped = zeros.astype(space.dtype.newbyteorder())
+    for actions in (zeros, zeros.astype(int), zeros.tolist(), readonly, np.asfortranarray(zeros), swapped):
+        envs.restore(before[0])
+        envs.step(actions)
+        stepped.append(envs.snapshot())
+    assert all(equal(stepped[0], other) for other in stepped)
+
+
+def test_numbers_beyond_a_box_are_passed_on():
+    envs = gym.make_vec("tests/Steering-v0", num_envs=2)
+    env = gym.make("tests/Steering-v0").unwrapped
+    envs.reset(seed=0)
+    env.reset(seed=0)
+    assert envs.step(np.array([[50.0, 60.0], [-1.0, 0.1]]))[1].tolist() == [
+        55.0,
+        (-1.0 + np.float64(np.float32(0.1))) / 2,
+    ]
+    assert env.step(np.array([50.0, 60.0]))[1] == 55.0
+    with pytest.raises(NotImplementedError, match="no oracle"):
+        envs.oracle()
+    walk = np.stack([envs.random_walk(np.random.default_rng(i)) for i in range(300)])
+    assert walk.dtype == np.float32
+    assert walk.shape == (300, 2, 2)
+    assert walk.min() >= -1
+    assert walk.max() <= 2
+    assert abs(walk.mean() - 0.5) < 0.1
+    assert env.action_space.contains(env.random_walk(np.random.default_rng(0)))
+
+
+def test_a_box_compiles_the_step_once():
+    envs = gym.make_vec("tests/Steering-v0", num_envs=2, shape=(2, 2))
+    envs.reset(seed=0)
+    step = envs.unwrapped.definition.step
+    compiled = len(step.signatures)
+    envs.step(np.zeros((2, 2, 2)))
+    envs.step(np.zeros((2, 2, 2), np.float32))
+    assert len(step.signatures) == compiled
+
+
+def test_an_oracle_of_real_numbers_cannot_be():
+    with pytest.raises(ValueError, match=r"`oracle` of Steering.* must be left out"):
+        replace(BatchedSteering.define(), oracle=BatchedSwitches.define().oracle)
 
 
 def test_digits_and_the_integer_that_they_are():
@@ -378,12 +466,16 @@ def test_random_walks_of_bits_are_uniform():
         MultiDiscrete([3, 3], start=[0, 1]),
         MultiDiscrete([[3], [3]]),
         MultiDiscrete([2**16, 2**16]),
-        Box(0, 1),
+        Box(0, 1, ()),
+        Box(0, 1, (2,), np.int64),
+        Box(0, np.inf, (2,)),
+        Box(0, 1, (2,), np.float16),
     ],
     ids=str,
 )
 def test_an_action_space_that_cannot_be(space):
-    definition = replace(BatchedSwitches.define(), action_space=space)
+    definition = BatchedSteering.define() if isinstance(space, Box) else BatchedSwitches.define()
+    definition = replace(definition, action_space=space)
     with pytest.raises(ValueError, match="action_space must be"):
         Batch(definition, 1)
 

@@ -11,6 +11,7 @@ import pytest
 from memenvs.engine.batch import Batch
 from memenvs.engine.interpreted import Guarded, Record
 from tests.memenvs.support.drifting import define as drifting
+from tests.memenvs.support.steering import define as steering
 from tests.memenvs.support.switches import define as switches
 
 OURS = [
@@ -19,6 +20,9 @@ OURS = [
     ("memenvs/Underground-v0", {"stations": 4, "distance": (1, 3)}),
     ("memenvs/MiniGrid-Empty-Random-5x5-v0", {}),
     ("memenvs/Copy-v0", {"length": (1, 5)}),
+    ("memenvs/popgym-NoisyPositionOnlyCartPoleEasy-v0", {"max_steps": 15}),
+    ("memenvs/popgym-NoisyPositionOnlyPendulumEasy-v0", {"max_steps": 12}),
+    ("memenvs/popgym-LabyrinthEscapeEasy-v0", {"size": 7, "max_steps": 20}),
 ]
 
 
@@ -27,7 +31,7 @@ def define_ours(name, parameters):
 
 
 def test_interpreted_loops_do_what_compiled_ones_do():
-    for definition in [drifting(), switches(dials=(3, 10)), *(define_ours(*case) for case in OURS)]:
+    for definition in [drifting(), switches(dials=(3, 10)), steering((2, 2)), *(define_ours(*case) for case in OURS)]:
         batches = [Batch(definition, 3, interpret=interpret) for interpret in (False, True)]
         rng = np.random.default_rng(0)
         for batch in batches:
