@@ -37,7 +37,7 @@ def step(state, level, action):
     state.last = total / action.size
     state.place += state.last + level.current
     state.age += 1
-    return state.last, abs(state.place) > 3, state.age >= level.patience
+    return state.last, abs(state.place) > 12, state.age >= level.patience
 
 
 @njit
