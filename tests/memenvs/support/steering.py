@@ -33,7 +33,7 @@ def reset(state, level):
 def step(state, level, action):
     total = 0.0
     for value in action.flat:
-        total += value
+        total += np.float64(value)
     state.last = total / action.size
     state.place += state.last + level.current
     state.age += 1
