@@ -205,6 +205,16 @@ def test_numbers_are_typed():
     assert " reward 1 " in player.type(f"{best[0]}, {best[1]},{best[2]}")
 
 
+def test_real_numbers_are_typed():
+    player = Player(make("memenvs/popgym-PositionOnlyPendulumEasy-v0"))
+    assert "type 1 number(s) from -2 to 2, then Enter" in player.screen
+    for line in ("2.1", "nan", "1 1", "left", ""):
+        assert f"{line!r} is no answer" in player.type(line)
+    assert "step 0 " in player.screen
+    assert "torque -0.75 of 1" in player.type("-1.5")
+    assert "step 2 " in player.type("1e0")
+
+
 def test_names_are_typed_and_commands_too():
     env = make("memenvs/StoryQA-v0", sentences=1)
     player = Player(env)
