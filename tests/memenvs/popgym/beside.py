@@ -26,6 +26,13 @@ def begin(env, row):
     return env.reset(seed=int(row["level"]["seed"]))[0]
 
 
+def level_of(definition, seed):
+    """Our level of a seed."""
+    levels = np.zeros(1, definition.level)
+    assert definition.generate(definition.params[0], np.uint64(seed), levels[0])
+    return levels[0]
+
+
 def batched(observations):
     """Observations of single environments as those of a batch."""
     if isinstance(observations[0], tuple):

@@ -1,24 +1,29 @@
 """The labyrinths beside POPGym's own."""
 
 import warnings
+from collections import Counter
 
 import gymnasium as gym
 import numpy as np
 import pytest
 
 from memenvs.popgym.carving import FREE, GOAL, WALL
-from memenvs.popgym.ids import ENVIRONMENTS
 from memenvs.popgym.labyrinth_rules import AGENT, VISITED
-from tests.memenvs.support.beside_popgym import check_spaces, level_of, peer, play
+from tests.memenvs.popgym.beside import both, ids_of, level_of, play
 
-IDS = [name for name in ENVIRONMENTS if "Labyrinth" in name]
+pytest.importorskip("popgym")
+
+IDS = ids_of("LabyrinthEscape", "LabyrinthExplore")
 each = pytest.mark.parametrize("name", IDS)
 WAYS = ((0, -1), (0, 1), (-1, 0), (1, 0))  # left, right, up, down
 
 
 @each
 def test_spaces_are_those_of_popgym(name):
-    check_spaces(name)
+    ours, (theirs,) = both(name, 1)
+    for kind in ("observation_space", "action_space"):
+        own, other = getattr(ours, f"single_{kind}"), getattr(theirs, kind)
+        assert (own, type(own), own.dtype) == (other, type(other), other.dtype)
 
 
 def beyond(level, row, column, action):
@@ -42,7 +47,7 @@ def last_step(row, action):
 def test_every_step_is_that_of_popgym(name):
     """Some rows take the last step only when time is up."""
 
-    def act(envs, rng):
+    def act(envs, decision, rng):
         actions, rows = envs.oracle(), envs.unwrapped.batch.rows
         for place, row in enumerate(rows):
             if place % 4 == 0 or (place % 4 == 1 and rng.random() < 0.5):
@@ -53,15 +58,17 @@ def test_every_step_is_that_of_popgym(name):
                 actions[place] = rng.choice(still or [action for action in range(4) if action != actions[place]])
         return actions
 
-    terminated, truncated, both = play(name, act, 2500)
-    assert terminated > 10
-    assert truncated > 2
-    assert both > 0
+    ends, _ = play(name, act, 8, 2500)
+    ended = sum(ends, Counter())
+    assert ended[True, False] > 10
+    assert ended[False, True] > 2
+    assert ended[True, True] > 0
 
 
 @each
 def test_mazes_are_those_of_seeds(name):
-    definition, theirs = gym.make(f"memenvs/{name}").unwrapped.definition, peer(name)
+    ours, (theirs,) = both(name, 1)
+    definition = ours.unwrapped.definition
     for seed in [0, 1, 2**31, 2**32 - 1, *np.random.default_rng(0).integers(0, 2**32, 40).tolist()]:
         theirs.reset(seed=seed)
         level = level_of(definition, seed + 5 * 2**32)  # of a key the lower half is the seed
@@ -75,7 +82,6 @@ def test_mazes_are_those_of_seeds(name):
 
 @pytest.mark.parametrize("size", [7, 13, 31])
 def test_mazes_of_other_sizes_too(size):
-    pytest.importorskip("popgym")
     from popgym.envs.labyrinth_escape import LabyrinthEscape
 
     with warnings.catch_warnings():
