@@ -152,8 +152,9 @@ class Batch:
 
     def _check_functions(self) -> None:
         """Compile each function of the definition alone, unless the loop around it has been compiled before."""
-        boxes = isinstance(self._coding, Reals)
-        actions = np.zeros((self.size, *self._coding.shape), self._coding.dtype) if boxes else self.lengths
+        coding, actions = self._coding, self.lengths
+        if isinstance(coding, Reals):
+            actions = np.zeros((self.size, *coding.shape), coding.dtype)
         arguments = (*self._step_arguments(actions), 0, self.size)
         signature = tuple(numba.typeof(argument) for argument in arguments)
         stepped = is_cached(self._loops.step, signature)

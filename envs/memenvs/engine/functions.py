@@ -58,9 +58,7 @@ def argument_types(definition: Definition, row: types.Record) -> dict[tuple[str,
     """Return the types of all functions' arguments, by the names of function and argument."""
     state, level = row.typeof("state"), row.typeof("level")
     space = definition.action_space
-    action: types.Type = types.int64
-    if isinstance(space, Box):
-        action = types.Array(numba.from_dtype(space.low.dtype), space.low.ndim, "C")
+    action = numba.typeof(np.empty(space.shape, space.dtype)) if isinstance(space, Box) else types.int64
     common = {
         "params": numba.typeof(definition.params).dtype,
         "key": types.uint64,

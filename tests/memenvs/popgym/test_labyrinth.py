@@ -13,6 +13,7 @@ from tests.memenvs.popgym.beside import both, ids_of, level_of, play
 
 pytest.importorskip("popgym")
 
+pytestmark = pytest.mark.filterwarnings("ignore:Maze environments:DeprecationWarning")  # POPGym's own
 IDS = ids_of("LabyrinthEscape", "LabyrinthExplore")
 each = pytest.mark.parametrize("name", IDS)
 WAYS = ((0, -1), (0, 1), (-1, 0), (1, 0))  # left, right, up, down
