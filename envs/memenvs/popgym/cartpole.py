@@ -263,7 +263,7 @@ def scene(state: np.void, level: np.void) -> tuple[float, float, str]:
 class PositionOnlyCartPole(SingleEnv):
     """``memenvs/popgym-PositionOnlyCartPoleEasy-v0``: hold a pole upright on a cart without seeing how fast they move.
 
-    POPGym's PositionOnlyCartPole, step for step that of ``reset(seed=level["seed"])``: Gymnasium's CartPole without the
+    POPGym's PositionOnlyCartPole (Morad et al. 2023, arXiv:2303.01859), bit for bit: Gymnasium's CartPole without the
     velocities, which follow from what was seen before.
 
     - Observation: ``Box`` of float32 (2,): the place of the cart in m, within ±4.8, and the angle of the pole in
@@ -295,7 +295,7 @@ class BatchedPositionOnlyCartPole(BatchedEnv):
 class VelocityOnlyCartPole(SingleEnv):
     """``memenvs/popgym-VelocityOnlyCartpoleEasy-v0``: hold a pole upright on a cart by seeing how fast they move.
 
-    POPGym's VelocityOnlyCartPole, step for step that of ``reset(seed=level["seed"])``: Gymnasium's CartPole without the
+    POPGym's VelocityOnlyCartPole (Morad et al. 2023, arXiv:2303.01859), bit for bit: Gymnasium's CartPole without the
     positions. Only the first observation of an episode is of them, so that they can be integrated from there on.
 
     - Observation: ``Box`` of float32 (2,): the speed of the cart in m/s and the angular velocity of the pole in 1/s; at
@@ -327,7 +327,7 @@ class BatchedVelocityOnlyCartPole(BatchedEnv):
 class NoisyPositionOnlyCartPole(SingleEnv):
     """``memenvs/popgym-NoisyPositionOnlyCartPoleEasy-v0``: hold a pole upright on a cart that is seen through noise.
 
-    POPGym's NoisyPositionOnlyCartPole, step for step that of ``reset(seed=level["seed"])``:
+    POPGym's NoisyPositionOnlyCartPole (Morad et al. 2023, arXiv:2303.01859), bit for bit: it is
     :class:`PositionOnlyCartPole` with normal noise on both numbers of an observation, from NumPy's generator as in
     POPGym. The noise is as great as the angle at which the pole falls, 0.21, so many observations have to be weighed.
 

@@ -109,7 +109,7 @@ def text(state: np.void, level: np.void) -> str:
 class LabyrinthEscape(SingleEnv):
     """``memenvs/popgym-LabyrinthEscapeEasy-v0``: find the way out of a maze.
 
-    POPGym's LabyrinthEscape, step for step that of ``reset(seed=level["seed"])``. The agent begins in an opening of an
+    POPGym's LabyrinthEscape (Morad et al. 2023, arXiv:2303.01859), bit for bit. The agent begins in an opening of an
     outer wall and looks for the one in the opposite wall. It sees the eight squares around it. POPGym itself says that
     this hardly needs a memory.
 
@@ -144,7 +144,7 @@ class BatchedLabyrinthEscape(BatchedEnv):
 class LabyrinthExplore(SingleEnv):
     """``memenvs/popgym-LabyrinthExploreEasy-v0``: visit every square of a maze.
 
-    POPGym's LabyrinthExplore, step for step that of ``reset(seed=level["seed"])``. The mazes are those of
+    POPGym's LabyrinthExplore (Morad et al. 2023, arXiv:2303.01859), bit for bit. The mazes are those of
     :class:`LabyrinthEscape` without the second opening. Nothing shows which squares have been visited.
 
     - Observation: ``MultiDiscrete`` of ten 5s, int64: three by three squares, row by row (0 free, 1 wall, 2 the start),

@@ -249,7 +249,7 @@ def scene(state: np.void, level: np.void) -> tuple[float, float, str]:
 class PositionOnlyPendulum(SingleEnv):
     """``memenvs/popgym-PositionOnlyPendulumEasy-v0``: swing a pole up and hold it, without seeing how fast it moves.
 
-    POPGym's PositionOnlyPendulum, step for step that of ``reset(seed=level["seed"])``: Gymnasium's Pendulum without the
+    POPGym's PositionOnlyPendulum (Morad et al. 2023, arXiv:2303.01859), bit for bit: Gymnasium's Pendulum without the
     angular velocity. The torque is too small to lift the pole at once.
 
     - Observation: ``Box(-1, 1)`` of float32 (2,): cosine and sine of the angle from upright, counterclockwise.
@@ -283,7 +283,7 @@ class BatchedPositionOnlyPendulum(BatchedEnv):
 class NoisyPositionOnlyPendulum(SingleEnv):
     """``memenvs/popgym-NoisyPositionOnlyPendulumEasy-v0``: swing a pole up and hold it, seeing its angle through noise.
 
-    POPGym's NoisyPositionOnlyPendulum, step for step that of ``reset(seed=level["seed"])``:
+    POPGym's NoisyPositionOnlyPendulum (Morad et al. 2023, arXiv:2303.01859), bit for bit: it is
     :class:`PositionOnlyPendulum` with normal noise on both numbers of an observation, from NumPy's generator as in
     POPGym.
 
