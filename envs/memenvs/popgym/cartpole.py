@@ -26,9 +26,9 @@ BOUNDS = SHOWN[::2].copy()
 
 PARAMS = np.dtype([("max_steps", np.int32), ("sigma", np.float64)])
 RANDOM = ("random", np.uint64, (6,))  # NumPy's generator, as it stands
-LEVEL = np.dtype([("seed", np.uint64), ("max_steps", np.int32), ("begin", np.float64, (4,))])
-# Where they are longer, they begin otherwise: Numba takes a record that goes on after the same fields for the same.
-NOISY_LEVEL = np.dtype([("sigma", np.float64), RANDOM, *LEVEL.descr])
+LEVEL = np.dtype(
+    [("seed", np.uint64), RANDOM, ("max_steps", np.int32), ("sigma", np.float64), ("begin", np.float64, (4,))]
+)
 STATE = np.dtype(
     [
         ("key", np.uint64),
@@ -39,30 +39,17 @@ STATE = np.dtype(
         ("steps", np.int32),
     ]
 )
+# It begins otherwise, since Numba takes a record that goes on after the same fields for the same.
 NOISY_STATE = np.dtype([("noise", np.float32, (2,)), RANDOM, *STATE.descr])
 
 
 @njit
 def generate(params, key, level):
-    random = np.empty(6, np.uint64)
-    begin(params, key, level, random)
-    return True
-
-
-@njit
-def generate_noisy(params, key, level):
-    begin(params, key, level, level.random)
-    level.sigma = params.sigma
-    return True
-
-
-@njit
-def begin(params, key, level, random):
-    """Draw a level from a fresh generator, which is left as it stands then."""
-    level.seed, level.max_steps = key, params.max_steps
-    seeded(random, level.seed)
+    level.seed, level.max_steps, level.sigma = key, params.max_steps, params.sigma
+    seeded(level.random, level.seed)
     for place in range(4):
-        level.begin[place] = -0.05 + 0.1 * double(random)
+        level.begin[place] = -0.05 + 0.1 * double(level.random)
+    return True
 
 
 @njit
@@ -162,14 +149,15 @@ def sound(params, state, level):
             return False
     near = abs(state.x) <= 2 * TRACK and abs(state.angle) <= 2 * TILT
     whole = near and abs(state.speed) < math.inf and abs(state.spin) < math.inf
-    return whole and level.max_steps == params.max_steps and 0 <= state.steps <= params.max_steps
+    same = level.max_steps == params.max_steps and level.sigma == params.sigma
+    return whole and same and 0 <= state.steps <= params.max_steps
 
 
 @njit
 def sound_noisy(params, state, level):
     noise = abs(state.noise[0]) < math.inf and abs(state.noise[1]) < math.inf
     endless = not (ends(level.random) and ends(state.random))
-    return sound(params, state, level) and level.sigma == params.sigma and noise and not endless
+    return sound(params, state, level) and noise and not endless
 
 
 def define(name: str, max_steps: int, observable: bool, **functions: Any) -> Definition:
@@ -184,9 +172,7 @@ def define(name: str, max_steps: int, observable: bool, **functions: Any) -> Def
     noise = "" if sigma is None else f"sigma={sigma}, "
     bounds = SHOWN if observable else functions.pop("bounds", BOUNDS)
     entries = {
-        "level": LEVEL,
         "state": STATE,
-        "generate": generate,
         "reset": reset,
         "step": step,
         "sound": sound,
@@ -196,8 +182,10 @@ def define(name: str, max_steps: int, observable: bool, **functions: Any) -> Def
     return Definition(
         name=f"{name}({noise}max_steps={max_steps}{', observable=True' if observable else ''})",
         params=np.array([(max_steps, sigma or 0.0)], PARAMS),
+        level=LEVEL,
         out=np.dtype([("observation", np.float32, bounds.shape)]),
         observation_space=Box(-bounds, bounds, dtype=np.float32),
+        generate=generate,
         action_space=Discrete(2),
         oracle=oracle,
         decides=always_decides,
@@ -231,9 +219,7 @@ def define_noisy(sigma: float = 0.1, max_steps: int = 200, observable: bool = Fa
         max_steps,
         observable,
         sigma=number("sigma", sigma, 0, MOST_SIGMA),
-        level=NOISY_LEVEL,
         state=NOISY_STATE,
-        generate=generate_noisy,
         reset=reset_noisy,
         step=step_noisy,
         observe=observe_noisy,

@@ -23,9 +23,9 @@ _CHEAP, _PUSH, _LIMIT = np.float32(0.001), np.float32(3.0), np.float32(TORQUE)
 
 PARAMS = np.dtype([("max_steps", np.int32), ("sigma", np.float64)])
 RANDOM = ("random", np.uint64, (6,))  # NumPy's generator, as it stands
-LEVEL = np.dtype([("seed", np.uint64), ("max_steps", np.int32), ("begin", np.float64, (2,))])
-# Where they are longer, they begin otherwise: Numba takes a record that goes on after the same fields for the same.
-NOISY_LEVEL = np.dtype([("sigma", np.float64), RANDOM, *LEVEL.descr])
+LEVEL = np.dtype(
+    [("seed", np.uint64), RANDOM, ("max_steps", np.int32), ("sigma", np.float64), ("begin", np.float64, (2,))]
+)
 STATE = np.dtype(
     [
         ("key", np.uint64),
@@ -39,30 +39,17 @@ STATE = np.dtype(
         ("held", np.int32),  # those since it was not
     ]
 )
+# It begins otherwise, since Numba takes a record that goes on after the same fields for the same.
 NOISY_STATE = np.dtype([("noise", np.float32, (2,)), RANDOM, *STATE.descr])
 
 
 @njit
 def generate(params, key, level):
-    random = np.empty(6, np.uint64)
-    begin(params, key, level, random)
+    level.seed, level.max_steps, level.sigma = key, params.max_steps, params.sigma
+    seeded(level.random, level.seed)
+    level.begin[0] = -math.pi + 2 * math.pi * double(level.random)
+    level.begin[1] = -1.0 + 2.0 * double(level.random)
     return True
-
-
-@njit
-def generate_noisy(params, key, level):
-    begin(params, key, level, level.random)
-    level.sigma = params.sigma
-    return True
-
-
-@njit
-def begin(params, key, level, random):
-    """Draw a level from a fresh generator, which is left as it stands then."""
-    level.seed, level.max_steps = key, params.max_steps
-    seeded(random, level.seed)
-    level.begin[0] = -math.pi + 2 * math.pi * double(random)
-    level.begin[1] = -1.0 + 2.0 * double(random)
 
 
 @njit
@@ -155,6 +142,8 @@ def sound(params, state, level):
         return False
     if not (abs(state.angle) < math.inf and abs(state.speed) <= FASTEST and level.max_steps == params.max_steps):
         return False
+    if level.sigma != params.sigma:
+        return False
     if not (abs(state.cosine) <= 1.0 and abs(state.sine) <= 1.0):
         return False
     return 0 <= state.held <= state.upright <= state.steps <= params.max_steps
@@ -164,7 +153,7 @@ def sound(params, state, level):
 def sound_noisy(params, state, level):
     noise = abs(state.noise[0]) < math.inf and abs(state.noise[1]) < math.inf
     endless = not (ends(level.random) and ends(state.random))
-    return sound(params, state, level) and level.sigma == params.sigma and noise and not endless
+    return sound(params, state, level) and noise and not endless
 
 
 def define(name: str, max_steps: int, observable: bool, **functions: Any) -> Definition:
@@ -179,9 +168,7 @@ def define(name: str, max_steps: int, observable: bool, **functions: Any) -> Def
     noise = "" if sigma is None else f"sigma={sigma}, "
     bounds = np.array([1, 1, FASTEST] if observable else [1, 1], np.float32)
     entries = {
-        "level": LEVEL,
         "state": STATE,
-        "generate": generate,
         "reset": reset,
         "step": step,
         "observe": observe,
@@ -192,8 +179,10 @@ def define(name: str, max_steps: int, observable: bool, **functions: Any) -> Def
     return Definition(
         name=f"{name}({noise}max_steps={max_steps}{', observable=True' if observable else ''})",
         params=np.array([(max_steps, sigma or 0.0)], PARAMS),
+        level=LEVEL,
         out=np.dtype([("observation", np.float32, bounds.shape)]),
         observation_space=Box(-bounds, bounds, dtype=np.float32),
+        generate=generate,
         action_space=Box(-TORQUE, TORQUE, (1,), np.float32),
         metrics=("success", "upright"),
         measure=measure,
@@ -217,9 +206,7 @@ def define_noisy(sigma: float = 0.1, max_steps: int = 200, observable: bool = Fa
         max_steps,
         observable,
         sigma=number("sigma", sigma, 0, MOST_SIGMA),
-        level=NOISY_LEVEL,
         state=NOISY_STATE,
-        generate=generate_noisy,
         reset=reset_noisy,
         step=step_noisy,
         observe=observe_noisy,
