@@ -14,6 +14,7 @@ from memagents.cores.core import Step, full_precision
 from memagents.cores.transformer import FeedForward, Kernels, RelativeAttention, kernels_for
 from memagents.cores.window import WindowCore
 from memagents.memory import halting, history
+from memagents.memory.looking import may_look
 from memagents.memory.relative import constant_sinusoids
 
 
@@ -147,7 +148,7 @@ class Universal(WindowCore[UniversalState]):
             whole = history.timeline(rows, h, first)  # (B, L' + T, W)
             kept.append(history.newest(whole, first, self.length))
             running = pondering.running
-            if running.device.type == "cpu" and not running.any():
+            if may_look(running) and not running.any():
                 updates.append(torch.zeros_like(mean[..., 0]))
                 looks.extend(torch.zeros_like(look) for look in looks[:1])
                 continue

@@ -32,7 +32,7 @@ class WindowCore(MemoryCore[S]):
         return self.window(x, state, starts)
 
     def step(self, x: Tensor, state: S) -> Step[S]:
-        starts = torch.zeros(1, len(x), dtype=torch.bool, device=x.device)
+        starts = torch.zeros(1, x.shape[0], dtype=torch.bool, device=x.device)
         features, state, losses, trace = self.window(x.unsqueeze(0), state, starts)
         losses, trace = ({name: only[0] for name, only in of_steps.items()} for of_steps in (losses, trace))
         return Step(features[0], state, losses, trace)

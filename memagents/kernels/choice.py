@@ -36,7 +36,7 @@ def window_for(core: str, tensors: Sequence[Tensor], **sizes: int) -> Window | N
     """Return the fused window for a core's tensors, or None where the core has to run its plain loop.
 
     There is none under autocast, for tensors that are not all float32 or all float64, on other devices than CPU and
-    CUDA, for sizes that the kernels cannot take, on CUDA without Triton, and on the CPU where the loop is faster. On
+    CUDA, while a step is exported as a graph, which knows torch's own operations alone, for sizes that the kernels cannot take, on CUDA without Triton, and on the CPU where the loop is faster. On
     CUDA, where the loop is slow, a missing Triton and sizes that are too large are warned of once.
 
     :param core: name of the core, such as ``"dnc"``
@@ -54,11 +54,12 @@ def window_for(core: str, tensors: Sequence[Tensor], **sizes: int) -> Window | N
 
 
 def supported(tensors: Sequence[Tensor]) -> bool:
-    """Whether kernels take these: all float32 or all float64 on one device, outside of autocast."""
+    """Whether kernels take these: all float32 or all float64 on one device, outside of autocast and of an export."""
     device, dtype = tensors[0].device, tensors[0].dtype
     return (
         dtype in (torch.float32, torch.float64)
         and all(tensor.device == device and tensor.dtype == dtype for tensor in tensors)
+        and not torch.compiler.is_exporting()
         and not (torch.amp.is_autocast_available(device.type) and torch.is_autocast_enabled(device.type))
     )
 

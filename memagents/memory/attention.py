@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from memagents.memory.looking import may_look
+
 
 def attention(
     queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None = None, bias: Tensor | None = None
@@ -30,7 +32,7 @@ def attention(
     weights = torch.softmax(scores, dim=-1)
     if mask is not None:
         somewhere = mask.any(dim=-1, keepdim=True)
-        if somewhere.device.type != "cpu" or not somewhere.all():
+        if not may_look(somewhere) or not somewhere.all():
             weights = weights * somewhere
     return weights @ values, weights
 

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from memagents.memory import history
+from memagents.memory.looking import may_look
 
 
 class Leaving(NamedTuple):
@@ -70,9 +71,9 @@ def leaving(filled: Tensor, compressed_filled: Tensor, starts: Tensor, length: i
 def groups_of(plan: Leaving) -> tuple[Tensor, Tensor]:
     """The batch rows and the numbers of the G groups that leave, int64 (G,) both.
 
-    On an accelerator, which would have to be waited for, of all E groups of all rows, whether there are such or not.
+    Where they may not be looked at, of all E groups of all rows, whether there are such or not.
     """
-    if plan.left.device.type == "cpu":
+    if may_look(plan.left):
         rows, numbers = plan.left.nonzero(as_tuple=True)
         return rows, numbers
     batch, groups = plan.left.shape
@@ -159,7 +160,7 @@ def newest_compressed(columns: Tensor, plan: Leaving) -> Tensor:
     """
     last = plan.columns_after  # (B, C)
     there = last.clamp(min=0)
-    rows = torch.arange(len(columns), device=columns.device).unsqueeze(1)
+    rows = torch.arange(columns.shape[0], device=columns.device).unsqueeze(1)
     return torch.where((last >= plan.first_column[:, -1:]).unsqueeze(2), columns[rows, there], 0)
 
 

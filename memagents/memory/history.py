@@ -26,6 +26,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from memagents.memory.looking import may_look
+
 
 def first_positions(filled: Tensor, starts: Tensor, length: int) -> Tensor:
     """Where on the timeline the episode of each step begins, as far as it is kept.
@@ -43,15 +45,14 @@ def first_positions(filled: Tensor, starts: Tensor, length: int) -> Tensor:
 def trimmed(rows: Tensor, first: Tensor) -> tuple[Tensor, Tensor]:
     """Leave out the oldest rows of the history that no step sees: a shorter history, and where episodes begin in it.
 
-    How many those are depends on all rows of the batch; on an accelerator, which would have to be waited for, none is
-    left out.
+    How many those are depends on all rows of the batch; where they may not be looked at, none is left out.
 
     :param rows: (..., L, W)
     :param first: of :func:`first_positions`, (B, T)
     :return: rows (..., L', W) with L' from 1 to L, a view; and (B, T), each in 0 to L' + t
     """
     length = rows.shape[-2]
-    if rows.device.type != "cpu":
+    if not may_look(rows):
         return rows, first
     positions = torch.arange(length, length + first.shape[1])
     left_out = length - min(max(int((positions - first).max()), 1), length)

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from memagents.memory import history
 from memagents.memory.attention import attention
+from memagents.memory.looking import may_look
 
 
 def sinusoids(span: int, width: int, like: Tensor) -> Tensor:
@@ -46,7 +47,7 @@ def constant_sinusoids(span: int, width: int, like: Tensor) -> Tensor:
     :param like: a floating-point tensor of the dtype and on the device wanted
     :return: (span, W)
     """
-    if like.device.type != "cpu":  # a captured graph would own what it computes
+    if not may_look(like):  # a captured or exported graph would own what it computes
         return sinusoids(span, width, like)
     return _sinusoids_on_cpu(span, width, like.dtype)
 

@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from memagents.memory.looking import may_look
+
 
 def linear_scan(
     decay: Tensor,
@@ -93,17 +95,16 @@ def begins(starts: Tensor, dim: int) -> list[Tensor | None]:
 def reset_steps(starts: Tensor) -> list[bool]:
     """Return, for each of T steps, whether any row may begin an episode there.
 
-    On an accelerator the answer is always yes: looking would wait for the device, and a captured graph must not depend
-    on the data.
+    Where they may not be looked at the answer is always yes, since a captured graph must not depend on the data.
     """
-    if starts.device.type != "cpu":
+    if not may_look(starts):
         return [True] * len(starts)
     return starts.any(dim=1).tolist()
 
 
 def any_start(starts: Tensor) -> bool:
-    """Whether an episode may begin in a window. On an accelerator always, since looking would wait for the device."""
-    return starts.device.type != "cpu" or bool(starts.any())
+    """Whether an episode may begin in a window; yes where that may not be looked at."""
+    return not may_look(starts) or bool(starts.any())
 
 
 class _MatrixScan(torch.autograd.Function):

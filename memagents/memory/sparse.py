@@ -23,7 +23,7 @@ def flat_rows(indices: Tensor, slots: int) -> Tensor:
     :param slots: N
     :return: one-dimensional, each in 0 to B N - 1
     """
-    offsets = torch.arange(0, len(indices) * slots, slots, device=indices.device)
+    offsets = slots * torch.arange(indices.shape[0], device=indices.device)
     return (indices + offsets.view(-1, *(1,) * (indices.dim() - 1))).flatten()
 
 

@@ -98,8 +98,11 @@ def _floats(divisor: int, values: Tensor, dtype: torch.dtype) -> Tensor:
 def _one_hot(starts: list[int], sizes: list[int], values: Tensor, dtype: torch.dtype) -> Tensor:
     """(B, ...) integers of a discrete space, the k-th from ``starts[k]``, as (B, sum(sizes)) joined one-hot vectors."""
     offsets = tuple(place - start for place, start in zip(accumulate([0, *sizes[:-1]]), starts, strict=True))
-    places = values.reshape(len(values), -1).long() + _integers(offsets, values.device)
-    return torch.zeros(len(values), sum(sizes), dtype=dtype, device=values.device).scatter_(1, places, 1.0)
+    rows = values.shape[0]
+    # An exported graph has constants of its own, and what is kept must not be of its kind.
+    integers = torch.tensor if torch.compiler.is_exporting() else _integers
+    places = values.reshape(rows, -1).long() + integers(offsets, device=values.device)
+    return torch.zeros(rows, sum(sizes), dtype=dtype, device=values.device).scatter_(1, places, 1.0)
 
 
 @functools.cache
@@ -181,8 +184,8 @@ def module_names(entries: Collection[str]) -> list[str]:
 
 def joined(entries: Sequence[Tensor]) -> Tensor:
     """Flatten entries (B, ...) and join them to (B, N); to a zero (B, 1) where all of them are empty."""
-    rows = [entry.reshape(len(entry), -1) for entry in entries if entry.numel()]
-    return torch.cat(rows, dim=1) if rows else entries[0].new_zeros(len(entries[0]), 1)
+    rows = [entry.flatten(1) if entry.dim() > 1 else entry.unsqueeze(1) for entry in entries if entry.numel()]
+    return torch.cat(rows, dim=1) if rows else entries[0].new_zeros(entries[0].shape[0], 1)
 
 
 ENCODERS = ("auto", "grid", "cnn", "flat")

@@ -1,0 +1,129 @@
+"""A step as a graph: for torch (``torch.export``) and for ONNX, as bytes and as what runs them."""
+
+from __future__ import annotations
+
+import io
+import logging
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.export import Dim, ExportedProgram
+
+from memagents.export.step import PolicyStep
+
+Runner = Callable[[dict[str, np.ndarray]], dict[str, np.ndarray]]
+"""What runs an exported step: arrays by the names of the inputs to arrays by the names of the outputs."""
+
+METADATA = "memagents"  # the name under which a file holds its description, as JSON
+_ROWS = 3  # of the example that is traced: 0 and 1 would stand for themselves alone
+_BATCH = "batch"  # the name of the dynamic dimension
+
+
+class MissingPackageError(ValueError):
+    """Error of a package that is not installed."""
+
+
+@torch.no_grad()
+def traced(step: PolicyStep) -> ExportedProgram:
+    """Trace a step, for batches of any size.
+
+    :raises ValueError: if it is no static graph
+    """
+    inputs = step.example(_ROWS)
+    dynamic = {name: {0: Dim.DYNAMIC} for name in inputs}
+    with _quiet():
+        return torch.export.export(step, (inputs,), dynamic_shapes=(dynamic,), strict=False)
+
+
+def torch_bytes(program: ExportedProgram, metadata: str) -> bytes:
+    """Return what a ``.pt2`` file holds."""
+    file = io.BytesIO()
+    with _quiet():
+        torch.export.save(program, file, extra_files={METADATA: metadata})
+    return file.getvalue()
+
+
+def torch_runner(data: bytes) -> Runner:
+    """Load a ``.pt2`` file."""
+    with _quiet():
+        module = torch.export.load(io.BytesIO(data)).module()
+
+    @torch.no_grad()
+    def run(inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        outputs: dict[str, Tensor] = module({name: torch.from_numpy(array) for name, array in inputs.items()})
+        return {name: tensor.numpy() for name, tensor in outputs.items()}
+
+    return run
+
+
+def onnx_bytes(program: ExportedProgram, inputs: Sequence[str], outputs: Sequence[str], metadata: str) -> bytes:
+    """Return what an ``.onnx`` file holds.
+
+    :param inputs: names, in order
+    :param outputs: names, in order
+    :raises ValueError: if a package is missing
+    """
+    try:
+        import onnxscript
+    except ImportError as error:
+        raise MissingPackageError("an .onnx file needs onnx and onnxscript: pip install memagents[export]") from error
+    from memagents.export.decompositions import TABLE
+
+    op = onnxscript.opset18
+
+    def sort(values: Any, stable: bool = False, dim: int = -1, descending: bool = False) -> Any:
+        """By TopK, which takes equal ones by their places."""
+        size = op.Gather(op.Shape(values), op.Constant(value_ints=[dim]))
+        return op.TopK(values, size, axis=dim, largest=int(descending), sorted=1)
+
+    with _quiet(), torch.no_grad():
+        made = torch.onnx.export(
+            program.run_decompositions(TABLE),
+            (),
+            dynamo=True,
+            verbose=False,
+            input_names=inputs,
+            output_names=outputs,
+            custom_translation_table={torch.ops.aten.sort.stable: sort},
+        )
+    assert made is not None
+    for value in (*made.model.graph.inputs, *made.model.graph.outputs):
+        if value.shape is not None and len(value.shape):
+            value.shape[0] = _BATCH
+    made.model.metadata_props[METADATA] = metadata
+    return made.model_proto.SerializeToString()
+
+
+def onnx_runner(data: bytes) -> Runner | None:
+    """Load an ``.onnx`` file into ONNX Runtime; None where that is not installed."""
+    try:
+        import onnxruntime
+    except ImportError:
+        return None
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.log_severity_level = 3  # errors alone
+    session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+    outputs = [output.name for output in session.get_outputs()]
+
+    def run(inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        return dict(zip(outputs, session.run(None, inputs), strict=True))
+
+    return run
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Leave out what torch has to say of its own passage through the graph."""
+    level = logging.root.manager.disable
+    logging.disable(logging.ERROR)
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            yield
+    finally:
+        logging.disable(level)
