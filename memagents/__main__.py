@@ -19,6 +19,7 @@ DOORS = {
     "tune": ("memagents.command_line.tune:main", "search for hyperparameters with Optuna"),
     "plot": ("memagents.command_line.plot:main", "draw runs: learning curves over seeds, or scores by core and task"),
     "health": ("memagents.command_line.health:main", "say what a run's memory is worth, and what looks wrong about it"),
+    "export": ("memagents.command_line.export:main", "write a run's policy to a file for ONNX Runtime or torch.export"),
     "import": ("memagents.command_line.importing:main", "make a run folder of an agent that sb3-contrib saved"),
     "list": ("memagents.command_line.listing:main", "list cores, envs, recipes, runs or pretrained policies"),
     "recipe": ("memagents.command_line.listing:recipe", "print a recipe, or copy it to change it"),

@@ -25,8 +25,9 @@ MAY_IMPORT = {
     "nec": {"algorithms", "policies", "cores", "environments", "runs"},
     "experiments": {"nec", "algorithms", "policies", "cores", "environments", "runs"},
     "inspection": {"experiments", "nec", "algorithms", "policies", "cores", "memory", "environments", "runs"},
+    "export": {"experiments", "policies", "cores", "environments", "runs"},
     "testing": {"cores"},
-    "command_line": {"inspection", "experiments", "cores", "runs", "memenvs"},
+    "command_line": {"inspection", "export", "experiments", "cores", "runs", "memenvs"},
     "__main__": {"command_line"},
 }
 

@@ -76,7 +76,9 @@ def _differences(step: PolicyStep, acted: Acted, found: dict[str, np.ndarray]) -
     elif not np.array_equal(found["action"], actions):
         distribution: Any = policy.distribution(acted.outputs)
         theirs = acted.actions + torch.from_numpy(found["action"].astype(np.int64) - actions)
-        likely, less = (distribution.log_prob(own.flatten(1) if own.dim() > 1 else own) for own in (acted.actions, theirs))
+        likely, less = (
+            distribution.log_prob(own.flatten(1) if own.dim() > 1 else own) for own in (acted.actions, theirs)
+        )
         yield "action", float((likely - less).max())
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import io
 import logging
 import warnings
@@ -24,8 +25,11 @@ _ROWS = 3  # of the example that is traced: 0 and 1 would stand for themselves a
 _BATCH = "batch"  # the name of the dynamic dimension
 
 
-class MissingPackageError(ValueError):
-    """Error of a package that is not installed."""
+def check_packages() -> None:
+    """:raises ValueError: if what writes ONNX is not installed"""
+    missing = [name for name in ("onnx", "onnxscript") if importlib.util.find_spec(name) is None]
+    if missing:
+        raise ValueError(f"an .onnx file needs {' and '.join(missing)}: pip install memagents[export]")
 
 
 @torch.no_grad()
@@ -37,7 +41,10 @@ def traced(step: PolicyStep) -> ExportedProgram:
     inputs = step.example(_ROWS)
     dynamic = {name: {0: Dim.DYNAMIC} for name in inputs}
     with _quiet():
-        return torch.export.export(step, (inputs,), dynamic_shapes=(dynamic,), strict=False)
+        program = torch.export.export(step, (inputs,), dynamic_shapes=(dynamic,), strict=False)
+    for node in program.graph.nodes:
+        node.meta.pop("stack_trace", None)  # lines of source, with the names of this machine's folders
+    return program
 
 
 def torch_bytes(program: ExportedProgram, metadata: str) -> bytes:
@@ -66,12 +73,9 @@ def onnx_bytes(program: ExportedProgram, inputs: Sequence[str], outputs: Sequenc
 
     :param inputs: names, in order
     :param outputs: names, in order
-    :raises ValueError: if a package is missing
     """
-    try:
-        import onnxscript
-    except ImportError as error:
-        raise MissingPackageError("an .onnx file needs onnx and onnxscript: pip install memagents[export]") from error
+    import onnxscript
+
     from memagents.export.decompositions import TABLE
 
     op = onnxscript.opset18
@@ -95,6 +99,8 @@ def onnx_bytes(program: ExportedProgram, inputs: Sequence[str], outputs: Sequenc
     for value in (*made.model.graph.inputs, *made.model.graph.outputs):
         if value.shape is not None and len(value.shape):
             value.shape[0] = _BATCH
+    for node in made.model.graph.all_nodes():
+        node.metadata_props.clear()  # where in torch it is from: more than all the rest
     made.model.metadata_props[METADATA] = metadata
     return made.model_proto.SerializeToString()
 

@@ -12,8 +12,8 @@ from memagents.export.check import STEPS, TOLERANCE, Difference, largest_differe
 from memagents.export.description import described
 from memagents.export.normalization import normalization_of
 from memagents.export.programs import (
-    MissingPackageError,
     Runner,
+    check_packages,
     onnx_bytes,
     onnx_runner,
     torch_bytes,
@@ -51,6 +51,8 @@ def export_run(run: Run | str | Path, path: str | Path, slots: int | None = None
         exported step gives other numbers; nothing is written then
     """
     path = path_ending("path", Path(path), *ENDINGS)
+    if path.suffix.lower() == ".onnx":
+        check_packages()
     run = run if isinstance(run, Run) else Run.open(run)
     agent = run.load_agent(None, "cpu", slots, verbose=0)
     policy = check_exportable(agent.policy, run.description["algorithm"])
@@ -71,8 +73,6 @@ def _checked(step: PolicyStep, path: Path, description: dict[str, Any]) -> tuple
     try:
         data, runner = _made(step, ending, json.dumps(description))
         difference = None if runner is None else _of_any_batch(step, runner)
-    except MissingPackageError:
-        raise
     except Exception as error:  # of any kind: torch's and ONNX Runtime's errors have no base of their own
         reason = " ".join(f"{type(error).__name__}: {error}".split())[:_LONGEST]
         other = "" if ending == ".pt2" else "; a path that ends in .pt2 may do"

@@ -49,7 +49,9 @@ class PolicyStep(nn.Module):
         policy, starts = self.policy, inputs[EPISODE_START]
         initial = policy.initial_state(starts.shape[0])
         leaves = iter([inputs[name] for name in leaves_by_path(initial, STATE)])
-        given = map_state(lambda leaf: torch.view_as_complex(next(leaves)) if leaf.is_complex() else next(leaves), initial)
+        given = map_state(
+            lambda leaf: torch.view_as_complex(next(leaves)) if leaf.is_complex() else next(leaves), initial
+        )
         x = policy.project(map_observations(lambda values: values.unsqueeze(0), self._observations(inputs)))
         step = policy.core.step(x.squeeze(0), restart_state(starts, initial, given))
         outputs = policy.core.readout(step.features)
@@ -98,7 +100,9 @@ def _most_likely(logits: Tensor, space: spaces.Space) -> Tensor:
 def _lowest(space: spaces.Space, rows: int) -> np.ndarray:
     """A batch of observations of a space, all alike."""
     start = space.start if isinstance(space, spaces.Discrete | spaces.MultiDiscrete) else 0
-    return np.zeros((rows, *(space.shape or ())), np.dtype(space.dtype).newbyteorder("=")) + np.asarray(start, space.dtype)
+    return np.zeros((rows, *(space.shape or ())), np.dtype(space.dtype).newbyteorder("=")) + np.asarray(
+        start, space.dtype
+    )
 
 
 def _torch_type(dtype: np.dtype | type | None) -> torch.dtype:

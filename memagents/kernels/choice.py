@@ -36,8 +36,9 @@ def window_for(core: str, tensors: Sequence[Tensor], **sizes: int) -> Window | N
     """Return the fused window for a core's tensors, or None where the core has to run its plain loop.
 
     There is none under autocast, for tensors that are not all float32 or all float64, on other devices than CPU and
-    CUDA, while a step is exported as a graph, which knows torch's own operations alone, for sizes that the kernels cannot take, on CUDA without Triton, and on the CPU where the loop is faster. On
-    CUDA, where the loop is slow, a missing Triton and sizes that are too large are warned of once.
+    CUDA, while a step is exported as a graph, which knows torch's own operations alone, for sizes that the kernels
+    cannot take, on CUDA without Triton, and on the CPU where the loop is faster. On CUDA, where the loop is slow, a
+    missing Triton and sizes that are too large are warned of once.
 
     :param core: name of the core, such as ``"dnc"``
     :param tensors: x, (T, B, ·), the state and what else must be of one device and type

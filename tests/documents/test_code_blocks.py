@@ -13,6 +13,7 @@ ELSEWHERE = {
     "hindsight.md": "test_hindsight.py",
     "environments.md": "test_documentation.py",
     "inspecting.md": "test_inspecting.py",
+    "export.md": "test_exporting.py",
 }
 PAGES = [path for path in (*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")) if path.name not in ELSEWHERE]
 BLOCKS = [

@@ -1,0 +1,116 @@
+"""What cannot be exported: one error that says why, and no file."""
+
+import importlib.util
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+import torch
+from gymnasium import spaces
+from torch import Tensor
+
+from memagents import NEC, CheckpointError, Imitation, MemoryCore, register_core
+from memagents.cores.core import Step
+from memagents.export import check, export_run
+from memagents.export import run as run_file
+from memagents.export.check import Difference
+from tests.export.support import saved, worlds
+
+
+class LookingState(NamedTuple):
+    hidden: Tensor
+
+
+@register_core("looks_at_numbers")
+class Looking(MemoryCore):
+    def __init__(self, input_size):
+        super().__init__(input_size, input_size)
+        self.weight = torch.nn.Parameter(torch.ones(input_size))
+
+    def initial_state(self, batch_size):
+        return LookingState(self.weight.new_zeros(batch_size, self.input_size))
+
+    def step(self, x, state):
+        if x.sum() > 0:
+            state = LookingState(state.hidden + self.weight * x)
+        return Step(state.hidden, state, {}, {})
+
+
+@register_core("departs")
+class Departing(Looking):
+    def step(self, x, state):
+        hidden = state.hidden + (2 if torch.compiler.is_exporting() else 1) * x
+        return Step(hidden, LookingState(hidden), {}, {})
+
+
+def test_a_step_that_looks_at_numbers(tmp_path):
+    _, folder = saved(tmp_path, core="looks_at_numbers")
+    with pytest.raises(ValueError, match=r"core 'looks_at_numbers' cannot be exported as \.onnx: its step is no graph"):
+        export_run(folder, tmp_path / "policy.onnx")
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+
+
+def test_other_numbers_leave_no_file(tmp_path):
+    _, folder = saved(tmp_path, core="departs")
+    (tmp_path / "policy.pt2").write_text("as it was")
+    with pytest.raises(ValueError, match=r"is not written: over 200 steps the exported step departs .*next\.hidden"):
+        export_run(folder, tmp_path / "policy.pt2")
+    assert (tmp_path / "policy.pt2").read_text() == "as it was"
+
+
+def test_what_is_no_number_is_seen(tmp_path, monkeypatch):
+    _, folder = saved(tmp_path)
+    monkeypatch.setattr(check, "_relative", lambda *_: float("nan"))
+    with pytest.raises(ValueError, match="by nan"):
+        export_run(folder, tmp_path / "policy.pt2")
+
+
+def test_episodic_control(tmp_path):
+    agent = NEC("MlpPolicy", worlds(spaces.Box(-1, 1, (3,), np.float32), n=1), device="cpu")
+    agent.save(tmp_path / "run")
+    with pytest.raises(ValueError, match="a policy of NEC has no step .* RecurrentPPO, Imitation and Distillation can"):
+        export_run(tmp_path / "run", tmp_path / "policy.onnx")
+
+
+def test_imitation_can(tmp_path):
+    agent = Imitation("MlpPolicy", worlds(), policy_kwargs={"core": "gru"}, device="cpu")
+    agent.save(tmp_path / "run")
+    assert export_run(tmp_path / "run", tmp_path / "policy.pt2").difference.size < 1e-5
+
+
+def test_bad_paths(tmp_path):
+    with pytest.raises(ValueError, match=r"path must be a path that ends in \.onnx or \.pt2, not .*policy\.pth"):
+        export_run(tmp_path, tmp_path / "policy.pth")
+    with pytest.raises(CheckpointError, match="there is no run folder"):
+        export_run(tmp_path / "none", tmp_path / "policy.onnx")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ValueError, match=r"path must be a path in a folder that can be written"):
+        export_run(tmp_path, tmp_path / "file" / "policy.onnx")
+    with pytest.raises(CheckpointError, match="there is no pretrained:nobody"):
+        export_run("pretrained:nobody", tmp_path / "policy.onnx")
+
+
+def test_an_entry_with_the_name_of_another_input(tmp_path):
+    space = spaces.Dict({"episode_start": spaces.Discrete(2), "x": spaces.Discrete(3)})
+    _, folder = saved(tmp_path, worlds(space))
+    with pytest.raises(ValueError, match="an entry of the observation is called 'episode_start'"):
+        export_run(folder, tmp_path / "policy.pt2")
+
+
+def test_missing_packages(tmp_path, monkeypatch):
+    _, folder = saved(tmp_path)
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "onnxscript" else find(name))
+    with pytest.raises(ValueError, match=r"an \.onnx file needs onnxscript: pip install memagents\[export\]"):
+        export_run(folder, tmp_path / "policy.onnx")
+    assert export_run(folder, tmp_path / "policy.pt2").path.is_file()
+
+
+def test_without_a_runtime_it_says_that_nothing_was_checked(tmp_path, monkeypatch):
+    _, folder = saved(tmp_path)
+    monkeypatch.setattr(run_file, "onnx_runner", lambda data: None)
+    assert export_run(folder, tmp_path / "policy.onnx").difference is None
+
+
+def test_no_difference_has_a_name_of_its_own():
+    assert Difference("", 0.0).size == 0
