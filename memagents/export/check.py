@@ -24,7 +24,7 @@ _STARTS = 0.05  # how often an episode begins
 
 
 class Difference(NamedTuple):
-    """The largest difference of an output over all steps, of numbers beyond ±1 in proportion to their size."""
+    """The largest difference of an output over all steps, as a share of its largest number where that is beyond ±1."""
 
     name: str
     size: float
@@ -76,19 +76,18 @@ def _differences(step: PolicyStep, acted: Acted, found: dict[str, np.ndarray]) -
     elif not np.array_equal(found["action"], actions):
         distribution: Any = policy.distribution(acted.outputs)
         theirs = acted.actions + torch.from_numpy(found["action"].astype(np.int64) - actions)
-        likely, less = (
-            distribution.log_prob(own.flatten(1) if own.dim() > 1 else own) for own in (acted.actions, theirs)
-        )
+        likely, less = (distribution.log_prob(own.reshape(len(own), -1)) for own in (acted.actions, theirs))
         yield "action", float((likely - less).max())
 
 
 def _relative(found: np.ndarray, expected: np.ndarray) -> float:
+    """The largest difference, as a share of the largest number where that is beyond ±1."""
     if found.shape != expected.shape or found.dtype != expected.dtype:
         return float("inf")
     if not expected.size:
         return 0.0
-    wide = np.float64
-    return float((np.abs(found.astype(wide) - expected) / np.maximum(np.abs(expected.astype(wide)), 1)).max())
+    found, expected = found.astype(np.float64), expected.astype(np.float64)
+    return float(np.abs(found - expected).max() / max(np.abs(expected).max(), 1))
 
 
 def _observations(step: PolicyStep, entries: dict[str, np.ndarray]) -> Tensor | dict[str, Tensor]:

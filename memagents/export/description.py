@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import inspect
+from importlib.metadata import version
 from typing import Any
 
-from memagents import __version__
 from memagents.environments.conditioning import CONDITION_ENTRIES, CONDITIONS
 from memagents.environments.spaces import space_to_json
 from memagents.export.names import EPISODE_START, NEXT, STATE, leaves_by_path
@@ -27,7 +27,7 @@ def described(step: PolicyStep, run: dict[str, Any]) -> dict[str, Any]:
     initial = leaves_by_path(policy.initial_state(1), STATE)
     return {
         "format": FORMAT,
-        "memagents": __version__,
+        "memagents": version("memagents"),
         "algorithm": run["algorithm"],
         "num_timesteps": run["num_timesteps"],
         **memory,
@@ -38,8 +38,8 @@ def described(step: PolicyStep, run: dict[str, Any]) -> dict[str, Any]:
         "inputs": {name: _facts(tensor) for name, tensor in step.example(1).items()},
         "complex": [path for path, leaf in initial.items() if leaf.is_complex()],
         "start": (
-            f"zeros for every input {STATE}.*, and {EPISODE_START} true, which makes the step begin by the policy's own "
-            f"initial state; then every output {NEXT}.* is the next step's {STATE}.*"
+            f"zeros for every input {STATE}.*, and {EPISODE_START} true, by which the step begins with the policy's "
+            f"own initial state; then every output {NEXT}.* is the next step's {STATE}.*"
         ),
     }
 

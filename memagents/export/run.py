@@ -29,7 +29,10 @@ _LONGEST = 300  # of the reasons that torch gives
 
 
 class Exported(NamedTuple):
-    """A file that was written, and the largest difference from the policy over 200 steps; None if nothing could run it."""
+    """A file that was written.
+
+    ``difference`` is the largest one from the policy over 200 steps; None where nothing is installed to run the file.
+    """
 
     path: Path
     difference: Difference | None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from gymnasium import spaces
@@ -13,6 +15,7 @@ from memagents.export.names import EPISODE_START, NEXT, OBSERVATION, STATE, leav
 from memagents.export.normalization import Normalization
 from memagents.policies.actor_critic import MemoryPolicy
 from memagents.policies.encoding import Observations, map_observations
+from memagents.runs.arrays import native_type
 
 
 class PolicyStep(nn.Module):
@@ -48,12 +51,9 @@ class PolicyStep(nn.Module):
         """
         policy, starts = self.policy, inputs[EPISODE_START]
         initial = policy.initial_state(starts.shape[0])
-        leaves = iter([inputs[name] for name in leaves_by_path(initial, STATE)])
-        given = map_state(
-            lambda leaf: torch.view_as_complex(next(leaves)) if leaf.is_complex() else next(leaves), initial
-        )
+        state = _with_leaves(initial, [inputs[name] for name in leaves_by_path(initial, STATE)])
         x = policy.project(map_observations(lambda values: values.unsqueeze(0), self._observations(inputs)))
-        step = policy.core.step(x.squeeze(0), restart_state(starts, initial, given))
+        step = policy.core.step(x.squeeze(0), restart_state(starts, initial, state))
         outputs = policy.core.readout(step.features)
         return {**self.actions(outputs), "value": policy.values(outputs), **real_leaves(step.state, NEXT)}
 
@@ -100,13 +100,18 @@ def _most_likely(logits: Tensor, space: spaces.Space) -> Tensor:
 def _lowest(space: spaces.Space, rows: int) -> np.ndarray:
     """A batch of observations of a space, all alike."""
     start = space.start if isinstance(space, spaces.Discrete | spaces.MultiDiscrete) else 0
-    return np.zeros((rows, *(space.shape or ())), np.dtype(space.dtype).newbyteorder("=")) + np.asarray(
-        start, space.dtype
-    )
+    kind = native_type(space.dtype)
+    return np.zeros((rows, *(space.shape or ())), kind) + np.asarray(start, kind)
 
 
 def _torch_type(dtype: np.dtype | type | None) -> torch.dtype:
-    return torch.from_numpy(np.zeros(0, np.dtype(dtype).newbyteorder("="))).dtype
+    return torch.from_numpy(np.zeros(0, native_type(dtype))).dtype
+
+
+def _with_leaves(like: State, leaves: Sequence[Tensor]) -> State:
+    """A state of these leaves, as of :func:`real_leaves`."""
+    rest = iter(leaves)
+    return map_state(lambda leaf: torch.view_as_complex(next(rest)) if leaf.is_complex() else next(rest), like)
 
 
 def real_leaves(state: State, root: str) -> dict[str, Tensor]:

@@ -60,10 +60,8 @@ class Repetition:
         entry = any_entry(observations)
         steps, rows = entry.shape[:2]
         flat = map_observations(lambda values: values.flatten(0, 1), observations)
-        look = (
-            entry.device.type == "cpu" and not torch.compiler.is_exporting()
-        )  # a graph takes the way that is always right
-        search, keep = self.search and look, not torch.is_grad_enabled()
+        there = entry.device.type == "cpu" and not torch.compiler.is_exporting()  # numbers that can be looked at
+        search, keep = self.search and there, not torch.is_grad_enabled()
         if search and keep and self._keeping is not None:
             results = self._kept_results(flat, _rows_of_bytes(flat), self._keeping)
         elif not search or steps * rows < LEAST_SEARCHED:

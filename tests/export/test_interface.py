@@ -13,6 +13,7 @@ from memagents.export import export_run
 from tests.export.support import ACTIONS, MIXED, opened, saved, session_of, worlds, zeros_of
 
 ENDINGS = (".onnx", ".pt2")
+NUMBERS_AND_CODE = spaces.Dict({"x": spaces.Box(-5, 5, (2,), np.float32), "code": spaces.Discrete(3)})
 every_kind = pytest.mark.parametrize("ending", ENDINGS)
 
 
@@ -136,9 +137,7 @@ def test_a_memory_of_the_critics_own(ending, tmp_path):
 
 
 @every_kind
-@pytest.mark.parametrize(
-    "space", [None, spaces.Dict({"x": spaces.Box(-5, 5, (2,), np.float32), "code": spaces.Discrete(3)})]
-)
+@pytest.mark.parametrize("space", [None, NUMBERS_AND_CODE])
 def test_observations_are_normalised_within(space, ending, tmp_path):
     keys = None if space is None else ["x"]
     env = VecNormalize(as_vec_env(worlds(space)), norm_obs_keys=keys)
@@ -177,7 +176,7 @@ def test_complex_numbers_are_pairs(tmp_path):
 
 def test_more_slots(tmp_path):
     _, folder = saved(tmp_path, core="ntm")
-    run, described = opened(export_run(folder, tmp_path / "policy.pt2", slots=9).path)
+    _, described = opened(export_run(folder, tmp_path / "policy.pt2", slots=9).path)
     assert described["inputs"]["state.memory"]["shape"] == [9, 3]
 
 
