@@ -55,10 +55,9 @@ def torch_bytes(program: ExportedProgram, metadata: str) -> bytes:
     return file.getvalue()
 
 
-def torch_runner(data: bytes) -> Runner:
-    """Load a ``.pt2`` file."""
-    with _quiet():
-        module = torch.export.load(io.BytesIO(data)).module()
+def torch_runner(program: ExportedProgram) -> Runner:
+    """Return what runs a traced step."""
+    module = program.module()
 
     @torch.no_grad()
     def run(inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -66,6 +65,12 @@ def torch_runner(data: bytes) -> Runner:
         return {name: tensor.numpy() for name, tensor in outputs.items()}
 
     return run
+
+
+def torch_loaded(data: bytes) -> ExportedProgram:
+    """Load what a ``.pt2`` file holds."""
+    with _quiet():
+        return torch.export.load(io.BytesIO(data))
 
 
 def onnx_bytes(program: ExportedProgram, inputs: Sequence[str], outputs: Sequence[str], metadata: str) -> bytes:

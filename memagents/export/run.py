@@ -17,6 +17,7 @@ from memagents.export.programs import (
     onnx_bytes,
     onnx_runner,
     torch_bytes,
+    torch_loaded,
     torch_runner,
     traced,
 )
@@ -96,7 +97,7 @@ def _made(step: PolicyStep, ending: str, metadata: str) -> tuple[bytes, Runner |
     program = traced(step)
     if ending == ".pt2":
         data = torch_bytes(program, metadata)
-        return data, torch_runner(data)
+        return data, torch_runner(torch_loaded(data))
     data = onnx_bytes(program, list(step.example(1)), outputs_of(step), metadata)
     return data, onnx_runner(data)
 

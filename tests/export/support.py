@@ -58,8 +58,7 @@ def opened(path):
     """What runs a file, and its description."""
     if path.suffix == ".pt2":
         extra = {METADATA: ""}
-        torch.export.load(path, extra_files=extra)
-        return torch_runner(path.read_bytes()), json.loads(extra[METADATA])
+        return torch_runner(torch.export.load(path, extra_files=extra)), json.loads(extra[METADATA])
     session = session_of(path)
     names = [output.name for output in session.get_outputs()]
     described = json.loads(session.get_modelmeta().custom_metadata_map[METADATA])
