@@ -56,9 +56,8 @@ def largest_difference(
         memory = {name: found[NEXT + name.removeprefix(STATE)] for name in memory}
         acted = policy(_observations(step, entries), state, torch.from_numpy(starts), deterministic=True)
         state = acted.state
-        for name, size in _differences(step, acted, found):
-            if not size <= worst.size:  # what is no number is the largest of all
-                worst = Difference(name, size)
+        sizes = [Difference(*one) for one in _differences(step, acted, found)]
+        worst = max(worst, *sizes, key=lambda difference: difference.size)
     return worst
 
 
@@ -87,7 +86,8 @@ def _relative(found: np.ndarray, expected: np.ndarray) -> float:
     if not expected.size:
         return 0.0
     found, expected = found.astype(np.float64), expected.astype(np.float64)
-    return float(np.abs(found - expected).max() / max(np.abs(expected).max(), 1))
+    size = np.abs(found - expected).max() / max(np.abs(expected).max(), 1)
+    return float(size) if np.isfinite(size) else float("inf")
 
 
 def _observations(step: PolicyStep, entries: dict[str, np.ndarray]) -> Tensor | dict[str, Tensor]:

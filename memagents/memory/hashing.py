@@ -48,7 +48,7 @@ def hash_codes(vectors: Tensor, planes: Tensor) -> Tensor:
     """
     tables, bits, _ = planes.shape
     sides = (vectors @ planes.flatten(0, 1).T).unflatten(-1, (tables, bits)) > 0
-    return (sides << torch.arange(bits, device=vectors.device)).sum(-1)
+    return (sides.long() << torch.arange(bits, device=vectors.device)).sum(-1)
 
 
 def empty_index(batch_size: int, slots: int, tables: int, bits: int, places: int, device: torch.device) -> HashIndex:

@@ -14,6 +14,7 @@ import yaml
 
 from memagents.__main__ import DOORS
 from memagents.command_line.evaluate import EvaluateCommand
+from memagents.command_line.export import ExportCommand
 from memagents.command_line.inspect import InspectCommand
 from memagents.command_line.listing import KINDS
 from memagents.experiments.catalogue import ALGORITHMS
@@ -111,6 +112,8 @@ def check_door(words):
         tyro.cli(EvaluateCommand, args=words)
     elif door == "inspect" and words:
         tyro.cli(InspectCommand, args=words)
+    elif door == "export" and words:
+        tyro.cli(ExportCommand, args=words)
     elif door == "list" and words:
         assert set(re.split(r"[,|{}]", words[0])) - {""} <= KINDS.keys()
     elif door == "recipe" and words and words[0] != "NAME":

@@ -1,4 +1,4 @@
-"""The blocks of Python in docs/export.md run where a file lies that was made as they say, the first without torch."""
+"""The blocks of Python in docs/export.md run where such files lie, without the packages that they do without."""
 
 import os
 import re
@@ -12,10 +12,6 @@ from memagents.export import export_run
 
 ROOT = Path(__file__).parents[2]
 BLOCKS = re.findall(r"^```python\n(.*?)^```", (ROOT / "docs" / "export.md").read_text(), re.DOTALL | re.MULTILINE)
-LEFT_OUT = """
-import sys
-assert not {"torch", "memagents"} & sys.modules.keys()
-"""
 
 
 @pytest.fixture(scope="module")
@@ -26,22 +22,25 @@ def folder(tmp_path_factory):
     return folder
 
 
-def test_onnxruntime_and_numpy_alone(folder):
-    paths = os.pathsep.join(map(str, (ROOT, ROOT / "envs")))
+def said(block, folder, without):
+    """What a program prints, which imports none of some packages."""
+    check = f"import sys\nassert not {without!r} & sys.modules.keys()\n"
     ran = subprocess.run(
-        [sys.executable, "-c", BLOCKS[0] + LEFT_OUT],
+        [sys.executable, "-c", block + check],
         cwd=folder,
-        env=os.environ | {"PYTHONPATH": paths},
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(map(str, (ROOT, ROOT / "envs")))},
         capture_output=True,
         text=True,
     )
     assert ran.returncode == 0, ran.stderr
-    mean = float(re.search(r"mean return of 10 episodes: (\S+)", ran.stdout)[1])
-    assert mean > 5, "it has learned what memory is for"
+    return ran.stdout
 
 
-def test_torch_alone(folder, monkeypatch, capsys):
-    monkeypatch.chdir(folder)
-    exec(compile(BLOCKS[1], "block", "exec"), {})
-    assert "tensor" in capsys.readouterr().out
+def test_onnxruntime_and_numpy_alone(folder):
+    found = re.search(r"mean return of 10 episodes: (\S+)", said(BLOCKS[0], folder, {"torch", "memagents"}))
+    assert float(found[1]) > 5, "it has learned what memory is for"
+
+
+def test_torch_alone(folder):
+    assert "tensor" in said(BLOCKS[1], folder, {"memagents", "memenvs", "onnxruntime"})
     assert len(BLOCKS) == 2

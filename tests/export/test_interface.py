@@ -187,3 +187,11 @@ def test_dropout_is_left_out(tmp_path):
     run, described = opened(export_run(folder, tmp_path / "policy.onnx").path)
     assert described["inputs"]["state.key"] == {"dtype": "int64", "shape": []}
     play(agent, run, described, drawn(agent.observation_space, 3), some_starts(3))
+
+
+@every_kind
+def test_nothing_of_this_machine_is_in_the_file(ending, tmp_path):
+    _, folder = saved(tmp_path)
+    data = export_run(folder, tmp_path / f"policy{ending}").path.read_bytes()
+    for name in (str(tmp_path), "site-packages", "memagents/", "policies/"):
+        assert name.encode() not in data

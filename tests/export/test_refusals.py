@@ -13,7 +13,7 @@ from memagents import NEC, CheckpointError, Imitation, MemoryCore, register_core
 from memagents.cores.core import Step
 from memagents.export import check, export_run
 from memagents.export import run as run_file
-from memagents.export.check import Difference
+from memagents.export.step import PolicyStep
 from tests.export.support import saved, worlds
 
 
@@ -58,11 +58,17 @@ def test_other_numbers_leave_no_file(tmp_path):
     assert (tmp_path / "policy.pt2").read_text() == "as it was"
 
 
-def test_what_is_no_number_is_seen(tmp_path, monkeypatch):
-    _, folder = saved(tmp_path)
-    monkeypatch.setattr(check, "_relative", lambda *_: float("nan"))
-    with pytest.raises(ValueError, match="by nan"):
-        export_run(folder, tmp_path / "policy.pt2")
+def test_what_is_no_number_is_seen(tmp_path):
+    agent, _ = saved(tmp_path)
+    agent.policy.set_training_mode(False)
+    step = PolicyStep(agent.policy, None)
+
+    def run(inputs):
+        outputs = step({name: torch.from_numpy(array) for name, array in inputs.items()})
+        found = {name: tensor.detach().numpy() for name, tensor in outputs.items()}
+        return found | {"value": found["value"] * np.where(inputs["episode_start"], 1, np.nan).astype(np.float32)}
+
+    assert check.largest_difference(step, run, steps=10) == ("value", np.inf)
 
 
 def test_episodic_control(tmp_path):
@@ -112,7 +118,3 @@ def test_without_a_runtime_it_says_that_nothing_was_checked(tmp_path, monkeypatc
     _, folder = saved(tmp_path)
     monkeypatch.setattr(run_file, "onnx_runner", lambda data: None)
     assert export_run(folder, tmp_path / "policy.onnx").difference is None
-
-
-def test_no_difference_has_a_name_of_its_own():
-    assert Difference("", 0.0).size == 0
