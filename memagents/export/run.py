@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from memagents.checks import path_ending
 from memagents.experiments.run import Run
-from memagents.export.check import STEPS, TOLERANCE, Difference, largest_difference
+from memagents.export.check import MOST_TIES, ROWS, STEPS, TOLERANCE, Difference, largest_difference
 from memagents.export.description import described
 from memagents.export.normalization import normalization_of
 from memagents.export.programs import (
@@ -89,6 +89,11 @@ def _checked(step: PolicyStep, path: Path, description: dict[str, Any]) -> tuple
             f"{path} is not written: over {STEPS} steps the exported step departs from the policy by "
             f"{difference.size:.1e} ({difference.name}), and at most {TOLERANCE:.0e} is allowed"
         )
+    if difference is not None and difference.ties > MOST_TIES * STEPS * ROWS:
+        raise ValueError(
+            f"{path} is not written: in {difference.ties} of {STEPS * ROWS} steps rounding decides what the memory "
+            "does, so that nothing can be said of the exported one"
+        )
     return data, difference
 
 
@@ -104,5 +109,5 @@ def _made(step: PolicyStep, ending: str, metadata: str) -> tuple[bytes, Runner |
 
 def _of_any_batch(step: PolicyStep, runner: Runner) -> Difference:
     """The largest difference over many steps, and over a few of one environment alone."""
-    found = [largest_difference(step, runner), largest_difference(step, runner, steps=5, rows=1, seed=1)]
-    return max(found, key=lambda difference: difference.size)
+    many, one = largest_difference(step, runner), largest_difference(step, runner, steps=5, rows=1, seed=1)
+    return max(many, one, key=lambda difference: difference.size)._replace(ties=many.ties + one.ties)

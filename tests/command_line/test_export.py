@@ -12,7 +12,7 @@ def test_a_file_is_made_and_replaced(name, tmp_path, capsys):
     (tmp_path / name).write_text("what was there")
     main(["export", str(run), str(tmp_path / name)])
     out = capsys.readouterr().out
-    assert out.startswith(f"the policy is in {tmp_path / name}: over 200 steps within ")
+    assert out.startswith(f"the policy is in {tmp_path / name}: over 200 steps of 4 environments within ")
     assert opened(tmp_path / name)[1]["core"] == "gru"
     assert sorted(path.name for path in tmp_path.iterdir()) == [name, "run"]
 
