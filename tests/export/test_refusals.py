@@ -8,11 +8,13 @@ import pytest
 import torch
 from gymnasium import spaces
 from torch import Tensor
+from torch.nn import functional
 
 from memagents import NEC, CheckpointError, Imitation, MemoryCore, register_core
 from memagents.cores.core import Step
 from memagents.export import check, export_run
 from memagents.export import run as run_file
+from memagents.export.programs import torch_runner, traced
 from memagents.export.step import PolicyStep
 from tests.export.support import saved, worlds
 
@@ -43,6 +45,20 @@ class Departing(Looking):
         return Step(hidden, LookingState(hidden), {}, {})
 
 
+@register_core("chooses")
+class Choosing(Looking):
+    """Adds to the smaller of two numbers, and where they are alike to the first, but as a graph to the second."""
+
+    def initial_state(self, batch_size):
+        return LookingState(self.weight.new_tensor([0.5, 0.0]).repeat(batch_size, 1))
+
+    def step(self, x, state):
+        hidden = state.hidden
+        place = 1 - hidden.flip(1).argmin(1) if torch.compiler.is_exporting() else hidden.argmin(1)
+        hidden = hidden + 0.5 * functional.one_hot(place, 2)
+        return Step(hidden, LookingState(hidden), {}, {})
+
+
 def test_a_step_that_looks_at_numbers(tmp_path):
     _, folder = saved(tmp_path, core="looks_at_numbers")
     with pytest.raises(ValueError, match=r"core 'looks_at_numbers' cannot be exported as \.onnx: its step is no graph"):
@@ -69,6 +85,16 @@ def test_what_is_no_number_is_seen(tmp_path):
         return found | {"value": found["value"] * np.where(inputs["episode_start"], 1, np.nan).astype(np.float32)}
 
     assert check.largest_difference(step, run, steps=10) == ("value", np.inf)
+
+
+def test_steps_in_which_rounding_decides_are_told_apart(tmp_path):
+    agent, folder = saved(tmp_path, core="chooses")
+    agent.policy.set_training_mode(False)
+    step = PolicyStep(agent.policy, None)
+    found = check.largest_difference(step, torch_runner(traced(step)), steps=20, rows=2)
+    assert found.size <= check.TOLERANCE and 10 <= found.ties <= 20
+    with pytest.raises(ValueError, match=r"is not written: in \d+ of 800 steps rounding decides what the memory does"):
+        export_run(folder, tmp_path / "policy.pt2")
 
 
 def test_episodic_control(tmp_path):
