@@ -158,7 +158,7 @@ def _drawn(random: np.random.Generator, name: str, step: PolicyStep, rows: int) 
         return random.integers(2, size=shape).astype(dtype)
     assert isinstance(space, spaces.Box)
     if dtype.kind in "iu":
-        low, high = (np.clip(bound.astype(np.float64), -(2**15), 2**15 - 1) for bound in (space.low, space.high))
+        low, high = (np.clip(bound.astype(float), -(2**15), 2**15).astype(int) for bound in (space.low, space.high))
         return random.integers(low, high, endpoint=True, size=shape).astype(dtype)
     numbers = random.standard_normal(shape)
     if step.normalization is not None and name in step.normalization.statistics:

@@ -17,7 +17,8 @@ aten = torch.ops.aten
 
 def cummax(values: Tensor, dim: int) -> tuple[Tensor, Tensor]:
     """Of the few steps of a window."""
-    highest, places = [], []
+    highest: list[Tensor] = []
+    places: list[Tensor] = []
     for place, now in enumerate(values.unbind(dim)):
         here = torch.full_like(now, place, dtype=torch.int64)
         if place:

@@ -83,7 +83,7 @@ def onnx_bytes(program: ExportedProgram, inputs: Sequence[str], outputs: Sequenc
 
     from memagents.export.decompositions import TABLE
 
-    op = onnxscript.opset18
+    op: Any = onnxscript.opset18
 
     def sort(values: Any, stable: bool = False, dim: int = -1, descending: bool = False) -> Any:
         """By TopK, which takes equal ones by their places."""
