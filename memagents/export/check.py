@@ -22,7 +22,7 @@ TOLERANCE = 1e-5
 ROWS = 4
 MOST_TIES = 0.25  # of all steps
 _STARTS = 0.05  # how often an episode begins
-_TRIES = 8  # memories beside the policy's own, by which a tie is told
+_TRIES = 16  # memories beside the policy's own, by which a tie is told
 
 
 class Difference(NamedTuple):
