@@ -11,16 +11,19 @@ one has alone.
 from __future__ import annotations
 
 import json
+import math
 import os
 import subprocess
 import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from report import show
+from scipy.optimize import nnls
 from torch import distributed
 
 from memagents import RecurrentPPO, ranks
@@ -31,6 +34,29 @@ TASKS = {
     "T-maze, LSTM 128": ("memenvs/TMaze-v0", "lstm", {"hidden_size": 128}),
     "T-maze, DNC 32 × 24": ("memenvs/TMaze-v0", "dnc", {"slots": 32, "width": 24, "controller_size": 128}),
     "MiniGrid-MemoryS13, GRU 256": ("memenvs/MiniGrid-MemoryS13-v0", "gru", {"hidden_size": 256}),
+}
+
+
+MANY = (1, 2, 8, 64, 512)  # processes, for the model
+
+
+class Place(NamedTuple):
+    """Where processes may run; what is None is as measured.
+
+    :param speed: of a process, in units of a core here
+    :param latency: of a message, seconds
+    :param bandwidth: bytes a second
+    """
+
+    speed: float
+    latency: float | None
+    bandwidth: float | None
+
+
+PLACES = {
+    "cores as here": Place(1, None, None),
+    "cores, 10 Gbit/s network": Place(1, 50e-6, 1.25e9),
+    "GPUs as fast as 20 cores, 200 Gbit/s": Place(20, 20e-6, 25e9),
 }
 
 
@@ -109,7 +135,7 @@ def begun(settings: RanksBenchmark, task: str, processes: int) -> dict[str, floa
 
 def compare(settings: RanksBenchmark) -> None:
     """Print the table."""
-    rows = []
+    rows, all_found = [], {}
     for task in TASKS:
         best: dict[int, dict[str, float]] = {}
         for _ in range(settings.turns):
@@ -118,6 +144,7 @@ def compare(settings: RanksBenchmark) -> None:
                 if count not in best or found["speed"] > best[count]["speed"]:
                     best[count] = found
         first = best[settings.processes[0]]
+        all_found[task] = best
         for count, found in best.items():
             rows.append(
                 [
@@ -133,6 +160,68 @@ def compare(settings: RanksBenchmark) -> None:
     title = f"RecurrentPPO in {settings.envs} environments of all processes together, windows of {settings.steps} steps"
     heads = ["", "weights", "steps/s", "times", "collect ms", "learn ms", "messages ms", "messages", "MiB"]
     show(title, heads, rows)
+    if {1, 2} <= set(settings.processes):
+        extrapolate(settings, all_found)
+
+
+class Model(NamedTuple):
+    """Seconds of a window by the number of environments of a process, and of its messages by that of processes.
+
+    :param once: seconds that a window takes whatever its environments
+    :param each: seconds of each environment of a process
+    :param latency: seconds of a message between two
+    :param bandwidth: bytes a second
+    :param sent: messages of a window
+    :param volume: bytes of these
+    """
+
+    once: float
+    each: float
+    latency: float
+    bandwidth: float
+    sent: float
+    volume: float
+
+    def window(self, envs: int, processes: int) -> float:
+        """Seconds of a window of so many environments in each process, messages by a ring, their starts by a tree."""
+        messages = self.sent * self.latency * math.log2(processes)
+        return self.once + self.each * envs + messages + 2 * (1 - 1 / processes) * self.volume / self.bandwidth
+
+
+def fitted(settings: RanksBenchmark, found: dict[str, dict[int, dict[str, float]]]) -> dict[str, Model]:
+    """Fit the model to one and two processes: to each task, and its messages to all tasks at once."""
+    pairs = [(one[1], one[2]) for one in found.values()]
+    # Two processes send each byte once; what a message costs beside its bytes is what remains.
+    design = np.array([[two["sent"], two["bytes"]] for _, two in pairs])
+    latency, inverse = nnls(design, np.array([two["messages"] for _, two in pairs]))[0]
+    models = {}
+    for (task, _), (one, two) in zip(found.items(), pairs, strict=True):
+        alone, half = one["collect"] + one["learn"], two["collect"] + two["learn"] - two["messages"]
+        each = min(max((alone - half) / (settings.envs / 2), 0.0), alone / settings.envs)
+        models[task] = Model(alone - each * settings.envs, each, latency, 1 / inverse, two["sent"], two["bytes"])
+    return models
+
+
+def extrapolate(settings: RanksBenchmark, found: dict[str, dict[int, dict[str, float]]]) -> None:
+    """Print the steps/s of more processes, by the model: the same environments dealt out, and as many in each."""
+    rows = []
+    for task, model in fitted(settings, found).items():
+        for title, place in PLACES.items():
+            there = model._replace(
+                once=model.once / place.speed,
+                each=model.each / place.speed,
+                latency=place.latency or model.latency,
+                bandwidth=place.bandwidth or model.bandwidth,
+            )
+            steps = settings.envs * settings.steps
+            dealt = [steps / there.window(settings.envs // n, n) for n in MANY if n <= settings.envs]
+            grown = [n * steps / there.window(settings.envs, n) for n in MANY]
+            for name, speeds in (("dealt out", dealt), (f"{settings.envs} in each", grown)):
+                cells = [f"{speed / speeds[0]:.3g}" for speed in speeds]
+                rows.append(
+                    [f"{task}, {title}, {name}", f"{speeds[0]:,.0f}", *cells[1:], *[""] * (len(MANY) - len(cells))]
+                )
+    show("By the model: steps/s of one process, and times as many", ["", "steps/s", *map(str, MANY[1:])], rows)
 
 
 def main() -> None:

@@ -30,7 +30,8 @@ SOURCES = [
 RECIPES = sorted((ROOT / "memagents" / "experiments" / "recipes").glob("*.yaml"))
 PROGRAMS = r"python (?:train|benchmarks|docs)/\w+\.py|python -m mem(?:agents|envs)|memagents|make"
 # A command fills a line (indented, or in a comment, perhaps after a word and a colon) or stands in backticks.
-COMMAND = re.compile(rf"(?:^(?:[ #]*| {{4}}|#.*: )|`)((?:{PROGRAMS})(?= |`|$)[^`\n]*)", re.MULTILINE)
+LAUNCHER = r"(?:torchrun (?:--[\w-]+[ =]\S+ )+-m )?"
+COMMAND = re.compile(rf"(?:^(?:[ #]*| {{4}}|#.*: )|`){LAUNCHER}((?:{PROGRAMS})(?= |`|$)[^`\n]*)", re.MULTILINE)
 
 
 def commands_in(text):
