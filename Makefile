@@ -5,7 +5,7 @@ PY     := $(VENV)/bin/python
 # Two cores spin against each other otherwise; see shared facts in docs/benchmarks.md.
 export OMP_WAIT_POLICY = PASSIVE
 
-.PHONY: setup train test lint mypy bench gpu chaos fuzz soak clean
+.PHONY: setup train test lint mypy bench results gpu chaos fuzz soak clean
 
 setup: $(VENV)/.ready
 
@@ -31,6 +31,10 @@ mypy: setup
 
 bench: setup
 	$(PY) benchmarks/run_all.py
+
+# Which memory for which task: hours, and what is there already stays.
+results: setup
+	OMP_NUM_THREADS=1 $(PY) train/abilities.py
 
 gpu: setup
 	$(PY) -m pytest -m gpu

@@ -20,6 +20,8 @@ DOORS = {
     "plot": ("memagents.command_line.plot:main", "draw runs: learning curves over seeds, or scores by core and task"),
     "health": ("memagents.command_line.health:main", "say what a run's memory is worth, and what looks wrong about it"),
     "export": ("memagents.command_line.export:main", "write a run's policy to a file for ONNX Runtime or torch.export"),
+    "push": ("memagents.command_line.hub:push", "upload a run to the Hugging Face Hub, with a model card"),
+    "pull": ("memagents.command_line.hub:pull", "make a run folder of what was pushed"),
     "import": ("memagents.command_line.importing:main", "make a run folder of an agent that sb3-contrib saved"),
     "list": ("memagents.command_line.listing:main", "list cores, envs, recipes, runs or pretrained policies"),
     "recipe": ("memagents.command_line.listing:recipe", "print a recipe, or copy it to change it"),

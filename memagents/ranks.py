@@ -70,12 +70,14 @@ def total(values: Tensor) -> Tensor:
 
 
 def means(values: Sequence[Tensor]) -> list[Tensor]:
-    """The means over all ranks of some tensors of one dtype, in one message."""
-    if size() == 1 or not values:
-        return list(values)
-    flat = total(torch.cat([value.flatten() for value in values])) / size()
-    parts = flat.split([value.numel() for value in values])
-    return [part.view_as(value) for part, value in zip(parts, values, strict=True)]
+    """The means over all ranks of some tensors, in one message for each dtype."""
+    found = list(values)
+    for dtype in dict.fromkeys(value.dtype for value in values) if size() > 1 else ():
+        places = [place for place, value in enumerate(values) if value.dtype == dtype]
+        flat = total(torch.cat([values[place].flatten() for place in places])) / size()
+        for place, part in zip(places, flat.split([values[place].numel() for place in places]), strict=True):
+            found[place] = part.view_as(values[place])
+    return found
 
 
 def mean_gradients(parameters: Sequence[Parameter]) -> None:
@@ -148,10 +150,10 @@ def take_first(tensors: Sequence[Tensor]) -> None:
     if size() == 1:
         return
     for tensor in tensors:
-        sent = tensor.detach().to(_device())
+        sent = tensor.detach().to(_device()).contiguous().view(-1).view(torch.uint8)
         distributed.broadcast(sent, 0)
         with torch.no_grad():
-            tensor.copy_(sent)
+            tensor.copy_(sent.view(tensor.dtype).view_as(tensor))
 
 
 def _together() -> bool:
