@@ -73,6 +73,7 @@ CASES = [
     Case("Harlow-v0"),
     Case("TMaze-v0", {}, "100 M"),
     Case("EndlessTMaze-v0"),
+    Case("MemoryLength-v0"),
 ]
 SINGLE = [Case("MiniGrid-MemoryS13-v0", wanted="3×"), Case("MiniGrid-DoorKey-8x8-v0")]
 STARTED = [Case("MiniGrid-MemoryS13-v0"), Case("Maze-v0"), Case("Underground-v0"), Case("TMaze-v0")]

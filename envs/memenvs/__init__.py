@@ -17,6 +17,7 @@ ENVIRONMENTS = {
     "AssociativeRecall-v0": "memenvs.tasks.associative_recall:AssociativeRecall",
     "DynamicNGrams-v0": "memenvs.tasks.dynamic_ngrams:DynamicNGrams",
     "PrioritySort-v0": "memenvs.tasks.priority_sort:PrioritySort",
+    "MemoryLength-v0": "memenvs.tasks.memory_length:MemoryLength",
     "NthFarthest-v0": "memenvs.tasks.nth_farthest:NthFarthest",
     "OneShot-v0": "memenvs.tasks.one_shot:OneShot",
     "MiniShrdlu-v0": "memenvs.shrdlu.mini_shrdlu:MiniShrdlu",

@@ -36,6 +36,7 @@ NUMBERS = [
     again("memenvs/Underground-v0", {"map": "zone1", "fixed": 1, "description": False, "distance": (2, 6)}),
     ("memenvs/Underground-v0", {"task": "shortest_path", "planning": 1}),
     ("memenvs/Underground-v0", {"task": "explore", "budget": 12}),
+    ("memenvs/MemoryLength-v0", {"length": 4, "bits": 10}),
     ("memenvs/NthFarthest-v0", {"vectors": 8, "width": 3}),
     ("memenvs/OneShot-v0", {"classes": 3, "presentations": 3, "size": 8}),
     ("memenvs/DynamicNGrams-v0", {"n": 3, "steps": (10, 20)}),
