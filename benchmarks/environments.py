@@ -72,6 +72,7 @@ CASES = [
     Case("Bandit-v0"),
     Case("Harlow-v0"),
     Case("TMaze-v0", {}, "100 M"),
+    Case("TMaze-v0", {"noise": "bits"}),
     Case("EndlessTMaze-v0"),
     Case("MemoryLength-v0"),
 ]

@@ -28,6 +28,7 @@ def again(name, parameters):
 
 NUMBERS = [
     ("memenvs/TMaze-v0", {"length": 3}),
+    again("memenvs/TMaze-v0", {"length": 3, "noise": "bits"}),
     ("memenvs/EndlessTMaze-v0", {"corridors": 3, "length": 4, "kind": "uniform"}),
     ("memenvs/Maze-v0", {"max_steps": 25, "trials": 1}),
     again("memenvs/Maze-v0", {"goals": 3, "max_steps": 25, "algorithm": "rooms"}),

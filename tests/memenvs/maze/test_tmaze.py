@@ -84,3 +84,79 @@ def test_corridors_of_drawn_lengths():
 def test_a_wrong_length_is_named(length):
     with pytest.raises(ValueError, match="length"):
         gym.make("memenvs/TMaze-v0", length=length)
+
+
+NOISES = [{"noise": "bits"}, {"noise": "bits", "noise_bits": 64}, {"noise": "integer"}]
+
+
+@pytest.mark.parametrize("observable", [False, True])
+@pytest.mark.parametrize("noise", NOISES, ids=str)
+def test_noise_changes_nothing_but_adds_to_what_is_seen(noise, observable):
+    """All is as without noise, but for more entries, which are random and the same again from the same seed."""
+    plain, noisy, again = (
+        gym.make_vec("memenvs/TMaze-v0", num_envs=256, length=(2, 5), observable=observable, **more)
+        for more in ({}, noise, noise)
+    )
+    values = 2 if noise["noise"] == "bits" else 3
+    extra = noise.get("noise_bits", 6) if values == 2 else 1
+    assert noisy.single_observation_space.nvec.tolist() == [3, 2] + [values] * extra
+    expected, (seen, _), (same, _) = plain.reset(seed=0)[0], noisy.reset(seed=0), again.reset(seed=0)
+    rng, drawn, starts = np.random.default_rng(0), [], np.ones(256, bool)
+    for _ in range(40):
+        assert np.array_equal(seen[:, :2], expected)
+        assert np.array_equal(seen, same)
+        assert noisy.observation_space.contains(seen)
+        assert values == 3 or not seen[starts, 2:].any()
+        drawn.append(np.where(starts[:, None], -1, seen[:, 2:].astype(int)))
+        actions = plain.random_walk(rng)
+        expected, *outcome = plain.step(actions)
+        seen, *others, _ = noisy.step(actions)
+        same = again.step(actions)[0]
+        assert all(np.array_equal(a, b) for a, b in zip(outcome, others, strict=False))
+        starts = noisy.unwrapped.batch.rows["state"]["steps"] == 0
+    drawn = np.stack(drawn)  # (steps, environments, entries)
+    known = drawn >= 0
+    for entry in range(extra):
+        counts = np.bincount(drawn[..., entry][known[..., entry]], minlength=values)
+        assert np.all(np.abs(counts / counts.mean() - 1) < 0.06)
+    # Neither from step to step, nor between environments or entries, nor with the cue does it hang together.
+    inner = (drawn - drawn[known].mean()) * known
+    neighbours = [(inner[1:], inner[:-1]), (inner[:, 1:], inner[:, :-1]), (inner[..., 1:], inner[..., :-1])]
+    for first, second in neighbours[: 2 + (extra > 1)]:
+        assert abs(np.mean(first * second)) < 0.02
+
+
+def test_noise_tells_nothing_of_the_cue():
+    for noise in NOISES:
+        envs = gym.make_vec("memenvs/TMaze-v0", num_envs=20_000, **noise)
+        first, _ = envs.reset(seed=1)
+        seen = envs.step(np.full(20_000, RIGHT))[0]
+        correlation = np.corrcoef(np.column_stack([first[:, 0], seen[:, 2:]]).T)
+        assert np.all(np.abs(correlation - np.eye(len(correlation))) < 0.04)
+
+
+def test_a_corridor_of_a_million_steps():
+    envs = gym.make_vec("memenvs/TMaze-v0", num_envs=4, length=10**6, noise="integer", copy=False)
+    short = gym.make_vec("memenvs/TMaze-v0", num_envs=4, noise="integer")
+    assert envs.unwrapped.batch.rows.dtype == short.unwrapped.batch.rows.dtype
+    cues = envs.reset(seed=0)[0][:, 0].copy()
+    onward = np.full(4, RIGHT)
+    for _ in range(100):
+        observations, *_ = envs.step(onward)
+    envs.unwrapped.batch.rows["state"]["position"] += 10**6 - 101
+    assert not observations[:, 1].any()
+    observations, *_ = envs.step(onward)
+    assert observations[:, 1].all()
+    _, rewards, terminated, _, infos = envs.step(np.where(cues == 1, UP, DOWN))
+    assert terminated.all()
+    assert rewards.tolist() == infos["success"].tolist() == [1.0] * 4
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"noise": "rate"}, {"noise": 6}, {"noise": ["bits"]}, {"noise_bits": 0}, {"noise_bits": 65}, {"noise_bits": 2.0}],
+    ids=str,
+)
+def test_wrong_noise_is_named(wrong):
+    with pytest.raises(ValueError, match=f"{next(iter(wrong))} must be"):
+        gym.make("memenvs/TMaze-v0", **({"noise": "bits"} | wrong))
