@@ -221,9 +221,9 @@ class TMaze(SingleEnv):
 
     :param length: steps from the start to the junction; as ``(least, most)`` it is drawn anew in every episode
     :param observable: show the cue at every step, so that nothing has to be remembered
-    :param noise: ``"bits"`` for the distractors of AGaLiTe's T-maze (arXiv:2310.15719): ``noise_bits`` more entries, each
-        0 or 1 alike, and 0 at the start, where the cue is; ``"integer"`` for that of RATE's (arXiv:2306.09459): one more
-        entry, 0, 1 or 2 alike for its -1, 0 and 1 (its flag is the entry for the junction here); or ``None``
+    :param noise: ``"bits"`` for the distractors of AGaLiTe's T-maze (arXiv:2310.15719): ``noise_bits`` more entries,
+        each 0 or 1 alike, and 0 at the start, where the cue is; ``"integer"`` for that of RATE's (arXiv:2306.09459):
+        one more entry, 0, 1 or 2 alike for its -1, 0 and 1 (its flag is the entry for the junction here); or ``None``
     :param noise_bits: how many bits, from 1 to 64
     :param split: must be ``None``
     :param render_mode: ``"rgb_array"``, ``"human"`` or ``"ansi"``

@@ -1,7 +1,11 @@
-"""Questions about a story, in the manner of the bAbI tasks 1, 2, 3 and 5 of Weston et al. (2015, arXiv:1502.05698)."""
+"""Questions about a story, in the manner of the bAbI tasks 1, 2, 3 and 5 of Weston et al. (2015, arXiv:1502.05698).
+
+The stories are drawn from a small world here; those of files come from :mod:`memenvs.tasks.read_stories`.
+"""
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 import numpy as np
@@ -10,7 +14,7 @@ from gymnasium.spaces import Discrete, MultiDiscrete
 from memenvs.batched import BatchedEnv, Definition, SingleEnv
 from memenvs.checks import bounds, is_integer, within
 from memenvs.compilation import njit
-from memenvs.random import fold
+from memenvs.tasks import read_stories
 from memenvs.tasks.stories import (
     DROPPED,
     FEWEST_SENTENCES,
@@ -37,6 +41,8 @@ from memenvs.tasks.stories import (
     first_verb,
     generate,
 )
+from memenvs.tasks.story_files import Files
+from memenvs.tasks.story_rules import digest, measure, observe, oracle, reset, step, told
 
 STATE = np.dtype(
     [
@@ -47,58 +53,6 @@ STATE = np.dtype(
     ]
 )
 OUT = np.dtype([("observation", np.uint8, (5,))])
-
-
-@njit
-def reset(state, level):
-    state.time = 0
-    state.right = 0
-    state.said[:] = -1
-
-
-@njit
-def step(state, level, action):
-    if state.time >= level.steps:
-        return 0.0, True, False
-    right = action == level.answers[state.time]
-    if level.answers[state.time] >= 0:
-        state.said[state.time] = action
-    state.right += right
-    state.time += 1
-    return right / level.questions, state.time == level.steps, False
-
-
-@njit
-def observe(state, level, out):
-    if state.time == level.steps:
-        out.observation[:] = 0
-        return
-    for i in range(4):
-        out.observation[i] = level.words[state.time, i]
-    out.observation[4] = level.answers[state.time] >= 0
-
-
-@njit
-def oracle(state, level):
-    return np.int64(level.answers[state.time]) if state.time < level.steps else np.int64(-1)
-
-
-@njit
-def measure(state, level, out):
-    asked = 0
-    for t in range(state.time):
-        asked += level.answers[t] >= 0
-    out[0] = state.right == level.questions
-    out[1] = state.right / max(asked, 1)
-
-
-@njit
-def digest(level):
-    total = np.uint64(0)
-    for t in range(level.steps):
-        for word in level.words[t]:
-            total = fold(total, word)
-    return total
 
 
 @njit
@@ -134,8 +88,16 @@ def define(
     places: int = 6,
     sentences: int | tuple[int, int] = (4, 12),
     questions: int = 1,
+    path: Files | None = None,
+    vocabulary: Files | None = None,
 ) -> Definition:
     """The definition of a task; the parameters are those of :class:`StoryQA`."""
+    if path is not None:
+        chosen = {"task": task, "people": people, "objects": objects, "places": places, "sentences": sentences}
+        refuse_choices(chosen | {"questions": questions})
+        return read_stories.define(path, vocabulary)
+    if vocabulary is not None:
+        raise ValueError(f"vocabulary must be None without a path, not {vocabulary!r}")
     if not is_integer(task) or task not in TASKS:
         raise ValueError(f"task must be one of {list(TASKS)}, not {task!r}")
     people = within("people", people, 2 if task == 5 else 1, len(PEOPLE))
@@ -176,6 +138,13 @@ def define(
     )
 
 
+def refuse_choices(chosen: dict[str, object]) -> None:
+    """Refuse parameters of generated stories where stories are read."""
+    for name, value in chosen.items():
+        if value != inspect.signature(define).parameters[name].default:
+            raise ValueError(f"{name} must be left out where path is given, not {value!r}")
+
+
 def stories_at_least(task: int, people: int, objects: int, places: int, sentences: int) -> int:
     """Return a lower bound on the number of stories: those that begin with an answer and go on with walks."""
     begin = {1: people * places, 2: people * places * objects, 3: people * places * objects * (places - 1)}
@@ -201,29 +170,21 @@ def draw(state: np.void, level: np.void) -> np.ndarray:
     """The story, (H, W, 3) uint8."""
     from memenvs.tasks.draw_story import draw_story
 
-    return draw_story(told(state, level))
+    return draw_story(lines(state, level))
 
 
 def text(state: np.void, level: np.void) -> str:
     """The story so far, with the answers."""
-    return "\n".join(told(state, level))
+    return "\n".join(lines(state, level))
 
 
-def told(state: np.void, level: np.void) -> list[str]:
+def lines(state: np.void, level: np.void) -> list[str]:
     """The sentences up to the present one, and the answers of the agent."""
-    names = vocabulary(level)
-    lines = []
-    for t in range(min(int(state["time"]) + 1, int(level["steps"]))):
-        line = sentence(level["words"][t].tolist(), names)
-        right, said = int(level["answers"][t]), int(state["said"][t])
-        if said >= 0:
-            verdict = "right" if said == right else f"wrong: {names[right + 1]}"
-            line += f" {names[said + 1]} ({verdict})"
-        lines.append(line)
-    return lines
+    names = known_words(level)
+    return told(state, level, lambda t: sentence(level["words"][t].tolist(), names), names[1:])
 
 
-def vocabulary(level: np.void) -> list[str]:
+def known_words(level: np.void) -> list[str]:
     """The words that are no verbs, by their codes."""
     return ["", *PEOPLE[: level["people"]], *OBJECTS[: level["objects"]], *PLACES[: level["places"]]]
 
@@ -272,6 +233,18 @@ class StoryQA(SingleEnv):
     The spaces depend on ``people``, ``objects`` and ``places`` but not on ``task``. The split of a level follows from
     the whole story with its questions.
 
+    With ``path`` the stories are those of your files, such as all twenty tasks of bAbI, and an episode is one of them,
+    drawn uniformly and read to its last question::
+
+        1 Ada walked to the attic.
+        2 Where is Ada?<tab>attic<tab>1
+
+    The numbers begin anew with each story; the last field is not needed. A step shows a line as the codes of its words,
+    in lower case, without punctuation, and followed by 0 up to the longest line, and then whether it is a question. An
+    action is one of the answers in alphabetical order, of which each counts as one however many words it has
+    (``apple,milk``). Words, answers and the longest line, and with them the spaces, are those of ``vocabulary``.
+    Everything else is as above.
+
     :param task: 1, 2, 3 or 5
     :param people: number of people, from 1 (2 in task 5) to 8
     :param objects: number of objects, from 1 to 8
@@ -281,6 +254,11 @@ class StoryQA(SingleEnv):
         answer it
     :param questions: number of questions, spread evenly over the story, the last at its end; from 1 to 20. Stories in
         which one has no answer are drawn again
+    :param path: files of stories to read instead of making some: a file, a folder for its ``*_train.txt``, a pattern
+        (``"tasks/en/qa*_test.txt"``) or a list of these. The parameters above must be left out then
+    :param vocabulary: files, given likewise, whose words and answers are known. By default the training files: for each
+        file of ``path`` that with ``_train`` instead of ``_test`` or ``_valid`` beside it, or else itself. Anything
+        unknown in ``path`` is an error
     :param split: ``"train"`` or ``"test"`` for stories that the other never has, ``None`` for all
     :param render_mode: ``"rgb_array"``, ``"human"`` or ``"ansi"``
     """
