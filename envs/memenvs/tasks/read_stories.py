@@ -113,8 +113,9 @@ def define(path: Files, vocabulary: Files | None = None) -> Definition:
     )
 
 
+@functools.lru_cache(maxsize=4)
 def as_params(stories: Stories) -> np.ndarray:
-    """Return the parameters of ``generate``."""
+    """Return the parameters of ``generate``, shared between environments: nobody writes them."""
     params = np.zeros(1, params_dtype(stories))
     params["stories"], params["replies"] = stories.starts.size - 1, len(stories.replies)
     for name in ("starts", "answers", "words"):

@@ -14,6 +14,7 @@ import hashlib
 import os
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -43,8 +44,9 @@ class Line(NamedTuple):
     place: str
 
 
-class Stories(NamedTuple):
-    """The stories of some files in codes.
+@dataclass(frozen=True, eq=False)
+class Stories:
+    """The stories of some files in codes; shared between environments, so nobody writes them.
 
     :param starts: (stories + 1,) where each begins; the last entry is where the last one ends
     :param words: (lines, longest) codes from 1, 0 for none
@@ -186,7 +188,6 @@ def _encoded(files: tuple[Path, ...], known: tuple[Path, ...], stamps: tuple[tup
     starts = np.cumsum([0, *map(len, stories)]).astype(np.int32)
     parts = hashlib.sha256(repr((list(codes), list(replies))).encode())
     for array in (starts, words, answers):
-        array.flags.writeable = False  # shared between environments
         parts.update(array.tobytes())
     return Stories(
         starts=starts,

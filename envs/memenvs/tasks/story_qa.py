@@ -6,6 +6,7 @@ The stories are drawn from a small world here; those of files come from :mod:`me
 from __future__ import annotations
 
 import inspect
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -138,7 +139,7 @@ def define(
     )
 
 
-def refuse_choices(chosen: dict[str, object]) -> None:
+def refuse_choices(chosen: Mapping[str, object]) -> None:
     """Refuse parameters of generated stories where stories are read."""
     for name, value in chosen.items():
         if value != inspect.signature(define).parameters[name].default:
