@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -38,7 +40,7 @@ def draw_memory(
     width, height = size
     columns = min(len(bits), A_ROW)
     side = min(0.9 * width / A_ROW, 0.15 * height)
-    left, top = (width - columns * side) / 2, 0.92 * height
+    left, top = (width - columns * side) / 2, 0.62 * height + side * math.ceil(len(bits) / A_ROW) / 2
     for i, bit in enumerate(bits):
         x, y = left + i % A_ROW * side, top - (i // A_ROW + 1) * side
         cell = (x + 2, y + 2, x + side - 2, y + side - 2)

@@ -244,7 +244,7 @@ class StoryQA(SingleEnv):
     in lower case, without punctuation, and followed by 0 up to the longest line, and then whether it is a question. An
     action is one of the answers in alphabetical order, of which each counts as one however many words it has
     (``apple,milk``). Words, answers and the longest line, and with them the spaces, are those of ``vocabulary``.
-    Everything else is as above.
+    Everything else is as above; ``questions`` are those of the story.
 
     :param task: 1, 2, 3 or 5
     :param people: number of people, from 1 (2 in task 5) to 8
