@@ -4,6 +4,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
+from memenvs.tasks.story_files import stories_of
 from memenvs.testing import check_environment
 
 TRAIN = """\
@@ -166,7 +167,7 @@ def test_what_the_vocabulary_lacks_is_named(folder, text, fault):
     file.write_text(text)
     with pytest.raises(ValueError, match=f"qa1_where-things-are_test.txt, {fault}"):
         make(file)
-    make(file, vocabulary=[folder, file])
+    assert len(stories_of(file, [folder, file]).words) == text.count("\n")
 
 
 @pytest.mark.parametrize(
