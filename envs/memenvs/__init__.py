@@ -24,6 +24,8 @@ ENVIRONMENTS = {
     "StoryQA-v0": "memenvs.tasks.story_qa:StoryQA",
     "Bandit-v0": "memenvs.fewshot.bandit:Bandit",
     "Harlow-v0": "memenvs.fewshot.harlow:Harlow",
+    "MemoryPlanning-v0": "memenvs.planning.memory_planning:MemoryPlanning",
+    "OneShotUnderground-v0": "memenvs.planning.one_shot_underground:OneShotUnderground",
 }
 
 for name, path in ENVIRONMENTS.items():
