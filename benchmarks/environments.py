@@ -71,6 +71,8 @@ CASES = [
     Case("MiniShrdlu-v0"),
     Case("Bandit-v0"),
     Case("Harlow-v0"),
+    Case("MemoryPlanning-v0"),
+    Case("OneShotUnderground-v0"),
     Case("TMaze-v0", {}, "100 M"),
     Case("TMaze-v0", {"noise": "bits"}),
     Case("EndlessTMaze-v0"),

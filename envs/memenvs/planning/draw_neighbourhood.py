@@ -14,7 +14,9 @@ from memenvs.planning.neighbourhood import way_to
 
 
 def draw_neighbourhood(state: np.void, level: np.void) -> NDArray[np.uint8]:
-    """Draw the neighbourhood as a map, with the way that the agent looks along pointed out; exits have their numbers.
+    """Draw the neighbourhood as a map, with the way that the agent looks along pointed out.
+
+    An exit has the number of the state that looks along it.
 
     :return: (height, width, 3) bytes
     """
@@ -42,9 +44,6 @@ def contents(state: np.void, level: np.void) -> dict[str, Any]:
     nodes = load_junctions().stations[stations].tolist()
     names = [load_map().names[node] for node in nodes]
 
-    def looking(place: int) -> str:
-        return f"{names[number[at[place]]]} to {names[number[towards[place]]]} ({ids[place]})"
-
     position, goal, begun = (int(state[name]) for name in ("position", "goal", "begun"))
     best = [number[at[place]] for place in states_on_way(level, position, goal)]
     return {
@@ -56,8 +55,8 @@ def contents(state: np.void, level: np.void) -> dict[str, Any]:
         "position": number[at[position]],
         "route": [],
         "best": [station for i, station in enumerate(best) if i == 0 or station != best[i - 1]],
-        "caption": f"step {state['steps']} of {level['steps']}, goals: {state['goals']}. "
-        f"{looking(position)}, goal {looking(goal)}",
+        "caption": f"step {state['steps']} of {level['steps']}, goals: {state['goals']}; "
+        f"state {ids[position]}, goal {ids[goal]}",
     }
 
 

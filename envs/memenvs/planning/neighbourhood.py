@@ -7,6 +7,7 @@ import math
 import numpy as np
 
 from memenvs.compilation import njit
+from memenvs.graph.map import load_map
 from memenvs.planning.junctions import load_junctions
 from memenvs.random import advance, bits, integer, permute
 
@@ -23,7 +24,7 @@ def params_dtype(stations: int, most: int) -> np.dtype:
             ("neighbours", np.int16, (stations, most)),
             ("slots", np.int16, (stations, most)),
             ("bearings", np.float64, (stations, most)),
-            ("crossings", np.int16),  # how many stations of the map have three ways or more
+            ("crossings", np.int16),  # how many stations of the map have three neighbours or more
             ("crossing", np.int16, (stations,)),  # which ones
             ("junctions", np.int64),
             ("steps", np.int64),
@@ -51,7 +52,7 @@ def params_of(junctions: int, steps: int) -> np.ndarray:
     params = np.zeros(1, params_dtype(*tube.neighbours.shape))
     for name in ("degree", "neighbours", "slots", "bearings"):
         params[name] = getattr(tube, name)
-    crossing = np.flatnonzero(tube.degree > 2)
+    crossing = np.flatnonzero(load_map().degree[tube.stations] > 2)
     params["crossings"], params["crossing"][0, : crossing.size] = crossing.size, crossing
     params["junctions"], params["steps"] = junctions, steps
     return params
@@ -203,7 +204,7 @@ def digest(level):
 
 @njit
 def sound_level(params, level):
-    """Return whether every index in a level points into its arrays."""
+    """Return whether every index in a level points into its arrays, and there are ways from each state to each."""
     n, stations = level.states, params.degree.size
     if level.steps != params.steps or not 2 <= n <= IDS:
         return False
@@ -218,4 +219,7 @@ def sound_level(params, level):
         for action in range(3):
             if not 0 <= level.after[state, action] < n:
                 return False
+    for state in range(1, n):
+        if way_to(level, 0, state)[0] < 0 or way_to(level, state, 0)[0] < 0:
+            return False
     return True

@@ -167,8 +167,8 @@ class OneShotUnderground(SingleEnv):
       episode; ``success``, 1 if ``economy`` is at least 0.5.
 
     As published: the states, the actions, 5 junctions and 200 steps; the neighbourhood, grown breadth first from a
-    random station with three ways or more until ``junctions`` stations have three ways or more in it, so that it has
-    ends, too; start and goal drawn anew after each goal; numbers in place of pictures, 60 of them, as in the authors'
+    random station with three neighbours or more until ``junctions`` stations have three ways or more in it, so that it
+    has ends, too; start and goal drawn anew after each goal; numbers in place of pictures, 60 of them, as in the authors'
     program. Of the latter two variants we follow the paper, where arriving pays; in the program a fourth action
     collects the goal, and the agent stays where it is. Ours: the map; stations of equal distance are visited in random
     order; angles are compared around the circle; of several ways between two stations one is left; a neighbourhood with
@@ -177,7 +177,7 @@ class OneShotUnderground(SingleEnv):
     BOUND
 
     The split of a level follows from the ways of its neighbourhood, whatever their numbers. There are a few hundred
-    neighbourhoods of a size, which overlap: the Underground has 53 stations with three ways or more.
+    neighbourhoods of a size, which overlap: the Underground has 53 stations with three neighbours or more.
 
     :param junctions: stations with three ways or more in a neighbourhood, from 3 to 10, at the least: the last station
         visited may bring several
