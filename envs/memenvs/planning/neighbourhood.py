@@ -62,8 +62,8 @@ def params_of(junctions: int, steps: int) -> np.ndarray:
 def generate(params, key, level):
     """Draw a neighbourhood, the ids of its states, a start and a goal."""
     open_ways = np.zeros(params.neighbours.shape, np.uint8)
-    key = grow(params, key, open_ways)
-    if open_ways.sum() > IDS:
+    key, states = grow(params, key, open_ways)
+    if states > IDS:
         return False
     level.steps = params.steps
     list_states(params, open_ways, level)
@@ -77,40 +77,32 @@ def grow(params, key, open_ways):
     """Visit stations breadth first, opening all their ways, until enough of them have three open ways.
 
     :param open_ways: (stations, most), zeros; written: 1 for a way that belongs to the neighbourhood
-    :return: the next key
+    :return: the next key, and the number of open ways
     """
     stations = params.degree.size
-    queue, found = np.empty(stations, np.int16), np.zeros(stations, np.uint8)
+    queue, exits = np.empty(stations, np.int16), np.zeros(stations, np.int16)
     order = np.empty(params.neighbours.shape[1], np.int16)
     key = advance(key)
     queue[0] = params.crossing[integer(key, params.crossings)]
-    found[queue[0]] = 1
-    visited, waiting = 0, 1
-    while visited < waiting:
+    visited, waiting, ways, junctions = 0, 1, 0, 0
+    while visited < waiting and junctions < params.junctions:
         u = queue[visited]
         visited += 1
         key = permute(key, order, params.degree[u])
         for place in range(params.degree[u]):
             way = order[place]
+            if open_ways[u, way]:
+                continue
             v = params.neighbours[u, way]
-            open_ways[u, way] = 1
-            open_ways[v, params.slots[u, way]] = 1
-            if not found[v]:
-                found[v] = 1
+            if exits[v] == 0 and v != queue[0]:
                 queue[waiting] = v
                 waiting += 1
-        if crossings(open_ways) >= params.junctions:
-            break
-    return key
-
-
-@njit
-def crossings(open_ways):
-    """Return how many stations have three open ways or more."""
-    total = 0
-    for u in range(open_ways.shape[0]):
-        total += open_ways[u].sum() > 2
-    return total
+            open_ways[u, way] = open_ways[v, params.slots[u, way]] = 1
+            exits[u] += 1
+            exits[v] += 1
+            ways += 2
+            junctions += (exits[u] == 3) + (exits[v] == 3)
+    return key, ways
 
 
 @njit
@@ -219,7 +211,7 @@ def sound_level(params, level):
         for action in range(3):
             if not 0 <= level.after[state, action] < n:
                 return False
+    linked = 0
     for state in range(1, n):
-        if way_to(level, 0, state)[0] < 0 or way_to(level, state, 0)[0] < 0:
-            return False
-    return True
+        linked += way_to(level, 0, state)[0] >= 0 and way_to(level, state, 0)[0] >= 0
+    return linked == n - 1

@@ -48,7 +48,7 @@ NUMBERS = [
     again("memenvs/Bandit-v0", {"kind": "gaussian", "arms": 17, "trials": 8}),
     ("memenvs/Harlow-v0", {"trials": 3}),
     ("memenvs/MemoryPlanning-v0", {"steps": 20}),
-    ("memenvs/OneShotUnderground-v0", {"steps": 20}),
+    ("memenvs/OneShotUnderground-v0", {"junctions": 10, "steps": 20}),
     ("memenvs/MiniShrdlu-v0", {"goals": (1, 2), "blocks": 4, "constraints": (1, 2), "moves": (1, 2), "slack": 2}),
     ("memenvs/popgym-AutoencodeEasy-v0", {}),
     again("memenvs/popgym-RepeatFirstEasy-v0", {}),

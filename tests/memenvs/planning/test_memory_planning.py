@@ -135,6 +135,27 @@ def test_the_oracle_comes_up_to_the_bound(size, steps):
         assert bound == pytest.approx(31.6, abs=0.05)
 
 
+def test_who_remembers_where_symbols_were_comes_far():
+    """Knowing that it is on a torus, the agent counts its steps, and looks for a goal in the nearest new place."""
+    env, goals = gym.make(NAME).unwrapped, []
+    for seed in range(100):
+        (here, goal), _ = env.reset(seed=seed)
+        agent, ended = (0, 0), False
+        where = {here: agent}
+        while not ended:
+            new = [(x, y) for x in range(4) for y in range(4) if (x, y) not in where.values()]
+            walks = [Slowly(4, 1, agent, place) for place in ([where[goal]] if goal in where else new)]
+            nearest = min(walks, key=lambda walk: walk.fewest)
+            ways = [Slowly(4, 1, nearest.moved(agent, move), nearest.goal).fewest for move in range(4)]
+            action = COLLECT if here == goal else int(np.argmin(ways))
+            (here, goal), _, ended, _, info = env.step(action)
+            agent = nearest.moved(agent, action)
+            assert where.setdefault(here, agent) == agent
+        goals.append(info["goals"])
+        assert info["success"]
+    assert np.mean(goals) == pytest.approx(29, abs=0.5)  # as the docstring says
+
+
 def test_places_and_goals_are_drawn_evenly():
     envs = gym.make_vec(NAME, num_envs=16_000)
     envs.reset(seed=0)
