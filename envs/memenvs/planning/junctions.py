@@ -36,7 +36,7 @@ class Junctions:
 def load_junctions() -> Junctions:
     """Contract the map. Of several ways between the same two stations one is left, with the lines of all."""
     tube = load_map()
-    stations = np.flatnonzero(tube.degree != 2)
+    stations = np.flatnonzero(tube.degree != 2).astype(np.int16)
     number = {station: i for i, station in enumerate(stations.tolist())}
     lines: dict[tuple[int, int], set[int]] = {}
     for u in number:
@@ -54,7 +54,6 @@ def load_junctions() -> Junctions:
     degree = (neighbours >= 0).sum(axis=1).astype(np.int16)
     for i, j in np.argwhere(neighbours >= 0):
         slots[i, j] = np.flatnonzero(neighbours[neighbours[i, j]] == i)[0]
-    stations = stations.astype(np.int16)
     for array in (stations, degree, neighbours, bearings, slots):
         array.setflags(write=False)
     colours = {pair: [tube.line_colours[line] for line in sorted(run)] for pair, run in lines.items()}
