@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from memagents.command_line.errors import plain_errors
 from memagents.command_line.help import short_help
 from memagents.experiments.catalogue import ALGORITHMS
-from memagents.experiments.configuration import command_line
+from memagents.experiments.configuration import begun_by, command_line
 from memagents.experiments.settings import TrainSettings, WindowSettings
 from memagents.runs.layout import EVALUATION_FILE, STATE_FILE
 
@@ -100,6 +100,8 @@ def restarted() -> bool:
 def begun_again(settings: TrainSettings) -> TrainSettings:
     """Return the settings with which a training that lost a process goes on from its last checkpoint.
 
+    A run that other settings have begun is left as it is.
+
     :raises ValueError: if they name no folder of the run, so that it is not known
     """
     from memagents.runs.checkpoint import holds
@@ -108,6 +110,8 @@ def begun_again(settings: TrainSettings) -> TrainSettings:
         return settings
     if settings.run_dir is None:
         raise ValueError("run_dir must be given, or a training that torchrun begins again does not find its checkpoint")
+    if not begun_by(settings, Path(settings.run_dir)):  # nothing yet, or a run of another training, which is not ours
+        return settings
     if not holds(Path(settings.run_dir), STATE_FILE):
         return replace(settings, overwrite=True)
     imports = ["--imports", *settings.imports] if settings.imports else []

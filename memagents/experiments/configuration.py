@@ -253,11 +253,22 @@ def check_folder(folder: Path) -> None:
 
 def write_config(settings: TrainSettings, folder: Path) -> None:
     """Write all settings of a run to its ``config.yaml``."""
+    write_bytes(folder / CONFIG_FILE, _config(settings))
+
+
+def begun_by(settings: TrainSettings, folder: Path) -> bool:
+    """Return whether the run in a folder was begun with just these settings."""
+    path = folder / CONFIG_FILE
+    return path.is_file() and path.read_bytes() == _config(settings)
+
+
+def _config(settings: TrainSettings) -> bytes:
+    """Contents of ``config.yaml``."""
     values = {"algorithm": settings.algorithm, **dataclasses.asdict(settings)}
     values |= {name: list(values[name]) for name in ("condition_on", "imports", "lessons")}
     for name in ("resume", "overwrite"):
         del values[name]
-    write_bytes(folder / CONFIG_FILE, yaml.safe_dump(values, sort_keys=False, allow_unicode=True).encode())
+    return yaml.safe_dump(values, sort_keys=False, allow_unicode=True).encode()
 
 
 def from_mapping(cls: type[S], values: Mapping[str, Any], source: str, **changes: Any) -> S:

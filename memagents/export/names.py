@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from gymnasium import spaces
@@ -26,6 +26,21 @@ def observation_entries(space: spaces.Space) -> dict[str, spaces.Space]:
         if name in (EPISODE_START, STATE) or name.startswith(f"{STATE}."):
             raise ValueError(f"an entry of the observation is called {name!r}, as another input of an exported step is")
     return dict(space.items())
+
+
+def check_distinct(entries: Iterable[str], outputs: Iterable[str]) -> None:
+    """Refuse what ONNX cannot tell apart.
+
+    :param entries: names of the observation's entries
+    :param outputs: names of the outputs
+    :raises ValueError: for an entry that has the name of an output
+    """
+    both = set(outputs).intersection(entries)
+    if both:
+        raise ValueError(
+            f"an entry of the observation is called {min(both)!r}, as an output of an exported step is, which an .onnx "
+            "file cannot tell apart; a path that ends in .pt2 will do"
+        )
 
 
 def leaves_by_path(state: State, root: str) -> dict[str, Tensor]:

@@ -10,6 +10,7 @@ from memagents.checks import path_ending
 from memagents.experiments.run import Run
 from memagents.export.check import MOST_TIES, ROWS, STEPS, TOLERANCE, Difference, largest_difference
 from memagents.export.description import described
+from memagents.export.names import check_distinct
 from memagents.export.normalization import normalization_of
 from memagents.export.programs import (
     Runner,
@@ -63,6 +64,8 @@ def export_run(run: Run | str | Path, path: str | Path, slots: int | None = None
     policy.set_training_mode(False)
     policy.mixed_precision = False  # what it stands for is full precision
     step = PolicyStep(policy, normalization_of(agent_files.read_normalization(run.folder))).eval()
+    if path.suffix.lower() == ".onnx":
+        check_distinct(step.entries, outputs_of(step))
     data, difference = _checked(step, path, described(step, run.description))
     write_bytes(path, data)
     return Exported(path, difference)

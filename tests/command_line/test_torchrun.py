@@ -4,7 +4,11 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 
+from memagents.command_line.train import begun_again
+from memagents.experiments.catalogue import ALGORITHMS
+from memagents.experiments.configuration import command_line, write_config
 from memagents.runs.agent_files import read_description
 from memagents.runs.progress import STEPS, read_progress
 
@@ -59,3 +63,12 @@ def test_a_process_that_dies_costs_no_more_than_since_the_checkpoint(tmp_path):
     assert read_description(tmp_path / "run")["num_timesteps"] == 1024
     assert [float(row[STEPS]) for row in read_progress(tmp_path / "run/progress.csv")] == list(range(64, 1025, 64))
     assert json.loads((tmp_path / "run/manifest.json").read_text())
+
+
+def test_a_run_that_another_training_has_begun_is_left_as_it_is(tmp_path):
+    settings = command_line(ALGORITHMS["ppo"].settings, ["--env", "CartPole-v1", "--run-dir", str(tmp_path)])
+    assert begun_again(settings) == settings  # nothing is there
+    write_config(replace(settings, core="gru"), tmp_path)
+    assert begun_again(settings) == settings  # which is refused, as in the first life
+    write_config(settings, tmp_path)
+    assert begun_again(settings) == replace(settings, overwrite=True)  # it died before there was a checkpoint

@@ -131,6 +131,15 @@ def test_an_entry_with_the_name_of_another_input(tmp_path):
         export_run(folder, tmp_path / "policy.pt2")
 
 
+def test_an_entry_with_the_name_of_an_output(tmp_path):
+    space = spaces.Dict({"action": spaces.Discrete(2), "x": spaces.Discrete(3)})
+    _, folder = saved(tmp_path, worlds(space))
+    with pytest.raises(ValueError, match="an entry of the observation is called 'action', as an output"):
+        export_run(folder, tmp_path / "policy.onnx")
+    assert not (tmp_path / "policy.onnx").exists()
+    assert export_run(folder, tmp_path / "policy.pt2").path.is_file()
+
+
 def test_missing_packages(tmp_path, monkeypatch):
     _, folder = saved(tmp_path)
     find = importlib.util.find_spec
