@@ -23,6 +23,12 @@ class JointAlgorithm(SavedAlgorithm):
 
     learns_together: ClassVar[bool] = False  # whether its ``train`` puts together what all ranks have seen
 
+    @classmethod
+    def check_ranks(cls) -> None:
+        """:raises ValueError: for an algorithm that learns in one process, where there are several"""
+        if ranks.size() > 1 and not cls.learns_together:
+            raise ValueError(f"{cls.__name__} learns in one process, and not in {ranks.size()}")
+
     def join_ranks(self) -> None:
         """Begin with the first rank's weights, and with draws and episodes that no other rank has.
 
@@ -30,8 +36,7 @@ class JointAlgorithm(SavedAlgorithm):
         """
         if ranks.size() == 1:
             return
-        if not self.learns_together:
-            raise ValueError(f"{type(self).__name__} learns in one process, and not in {ranks.size()}")
+        self.check_ranks()
         counts = [int(count) for count in ranks.gathered(str(self.n_envs).encode())]
         if len(set(counts)) > 1:
             raise ValueError(f"env: all processes must have as many environments, not {counts}")

@@ -77,6 +77,7 @@ def make_agent(settings: TrainSettings, curriculum: Curriculum) -> MemoryAlgorit
     :raises ValueError: for what the algorithm, its core or the run folder does not allow
     """
     algorithm = of_settings(settings).load()
+    algorithm.check_ranks()  # before there is a run folder
     if settings.resume is not None:
         folder = Path(settings.resume)
         if ranks.rank() == 0:

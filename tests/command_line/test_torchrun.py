@@ -6,7 +6,10 @@ import subprocess
 import sys
 from dataclasses import replace
 
-from memagents.command_line.train import begun_again
+import pytest
+
+from memagents import ranks
+from memagents.command_line.train import begun_again, train
 from memagents.experiments.catalogue import ALGORITHMS
 from memagents.experiments.configuration import command_line, write_config
 from memagents.runs.agent_files import read_description
@@ -72,3 +75,12 @@ def test_a_run_that_another_training_has_begun_is_left_as_it_is(tmp_path):
     assert begun_again(settings) == settings  # which is refused, as in the first life
     write_config(settings, tmp_path)
     assert begun_again(settings) == replace(settings, overwrite=True)  # it died before there was a checkpoint
+
+
+def test_an_algorithm_of_one_process_is_refused_before_there_is_a_run_folder(tmp_path, monkeypatch):
+    monkeypatch.setattr(ranks, "size", lambda: 2)
+    for n_envs in (1, 2):
+        words = ["--env", "CartPole-v1", "--n-envs", str(n_envs), "--run-dir", str(tmp_path / "run")]
+        with pytest.raises(ValueError, match="NEC learns in one process, and not in 2"):
+            train(command_line(ALGORITHMS["nec"].settings, words))
+    assert not (tmp_path / "run").exists()
