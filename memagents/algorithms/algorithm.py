@@ -230,6 +230,8 @@ class MemoryAlgorithm(JointAlgorithm):
         :raises ConnectionError: if the process of an environment ends; the others are ended, too
         :raises TypeError: if there is a ``run_dir`` and a hyperparameter that cannot be saved
         """
+        if ranks.rank():  # the processes may have met after the agent was made
+            self.run_dir, self.tensorboard_log, self.verbose = None, None, 0
         with training_in(self.run_dir):
             with named_ends(lambda: self.env):
                 total_timesteps, callback = self._setup_learn(

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from memagents import RecurrentPPO
+from memagents import RecurrentPPO, ranks
 from memagents.runs.agent_files import read_description
 from tests.support.toys import tmaze
 
@@ -55,3 +55,10 @@ def test_one_process_loads_the_run_and_does_not_go_on_with_it(results):
     assert loaded.num_timesteps == read_description(folder / "run")["num_timesteps"] == 4 * 8 * 2 * 2
     with pytest.raises(ValueError, match="one of 2 processes; begin as many, and not 1"):
         RecurrentPPO.resume(folder / "run", tmaze(2), device="cpu")
+
+
+def test_a_process_that_meets_others_after_its_agent_was_made_leaves_the_run_folder_to_the_first(tmp_path, monkeypatch):
+    agent = RecurrentPPO("MlpPolicy", tmaze(2), n_steps=4, run_dir=tmp_path / "run", device="cpu")
+    monkeypatch.setattr(ranks, "rank", lambda: 1)
+    agent.learn(8)
+    assert not (tmp_path / "run").exists()
