@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from memagents.checks import positive
 from memagents.environments.conditioning import CONDITION_ENTRIES
-from memagents.policies.encoding import Observations, seen_of
+from memagents.policies.encoding import Observations, bytes_of, seen_of
 
 MOST_AT_ONCE = 1 << 22  # numbers that are multiplied at a time, 8 bytes each
 
@@ -87,7 +87,7 @@ class ObservationHash(nn.Module):
         if measured:
             assert self.resolution is not None
             values = (values / self.resolution).round().long()
-        return values.reshape(*values.shape[:2], -1).contiguous().view(torch.uint8)
+        return bytes_of(values.reshape(*values.shape[:2], -1))
 
 
 def _odd_numbers(count: int) -> Tensor:

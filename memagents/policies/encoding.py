@@ -32,6 +32,14 @@ def map_observations(function: Callable[[Any], Any], observations: Any) -> Any:
     return function(observations)
 
 
+def bytes_of(values: Tensor) -> Tensor:
+    """The bytes (..., n) of numbers (..., k), in memory one after the other."""
+    values = values.contiguous()
+    if values.stride(-1) != 1:  # of a single number, whose stride may be any
+        values = values.clone(memory_format=torch.contiguous_format)
+    return values.view(torch.uint8)
+
+
 def stack_observations(observations: Sequence[Any]) -> Any:
     """N single observations as arrays (N, ...), entry by entry where they are dicts."""
     if isinstance(observations[0], dict):

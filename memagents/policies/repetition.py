@@ -16,7 +16,7 @@ from gymnasium import spaces
 from torch import Tensor
 
 from memagents.environments.conditioning import CONDITION_ENTRIES
-from memagents.policies.encoding import Observations, any_entry, is_picture, map_observations
+from memagents.policies.encoding import Observations, any_entry, bytes_of, is_picture, map_observations
 from memagents.policies.row_set import RowSet
 
 MOST_KEPT = 1 << 12  # observations
@@ -110,5 +110,5 @@ def _version(weights: list[Tensor]) -> tuple[object, ...]:
 def _rows_of_bytes(observations: Observations) -> np.ndarray:
     """Observations (N, ...) as (N, bytes)."""
     entries = observations.values() if isinstance(observations, dict) else [observations]
-    parts = [entry.reshape(len(entry), -1).contiguous().view(torch.uint8).numpy() for entry in entries if entry.numel()]
+    parts = [bytes_of(entry.reshape(len(entry), -1)).numpy() for entry in entries if entry.numel()]
     return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)

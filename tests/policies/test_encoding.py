@@ -7,10 +7,12 @@ from gymnasium import spaces
 from stable_baselines3.common.preprocessing import preprocess_obs
 from stable_baselines3.common.torch_layers import NatureCNN
 
+from memagents import RecurrentPPO
 from memagents.policies.encoding import (
     DictEncoder,
     FlatEncoder,
     Preprocessor,
+    bytes_of,
     encoded_size,
     encoder_for,
     is_picture,
@@ -86,3 +88,15 @@ def test_pictures_and_symbols_are_told_apart():
     assert isinstance(encoder.encoders["view"], NatureCNN)
     assert isinstance(encoder.encoders["mission"], FlatEncoder)
     assert encoder(Preprocessor(both)(samples(both))).shape == (5, encoder.features_dim)
+
+
+def test_bytes_of_a_single_number_with_any_stride():
+    apart = torch.tensor([258, 7])[::2]  # (1,), a stride of 2
+    for values in (apart, apart.reshape(1, 1)):
+        assert bytes_of(values).flatten().tolist() == [2, 1, 0, 0, 0, 0, 0, 0]
+    assert bytes_of(torch.tensor([[1, 2], [3, 4]], dtype=torch.int16)).tolist() == [[1, 0, 2, 0], [3, 0, 4, 0]]
+
+
+def test_an_agent_in_one_environment_whose_observation_is_a_tuple():
+    agent = RecurrentPPO("MlpPolicy", "memenvs/popgym-AutoencodeEasy-v0", n_steps=4, policy_kwargs={"core": "none"})
+    assert agent.learn(8).num_timesteps == 8
