@@ -170,7 +170,8 @@ def define(name: str, max_steps: int, observable: bool, **functions: Any) -> Def
     observable = flag("observable", observable)
     sigma = functions.pop("sigma", None)
     noise = "" if sigma is None else f"sigma={sigma}, "
-    bounds = SHOWN if observable else functions.pop("bounds", BOUNDS)
+    own = functions.pop("bounds", BOUNDS)
+    bounds = SHOWN if observable else own
     entries = {
         "state": STATE,
         "reset": reset,

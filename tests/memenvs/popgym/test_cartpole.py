@@ -57,8 +57,9 @@ def test_levels_are_those_of_seeds(name):
         assert level["seed"] == seed
 
 
-def test_the_whole_state_is_gymnasiums():
-    env, theirs = gym.make("memenvs/popgym-NoisyPositionOnlyCartPoleHard-v0", observable=True), gym.make("CartPole-v1")
+@pytest.mark.parametrize("name", ["PositionOnlyCartPole", "VelocityOnlyCartpole", "NoisyPositionOnlyCartPole"])
+def test_the_whole_state_is_gymnasiums(name):
+    env, theirs = gym.make(f"memenvs/popgym-{name}Hard-v0", observable=True), gym.make("CartPole-v1")
     assert env.observation_space == theirs.observation_space
     observation, _ = env.reset(seed=3)
     expected, _ = theirs.reset(seed=int(env.unwrapped.batch.rows["level"]["seed"][0]))
