@@ -23,6 +23,7 @@ Runner = Callable[[dict[str, np.ndarray]], dict[str, np.ndarray]]
 METADATA = "memagents"  # the name under which a file holds its description, as JSON
 _ROWS = 3  # of the example that is traced: 0 and 1 would stand for themselves alone
 _BATCH = "batch"  # the name of the dynamic dimension
+_INNER = "inner."  # before the names of values within an ONNX graph, lest an entry of an observation has one of them
 
 
 def check_packages() -> None:
@@ -106,6 +107,9 @@ def onnx_bytes(program: ExportedProgram, inputs: Sequence[str], outputs: Sequenc
             value.shape[0] = _BATCH
     for node in made.model.graph.all_nodes():
         node.metadata_props.clear()  # where in torch it is from: more than all the rest
+        for value in node.outputs:
+            if value.name and not value.is_graph_output():
+                value.name = f"{_INNER}{value.name}"
     made.model.metadata_props[METADATA] = metadata
     return made.model_proto.SerializeToString()
 

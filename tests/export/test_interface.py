@@ -195,3 +195,9 @@ def test_nothing_of_this_machine_is_in_the_file(ending, tmp_path):
     data = export_run(folder, tmp_path / f"policy{ending}").path.read_bytes()
     for name in (str(tmp_path), "site-packages", "memagents/", "policies/"):
         assert name.encode() not in data
+
+
+def test_entries_may_have_the_names_of_values_within_the_graph(tmp_path):
+    space = spaces.Dict({"linear": spaces.Box(-1, 1, (2,)), "val_0": spaces.Box(-1, 1, (2,))})
+    _, folder = saved(tmp_path, worlds(space))
+    assert export_run(folder, tmp_path / "policy.onnx").difference.size < 1e-5
