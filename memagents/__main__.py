@@ -26,6 +26,7 @@ DOORS = {
     "list": ("memagents.command_line.listing:main", "list cores, envs, recipes, runs or pretrained policies"),
     "recipe": ("memagents.command_line.listing:recipe", "print a recipe, or copy it to change it"),
 }
+JOINT = ("train", "distill")  # which several processes do together, as torchrun begins them
 
 
 class Lines(logging.Handler):
@@ -67,6 +68,9 @@ def open_door(words: list[str]) -> None:
         print(usage())
     elif name not in DOORS:
         print(f"error: memagents has no command {name!r}; it has: {', '.join(DOORS)}", file=sys.stderr)
+        raise SystemExit(2)
+    elif name not in JOINT and int(os.environ.get("WORLD_SIZE", "1")) > 1 and "TORCHELASTIC_RUN_ID" in os.environ:
+        print(f"error: memagents {name} runs in one process: begin it without torchrun", file=sys.stderr)
         raise SystemExit(2)
     else:
         module, _, function = DOORS[name][0].partition(":")

@@ -22,6 +22,7 @@ from memagents.algorithms.state_checks import (
 from memagents.cores.core import State, state_leaves
 from memagents.environments.snapshot import restore_env, snapshot_env
 from memagents.policies.core_policy import CorePolicy
+from memagents.runs.files import CheckpointError
 from memagents.runs.random_states import random_states, set_random_states
 
 _COUNTERS = (
@@ -127,13 +128,15 @@ class ResumableAlgorithm(ReportingAlgorithm):
 def part_of(state: dict[str, Any], rank: int, size: int) -> dict[str, Any]:
     """Return the part of a training state that one of several processes had.
 
-    :raises ValueError: if there were more or fewer processes
+    :raises CheckpointError: if there were more or fewer processes
     """
     others = state.get("others", [])
     if not isinstance(others, list) or not all(isinstance(other, dict) for other in others):
-        raise ValueError("others must hold the parts of further processes")
+        raise CheckpointError("others must hold the parts of further processes")
     if len(others) + 1 != size:
-        raise ValueError(f"the training was one of {len(others) + 1} processes; begin as many, and not {size}")
+        count = len(others) + 1
+        begin = f" (torchrun --nproc-per-node {count} …)" if count > 1 else ""
+        raise CheckpointError(f"the training was one of {count} process{'es' * (count > 1)}{begin}, and not of {size}")
     return others[rank - 1] if rank else state
 
 

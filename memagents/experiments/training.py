@@ -207,10 +207,11 @@ def learn(
     if settings.lesson_episodes:
         print("\n".join(Scores.read(folder).table()))
     if interrupted:
+        begin = f"torchrun --nproc-per-node {ranks.size()} -m " if ranks.size() > 1 else ""
         imports = f" --imports {' '.join(settings.packages)}" if settings.packages else ""
         raise Stopped(
             f"stopped and saved after {agent.num_timesteps:,} steps; "
-            f"go on with: memagents train {of_settings(settings).name} --resume {folder}{imports}",
+            f"go on with: {begin}memagents train {of_settings(settings).name} --resume {folder}{imports}",
             interrupted[0],
         )
 

@@ -25,6 +25,7 @@ from memagents.export.programs import (
 from memagents.export.step import PolicyStep, check_exportable, outputs_of
 from memagents.runs import agent_files
 from memagents.runs.files import write_bytes
+from memagents.runs.random_states import preserved_random_states
 
 ENDINGS = (".onnx", ".pt2")
 _LONGEST = 300  # of the reasons that torch gives
@@ -59,14 +60,15 @@ def export_run(run: Run | str | Path, path: str | Path, slots: int | None = None
     if path.suffix.lower() == ".onnx":
         check_packages()
     run = run if isinstance(run, Run) else Run.open(run)
-    agent = run.load_agent(None, "cpu", slots, verbose=0)
-    policy = check_exportable(agent.policy, run.description["algorithm"])
-    policy.set_training_mode(False)
-    policy.mixed_precision = False  # what it stands for is full precision
-    step = PolicyStep(policy, normalization_of(agent_files.read_normalization(run.folder))).eval()
-    if path.suffix.lower() == ".onnx":
-        check_distinct(step.entries, outputs_of(step))
-    data, difference = _checked(step, path, described(step, run.description))
+    with preserved_random_states():  # a training may be going on in this process
+        agent = run.load_agent(None, "cpu", slots, verbose=0)
+        policy = check_exportable(agent.policy, run.description["algorithm"])
+        policy.set_training_mode(False)
+        policy.mixed_precision = False  # what it stands for is full precision
+        step = PolicyStep(policy, normalization_of(agent_files.read_normalization(run.folder))).eval()
+        if path.suffix.lower() == ".onnx":
+            check_distinct(step.entries, outputs_of(step))
+        data, difference = _checked(step, path, described(step, run.description))
     write_bytes(path, data)
     return Exported(path, difference)
 

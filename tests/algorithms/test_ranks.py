@@ -53,7 +53,7 @@ def test_one_process_loads_the_run_and_does_not_go_on_with_it(results):
     folder, _ = results
     loaded = RecurrentPPO.load(folder / "run", device="cpu")
     assert loaded.num_timesteps == read_description(folder / "run")["num_timesteps"] == 4 * 8 * 2 * 2
-    with pytest.raises(ValueError, match="one of 2 processes; begin as many, and not 1"):
+    with pytest.raises(ValueError, match=r"one of 2 processes \(torchrun --nproc-per-node 2 …\), and not of 1"):
         RecurrentPPO.resume(folder / "run", tmaze(2), device="cpu")
 
 

@@ -244,6 +244,14 @@ def made(said):
     return Path("runs/TMaze-v0-gru-0")
 
 
+def test_what_one_process_does_is_refused_where_torchrun_has_begun_several(said, monkeypatch, capsys):
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "none")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(SystemExit) as end:
+        main(["compare", "--env", "memenvs/TMaze-v0"])
+    assert end.value.code == 2 and "memagents compare runs in one process" in capsys.readouterr().err
+
+
 def test_a_finished_run_is_not_gone_on_with(said, made):
     before = {path: path.stat().st_mtime_ns for path in made.rglob("*")}
     out, _, code = said("train", "ppo", "--resume", str(made))

@@ -17,6 +17,7 @@ from memagents.runs.progress import STEPS, read_progress
 
 FAILING = '''
 import os
+from pathlib import Path
 
 import gymnasium as gym
 import numpy as np
@@ -69,9 +70,10 @@ def test_a_process_that_dies_costs_no_more_than_since_the_checkpoint(tmp_path):
 
 
 def test_a_run_that_another_training_has_begun_is_left_as_it_is(tmp_path):
-    settings = command_line(ALGORITHMS["ppo"].settings, ["--env", "CartPole-v1", "--run-dir", str(tmp_path)])
+    words = ["--env", "CartPole-v1", "--run-dir", str(tmp_path)]
+    settings, other = (command_line(ALGORITHMS["ppo"].settings, [*words, "--core", core]) for core in ("lstm", "gru"))
     assert begun_again(settings) == settings  # nothing is there
-    write_config(replace(settings, core="gru"), tmp_path)
+    write_config(other, tmp_path)
     assert begun_again(settings) == settings  # which is refused, as in the first life
     write_config(settings, tmp_path)
     assert begun_again(settings) == replace(settings, overwrite=True)  # it died before there was a checkpoint

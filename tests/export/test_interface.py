@@ -10,6 +10,7 @@ from memagents import as_vec_env
 from memagents.cores.core import state_leaves
 from memagents.environments.spaces import space_from_json
 from memagents.export import export_run
+from memagents.runs.random_states import random_states
 from tests.export.support import ACTIONS, MIXED, opened, saved, session_of, worlds, zeros_of
 
 ENDINGS = (".onnx", ".pt2")
@@ -175,6 +176,15 @@ def test_more_slots(tmp_path):
     _, folder = saved(tmp_path, core="mann")
     _, described = opened(export_run(folder, tmp_path / "policy.pt2", slots=9).path)
     assert described["inputs"]["state.memory"]["shape"] == [9, 4]
+
+
+def test_draws_go_on_as_if_nothing_had_been_exported(tmp_path):
+    _, folder = saved(tmp_path, core="gru")
+    before = random_states()
+    export_run(folder, tmp_path / "policy.pt2")
+    after = random_states()
+    assert torch.equal(after["torch"], before["torch"])
+    assert np.array_equal(after["numpy"][1], before["numpy"][1])
 
 
 def test_half_precision_is_made_full(tmp_path):
