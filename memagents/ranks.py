@@ -50,7 +50,10 @@ def joined(device: str = "auto") -> Iterator[None]:
     on_gpu = device.startswith("cuda") or (device == "auto" and torch.cuda.is_available())
     if on_gpu and device in ("auto", "cuda"):
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
-    distributed.init_process_group("nccl" if on_gpu else "gloo")
+    store, number, count = next(distributed.rendezvous("env://"))
+    # The store outlives the processes, and where they are begun again holds the addresses of those before.
+    life = distributed.PrefixStore(f"{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')} of {count}", store)
+    distributed.init_process_group("nccl" if on_gpu else "gloo", store=life, rank=number, world_size=count)
     try:
         yield
     finally:
