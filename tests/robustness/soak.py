@@ -2,14 +2,18 @@
 
     python -m tests.robustness.soak --minutes 60          # or: make soak
 
-Learns, saves, loads and evaluates in turn, a third of the time each kind of agent, and prints slopes over the time
-after the first third: of the resident memory, which also rises while the C library's and Python's stores of freed
-memory find their size; of what is in use in them, which only a leak can raise; and of the speed.
+Learns, saves, loads and evaluates in turn, a quarter of the time each kind of agent; in the last quarter two memories
+are compared again and again. Prints slopes over the time after the first third: of the resident memory, which also
+rises while the C library's and Python's stores of freed memory find their size; of what is in use in them, which only a
+leak can raise; and of the speed.
 """
 
 import argparse
+import contextlib
 import ctypes
 import gc
+import io
+import itertools
 import resource
 import sys
 import tempfile
@@ -20,6 +24,7 @@ import numpy as np
 import torch
 
 from memagents import NEC, Imitation
+from memagents.command_line import compare
 from memagents.experiments.evaluation import evaluate
 from tests.support.agents import make
 from tests.support.toys import tmaze
@@ -37,6 +42,12 @@ AGENTS = {
         policy_kwargs={"capacity": 200},  # soon full, so that what grows then is a leak
     ),
 }
+COMPARE = "compare"
+COMPARED = [
+    *("--env", "memenvs/TMaze-v0", "--env-kwargs", "length=3", "--cores", "lstm", "none", "--seeds", "1"),
+    *("--total-timesteps", "640", "--episodes", "8", "--learning-rates", "0.001"),
+    *("--", "--n-envs", "4", "--n-steps", "8"),
+]
 GROWING = 8.0  # MiB in use an hour that count as growth
 BLOCK = 94 / 2**20  # MiB of one of Python's blocks, in the mean over such a training
 
@@ -72,19 +83,40 @@ def slope(seconds, values):
     return 3600 * np.polyfit(seconds, values, 1)[0]
 
 
-def soak(name, minutes, folder):
-    """Let one agent live for some minutes.
+def rounds_of(name, folder):
+    """Return a function that lets an agent live for a while, or compares two, and returns the steps/s of learning."""
+    if name == COMPARE:
+        places = (folder / f"{number}" for number in itertools.count())
+        return lambda: compared(next(places))
+    agent = AGENTS[name](folder)
 
-    :return: seconds, resident MiB, MiB in use and steps/s of each round
-    """
-    agent, begin, rounds = AGENTS[name](folder), time.monotonic(), []
-    while time.monotonic() - begin < 60 * minutes:
+    def live():
         before = time.monotonic()
         agent.learn(640, reset_num_timesteps=False)
         speed = 640 / (time.monotonic() - before)
         loaded = type(agent).load(folder, tmaze(), device="cpu")
         evaluate(loaded, loaded.env, 8)
-        del loaded
+        return speed
+
+    return live
+
+
+def compared(folder):
+    """Compare two memories, in processes of their own; return the steps/s."""
+    before = time.monotonic()
+    with contextlib.redirect_stdout(io.StringIO()):
+        compare.main(["--folder", str(folder), *COMPARED])
+    return 2 * 640 / (time.monotonic() - before)
+
+
+def soak(name, minutes, folder):
+    """Let one kind of work go on for some minutes.
+
+    :return: seconds, resident MiB, MiB in use and steps/s of each round
+    """
+    turn, begin, rounds = rounds_of(name, folder), time.monotonic(), []
+    while time.monotonic() - begin < 60 * minutes:
+        speed = turn()
         gc.collect()
         rounds.append((time.monotonic() - begin, resident(), in_use(), speed))
     return np.array(rounds).T
@@ -93,12 +125,13 @@ def soak(name, minutes, folder):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--minutes", type=float, default=60)
+    parser.add_argument("--only", nargs="*", choices=[*AGENTS, COMPARE], default=[*AGENTS, COMPARE])
     given = parser.parse_args()
     torch.set_num_threads(1)
     grown = False
-    for name in AGENTS:
+    for name in given.only:
         with tempfile.TemporaryDirectory() as place:
-            seconds, mebibytes, used, speeds = soak(name, given.minutes / len(AGENTS), Path(place) / "run")
+            seconds, mebibytes, used, speeds = soak(name, given.minutes / len(given.only), Path(place) / "run")
         late = seconds > seconds[-1] / 3
         memory, growth = slope(seconds[late], mebibytes[late]), slope(seconds[late], used[late])
         speed = 100 * slope(seconds[late], speeds[late]) / speeds[late].mean()
