@@ -6,11 +6,10 @@
 
 With seed 0 each core is trained by every learning rate of the sweep, with the other seeds by that which did best in
 episodes that no table shows. What is finished is not made again, here or on the machine that docs/results/abilities is
-from, so parts may run side by side in processes of their own, on several days.
+from, and what was stopped goes on, so parts may run side by side in processes of their own, on several days.
 """
 
 import os
-import time
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -27,7 +26,7 @@ from memagents import core_names
 from memagents.checks import selected
 from memagents.command_line.errors import plain_errors
 from memagents.experiments.catalogue import of_settings
-from memagents.experiments.configuration import of_recipe
+from memagents.experiments.configuration import gone_on_with, of_recipe
 from memagents.experiments.documents import markdown_table, write_between_marks
 from memagents.experiments.evaluation import over_seeds
 from memagents.experiments.evaluation_settings import EVALUATION_SEED
@@ -37,7 +36,8 @@ from memagents.experiments.run import Run
 from memagents.experiments.sizing import sized
 from memagents.experiments.training import learn, make_agent, prepare
 from memagents.runs.files import read_json, write_json
-from memagents.runs.layout import RESULT_FILE
+from memagents.runs.layout import PROGRESS_FILE, RESULT_FILE
+from memagents.runs.progress import read_progress, seconds_of
 
 CHOICE_SEED = EVALUATION_SEED + 1  # of the episodes by which a learning rate is chosen
 WEIGHTS = 100_000  # of each agent, its encoder and heads included
@@ -97,11 +97,11 @@ def train(ability: Ability, core: str, rate: str, seed: int, folder: Path) -> No
 
     rehearsal = Rehearsal(settings.env, settings.env_kwargs, algorithm=of_settings(settings).name)
     settings = replace(settings, core_kwargs=sized(core, {}, WEIGHTS, partial(rehearsal.weights, settings)))
+    settings = gone_on_with(settings)
     curriculum = make_curriculum(settings)
     agent = make_agent(settings, curriculum)
-    begin = time.perf_counter()
     learn(agent, settings, curriculum)
-    minutes = (time.perf_counter() - begin) / 60
+    minutes = seconds_of(read_progress(folder / PROGRESS_FILE)) / 60
     run, tests = Run.open(folder), ability.tests
 
     def score(test: dict[str, Any], seed: int) -> float:

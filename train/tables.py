@@ -4,13 +4,13 @@
     python train/tables.py --only copy --rows ntm --seeds 0         # a part; what is there already stays
     python train/tables.py --only ""                                # the tables alone, from the runs there are
 
-A training that is finished is not made again, so parts may run side by side in processes of their own. Results outlast
-the run folders: ``docs/results`` keeps the scores of each row and seed, and a table shows them beside those made here.
-A table of which there are no runs here stays as it is; whoever changes a recipe deletes its file of results.
+A training that is finished is not made again, and one that was stopped goes on from its checkpoint, so parts may run
+side by side in processes of their own. Results outlast the run folders: ``docs/results`` keeps the scores of each row
+and seed, and a table shows them beside those made here. A table of which there are no runs here stays as it is; whoever
+changes a recipe deletes its file of results.
 """
 
 import os
-import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from tables_experiments import SHARES, Experiment, experiments
 
 from memagents.checks import selected
 from memagents.command_line.errors import plain_errors
-from memagents.experiments.configuration import of_recipe
+from memagents.experiments.configuration import gone_on_with, of_recipe
 from memagents.experiments.documents import markdown_table, write_between_marks
 from memagents.experiments.evaluation import FEW_SEEDS, over_seeds
 from memagents.experiments.figures import learning_curve
@@ -32,7 +32,8 @@ from memagents.experiments.lessons import make_curriculum
 from memagents.experiments.run import Run
 from memagents.experiments.training import learn, make_agent, prepare
 from memagents.runs.files import read_json, write_json
-from memagents.runs.layout import RESULT_FILE
+from memagents.runs.layout import PROGRESS_FILE, RESULT_FILE
+from memagents.runs.progress import read_progress, seconds_of
 
 
 @dataclass
@@ -82,11 +83,11 @@ def train(experiment: Experiment, row: str, seed: int, folder: Path, settings: T
                 "another --folder, or the --share that it was made with"
             )
         return
+    chosen = gone_on_with(chosen)
     curriculum = make_curriculum(chosen)
     agent = make_agent(chosen, curriculum)
-    begin = time.perf_counter()
     learn(agent, chosen, curriculum)
-    minutes = (time.perf_counter() - begin) / 60
+    minutes = seconds_of(read_progress(folder / PROGRESS_FILE)) / 60
     episodes = min(experiment.episodes, max(20, int(settings.share * experiment.episodes)))
     score(replace(experiment, episodes=episodes), folder, agent.num_timesteps, minutes)
 

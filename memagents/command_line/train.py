@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from memagents.command_line.errors import plain_errors
 from memagents.command_line.help import short_help
 from memagents.experiments.catalogue import ALGORITHMS
-from memagents.experiments.configuration import begun_by, command_line
+from memagents.experiments.configuration import command_line, gone_on_with
 from memagents.experiments.settings import TrainSettings, WindowSettings
-from memagents.runs.layout import EVALUATION_FILE, STATE_FILE
+from memagents.runs.layout import EVALUATION_FILE
 
 if TYPE_CHECKING:
     from stable_baselines3.common.callbacks import BaseCallback
@@ -104,18 +103,9 @@ def begun_again(settings: TrainSettings) -> TrainSettings:
 
     :raises ValueError: if they name no folder of the run, so that it is not known
     """
-    from memagents.runs.checkpoint import holds
-
-    if settings.resume is not None:
-        return settings
-    if settings.run_dir is None:
+    if settings.resume is None and settings.run_dir is None:
         raise ValueError("run_dir must be given, or a training that torchrun begins again does not find its checkpoint")
-    if not begun_by(settings, Path(settings.run_dir)):  # nothing yet, or a run of another training, which is not ours
-        return settings
-    if not holds(Path(settings.run_dir), STATE_FILE):
-        return replace(settings, overwrite=True)
-    imports = ["--imports", *settings.imports] if settings.imports else []
-    return command_line(type(settings), ["--resume", settings.run_dir, "--device", settings.device, *imports])
+    return gone_on_with(settings)
 
 
 def callbacks_of(settings: TrainSettings) -> list[BaseCallback]:

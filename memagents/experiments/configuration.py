@@ -17,8 +17,9 @@ from memagents.experiments.catalogue import ALGORITHMS, of_class
 from memagents.experiments.options import Loader, in_words, one_line, parse_options
 from memagents.experiments.settings import DistillSettings, Lesson, TrainSettings, WindowSettings
 from memagents.runs import layout
+from memagents.runs.checkpoint import holds
 from memagents.runs.files import CheckpointError, read_bytes, write_bytes
-from memagents.runs.layout import CONFIG_FILE, POLICY_FILE
+from memagents.runs.layout import CONFIG_FILE, POLICY_FILE, STATE_FILE
 
 RECIPES = Path(__file__).parent / "recipes"
 _SHOWN = 12  # runs that a message names
@@ -260,6 +261,19 @@ def begun_by(settings: TrainSettings, folder: Path) -> bool:
     """Return whether the run in a folder was begun with just these settings."""
     path = folder / CONFIG_FILE
     return path.is_file() and path.read_bytes() == _config(settings)
+
+
+def gone_on_with(settings: S) -> S:
+    """Return the settings that go on with the run in ``run_dir``, where just these have begun it and left a checkpoint.
+
+    Else these, which may replace what just these have begun; a run of others is left to be refused.
+    """
+    folder = None if settings.run_dir is None else Path(settings.run_dir)
+    if settings.resume is not None or folder is None or not begun_by(settings, folder):
+        return settings
+    if not holds(folder, STATE_FILE):
+        return dataclasses.replace(settings, overwrite=True)
+    return _resumed(type(settings), folder, settings.device, settings.imports)
 
 
 def _config(settings: TrainSettings) -> bytes:

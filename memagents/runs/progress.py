@@ -138,6 +138,16 @@ def run_logger(folder: Path, verbose: int, after: int) -> Logger:
     return Logger(str(folder), outputs)
 
 
+def seconds_of(rows: list[dict[str, str]]) -> float:
+    """Return how long a training took by the rows of its log, whether it was stopped and gone on with or not."""
+    total = before = 0.0
+    for row in rows:
+        now = float(row[SECONDS])
+        total += now - before if now >= before else now  # from 0 again where it went on
+        before = now
+    return total
+
+
 def end_events(logger: Logger) -> None:
     """Close what TensorBoard has of a logger, a file and a thread; the other outputs go on."""
     events = [output for output in logger.output_formats if isinstance(output, TensorBoardOutputFormat)]

@@ -51,6 +51,26 @@ def test_a_table_is_made_of_the_runs_there_are(run):
     assert text != document.read_text()
 
 
+def test_a_training_that_was_stopped_goes_on(run, monkeypatch):
+    asked = {"only": ("small_tmaze",), "rows": ("gru",), "seeds": (0,), "share": 0.2, "documents": None}
+
+    def halted(agent, settings, curriculum):
+        agent.learn(settings.total_timesteps, lambda *_: agent.iteration < 2)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setitem(SCRIPT["train"].__globals__, "learn", halted)
+        with pytest.raises(KeyboardInterrupt):
+            run(**asked)
+    folder = Path("runs/tables/small_tmaze/gru-0")
+    before = (folder / "progress.csv").read_text().splitlines()
+    assert len(before) > 1 and not (folder / "result.json").exists()
+    run(**asked)
+    after, result = (folder / "progress.csv").read_text().splitlines(), read_json(folder / "result.json")
+    assert after[: len(before)] == before and len(after) > len(before)
+    assert result["steps"] == int(after[-1].split(",")[0]) and result["minutes"] > 0
+
+
 def test_a_quick_look_is_printed_and_not_taken_for_the_whole(run, capsys):
     document = Path("docs/cores.md")
     document.write_text(TABLE)
