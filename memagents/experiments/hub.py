@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import importlib.util
 import tempfile
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from memagents import __version__
 from memagents.experiments.evaluation import AGENT
 from memagents.experiments.evaluation_file import read_means
 from memagents.experiments.run import Run
@@ -132,7 +132,7 @@ def card(run: Run, repo: str, license: str | None = None) -> str:
         "core": core,
         "steps": run.description["num_timesteps"],
         "weights": sum(weights.numel() for weights in read_weights(run.folder).values()),
-        "version": __version__,
+        "version": version("memagents"),
     }
     if license is not None:
         facts["license"] = license

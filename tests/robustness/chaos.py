@@ -188,9 +188,10 @@ def chaos(place, kills, seed=0, longest=1.0):
         advanced += steps > before
         if steps >= total - WINDOW:
             total += WINDOW * 40
-    agent, straight = training(folder), make(core="gru", policy_kwargs=LARGE)
-    for learner in (agent, straight):
-        learn(learner, total)
+    agent = training(folder)
+    learn(agent, total)
+    straight = make(core="gru", policy_kwargs=LARGE)  # not before: it seeds what both draw from
+    learn(straight, total)
     ours, theirs = weights_of(agent), weights_of(straight)
     same = all(torch.equal(ours[name], theirs[name]) for name in theirs)
     return counts, advanced, total, same
