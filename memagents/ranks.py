@@ -56,6 +56,7 @@ def joined(device: str = "auto") -> Iterator[None]:
     distributed.init_process_group("nccl" if on_gpu else "gloo", store=life, rank=number, world_size=count)
     try:
         yield
+        wait()  # nobody closes its connections while another still uses them
     finally:
         distributed.destroy_process_group()
 
