@@ -57,11 +57,14 @@ class Choosing(Looking):
 
 
 @pytest.fixture(autouse=True)
-def own_cores(monkeypatch):
+def own_cores():
     """Put them into the catalogue for a test: the tests of all cores ask for what these do not keep."""
-    monkeypatch.setattr(cores, "_registered", {**cores._registered})
-    for name, core in {"looks_at_numbers": Looking, "departs": Departing, "chooses": Choosing}.items():
+    own = {"looks_at_numbers": Looking, "departs": Departing, "chooses": Choosing}
+    for name, core in own.items():
         register_core(name)(core)
+    yield
+    for name in own:
+        del cores._registered[name]  # and no other: those of modules that the test has imported stay
 
 
 def test_a_step_that_looks_at_numbers(tmp_path):
