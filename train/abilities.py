@@ -20,24 +20,22 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch loads: spinn
 import numpy as np
 import tyro
 from abilities_tasks import ABILITIES, Ability
-from scoring import mean_score
+from scoring import mean_score, trained
 
 from memagents import core_names
 from memagents.checks import selected
 from memagents.command_line.errors import plain_errors
 from memagents.experiments.catalogue import of_settings
-from memagents.experiments.configuration import gone_on_with, of_recipe
+from memagents.experiments.configuration import of_recipe
 from memagents.experiments.documents import markdown_table, write_between_marks
 from memagents.experiments.evaluation import over_seeds
 from memagents.experiments.evaluation_settings import EVALUATION_SEED
-from memagents.experiments.lessons import make_curriculum
 from memagents.experiments.rehearsal import Rehearsal
 from memagents.experiments.run import Run
 from memagents.experiments.sizing import sized
-from memagents.experiments.training import learn, make_agent, prepare
+from memagents.experiments.training import prepare
 from memagents.runs.files import read_json, write_json
-from memagents.runs.layout import PROGRESS_FILE, RESULT_FILE
-from memagents.runs.progress import read_progress, seconds_of
+from memagents.runs.layout import RESULT_FILE
 
 CHOICE_SEED = EVALUATION_SEED + 1  # of the episodes by which a learning rate is chosen
 WEIGHTS = 100_000  # of each agent, its encoder and heads included
@@ -97,11 +95,7 @@ def train(ability: Ability, core: str, rate: str, seed: int, folder: Path) -> No
 
     rehearsal = Rehearsal(settings.env, settings.env_kwargs, algorithm=of_settings(settings).name)
     settings = replace(settings, core_kwargs=sized(core, {}, WEIGHTS, partial(rehearsal.weights, settings)))
-    settings = gone_on_with(settings)
-    curriculum = make_curriculum(settings)
-    agent = make_agent(settings, curriculum)
-    learn(agent, settings, curriculum)
-    minutes = seconds_of(read_progress(folder / PROGRESS_FILE)) / 60
+    agent, minutes = trained(settings, folder)
     run, tests = Run.open(folder), ability.tests
 
     def score(test: dict[str, Any], seed: int) -> float:

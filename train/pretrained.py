@@ -23,7 +23,7 @@ from memagents.experiments.options import Pairs
 from memagents.experiments.run import Run
 from memagents.experiments.training import prepare
 from memagents.runs.agent_files import read_weights
-from memagents.runs.checkpoint import holds, read
+from memagents.runs.checkpoint import contents
 from memagents.runs.files import write_bytes
 from memagents.runs.layout import CONFIG_FILE, MEMORY_FILE, NORMALIZATION_FILE, POLICY_FILE, WEIGHTS_FILE
 from memagents.runs.pretrained import CARD, FOLDER
@@ -71,9 +71,8 @@ def main(settings: PretrainedSettings) -> None:
     place = FOLDER / settings.name
     shutil.rmtree(place, ignore_errors=True)
     place.mkdir(parents=True)
-    for name in (POLICY_FILE, WEIGHTS_FILE, MEMORY_FILE, NORMALIZATION_FILE):
-        if holds(settings.run, name):
-            write_bytes(place / name, read(settings.run, name))
+    for name, data in contents(settings.run, (POLICY_FILE, WEIGHTS_FILE, MEMORY_FILE, NORMALIZATION_FILE)).items():
+        write_bytes(place / name, data)
     config = yaml.safe_load((settings.run / CONFIG_FILE).read_text()) | {"run_dir": None, "init_from": None}
     if settings.env_kwargs:
         config["env_kwargs"], config["lessons"] = settings.env_kwargs, []

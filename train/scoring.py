@@ -1,11 +1,32 @@
-"""Scores of a run in the tests of a table."""
+"""Runs of a table: how one is trained, and what it scores in the tests."""
 
+from pathlib import Path
 from typing import Any
 
+from memagents.algorithms.algorithm import MemoryAlgorithm
 from memagents.environments.make import make_env
+from memagents.experiments.configuration import gone_on_with
 from memagents.experiments.evaluation import evaluate
 from memagents.experiments.evaluation_settings import EVALUATION_SEED
+from memagents.experiments.lessons import make_curriculum
 from memagents.experiments.run import Run
+from memagents.experiments.settings import TrainSettings
+from memagents.experiments.training import learn, make_agent
+from memagents.runs.layout import PROGRESS_FILE
+from memagents.runs.progress import read_progress, seconds_of
+
+
+def trained(settings: TrainSettings, folder: Path) -> tuple[MemoryAlgorithm, float]:
+    """Train an agent, or go on where just this training was stopped.
+
+    :param folder: the ``run_dir`` of the settings
+    :return: the agent, and the minutes that it took in all
+    """
+    settings = gone_on_with(settings)
+    curriculum = make_curriculum(settings)
+    agent = make_agent(settings, curriculum)
+    learn(agent, settings, curriculum)
+    return agent, seconds_of(read_progress(folder / PROGRESS_FILE)) / 60
 
 
 def mean_score(

@@ -19,21 +19,19 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch loads: spinn
 
 import numpy as np
 import tyro
-from scoring import mean_score
+from scoring import mean_score, trained
 from tables_experiments import SHARES, Experiment, experiments
 
 from memagents.checks import selected
 from memagents.command_line.errors import plain_errors
-from memagents.experiments.configuration import gone_on_with, of_recipe
+from memagents.experiments.configuration import of_recipe
 from memagents.experiments.documents import markdown_table, write_between_marks
 from memagents.experiments.evaluation import FEW_SEEDS, over_seeds
 from memagents.experiments.figures import learning_curve
-from memagents.experiments.lessons import make_curriculum
 from memagents.experiments.run import Run
-from memagents.experiments.training import learn, make_agent, prepare
+from memagents.experiments.training import prepare
 from memagents.runs.files import read_json, write_json
-from memagents.runs.layout import PROGRESS_FILE, RESULT_FILE
-from memagents.runs.progress import read_progress, seconds_of
+from memagents.runs.layout import RESULT_FILE
 
 
 @dataclass
@@ -83,11 +81,7 @@ def train(experiment: Experiment, row: str, seed: int, folder: Path, settings: T
                 "another --folder, or the --share that it was made with"
             )
         return
-    chosen = gone_on_with(chosen)
-    curriculum = make_curriculum(chosen)
-    agent = make_agent(chosen, curriculum)
-    learn(agent, chosen, curriculum)
-    minutes = seconds_of(read_progress(folder / PROGRESS_FILE)) / 60
+    agent, minutes = trained(chosen, folder)
     episodes = min(experiment.episodes, max(20, int(settings.share * experiment.episodes)))
     score(replace(experiment, episodes=episodes), folder, agent.num_timesteps, minutes)
 

@@ -362,7 +362,7 @@ class MemoryAlgorithm(JointAlgorithm):
         :raises FloatingPointError: naming the quantity; the weights stay as they were
         """
         gradients, length = self.gradients(losses, self.loss_weights())
-        figures = ranks.mean_figures(look({**losses, "gradient_norm": length}))
+        figures = look({**losses, "gradient_norm": length})
         norm = figures.pop("gradient_norm")
         self.descend(gradients, figures, norm)
         return norm

@@ -17,6 +17,7 @@ from torch.distributions import Distribution
 from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
 
 from memagents.kernels.cuda.streams import side_stream
+from memagents.ranks import mean_figures
 
 WARM_UP_CALLS = 3  # kernels are compiled and chosen, and workspaces allocated, in the first calls
 
@@ -106,5 +107,6 @@ def values_unchecked() -> Iterator[None]:
 
 
 def look(scalars: Mapping[str, Tensor]) -> dict[str, float]:
-    """Scalar tensors as numbers, by a single transfer from the device."""
-    return dict(zip(scalars, torch.stack([scalar.detach() for scalar in scalars.values()]).tolist(), strict=True))
+    """Scalar tensors as numbers, by a single transfer from the device; their means over all ranks."""
+    numbers = torch.stack([scalar.detach() for scalar in scalars.values()]).tolist()
+    return mean_figures(dict(zip(scalars, numbers, strict=True)))

@@ -28,7 +28,7 @@ from memagents.policies.actor_critic import MemoryPolicy
 from memagents.policies.core_policy import Acted
 from memagents.policies.distributions import kl_divergence
 from memagents.policies.encoding import Observations, map_observations
-from memagents.ranks import mean_count, mean_figures
+from memagents.ranks import mean_count
 from memagents.runs import agent_files
 from memagents.runs.random_states import preserved_random_states
 
@@ -211,6 +211,5 @@ class Distillation(WindowAlgorithm):
         with torch.no_grad():
             alike = (student.mode() == teacher.mode()).view(len(decisions), -1).all(-1)
             figures = {**losses, "right": (alike & decisions).sum(), "asked": decisions.sum()}
-            numbers = look({name: figure.double() for name, figure in figures.items()})
-            for name, value in mean_figures(numbers).items():
+            for name, value in look({name: figure.double() for name, figure in figures.items()}).items():
                 log[name].append(value)

@@ -24,7 +24,7 @@ from memagents.environments.guidance import oracle_labels
 from memagents.environments.vector import Env
 from memagents.policies.core_policy import Acted
 from memagents.policies.encoding import Observations
-from memagents.ranks import mean_count, mean_figures
+from memagents.ranks import mean_count
 
 
 class Imitation(WindowAlgorithm):
@@ -161,7 +161,7 @@ class Imitation(WindowAlgorithm):
                 "bits": nats[whole].sum() / math.log(2),
                 "sequences": (whole & batch.ends).sum(),
             }
-        for name, value in mean_figures(look({name: figure.double() for name, figure in figures.items()})).items():
+        for name, value in look({name: figure.double() for name, figure in figures.items()}).items():
             log[name].append(value)
         return state
 

@@ -28,7 +28,7 @@ from memagents.policies.actor_critic import Evaluated
 from memagents.policies.core_policy import Acted
 from memagents.policies.encoding import Observations
 from memagents.policies.popart import PopArt
-from memagents.ranks import mean_count, mean_figures, moments, size, take_first
+from memagents.ranks import mean_count, moments, size, take_first
 
 KL_TOLERANCE = 1.5  # times ``target_kl``, as in OpenAI's Spinning Up and Stable-Baselines3
 
@@ -204,7 +204,7 @@ class RecurrentPPO(WindowAlgorithm):
                 window.initial_state = self._before.refreshed(self.policy, window)
             for batch in window.minibatches(self.minibatch_count()):
                 update = self._updating(batch, clip, clip_vf, weights)
-                figures = mean_figures(look({**update.losses, **update.figures, "gradient_norm": update.norm}))
+                figures = look({**update.losses, **update.figures, "gradient_norm": update.norm})
                 norm = figures.pop("gradient_norm")
                 for name, value in figures.items():
                     log[name].append(value)

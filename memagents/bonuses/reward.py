@@ -89,8 +89,7 @@ class IntrinsicReward(nn.Module):
         assert loss is not None
         self.optimizer.zero_grad()
         loss.backward()
-        learning = [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
-        mean_gradients(learning)
+        mean_gradients(self.optimizer.param_groups[0]["params"])
         value = mean_figures({"loss": loss.item()})["loss"]
         if value - value != 0:
             raise FloatingPointError("bonus_loss is not finite")

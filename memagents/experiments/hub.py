@@ -109,12 +109,8 @@ def fill(folder: Path, run: Run, with_checkpoint: bool) -> None:
     :raises CheckpointError: if the run cannot be read
     """
     wanted = [name for name in CHECKPOINT_FILES if with_checkpoint or name != str(STATE_FILE)]
-
-    def read() -> dict[str, bytes]:
-        return {name: checkpoint.read(run.folder, name) for name in wanted if checkpoint.holds(run.folder, name)}
-
     with checkpoint.CheckpointWriter(folder) as writer:
-        for name, data in checkpoint.of_one_moment(run.folder, read).items():
+        for name, data in checkpoint.contents(run.folder, wanted).items():
             writer.add(name, data)
         writer.commit()
     for name in _OTHERS:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, NamedTuple, Self, TypeVar
 
@@ -117,6 +117,14 @@ def of_one_moment(folder: Path, load: Callable[[], T]) -> T:
             if _manifest(folder) == before:
                 return loaded
     raise CheckpointError(f"{folder} is saved more often than it can be read: wait until its training has ended")
+
+
+def contents(folder: Path, names: Iterable[str]) -> dict[str, bytes]:
+    """Return those of some files that the checkpoint in a folder has, all of one moment.
+
+    :raises CheckpointError: if one cannot be read
+    """
+    return of_one_moment(folder, lambda: {name: read(folder, name) for name in names if holds(folder, name)})
 
 
 def holds(folder: Path, name: str | Path) -> bool:

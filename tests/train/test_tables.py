@@ -59,7 +59,7 @@ def test_a_training_that_was_stopped_goes_on(run, monkeypatch):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setitem(SCRIPT["train"].__globals__, "learn", halted)
+        patched.setitem(SCRIPT["trained"].__globals__, "learn", halted)
         with pytest.raises(KeyboardInterrupt):
             run(**asked)
     folder = Path("runs/tables/small_tmaze/gru-0")
