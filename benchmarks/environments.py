@@ -76,6 +76,8 @@ CASES = [
     Case("TMaze-v0", {}, "100 M"),
     Case("TMaze-v0", {"noise": "bits"}),
     Case("EndlessTMaze-v0"),
+    Case("RuneTMaze-v0"),
+    Case("ColorCubes-v0"),
     Case("MemoryLength-v0"),
 ]
 SINGLE = [Case("MiniGrid-MemoryS13-v0", wanted="3×"), Case("MiniGrid-DoorKey-8x8-v0")]

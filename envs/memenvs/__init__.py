@@ -9,6 +9,8 @@ from memenvs.popgym.ids import ENVIRONMENTS as POPGYM
 ENVIRONMENTS = {
     "TMaze-v0": "memenvs.maze.tmaze:TMaze",
     "EndlessTMaze-v0": "memenvs.maze.endless_tmaze:EndlessTMaze",
+    "RuneTMaze-v0": "memenvs.maze.rune_tmaze:RuneTMaze",
+    "ColorCubes-v0": "memenvs.cubes.color_cubes:ColorCubes",
     "Maze-v0": "memenvs.maze.maze:Maze",
     "Underground-v0": "memenvs.graph.underground:Underground",
     "FamilyTree-v0": "memenvs.graph.family.family_tree:FamilyTree",

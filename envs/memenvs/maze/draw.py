@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.patches import Circle
 from numpy.typing import NDArray
 
-from memenvs.render import blank_canvas, draw_box, draw_head, draw_line, to_array
+from memenvs.render import INK, blank_canvas, draw_box, draw_head, draw_line, draw_text, to_array
 
 CUES = {"up": 1, "down": -1}
 
@@ -23,7 +25,12 @@ TILES_FROM = 8.0  # pixels between two steps of the corridor, below which its ti
 
 
 def draw_tmaze(
-    length: int, cue: str, position: tuple[int, int], size: tuple[int, int] = (960, 360)
+    length: int,
+    cue: str,
+    position: tuple[int, int],
+    size: tuple[int, int] = (960, 360),
+    goal: str | None = None,
+    marks: Mapping[int, str] | None = None,
 ) -> NDArray[np.uint8]:
     """Draw a T-maze: the cue on a sign above the start, the goal in the arm that it points to, the agent.
 
@@ -34,10 +41,13 @@ def draw_tmaze(
     :param position: (x, y) of the agent, x from 0 at the start to ``length`` at the junction; y is 1 in the upper arm,
         -1 in the lower one, otherwise 0
     :param size: width and height in pixels
+    :param goal: the arm of the goal, "up" or "down", if it is not where the cue points
+    :param marks: signs on the floor by their x, left out where the tiles are
     :return: (height, width, 3) bytes
-    :raises ValueError: for another cue, a position outside the maze, or a size that is none
+    :raises ValueError: for another cue or goal, a position outside the maze, or a size that is none
     """
-    _check(length, cue, position)
+    goal = cue if goal is None else goal
+    _check(length, cue, position, goal)
     canvas, axes = blank_canvas(size)
     width, height = size
     tile = min(height / 4.4, width / 6.5)
@@ -57,31 +67,43 @@ def draw_tmaze(
         draw_box(axes, box, 0.6 * wall, FLOOR, FLOORS)
     _draw_seams(axes, left, junction, middle, tile, step)
     _draw_sign(axes, (left, middle + 1.05 * tile), tile, CUES[cue])
-    _draw_goal(axes, place(length, CUES[cue]), tile)
+    _draw_goal(axes, place(length, CUES[goal]), tile)
+    if step >= TILES_FROM:
+        for x, mark in (marks or {}).items():
+            draw_text(axes, *place(x, 0), mark, min(0.7 * step, 0.5 * tile), INK, SIGNS, weight="bold")
     _draw_agent(axes, place(*position), tile)
     return to_array(canvas)
 
 
-def ansi_tmaze(length: int, cue: str, position: tuple[int, int]) -> str:
+def ansi_tmaze(
+    length: int,
+    cue: str,
+    position: tuple[int, int],
+    goal: str | None = None,
+    marks: Mapping[int, str] | None = None,
+) -> str:
     """A T-maze as text: ``↑`` or ``↓`` is the cue at the start, ``G`` the goal, ``@`` the agent.
 
     The arguments are those of :func:`draw_tmaze`.
     """
-    _check(length, cue, position)
+    goal = cue if goal is None else goal
+    _check(length, cue, position, goal)
     cells = {(x, 0): "·" for x in range(length + 1)} | {(length, 1): "·", (length, -1): "·"}
+    cells |= {(x, 0): mark for x, mark in (marks or {}).items()}
     cells[0, 0] = "↑" if cue == "up" else "↓"
-    cells[length, CUES[cue]] = "G"
+    cells[length, CUES[goal]] = "G"
     cells[position] = "@"
     rows = ["".join(cells.get((x, y), "█") for x in range(-1, length + 2)) for y in (2, 1, 0, -1, -2)]
     here = "the start" if position[0] == 0 else "the junction" if position == (length, 0) else f"{position}"
     return "\n".join([*rows, f"cue {cue}, agent at {here}"])
 
 
-def _check(length: int, cue: str, position: tuple[int, int]) -> None:
+def _check(length: int, cue: str, position: tuple[int, int], goal: str) -> None:
     if length < 1:
         raise ValueError(f"length must be 1 or more, not {length!r}")
-    if cue not in CUES:
-        raise ValueError(f"cue must be one of {sorted(CUES)}, not {cue!r}")
+    for name, side in (("cue", cue), ("goal", goal)):
+        if side not in CUES:
+            raise ValueError(f"{name} must be one of {sorted(CUES)}, not {side!r}")
     x, y = position
     if not ((0 <= x <= length and y == 0) or (x == length and y in (-1, 1))):
         raise ValueError(

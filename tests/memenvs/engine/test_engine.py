@@ -30,6 +30,8 @@ NUMBERS = [
     ("memenvs/TMaze-v0", {"length": 3}),
     again("memenvs/TMaze-v0", {"length": 3, "noise": "bits"}),
     ("memenvs/EndlessTMaze-v0", {"corridors": 3, "length": 4, "kind": "uniform"}),
+    ("memenvs/RuneTMaze-v0", {"length": (6, 9)}),
+    ("memenvs/ColorCubes-v0", {"size": 3, "teleport": 0.5, "max_steps": 20}),
     ("memenvs/Maze-v0", {"max_steps": 25, "trials": 1}),
     again("memenvs/Maze-v0", {"goals": 3, "max_steps": 25, "algorithm": "rooms"}),
     ("memenvs/Underground-v0", {}),

@@ -58,3 +58,14 @@ def test_tmaze_bad_input_is_named(arguments, message):
     for function in (draw_tmaze, ansi_tmaze):
         with pytest.raises(ValueError, match=f"^{message} must"):
             function(*arguments)
+
+
+def test_a_goal_that_the_cue_does_not_show_and_signs_on_the_floor():
+    assert ansi_tmaze(3, "up", (0, 0), goal="down", marks={2: "×"}).splitlines()[1:4] == ["████·█", "█@·×·█", "████G█"]
+    plain, turned, marked = (
+        draw_tmaze(5, "up", (0, 0), (480, 180), **more) for more in ({}, {"goal": "down"}, {"marks": {2: "×"}})
+    )
+    assert (plain != turned).any()
+    assert (plain[:90] != marked[:90]).any()
+    with pytest.raises(ValueError, match="^goal must"):
+        draw_tmaze(5, "up", (0, 0), goal="left")
