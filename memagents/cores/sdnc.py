@@ -5,11 +5,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from memagents.checks import positive_int
+from memagents.checks import boolean, positive_int
 from memagents.cores import register_core
 from memagents.cores.sparse_memory import Changes, Reading, SparseInterface, SparseMemoryCore, Written
 from memagents.cores.sparse_states import SDNCState
 from memagents.memory import sparse, sparse_linkage
+from memagents.memory.addressing import oneplus
 
 
 @register_core("sdnc")
@@ -39,6 +40,8 @@ class SDNC(SparseMemoryCore[SDNCState]):
     :param ready_to_record: begin with biases under which every step is written to a fresh slot and looked up sharply by
         content, as in :class:`memagents.cores.dnc.DNC`; false for small random ones
     :param write_penalty: above 0, a loss "write" is added: so much times the sum of a step's write weighting
+    :param sharpen_links: raise the weightings that the links give to a power of at least 1, of each head and direction
+        (DNC-S of Csordás and Schmidhuber 2019, arXiv 1904.10278, section 3.3, here over the slots that are linked)
     """
 
     tables = ("last_access", "hashes", "links")
@@ -59,6 +62,7 @@ class SDNC(SparseMemoryCore[SDNCState]):
         bucket_size: int = 8,
         ready_to_record: bool = True,
         write_penalty: float = 0.0,
+        sharpen_links: bool = False,
     ):
         super().__init__(
             input_size,
@@ -76,13 +80,15 @@ class SDNC(SparseMemoryCore[SDNCState]):
         )
         self.links = positive_int("links", links)
         self.read_modes = nn.Linear(controller_size, 3 * read_heads)
+        self.sharpen_links = boolean("sharpen_links", sharpen_links)
+        self.sharpness = nn.Linear(controller_size, 2 * read_heads) if sharpen_links else None
         if ready_to_record:
             with torch.no_grad():
                 self.read_modes.bias.view(-1, 3).copy_(torch.tensor([-1.0, 2.0, -1.0]))  # backward, content, forward
 
     def interface_weights(self) -> tuple[Tensor, Tensor]:
-        """The same with the read modes behind."""
-        layers = (self.interface, self.read_modes)
+        """The same with the read modes, and the sharpness if there is one, behind."""
+        layers = [layer for layer in (self.interface, self.read_modes, self.sharpness) if layer is not None]
         return torch.cat([layer.weight for layer in layers]), torch.cat([layer.bias for layer in layers])
 
     def initial_state(self, batch_size: int) -> SDNCState:
@@ -98,6 +104,12 @@ class SDNC(SparseMemoryCore[SDNCState]):
         last = (state.read_indices, state.read_weights, self.reads)
         before, backward = sparse_linkage.backward_weighting(links, *last)
         after, forward = sparse_linkage.forward_weighting(links, *last)
+        shown = {"link_slots": links.before, "link_weights": links.before_weights}
+        if self.sharpness is not None:
+            raised = oneplus(self.sharpness(hidden).to(backward.dtype)).unflatten(1, (2, self.read_heads))
+            backward = sparse_linkage.sharpened(backward, raised[:, 0])
+            forward = sparse_linkage.sharpened(forward, raised[:, 1])
+            shown["sharpness"] = raised
         indices = torch.cat([before, written.nearest, after], dim=2)  # (B, R, 3 K)
         memory, rows = changes.gather(written.memory, indices.flatten(1))
         rows = rows.unflatten(1, indices.shape[1:])  # (B, R, 3 K, W)
@@ -106,5 +118,5 @@ class SDNC(SparseMemoryCore[SDNCState]):
         modes = self.read_modes(hidden.to(content.dtype)).unflatten(1, (self.read_heads, 3)).softmax(dim=-1)
         weights = torch.stack([backward, content, forward], dim=2) * modes.unsqueeze(3)  # (B, R, 3, K)
         weights = weights.flatten(2)
-        shown = {"read_modes": modes, "link_slots": links.before, "link_weights": links.before_weights}
+        shown["read_modes"] = modes
         return Reading(memory, indices, weights, sparse.read(rows, weights), {"links": links}, shown)

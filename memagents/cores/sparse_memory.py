@@ -96,10 +96,12 @@ class SparseMemoryCore(MemoryCore[Sparse]):
 
     :param tables: fields of the state
     :param kernel: name of the window, see :func:`memagents.kernels.choice.window_for`
+    :param sharpen_links: whether weightings that links give are sharpened
     """
 
     tables: tuple[str, ...]
     kernel: str | None = None
+    sharpen_links: bool = False
     hyperplanes: Tensor | None
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -350,7 +352,8 @@ class SparseMemoryCore(MemoryCore[Sparse]):
             *state.controller,
         )  # fmt: skip
         tables = (own["last_access"], clock, indices)
-        found = window(starts, operands, self.reads, tables, own.get("links", ()), overwrite=may_overwrite())
+        links = own.get("links", ())
+        found = window(starts, operands, self.reads, tables, links, self.sharpen_links, overwrite=may_overwrite())
         after = replaced(
             state,
             memory=found.memory,

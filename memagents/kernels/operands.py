@@ -70,9 +70,11 @@ def ntm_interface_size(sizes: NTMSizes) -> int:
     return (heads + 2) * sizes.width + (3 + sizes.shifts) * heads
 
 
-def sparse_interface_size(width: int, heads: int, linked: bool) -> int:
-    """Length I of the interface vector of a SAM or, linked, of an SDNC, whose read modes are a part of it here."""
-    return (heads + 1) * width + (5 if linked else 2) * heads + 2
+def sparse_interface_size(width: int, heads: int, linked: bool, sharpened: bool) -> int:
+    """Length I of the interface vector of a SAM or, linked, of an SDNC, whose read modes are a part of it here, and the
+    sharpness of its links, if it has one.
+    """
+    return (heads + 1) * width + (2 + 3 * linked + 2 * sharpened) * heads + 2
 
 
 def check_shapes(names: Sequence[str], operands: Sequence[Tensor], shapes: Sequence[Sequence[int]]) -> None:
@@ -124,16 +126,19 @@ def check_ntm_operands(starts: Tensor, *operands: Tensor) -> NTMSizes:
     return sizes
 
 
-def check_sparse_operands(starts: Tensor, *operands: Tensor, reads: int) -> None:
+def check_sparse_operands(starts: Tensor, *operands: Tensor, reads: int, sharpened: bool) -> None:
     """Check x, the weights, the state and the tables of a SAM's window, or with the links those of an SDNC's.
 
     :param reads: K
-    :raises ValueError: if the shapes do not belong together, or indices are not int64
+    :param sharpened: whether the weightings that the links give are
+    :raises ValueError: if the shapes do not belong together, or indices are not int64, or there is nothing to sharpen
     """
     (_, batch), (n, w) = starts.shape, operands[4].shape[1:]
     heads, hidden, links = operands[6].shape[1], operands[7].shape[1], operands[12:]
     size = links[0].shape[2] if links else 0
-    entries, interface = (3 if links else 1) * reads, sparse_interface_size(w, heads, bool(links))
+    if sharpened and not links:
+        raise ValueError("sharpen_links must be False without links")
+    entries, interface = (3 if links else 1) * reads, sparse_interface_size(w, heads, bool(links), sharpened)
     weights = [(4 * hidden, hidden + heads * w), (interface, hidden), (interface,)]
     state = [(n, w), (heads, entries), (heads, w), (hidden,), (hidden,), (n,), (), (heads, entries)]
     linked = [(n, size)] * 5 + [(n,), (size,), (size,)] if links else []

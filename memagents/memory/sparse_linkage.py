@@ -134,6 +134,21 @@ def forward_weighting(links: SparseLinks, indices: Tensor, weights: Tensor, coun
     return slots, found / found.sum(2, keepdim=True).clamp(min=1)
 
 
+def sharpened(weights: Tensor, sharpness: Tensor) -> Tensor:
+    """((d + ε) / max (d + ε))^s over its sum, of the slots that a link leads to; zeros stay zeros.
+
+    What :func:`memagents.memory.linkage.sharpened` is to links between all slots (Csordás and Schmidhuber 2019, arXiv
+    1904.10278, section 3.3), but without links there is nothing here, where that is uniform.
+
+    :param weights: d, of :func:`forward_weighting` or :func:`backward_weighting`, (B, R, K)
+    :param sharpness: s, (B, R) in [1, inf)
+    :return: (B, R, K), with sums of 1, or of 0 where nothing was linked
+    """
+    none = weights == 0
+    logs = sharpness.unsqueeze(2) * (weights + _EPSILON).log()
+    return torch.softmax(logs.masked_fill(none, torch.finfo(logs.dtype).min), dim=-1).masked_fill(none, 0)
+
+
 def links_after(links: SparseLinks, slots: Tensor) -> tuple[Tensor, Tensor]:
     """P's rows of some slots as they are now: indices and weights, (B, ·, L)."""
     later = take(links.after, slots)

@@ -20,6 +20,7 @@ VARIANTS = {
     "more links than slots": {"links": 9},
     "one read of a head": {"reads": 1},
     "more slots than steps": {"slots": 13},
+    "sharpened links": {"sharpen_links": True},
 }
 
 
@@ -47,6 +48,7 @@ def biases(core):
 
 def numpy_weights(core):
     layers = {"x": core.input_gates, "p": core.interface, "m": core.read_modes, "y": core.output}
+    layers |= {"s": core.sharpness} if core.sharpen_links else {}
     weights = {f"W_{name}": layer.weight for name, layer in layers.items()}
     weights |= {f"b_{name}": layer.bias for name, layer in layers.items()}
     weights["W_r"] = core.recurrent_gates.weight
@@ -92,6 +94,12 @@ def keep_largest(weights, count):
     return weights.detach().argsort(-1, descending=True).argsort(-1) < count
 
 
+def power(weights, sharpness):
+    """Of those above 0, their shares in a sum of powers."""
+    raised = torch.where(weights > 0, (weights + 1e-6) ** sharpness.unsqueeze(2), 0)
+    return raised / raised.sum(2, keepdim=True).clamp(min=1e-300)
+
+
 def dense_outputs(core, inputs):
     """The core from its beginning with weightings over all slots, by plain autograd; the links are constants."""
     rows, heads, slots = inputs.shape[1], core.read_heads, core.slots
@@ -135,6 +143,9 @@ def dense_outputs(core, inputs):
         backward, forward = reads @ n, reads @ p
         backward, forward = backward * keep_largest(backward, core.reads), forward * keep_largest(forward, core.reads)
         forward = forward / forward.sum(2, keepdim=True).clamp(min=1)
+        if core.sharpen_links:
+            sharpness = 1 + torch.nn.functional.softplus(core.sharpness(hidden)).view(rows, 2, heads)
+            backward, forward = power(backward, sharpness[:, 0]), power(forward, sharpness[:, 1])
         reads = (modes.unsqueeze(3) * torch.stack([backward, content, forward], 2)).sum(2)
         last_access = torch.where(written + reads.sum(1) > 0.005, t, last_access)
         vectors = reads @ memory
@@ -281,6 +292,14 @@ def test_links_equal_dense_ones_over_many_writes():
             ]
         for found, wanted in zip(dense_links(links, slots), zip(*expected, strict=True), strict=True):
             np.testing.assert_allclose(found, wanted, rtol=1e-9, atol=1e-9)
+
+
+def test_sharp_links_lead_to_the_strongest():
+    weights = torch.tensor([[[0.3, 0.1, 0.0], [0.0, 0.0, 0.0]]], dtype=torch.float64)
+    for sharpness, expected in ((1.0, [0.75, 0.25, 0]), (2.0, [0.9, 0.1, 0]), (60.0, [1, 0, 0])):
+        found = sparse_linkage.sharpened(weights, torch.full((1, 2), sharpness, dtype=torch.float64))
+        np.testing.assert_allclose(found[0, 0], expected, atol=1e-5)
+        assert (found[0, 1] == 0).all()  # where there are no links nothing is read
 
 
 # --- options ----------------------------------------------------------------------------------------------------------

@@ -51,6 +51,13 @@ def forward(p_links, reads, count):
     return followed / max(1, sum(followed))
 
 
+def sharpened(weights, sharpness):
+    """((d + 1e-6) / max(d + 1e-6))^s over its sum, of those above 0 (1904.10278, over the links there are)"""
+    largest = max(weights) + 1e-6
+    raised = [((w + 1e-6) / largest) ** sharpness if w > 0 else 0.0 for w in weights]
+    return np.array(raised) / max(sum(raised), 1e-300)
+
+
 def sdnc_initial(slots, width, read_heads, units):
     return sam_initial(slots, width, read_heads, units) | {
         "n": np.zeros((slots, slots)),
@@ -60,7 +67,8 @@ def sdnc_initial(slots, width, read_heads, units):
 
 
 def sdnc_step(weights, x, state, count, links):
-    """One time step. ``weights``: as of a SAM, and W_m, b_m (read modes: backward, content, forward for each head).
+    """One time step. ``weights``: as of a SAM, and W_m, b_m (read modes: backward, content, forward for each head), and
+    W_s, b_s if links are sharpened (sharpness: backward for each head, then forward).
 
     :param count: K
     :param links: K_L
@@ -93,6 +101,9 @@ def sdnc_step(weights, x, state, count, links):
         modes, before = softmax(logits[h]), state["read_weights"][h]
         content = sparse_content(memory, queries[h], strengths[h], count, known)
         back, fore = backward(n_links, before, count), forward(p_links, before, count)
+        if "W_s" in weights:
+            sharpness = [oneplus(s) for s in matvec(weights["W_s"], hidden) + weights["b_s"]]
+            back, fore = sharpened(back, sharpness[h]), sharpened(fore, sharpness[heads + h])
         reads.append(modes[0] * back + modes[1] * content + modes[2] * fore)
     vectors = [read(memory, w) for w in reads]
 

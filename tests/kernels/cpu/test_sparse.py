@@ -6,7 +6,7 @@ import torch
 from memagents import make_core
 from memagents.cores.core import select_rows, state_leaves
 from memagents.kernels.cpu.sparse import window as sparse
-from tests.kernels.support.sparse import NAMES, assert_equal_unrolls, detached, learned, make, used_state
+from tests.kernels.support.sparse import NAMES, PLAIN, assert_equal_unrolls, detached, learned, make, used_state
 from tests.kernels.support.windows import assert_same_bits, on_threads
 
 SIZES = [  # slots, width, heads, reads, hidden, batch; a vector has 4 numbers of a slot, 16 slots are compared at once
@@ -39,7 +39,7 @@ def test_from_the_first_step_of_an_episode_until_the_slots_are_full_and_beyond(n
     assert_equal_unrolls(core, inputs, core.initial_state(3), starts)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", PLAIN)
 def test_as_it_is_made_for_recording(name):
     core = make_core(name, 3, slots=12, width=8, read_heads=2, controller_size=16, write_penalty=0.1).double()
     inputs, starts = inputs_and_starts(15, 2, 0)
@@ -184,7 +184,7 @@ def test_backward_twice_through_one_window_but_not_differentiable_twice(name):
 # --- where the kernel does not apply --------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", PLAIN)
 def test_traces_hashing_and_autocast_go_through_the_loop(name, fused):
     core = make(name, 9, 8, 2, 2, 8, dtype=torch.float32)
     inputs, starts = inputs_and_starts(2, 3, dtype=torch.float32)
@@ -212,6 +212,14 @@ def test_shapes_that_do_not_belong_together(name):
         core.unroll(inputs, state._replace(clock=state.clock.int()), starts)
     with pytest.raises(ValueError, match="memory must be"):
         core.unroll(inputs, state._replace(memory=state.memory[:2]), starts)
+
+
+def test_nothing_to_sharpen_without_links(monkeypatch):
+    core = make("sam", 9, 8, 2, 2, 8)
+    monkeypatch.setattr(core, "sharpen_links", True)
+    inputs, starts = inputs_and_starts(2, 3)
+    with pytest.raises(ValueError, match="sharpen_links must be False"):
+        core.unroll(inputs, core.initial_state(3), starts)
 
 
 @pytest.mark.parametrize("change", [9, -1])

@@ -5,15 +5,16 @@ import torch
 from memagents import make_core
 from memagents.cores.core import map_state, state_leaves, unroll_by_steps
 
-NAMES = ["sam", "sdnc"]
+PLAIN = ["sam", "sdnc"]
+NAMES = [*PLAIN, "sharp sdnc"]  # with sharpened links
 
 
 def make(name, slots, width, heads, reads, hidden, links=3, dtype=torch.float64, noise=0.5):
     """Weights away from their initial values, so that gates open and shut and each part matters."""
     torch.manual_seed(slots * 1000 + width * 100 + heads * 10 + hidden)
     sizes = {"slots": slots, "width": width, "read_heads": heads, "reads": reads, "controller_size": hidden}
-    more = {"links": links} if name == "sdnc" else {}
-    core = make_core(name, 3, **sizes, **more, ready_to_record=False, write_penalty=0.5).to(dtype)
+    more = {} if name == "sam" else {"links": links, "sharpen_links": name == "sharp sdnc"}
+    core = make_core(name.split()[-1], 3, **sizes, **more, ready_to_record=False, write_penalty=0.5).to(dtype)
     with torch.no_grad():
         for parameter in core.parameters():
             parameter.add_(noise * torch.randn_like(parameter))

@@ -67,5 +67,5 @@ def test_a_goal_that_the_cue_does_not_show_and_signs_on_the_floor():
     )
     assert (plain != turned).any()
     assert (plain[:90] != marked[:90]).any()
-    with pytest.raises(ValueError, match="^goal must"):
+    with pytest.raises(ValueError, match=r"^goal must"):
         draw_tmaze(5, "up", (0, 0), goal="left")

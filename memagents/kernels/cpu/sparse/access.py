@@ -70,13 +70,19 @@ def clear_slot(out, j, count):
 
 
 @part
+def squash_oneplus(tape, start, count, slopes):
+    """1 + log(1 + e^x) of ``count`` numbers, in place, with its derivatives at ``slopes``."""
+    for i in range(count):
+        x = tape[start + i]
+        tape[slopes + i] = 1.0 if x > 20.0 else sigmoid(x)
+        tape[start + i] = 1.0 + (x if x > 20.0 else math.log1p(math.exp(x)))
+
+
+@part
 def squash_face(sizes, places, tape, record):
-    """Strengths, gates, shares of the heads and read modes, in place."""
-    heads, at = sizes.heads, record + places.scalars
-    for r in range(heads):
-        x = tape[at + r]
-        tape[record + places.slopes + r] = 1.0 if x > 20.0 else sigmoid(x)
-        tape[at + r] = 1.0 + (x if x > 20.0 else math.log1p(math.exp(x)))
+    """Strengths, gates, shares of the heads, read modes and sharpness, in place."""
+    heads, at, slopes = sizes.heads, record + places.scalars, record + places.slopes
+    squash_oneplus(tape, at, heads, slopes)
     at += heads
     tape[at] = sigmoid(tape[at])
     tape[at + 1] = sigmoid(tape[at + 1])
@@ -84,6 +90,8 @@ def squash_face(sizes, places, tape, record):
     if sizes.links > 0:
         for r in range(heads):
             softmax(tape, at + 2 + heads + 3 * r, 3)
+    if sizes.sharpened > 0:
+        squash_oneplus(tape, at + 2 + 4 * heads, 2 * heads, slopes + heads)
 
 
 @part

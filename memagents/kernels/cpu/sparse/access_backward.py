@@ -6,6 +6,8 @@ at its own slots.
 
 from __future__ import annotations
 
+import math
+
 from memagents.kernels.cpu.slots import EPSILON
 from memagents.kernels.cpu.sparse.access import add_slot, clear_slot, dot
 from memagents.kernels.cpu.sparse.tape import entries_of
@@ -39,11 +41,12 @@ def read_backward(sizes, places, row, tape, record, indices, first, d_memory, d_
 
 @part
 def modes_backward(sizes, places, tape, record, d_weights, d_last, d_modes, at):
-    """From the gradient of the weights to that of the three weightings, in place, to that of the modes, and through
-    the links to that of the weights of the step before, ``d_last``.
+    """From the gradient of the weights to that of the three weightings, in place, to those of the modes and of the
+    sharpness behind them, and through the links to that of the weights of the step before, ``d_last``.
     """
     reads, entries = sizes.reads, entries_of(sizes)
     modes = record + places.scalars + 2 * sizes.heads + 2
+    linked = record + (places.linked if sizes.sharpened > 0 else places.followed)
     for r in range(sizes.heads):
         own = r * entries
         for k in range(reads):
@@ -56,11 +59,13 @@ def modes_backward(sizes, places, tape, record, d_weights, d_last, d_modes, at):
             for k in range(reads):
                 d_weights[own + mode * reads + k] *= tape[modes + 3 * r + mode]
         softmax_backward(tape, modes + 3 * r, d_modes, at + 3 * r, 3)
+        if sizes.sharpened > 0:
+            sharpen_backward(sizes, places, tape, record, r, d_weights, own, d_modes, at + 3 * sizes.heads)
         divisor = tape[record + places.divisors + r]
         if divisor > 1.0:
             mean = 0.0
             for k in range(reads):
-                ahead = tape[record + places.followed + (2 * r + 1) * reads + k]
+                ahead = tape[linked + (2 * r + 1) * reads + k]
                 mean += ahead * d_weights[own + 2 * reads + k]
             for k in range(reads):
                 d_weights[own + 2 * reads + k] = (d_weights[own + 2 * reads + k] - mean) / divisor
@@ -70,6 +75,26 @@ def modes_backward(sizes, places, tape, record, d_weights, d_last, d_modes, at):
                 shares = record + places.shares + ((2 * r + forward) * reads + k) * entries
                 for s in range(entries):
                     d_last[own + s] += tape[shares + s] * gradient
+
+
+@part
+def sharpen_backward(sizes, places, tape, record, r, d_weights, own, d_sharpness, at):
+    """From the gradient of a head's sharpened weightings to that of what the links gave, in place, and to that of the
+    sharpness.
+
+    :param own: where the head's weightings begin, the forward one behind the backward one and that by content
+    """
+    reads, heads = sizes.reads, sizes.heads
+    for forward in range(2):
+        of_links, d_links = (2 * r + forward) * reads, own + 2 * forward * reads
+        sharpness = tape[record + places.scalars + 5 * heads + 2 + forward * heads + r]
+        softmax_backward(tape, record + places.followed + of_links, d_weights, d_links, reads)
+        total = 0.0
+        for k in range(reads):
+            weight = tape[record + places.linked + of_links + k] + EPSILON
+            total += d_weights[d_links + k] * math.log(weight)
+            d_weights[d_links + k] *= sharpness / weight
+        d_sharpness[at + forward * heads + r] = total * tape[record + places.slopes + heads + forward * heads + r]
 
 
 @part

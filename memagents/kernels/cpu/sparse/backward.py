@@ -17,7 +17,7 @@ from memagents.kernels.cpu.sparse.access_backward import (
     read_backward,
     write_backward,
 )
-from memagents.kernels.cpu.sparse.tape import SparseSizes, borrowed, entries_of, flat_at, places_of
+from memagents.kernels.cpu.sparse.tape import borrowed, entries_of, flat_at, places_of, sizes_of
 from memagents.kernels.cpu.sparse.weights import pack_face_columns, pack_gate_columns
 from memagents.kernels.cpu.vector import simd
 from memagents.kernels.cpu.vector.row_products import (
@@ -150,7 +150,7 @@ def backward(
 
     :param shared: the gradient of the features, the weights of gates and interface
     """
-    numbers = SparseSizes(sizes[0], sizes[1], sizes[2], sizes[3], sizes[4], sizes[5], sizes[6], sizes[7], sizes[8])
+    numbers = sizes_of(sizes)
     (steps, batch), own = starts.shape, work_of(borrowed(work, thread), numbers, rows)
     own_tape, own_indices = borrowed(tape, 0), borrowed(indices, 0)
     like = own.zeros

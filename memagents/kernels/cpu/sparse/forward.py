@@ -12,9 +12,9 @@ from memagents.kernels.cpu.recurrent.lstm import expose, squash
 from memagents.kernels.cpu.slots import take
 from memagents.kernels.cpu.sources import SOURCES
 from memagents.kernels.cpu.sparse.access import note_access, read, squash_face, weigh_content, write
-from memagents.kernels.cpu.sparse.links import follow, update
+from memagents.kernels.cpu.sparse.links import follow, sharpen, update
 from memagents.kernels.cpu.sparse.search import forget, look, nearest, search_numbers, search_of
-from memagents.kernels.cpu.sparse.tape import Kept, Links, SparseSizes, borrowed, entries_of, flat_at, places_of
+from memagents.kernels.cpu.sparse.tape import Kept, Links, borrowed, entries_of, flat_at, places_of, sizes_of
 from memagents.kernels.cpu.sparse.weights import pack_face, pack_gates
 from memagents.kernels.cpu.vector import simd
 from memagents.kernels.cpu.vector.row_products import Rows, clear_entries, copy_entries, set_products
@@ -108,6 +108,8 @@ def access(sizes, places, row, kept, links, search, work, slots, tape, record, t
     if sizes.links > 0:
         update(sizes, places, row, links, tape, record, indices, first, sums, totals, slots, weights)
         follow(sizes, places, row, links, kept, tape, record, indices, first, sums, slots, weights)
+        if sizes.sharpened > 0:
+            sharpen(sizes, places, tape, record)
         followed, modes = record + places.followed, record + places.scalars + 2 * heads + 2
         for r in range(heads):
             for k in range(reads):
@@ -248,7 +250,7 @@ def forward(
     :param leaves: of the state, changed in place: those of :class:`Kept` and of :class:`Links`
     :param strange: set to 1 where an index of these is none
     """
-    numbers = SparseSizes(sizes[0], sizes[1], sizes[2], sizes[3], sizes[4], sizes[5], sizes[6], sizes[7], sizes[8])
+    numbers = sizes_of(sizes)
     (steps, batch), own = starts.shape, work_of(borrowed(work, thread), numbers, rows)
     like, lanes = own.sums, lanes_of(own.sums)
     own_tape, own_indices = borrowed(tape, thread % len(tape)), borrowed(indices, thread % len(indices))

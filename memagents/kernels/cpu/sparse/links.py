@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from memagents.kernels.cpu.slots import EPSILON
+from memagents.kernels.cpu.sparse.access import softmax
 from memagents.kernels.cpu.sparse.tape import entries_of
 from memagents.kernels.cpu.vector.simd import part
 
@@ -149,3 +150,21 @@ def follow(sizes, places, row, links, kept, tape, record, indices, first, sums, 
                 tape[record + places.divisors + r] = divisor
                 for k in range(reads):
                     tape[out + k] /= divisor
+
+
+@part
+def sharpen(sizes, places, tape, record):
+    """:func:`memagents.memory.sparse_linkage.sharpened` of what :func:`follow` found, which is kept as ``linked``."""
+    reads, sharpness = sizes.reads, record + places.scalars + 5 * sizes.heads + 2
+    for r in range(sizes.heads):
+        for forward in range(2):
+            own = (2 * r + forward) * reads
+            at = record + places.followed + own
+            some = 0  # that are linked: they stand first, as the largest
+            for k in range(reads):
+                tape[record + places.linked + own + k] = tape[at + k]
+                if tape[at + k] > 0.0:
+                    tape[at + k] = tape[sharpness + forward * sizes.heads + r] * math.log(tape[at + k] + EPSILON)
+                    some += 1
+            if some > 0:
+                softmax(tape, at, some)

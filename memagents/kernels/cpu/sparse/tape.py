@@ -24,6 +24,7 @@ class SparseSizes(NamedTuple):
     heads: int  # R
     reads: int  # K
     links: int  # K_L, of a slot in each direction; 0 for a SAM
+    sharpened: int  # 1 if the weightings that the links give are sharpened, otherwise 0
     hidden: int  # H, padded
     vectors: int  # R W, padded
     face: int  # the interface vector, padded
@@ -36,9 +37,9 @@ class Places(NamedTuple):
     """
 
     face: int  # squashed: R queries, the vector to write, and the scalars
-    scalars: int  # of it: R strengths, write gate, interpolation, R shares of the heads, 3 R read modes
+    scalars: int  # of it: R strengths, write gate, interpolation, R shares of the heads, 3 R read modes, 2 R sharpness
     rows: int  # R S slots that were read
-    slopes: int  # R, derivatives of the strengths
+    slopes: int  # R, derivatives of the strengths, and sharpened 2 R of the sharpness, backward of all heads first
     query_norms: int  # R
     cosines: int  # R K
     row_norms: int  # R K
@@ -46,7 +47,8 @@ class Places(NamedTuple):
     weights: int  # R S, of the reads
     last: int  # R S, those of the step before
     written: int  # M, the weights of the write
-    followed: int  # R 2 K: where the links of what was read lead to, backward and forward
+    followed: int  # R 2 K: where the links of what was read lead to, backward and forward; sharpened if they are to be
+    linked: int  # sharpened R 2 K: the same before
     shares: int  # R 2 K S: of each of these, by the weights of the step before
     divisors: int  # R, of the forward weighting
     record: int  # all numbers of a record
@@ -80,6 +82,15 @@ class Links(NamedTuple):
 
 
 @register_jitable
+def sizes_of(numbers):
+    """The :class:`SparseSizes` of a tuple of numbers."""
+    return SparseSizes(
+        numbers[0], numbers[1], numbers[2], numbers[3], numbers[4], numbers[5], numbers[6], numbers[7], numbers[8],
+        numbers[9],
+    )  # fmt: skip
+
+
+@register_jitable
 def entries_of(sizes):
     """S, the slots that a head reads."""
     return sizes.reads * (3 if sizes.links > 0 else 1)
@@ -104,7 +115,7 @@ def places_of(sizes, lanes):
     scalars = face + (heads + 1) * sizes.width
     rows = face + sizes.face
     slopes = rows + heads * entries * sizes.width
-    query_norms = slopes + heads
+    query_norms = slopes + heads * (1 + 2 * sizes.sharpened)
     cosines = query_norms + heads
     row_norms = cosines + heads * sizes.reads
     content = row_norms + heads * sizes.reads
@@ -113,7 +124,8 @@ def places_of(sizes, lanes):
     written = last + heads * entries
     followed = written + heads * entries + 1
     some = 2 * sizes.reads if sizes.links > 0 else 0
-    shares = followed + heads * some
+    linked = followed + heads * some
+    shares = linked + heads * some * sizes.sharpened
     divisors = shares + heads * some * entries
     end = divisors + (heads if sizes.links > 0 else 0)
     record = (end + lanes - 1) // lanes * lanes
@@ -121,7 +133,7 @@ def places_of(sizes, lanes):
     found = read_slots + heads * entries
     return Places(
         face, scalars, rows, slopes, query_norms, cosines, row_norms, content, weights, last, written, followed,
-        shares, divisors, record, 0, read_slots, found, found + heads,
+        linked, shares, divisors, record, 0, read_slots, found, found + heads,
     )  # fmt: skip
 
 

@@ -41,7 +41,7 @@ class SparseOperands(NamedTuple):
 
     x: Tensor  # the inputs' share of the gates, (T, B, 4H)
     recurrent_weight: Tensor  # of hidden state and read vectors in the gates, (4H, H + R W)
-    weight: Tensor  # of the interface and then of the read modes, (I, H)
+    weight: Tensor  # of the interface, then of read modes and sharpness, (I, H)
     bias: Tensor  # (I,)
     memory: Tensor  # (B, N, W)
     read_weights: Tensor  # (B, R, S)
@@ -68,6 +68,7 @@ def sparse_window(
     reads: int,
     tables: Sequence[Tensor],
     links: Sequence[Tensor] = (),
+    sharpen_links: bool = False,
     overwrite: bool = False,
 ) -> SparseResults:
     """The recurrence of a sparse memory over a window. Not differentiable twice.
@@ -78,22 +79,24 @@ def sparse_window(
     :param tables: of the state without a gradient, changed in place: last access, clock and read indices, all int64
         and contiguous
     :param links: of an SDNC, the leaves of its :class:`memagents.memory.sparse_linkage.SparseLinks`, changed in place
+    :param sharpen_links: whether the weightings that the links give are sharpened
     :param overwrite: change memory and read weights in place too, where no gradient is asked for and they are
         contiguous and of whole vectors
     :raises ValueError: if the shapes do not belong together, or an index of the state is no slot
     """
     operands = SparseOperands(*given)
-    check_sparse_operands(starts, *operands, *tables, *links, reads=reads)
+    check_sparse_operands(starts, *operands, *tables, *links, reads=reads, sharpened=sharpen_links)
     width, size = operands.memory.shape[2], operands.hidden.shape[1]
     heads = operands.read_vectors.shape[1]
     wide, padded = wide_lanes(operands.x.dtype), _padded(width, lanes(operands.x.dtype))
-    rows = sparse_interface_size(padded, heads, bool(links))
+    rows = sparse_interface_size(padded, heads, bool(links), sharpen_links)
     sizes = SparseSizes(
         slots=operands.memory.shape[1],
         width=padded,
         heads=heads,
         reads=reads,
         links=links[0].shape[2] if links else 0,
+        sharpened=int(sharpen_links),
         hidden=_padded(size, wide),
         vectors=_padded(heads * padded, wide),
         face=_padded(rows, wide),
