@@ -10,7 +10,6 @@ from gymnasium import spaces
 from torch import Tensor, nn
 
 from memagents.cores.core import State, map_state, restart_state
-from memagents.cores.pair import Pair
 from memagents.export.names import EPISODE_START, NEXT, OBSERVATION, STATE, leaves_by_path, observation_entries
 from memagents.export.normalization import Normalization
 from memagents.policies.actor_critic import MemoryPolicy
@@ -67,8 +66,7 @@ class PolicyStep(nn.Module):
     def actions(self, outputs: Tensor) -> dict[str, Tensor]:
         """The most likely actions for outputs of the core (B, O), and what their distribution is made of."""
         policy, space = self.policy, self.policy.action_space
-        actors = policy.core.split(outputs)[0] if isinstance(policy.core, Pair) else outputs
-        numbers = policy.action_net(policy.actor(actors))  # (B, ·)
+        numbers = policy.action_numbers(outputs)  # (B, ·)
         if isinstance(space, spaces.Box):
             assert policy.log_std is not None
             low, high = (torch.as_tensor(bound.ravel()).to(numbers.dtype) for bound in (space.low, space.high))

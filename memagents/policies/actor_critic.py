@@ -228,10 +228,18 @@ class MemoryPolicy(CorePolicy):
         """The distribution of actions for (N, O) outputs of the core."""
         return self._distribution_of(self._actors(outputs))
 
-    def _distribution_of(self, outputs: Tensor) -> Distribution:
+    def action_numbers(self, outputs: Tensor) -> Tensor:
+        """What the distribution of actions is made of, for (..., O) outputs of the core: logits, or means (..., A)."""
+        return self._numbers_of(self._actors(outputs))
+
+    def _numbers_of(self, outputs: Tensor) -> Tensor:
         """The same for the actor's share of them."""
         with self._precision():
-            mean = self.action_net(self.actor(outputs)).to(self.dtype)
+            return self.action_net(self.actor(outputs)).to(self.dtype)
+
+    def _distribution_of(self, outputs: Tensor) -> Distribution:
+        """The distribution for the actor's share of outputs (N, O)."""
+        mean = self._numbers_of(outputs)
         if isinstance(self.action_space, spaces.Box):
             return self.action_dist.proba_distribution(mean, self.log_std)
         return self.action_dist.proba_distribution(mean)
