@@ -1,11 +1,12 @@
 # The few commands of the project; each sets up what it needs, and does nothing twice.
 PYTHON ?= python3
 VENV   := .venv
+RLLIB  := .venv-rllib
 PY     := $(VENV)/bin/python
 # Two cores spin against each other otherwise; see shared facts in docs/benchmarks.md.
 export OMP_WAIT_POLICY = PASSIVE
 
-.PHONY: setup train test lint mypy bench results gpu chaos fuzz soak clean
+.PHONY: setup train test lint mypy bench results gpu rllib chaos fuzz soak clean
 
 setup: $(VENV)/.ready
 
@@ -40,6 +41,17 @@ gpu: setup
 	$(PY) -m pytest -m gpu
 	$(PY) benchmarks/run_all.py --device cuda
 
+# Inside Ray's RLlib and on a cluster of Ray, in an environment of their own: it wants another gymnasium.
+rllib: $(RLLIB)/.ready
+	OMP_NUM_THREADS=1 $(RLLIB)/bin/python -m pytest tests/rllib tests/experiments/test_cluster.py
+
+$(RLLIB)/.ready: pyproject.toml constraints.txt constraints-rllib.txt
+	test -x $(RLLIB)/bin/python || $(PYTHON) -m venv $(RLLIB)
+	grep -v '^gymnasium==' constraints.txt | cat - constraints-rllib.txt > $(RLLIB)/constraints.txt
+	$(RLLIB)/bin/python -m pip install --quiet -c $(RLLIB)/constraints.txt torch
+	$(RLLIB)/bin/python -m pip install --quiet -c $(RLLIB)/constraints.txt -e '.[rllib]' pytest pytest-xdist optuna
+	touch $@
+
 # What docs/reliability.md promises, for as long as there is patience.
 chaos: setup
 	OMP_NUM_THREADS=1 $(PY) -m tests.robustness.chaos --kills 300
@@ -51,4 +63,4 @@ soak: setup
 	OMP_NUM_THREADS=1 $(PY) -m tests.robustness.soak --minutes 60
 
 clean:
-	rm -rf $(VENV) build dist .pytest_cache .ruff_cache .mypy_cache
+	rm -rf $(VENV) $(RLLIB) build dist .pytest_cache .ruff_cache .mypy_cache

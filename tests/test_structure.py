@@ -26,6 +26,7 @@ MAY_IMPORT = {
     "experiments": {"nec", "algorithms", "policies", "cores", "environments", "runs"},
     "inspection": {"experiments", "nec", "algorithms", "policies", "cores", "memory", "environments", "runs"},
     "export": {"experiments", "policies", "cores", "environments", "runs"},
+    "rllib": {"policies", "cores"},
     "testing": {"cores"},
     "command_line": {"inspection", "export", "experiments", "cores", "runs", "memenvs"},
     "__main__": {"command_line"},

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -10,6 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from memagents.command_line.errors import plain_errors
+from memagents.experiments.cluster import pool_of
 from memagents.experiments.comparison import (
     FIGURE_FILE,
     RESULTS_FILE,
@@ -89,7 +89,7 @@ def run(settings: ComparisonSettings, given: Sequence[Trial]) -> None:
     jobs.sort(key=lambda job: int(job.folder.name.removeprefix("seed-")))  # a first answer comes early
     with Live(console=console, refresh_per_second=1, transient=True) as live:
         run_jobs(
-            *(jobs, settings.processes or os.cpu_count() or 1),
+            *(jobs, pool_of(settings.processes, settings.ray)),
             lambda: live.update(progress_table(given, settings.total_timesteps)),
         )
 

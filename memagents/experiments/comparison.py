@@ -43,6 +43,8 @@ class ComparisonSettings:
     :param parameters: size every memory so that the agent has about so many weights; by default as the settings say
     :param episodes: of each evaluation
     :param processes: trainings at a time; by default one for each processor
+    :param ray: run the trainings on a cluster of Ray: its address, "auto" for the one that this machine belongs to,
+        or "local" for one of this machine alone. All its machines must see the folder by the same path
     :param folder: where everything goes; by default runs/compare-ENV
     :param imports: packages to import first, for the cores and environments they register
     :param algorithm: by which all are trained; imitate wants an environment with an oracle
@@ -58,6 +60,7 @@ class ComparisonSettings:
     parameters: int | None = None
     episodes: int = 1000
     processes: int | None = None
+    ray: str | None = None
     folder: Path | None = None
     imports: tuple[str, ...] = ()
     algorithm: Literal["ppo", "imitate"] = "ppo"
@@ -86,7 +89,7 @@ class ComparisonSettings:
     def plain(self) -> dict[str, Any]:
         """Return what decides the results, as plain values."""
         settings = dataclasses.asdict(self)
-        left_out = ("processes", "folder") if self.algorithm != "ppo" else ("processes", "folder", "algorithm")
+        left_out = ("processes", "ray", "folder", *(["algorithm"] if self.algorithm == "ppo" else []))
         return {name: settings[name] for name in settings if name not in left_out}
 
 

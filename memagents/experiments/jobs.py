@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType, TracebackType
-from typing import IO, Any, Self
+from typing import IO, Any, Protocol, Self
 
 from memagents.runs import files
 from memagents.runs.checkpoint import holds
@@ -80,6 +80,19 @@ class Job:
         return [*start, *self.words, "--run-dir", str(self.folder), "--overwrite"]
 
 
+class Process(Protocol):
+    """What a pool asks of a process, as of a :class:`subprocess.Popen`."""
+
+    def poll(self) -> int | None:
+        """Return the exit code; None while it runs."""
+
+    def wait(self) -> int:
+        """Wait until it has ended, and return the exit code."""
+
+    def send_signal(self, sig: int, /) -> None:
+        """Send it a signal."""
+
+
 class Pool:
     """Jobs that run at the same time; left by an error or a signal, it lets them save and end.
 
@@ -91,7 +104,7 @@ class Pool:
 
     def __init__(self, processes: int):
         self.processes = processes
-        self._running: list[tuple[Job, subprocess.Popen]] = []
+        self._running: list[tuple[Job, Process]] = []
         self._handlers: dict[int, Any] = {}
 
     def __enter__(self) -> Self:
@@ -126,16 +139,23 @@ class Pool:
 
     def start(self, job: Job) -> None:
         """Start a job, or go on with it."""
-        self._running.append((job, _start(job)))
+        job.status, job.reason = RUNNING, ""
+        job.folder.parent.mkdir(parents=True, exist_ok=True)
+        self._running.append((job, self.launch(job)))
+
+    def launch(self, job: Job) -> Process:
+        """Start the process of a job on this machine."""
+        return launch(job.command(), job.log, close_fds=False)
 
     def wait(self) -> list[Job]:
         """Wait for half a second, and return the jobs that have ended meanwhile, done or failed."""
         time.sleep(_LOOK_EVERY)
-        ended = [(job, process) for job, process in self._running if process.poll() is not None]
-        for job, process in ended:
+        looked = [(job, process, process.poll()) for job, process in self._running]
+        ended = [(job, process, code) for job, process, code in looked if code is not None]
+        for job, process, code in ended:
             self._running.remove((job, process))
-            _finish(job, process.returncode)
-        return [job for job, _ in ended]
+            _finish(job, code)
+        return [job for job, _, _ in ended]
 
     def stop(self, *jobs: Job) -> None:
         """Let jobs save and end, as by Ctrl-C; by default all of them."""
@@ -149,16 +169,16 @@ class Pool:
             self._running.remove((job, process))
 
 
-def run_jobs(jobs: Sequence[Job], processes: int, watch: Callable[[], None] | None = None) -> None:
-    """Run all jobs that are not done, so many at a time; one that fails leaves the others alone.
+def run_jobs(jobs: Sequence[Job], pool: Pool, watch: Callable[[], None] | None = None) -> None:
+    """Run all jobs that are not done; one that fails leaves the others alone.
 
     :param jobs: their status changes as they run
-    :param processes: at a time
+    :param pool: to run them in
     :param watch: called about twice a second
     :raises KeyboardInterrupt: after Ctrl-C, when the running ones have saved and ended
     """
     waiting = [job for job in jobs if job.status != DONE]
-    with Pool(processes) as pool:
+    with pool:
         while waiting or pool.running:
             while waiting and pool.has_room:
                 pool.start(waiting.pop(0))
@@ -210,14 +230,16 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
-def _start(job: Job) -> subprocess.Popen:
-    job.status, job.reason = RUNNING, ""
-    job.folder.parent.mkdir(parents=True, exist_ok=True)
+def launch(command: Sequence[str], log: Path, **how: Any) -> subprocess.Popen:
+    """Start a process with one thread, whose output goes to a file.
+
+    :param how: for :class:`subprocess.Popen`
+    """
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     output: IO[str]
-    with open(job.log, "w") as output, _heard():
+    with open(log, "w") as output, _heard():
         return subprocess.Popen(  # in a group of its own: Ctrl-C reaches it through us alone
-            job.command(), stdout=output, stderr=output, close_fds=False, env=environment, start_new_session=True
+            command, stdout=output, stderr=output, env=environment, start_new_session=True, **how
         )
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -14,7 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import tyro
 
 from memagents.checks import positive_int, seed_int
-from memagents.experiments.jobs import DONE, SET_FOR_ALL, Job, Pool
+from memagents.experiments.cluster import pool_of
+from memagents.experiments.jobs import DONE, SET_FOR_ALL, Job
 from memagents.experiments.jobs import claim as claim_folder
 from memagents.experiments.options import Pairs, as_words, refuse_words, settings_in, some_pairs
 from memagents.experiments.settings import PPOSettings, packages_of
@@ -49,6 +49,8 @@ class TuningSettings:
         that are set after ``--``
     :param episodes: of each evaluation
     :param processes: trainings at a time; by default one for each processor
+    :param ray: run the trainings on a cluster of Ray: its address, "auto" for the one that this machine belongs to,
+        or "local" for one of this machine alone. All its machines must see the folder by the same path
     :param folder: where everything goes; by default runs/tune-ENV-CORE
     :param imports: packages to import first, for the cores and environments they register
     :param seed: of the search
@@ -65,6 +67,7 @@ class TuningSettings:
     )
     episodes: int = 200
     processes: int | None = None
+    ray: str | None = None
     folder: Path | None = None
     imports: tuple[str, ...] = ()
     seed: int = 0
@@ -96,7 +99,7 @@ class TuningSettings:
     def plain(self) -> dict[str, Any]:
         """Return what decides the results of a trial, as plain values."""
         settings = dataclasses.asdict(self)
-        left_out = ("trials", "processes", "folder")
+        left_out = ("trials", "processes", "ray", "folder")
         return {**{name: settings[name] for name in settings if name not in left_out}, "space": self.searched}
 
     @property
@@ -167,7 +170,7 @@ def search(
     study.sampler = optuna.samplers.TPESampler(seed=settings.seed + len(study.trials))  # not the same draws again
     left = [trial.number for trial in study.trials if not trial.state.is_finished()]
     running: dict[Job, Any] = {}
-    with Pool(settings.processes or os.cpu_count() or 1) as pool:
+    with pool_of(settings.processes, settings.ray) as pool:
         while left or running or len(study.trials) < settings.trials:
             while pool.has_room and (left or len(study.trials) < settings.trials):
                 trial = _again(study, left.pop(0)) if left else study.ask()

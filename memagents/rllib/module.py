@@ -113,7 +113,7 @@ def _unrolled(policy: MemoryPolicy, batch: dict[str, Any]) -> tuple[Tensor, Stat
         state = policy.initial_state(shape[1])
     starts = torch.zeros(shape, dtype=torch.bool, device=any_entry(window).device)
     outputs, after, losses = policy.unroll(window, state, starts)
-    total = sum(losses.values()) if losses else None
+    total = torch.stack(list(losses.values())).sum(0) if losses else None
     if not carried:
         return outputs[0], after, None if total is None else total[0]
     return _turned(outputs), after, None if total is None else _turned(total)

@@ -12,7 +12,7 @@ from memagents.cores.core import State
 NestedState = dict[str, Any]  # of tensors, complex ones as pairs of real numbers (..., 2)
 
 
-def nested(state: State) -> NestedState:
+def nested(state: Any) -> NestedState:
     """Return a state as nested dicts.
 
     :param state: a NamedTuple of tensors and of such
@@ -26,7 +26,7 @@ def _leaf_or_nested(child: Any) -> Any:
     return torch.view_as_real(child) if child.is_complex() else child
 
 
-def from_nested(like: State, values: NestedState) -> State:
+def from_nested(like: Any, values: NestedState) -> State:
     """Return the state that :func:`nested` made dicts of.
 
     :param like: a state of the same structure, of any number of rows

@@ -16,7 +16,7 @@ from memagents.command_line import compare
 from memagents.experiments.comparison import RESULTS_FILE, ComparisonSettings, Trial, claim, trials
 from memagents.experiments.comparison_report import draw_comparison, failures, print_results, results_markdown, seeds
 from memagents.experiments.comparison_results import results
-from memagents.experiments.jobs import DONE, FAILED, WAITING, Job, only_one, run_jobs
+from memagents.experiments.jobs import DONE, FAILED, WAITING, Job, Pool, only_one, run_jobs
 from memagents.experiments.run import Run
 from memagents.experiments.sizing import KNOBS, sized
 from tests.cores.support import SMALL
@@ -370,7 +370,7 @@ def test_what_a_training_was_killed_by(tmp_path, monkeypatch):
     """Not the last line of its progress bar."""
     monkeypatch.setattr(Job, "command", lambda _: [sys.executable, "-c", KILLED])
     job = Job(tmp_path / "run", [])
-    run_jobs([job], 1)
+    run_jobs([job], Pool(1))
     assert (job.status, job.reason) == (FAILED, "killed by SIGKILL (by the system, for want of memory?)")
 
 
@@ -386,7 +386,7 @@ def test_a_request_to_end_is_passed_on(name, tmp_path, monkeypatch):
     before = signal.signal(number, signal.default_int_handler)
     try:
         with pytest.raises(KeyboardInterrupt, match="the same command goes on"):
-            run_jobs([job], 1, lambda: os.kill(os.getpid(), number))
+            run_jobs([job], Pool(1), lambda: os.kill(os.getpid(), number))
         assert signal.getsignal(number) is signal.default_int_handler
     finally:
         signal.signal(number, before)
@@ -407,15 +407,15 @@ def test_what_was_interrupted_goes_on(tmp_path):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        run_jobs(trial.jobs, 1, interrupt)
+        run_jobs(trial.jobs, Pool(1), interrupt)
     stopped = job.steps()
     assert 64 <= stopped < 6_400
     assert job.status == WAITING
     assert "--resume" in job.command()
-    run_jobs(trial.jobs, 1)
+    run_jobs(trial.jobs, Pool(1))
     assert (job.status, job.steps()) == (DONE, 6_400)
     steps = [line.split(",")[0] for line in (job.folder / "progress.csv").read_text().splitlines()[1:]]
     assert len(set(steps)) == len(steps) == 6_400 // 32
     again = trials(settings, {"gru": {}})[0].jobs[0]
     assert again.status == DONE
-    run_jobs([again], 1, lambda: pytest.fail("there was nothing to do"))
+    run_jobs([again], Pool(1), lambda: pytest.fail("there was nothing to do"))

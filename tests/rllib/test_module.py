@@ -1,5 +1,7 @@
 """A policy as a module of RLlib is the policy."""
 
+from typing import Any
+
 import gymnasium as gym
 import numpy as np
 import pytest
@@ -47,6 +49,7 @@ def windows(module, rows=3, steps=5):
     space = module.observation_space
     space.seed(0)
     drawn = [[space.sample() for _ in range(steps)] for _ in range(rows)]
+    observations: Any
     if isinstance(space, spaces.Dict):
         observations = {
             name: torch.as_tensor(np.array([[one[name] for one in row] for row in drawn])) for name in space

@@ -10,6 +10,7 @@ from ray import tune  # noqa: F401 — before the algorithms
 from ray.rllib.algorithms.appo import APPOConfig
 from ray.rllib.algorithms.impala import IMPALAConfig
 from ray.rllib.algorithms.ppo import PPOConfig
+from ray.rllib.core.columns import Columns
 
 from memagents import RecurrentPPO, make_env
 from memagents.policies.actor_critic import MemoryPolicy
@@ -77,6 +78,29 @@ def test_ppo_trains_and_weights_move_both_ways(core, kwargs):
             for own, theirs in zip(outputs_of(found), wanted, strict=True):
                 torch.testing.assert_close(own, theirs)
         algorithm.train()
+    finally:
+        algorithm.stop()
+
+
+@pytest.mark.parametrize(("core", "kwargs"), [("dnc", DNC), ("gtrxl", {"layers": 1}), ("lru", {})])
+def test_what_was_sampled_is_what_is_learned_from(core, kwargs):
+    """Before the first gradient step of an update every probability ratio is 1: windows and states are right."""
+    algorithm = config_of(core=core, core_kwargs=kwargs).build_algo()
+    try:
+        algorithm.train()
+        sampled, learner = algorithm.env_runner.sample(num_timesteps=200), algorithm.learner_group._learner
+        batch = learner._learner_connector(
+            rl_module=learner.module, batch={}, episodes=sampled, shared_data={}, metrics=learner.metrics
+        )["default_policy"]
+        module = learner.module["default_policy"]
+        with torch.no_grad():
+            found = module.forward_train(batch)
+        numbers = found[Columns.ACTION_DIST_INPUTS]
+        log_probs = module.get_train_action_dist_cls().from_logits(numbers).logp(batch[Columns.ACTIONS])
+        there = batch[Columns.LOSS_MASK]
+        assert there.sum() >= 200
+        assert (~there).any()  # some windows are filled up
+        torch.testing.assert_close(log_probs[there], batch[Columns.ACTION_LOGP][there], rtol=0, atol=1e-5)
     finally:
         algorithm.stop()
 
