@@ -7,7 +7,10 @@ import subprocess
 import sys
 import tomllib
 import zipfile
+from importlib.util import find_spec
 from pathlib import Path
+
+import pytest
 
 import memagents
 
@@ -59,9 +62,22 @@ def test_public_names_are_there():
     assert set(memagents.__all__) <= set(dir(memagents))
 
 
+def rooms():
+    """The packages of memagents by their names, but for that which wants Ray."""
+    packages = sorted((ROOT / "memagents").rglob("__init__.py"))
+    named = {".".join(package.parent.relative_to(ROOT).parts): package.parent for package in packages}
+    return {name: folder for name, folder in named.items() if name != "memagents.rllib"}
+
+
+@pytest.mark.skipif(find_spec("ray") is not None, reason="Ray is installed")
+def test_without_ray_its_room_says_what_to_install():
+    with pytest.raises(ImportError, match=r"pip install 'memagents\[rllib\]'"):
+        importlib.import_module("memagents.rllib")
+
+
 def test_public_names_of_every_room_load():
-    for package in sorted((ROOT / "memagents").rglob("__init__.py")):
-        room = importlib.import_module(".".join(package.parent.relative_to(ROOT).parts))
+    for package in rooms():
+        room = importlib.import_module(package)
         for name in getattr(room, "__all__", ()):
             assert getattr(room, name) is not None
 
@@ -69,9 +85,8 @@ def test_public_names_of_every_room_load():
 def test_public_names_are_no_modules_whatever_was_imported_before():
     """``from memagents.inspection import examine, forgetting`` gives the function, not the module it lies in."""
     lines = []
-    for package in sorted((ROOT / "memagents").rglob("__init__.py")):
-        name = ".".join(package.parent.relative_to(ROOT).parts)
-        for module in sorted(package.parent.glob("*.py")):
+    for name, folder in rooms().items():
+        for module in sorted(folder.glob("*.py")):
             if module.stem in getattr(importlib.import_module(name), "__all__", ()):
                 lines += [f"import {name}.{module.stem}", f"from {name} import {module.stem}"]
                 lines.append(f"assert callable({module.stem}), '{name}.{module.stem}'")

@@ -5,9 +5,13 @@ Ray is not installed with memagents: ``pip install memagents[rllib]``, see docs/
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from memagents.lazy import exports
+
+if find_spec("ray") is None:
+    raise ImportError("memagents.rllib needs Ray: pip install 'memagents[rllib]', best in an environment of its own")
 
 if TYPE_CHECKING:
     from memagents.rllib.configuration import use_memory

@@ -150,7 +150,8 @@ class Pretended:
 
 
 def pretend(monkeypatch, stop_after=math.inf):
-    monkeypatch.setattr(tuning, "Pool", type("Pool", (Pretended,), {"stop_after": stop_after}))
+    pool = type("Pool", (Pretended,), {"stop_after": stop_after})
+    monkeypatch.setattr(tuning, "pool_of", lambda processes, ray: pool(processes))
 
 
 def test_it_finds_what_is_best(tmp_path, monkeypatch):
