@@ -16,7 +16,15 @@ MOST_BITS = 32
 MOST_NUMBERS = 2**31
 
 
-class Numbers:
+class Integers:
+    """Actions that an environment's functions see as one integer each."""
+
+    def room(self, size: int) -> np.ndarray:
+        """Return an array for the actions of so many environments, as the compiled loops take them."""
+        return np.zeros(size, np.int64)
+
+
+class Numbers(Integers):
     """``Discrete(n)`` actions, from 0: the number is the integer."""
 
     def __init__(self, space: Discrete, name: str):
@@ -39,7 +47,7 @@ class Numbers:
         return numbers
 
 
-class Bits:
+class Bits(Integers):
     """``MultiBinary(n)`` actions: bit i of the integer is ``action[i]``."""
 
     def __init__(self, space: MultiBinary, name: str):
@@ -71,7 +79,7 @@ class Bits:
         return actions
 
 
-class Digits:
+class Digits(Integers):
     """``MultiDiscrete(nvec)`` actions: the entries are the digits of the integer, the first one the highest.
 
     With ``nvec`` of tens the integer is the number that the digits are written as.
@@ -121,6 +129,10 @@ class Reals:
         self.low, self.high, self.shape = space.low, space.high, space.shape
         self.dtype = space.low.dtype
         self.name = name
+
+    def room(self, size: int) -> np.ndarray:
+        """Return an array for the actions of so many environments, as the compiled loops take them."""
+        return np.zeros((size, *self.shape), self.dtype)
 
     def numbers(self, actions: ArrayLike, size: int) -> np.ndarray:
         """Return the actions (B, ...) as a fresh array of the space's dtype, or raise a ``ValueError`` about them.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -67,7 +68,7 @@ class Batch:
             fields(records, definition.observation_space) for records in (self.outs, self.finals)
         )
         self.seeded = False
-        self._coding = coding(definition.action_space, definition.name)
+        self.coding = coding(definition.action_space, definition.name)
         interpret = is_disabled() if interpret is None else interpret
         self._loops = interpreted(loops(definition)) if interpret else loops(definition)
         bounds = np.linspace(0, size, min(threads, size) + 1).astype(int).tolist()
@@ -95,25 +96,32 @@ class Batch:
         :return: the number of episodes that ended
         :raises ValueError: for actions of a wrong shape, type or range; nothing has been stepped then
         """
-        return self._run(self._loops.step, *self._step_arguments(self._coding.numbers(actions, self.size)))
+        return self._run(self._loops.step, *self._step_arguments(self.coding.numbers(actions, self.size)))
+
+    def stepper(self, numbers: np.ndarray) -> Callable[[], int]:
+        """Return a function that steps every row by whatever numbers are in an array then, unchecked: see :meth:`step`.
+
+        :param numbers: contiguous, as the loop takes them, of a batch without threads
+        """
+        return partial(self._loops.step, *self._step_arguments(numbers), 0, self.size)
 
     def oracle(self) -> np.ndarray:
         """Return the best actions, int64 (B,) or (B, n); -1 where the action does not matter."""
-        if self.definition.oracle is no_oracle or isinstance(self._coding, Reals):
+        if self.definition.oracle is no_oracle or isinstance(self.coding, Reals):
             raise NotImplementedError(f"{self.definition.name} has no oracle")
         numbers = np.empty(self.size, np.int64)
         self._run(self._loops.oracle, self.rows, numbers)
-        return self._coding.actions(numbers)
+        return self.coding.actions(numbers)
 
     def random_walk(self, rng: np.random.Generator) -> np.ndarray:
         """Draw actions, int64 (B,) or (B, n), or of a Box, uniformly among those that do something."""
-        if isinstance(self._coding, Reals):
-            return self._coding.draw(rng, self.size)
-        n = self._coding.n
-        if isinstance(self._coding, Bits):
+        if isinstance(self.coding, Reals):
+            return self.coding.draw(rng, self.size)
+        n = self.coding.n
+        if isinstance(self.coding, Bits):
             return rng.integers(0, 2, (self.size, n))
-        if isinstance(self._coding, Digits):
-            return rng.integers(0, self._coding.sizes, (self.size, self._coding.sizes.size))
+        if isinstance(self.coding, Digits):
+            return rng.integers(0, self.coding.sizes, (self.size, self.coding.sizes.size))
         actions = np.zeros(self.size, np.int64)
         keys = rng.integers(0, 2**64, self.size, dtype=np.uint64)
         self._loops.walk(self.rows, keys, np.zeros(n, np.bool_), actions, 0, self.size)
@@ -152,10 +160,7 @@ class Batch:
 
     def _check_functions(self) -> None:
         """Compile each function of the definition alone, unless the loop around it has been compiled before."""
-        coding, actions = self._coding, self.lengths
-        if isinstance(coding, Reals):
-            actions = np.zeros((self.size, *coding.shape), coding.dtype)
-        arguments = (*self._step_arguments(actions), 0, self.size)
+        arguments = (*self._step_arguments(self.coding.room(self.size)), 0, self.size)
         signature = tuple(numba.typeof(argument) for argument in arguments)
         stepped = is_cached(self._loops.step, signature)
         compile_functions(self.definition, numba.typeof(self.rows).dtype, stepped)

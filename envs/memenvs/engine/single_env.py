@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, ClassVar
 
 import gymnasium
 import numpy as np
-from gymnasium.spaces import Box
+from gymnasium.spaces import Box, Discrete
 from numpy.typing import ArrayLike
 
 from memenvs.engine.batch import Batch
 from memenvs.engine.definition import Definition, defined
 from memenvs.engine.pictures import check_render_mode, picture
-from memenvs.engine.types import Observation, Snapped, Snapshot, mapped
+from memenvs.engine.types import Observation, Snapped, Snapshot
 
 RENDER_MODES = ["rgb_array", "human", "ansi"]
 
@@ -42,6 +43,12 @@ class SingleEnv(gymnasium.Env):
         self.action_space = self.definition.action_space
         self._boxes = isinstance(self.definition.action_space, Box)
         self._one = (1,) * len(self.definition.action_space.shape or ())
+        # Most of a single step is Python, so that whatever can be is made beforehand.
+        space = self.definition.action_space
+        self._choices = int(space.n) if isinstance(space, Discrete) else 0
+        self._number = self.batch.coding.room(1)
+        self._step = self.batch.stepper(self._number)
+        self._read = reader(self.batch.observations)
         self._running = False
         self._shown = False
 
@@ -60,7 +67,8 @@ class SingleEnv(gymnasium.Env):
             self.batch.seed(self.np_random.integers(0, 2**64, dtype=np.uint64))
         self.batch.reset()
         self._running = True
-        self._show()
+        if self.render_mode == "human":
+            self._show()
         return self._observation(), {"decision": bool(self.batch.decision[0])}
 
     def step(self, action: ArrayLike) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
@@ -73,21 +81,22 @@ class SingleEnv(gymnasium.Env):
         """
         if not self._running:
             raise RuntimeError("reset() must be called before step(), and after the end of an episode")
-        given = np.asarray(action)
-        ended = self.batch.step(given[None] if self._boxes else given.reshape(*self._one, -1))
-        self._running = not ended
-        batch = self.batch
-        info: dict[str, Any] = {"decision": bool(batch.decision[0])}
-        if ended:
-            info |= {name: float(values[0]) for name, values in batch.metrics.items()}
-        self._show()
-        return (
-            self._observation(),
-            float(batch.rewards[0]),
-            bool(batch.terminated[0]),
-            bool(batch.truncated[0]),
-            info,
-        )
+        if not ((type(action) is int or isinstance(action, np.integer)) and 0 <= action < self._choices):
+            given = np.asarray(action)
+            action = self.batch.coding.numbers(given[None] if self._boxes else given.reshape(*self._one, -1), 1)[0]
+        self._number[0] = action
+        batch, terminated, truncated = self.batch, False, False
+        info: dict[str, Any]
+        if self._step():
+            self._running = False
+            info = {name: values.item() for name, values in batch.metrics.items()}
+            terminated, truncated = batch.terminated.item(), batch.truncated.item()
+        else:
+            info = {}
+        info["decision"] = batch.decision.item()
+        if self.render_mode == "human":
+            self._show()
+        return self._observation(), batch.rewards.item(), terminated, truncated, info
 
     def oracle(self) -> int | np.ndarray:
         """Return the best action for the current observation; -1 where the action does not matter.
@@ -131,15 +140,28 @@ class SingleEnv(gymnasium.Env):
         return actions[0] if actions.ndim > 1 else int(actions[0])
 
     def _observation(self) -> Observation:
-        return mapped(lambda array: array[0].copy(), self.batch.observations)
+        return self._read()
 
     def _show(self) -> None:
-        if self.render_mode != "human":
-            return
         from memenvs.render import show
 
         show(np.asarray(picture(self.batch, 0, "rgb_array")), self.definition.name)
         self._shown = True
+
+
+def reader(observations: Observation) -> Callable[[], Observation]:
+    """Return a function that copies the first of the observations (B, ...), as they are when it is called."""
+    if isinstance(observations, dict):
+        entries = {name: _first(array) for name, array in observations.items()}
+        return lambda: {name: entry() for name, entry in entries.items()}
+    if isinstance(observations, tuple):
+        parts = [_first(array) for array in observations]
+        return lambda: tuple([part() for part in parts])
+    return _first(observations)
+
+
+def _first(array: np.ndarray) -> Callable[[], np.ndarray]:
+    return array[0].copy if array.ndim > 1 else partial(array.__getitem__, 0)
 
 
 def check_options(options: dict[str, Any] | None) -> None:
