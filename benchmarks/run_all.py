@@ -25,6 +25,7 @@ DOCUMENT = HERE.parent / "docs" / "benchmarks.md"
 PACKAGES = ("torch", "numba", "gymnasium", "minigrid", "stable-baselines3")
 CPU = {
     "environments": (),
+    "popgym_ids": (),
     "ppo_speed": (),
     "growth": (),
     "agents": ("--envs", "64", "--threads", "1"),

@@ -31,6 +31,7 @@ _COMMON = [
     ("exits", np.int64, (2,)),
     ("distance", np.int64, (2,)),
     ("path", np.int64, (2,)),
+    ("questions", np.int64),
     ("two_way", np.bool_),
     ("by_line", np.bool_),  # whether labels name lines and directions
     ("ways", np.int64),  # how many lines and directions there are
@@ -196,6 +197,8 @@ def set_rules(params, key, level):
     level.task = params.task
     level.step_cost = params.step_cost
     level.planning = params.planning
+    level.questions = params.questions
+    level.lengths[0], level.lengths[1] = max(params.path[0], 1), max(params.path[1], 1)
     if params.task != TRAVERSAL:
         level.asked = 1
         level.path[0] = 0

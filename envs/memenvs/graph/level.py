@@ -44,6 +44,8 @@ def level_dtype(stations: int, edges: int, path: int, search: bool) -> np.dtype:
             ("distance", i2),  # fewest travel steps from start to goal
             ("told", i2),  # steps of the description: the edges, or none
             ("asked", i2),  # steps of the query: one, or the labels of a path
+            ("questions", i2),  # paths that are asked for, one after another
+            ("lengths", i2, (2,)),  # from which and to which those after the first are drawn
             ("planning", i2),  # blank steps between query and answer
             ("budget", i2),  # travel steps, or answers, that the agent has
             ("step_cost", np.float64),
@@ -204,6 +206,8 @@ def sound_level(params, level):
     if not (0 <= level.start < n and 0 <= level.goal < n and level.distance >= 0 and level.budget > 0):
         return False
     if not (1 <= level.asked <= level.path.size and 0 <= level.planning <= MOST_STEPS):
+        return False
+    if level.questions != params.questions or not 1 <= level.lengths[0] <= level.lengths[1] <= level.path.size:
         return False
     if level.told != 0 and level.told != e:
         return False

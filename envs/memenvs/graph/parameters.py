@@ -32,7 +32,7 @@ LABELS = 8  # by default, or as many as a station has exits
 # What a task has a use for beside the graph, and its defaults. All else is an error where it is given.
 DEFAULTS: dict[str, dict[str, Any]] = {
     "navigate": {"distance": (1, 2), "description": True, "planning": 0, "slack": 1, "step_cost": 0.01},
-    "traversal": {"path": (1, 3), "description": True, "planning": 0, "lesson": None},
+    "traversal": {"path": (1, 3), "description": True, "planning": 0, "lesson": None, "questions": 1},
     "shortest_path": {"distance": (2, 3), "description": True, "planning": 10, "lesson": None},
     "explore": {"budget": 60, "step_cost": 0.01},
 }
@@ -204,7 +204,7 @@ def checked_options(options: dict[str, Any], stations: int) -> dict[str, Any]:
         elif name == "lesson":  # which has been looked up
             checked[name] = None if value is None else int(value)
         else:
-            checked[name] = within(name, value, 1 if name == "budget" else 0, MOST_STEPS)
+            checked[name] = within(name, value, 1 if name in ("budget", "questions") else 0, MOST_STEPS)
     return checked
 
 

@@ -67,7 +67,9 @@ def journey_of(state: np.void, level: np.void) -> dict[str, Any]:
 def travelled(state: np.void, level: np.void) -> dict[str, Any]:
     """Return the contents of the picture of a journey from a start to a goal."""
     start, goal = int(level["start"]), int(level["goal"])
-    caption = told(state, level) or ("shortest path" if level["task"] == SHORTEST_PATH else "travel")
+    caption = told(state, level, int(level["told"]), int(level["asked"])) or (
+        "shortest path" if level["task"] == SHORTEST_PATH else "travel"
+    )
     return {
         "start": start,
         "goal": goal,
@@ -80,16 +82,16 @@ def travelled(state: np.void, level: np.void) -> dict[str, Any]:
 
 def traversed(state: np.void, level: np.void) -> dict[str, Any]:
     """Return the contents of the picture of a queried path: the route goes as far along it as the answers are right."""
-    path = level["path"][: level["asked"]]
-    best = [int(level["start"]), *level["links"][path, DESTINATION].tolist()]
-    preparing = sum(int(level[name]) for name in ("told", "asked", "planning"))  # more than 16 bits may hold
+    path = state["path"][: state["asked"]]
+    best = [int(state["start"]), *level["links"][path, DESTINATION].tolist()]
+    preparing = sum(map(int, (state["began"], state["asked"], level["planning"])))  # more than 16 bits may hold
     answered = max(int(state["time"]) - preparing, 0)
     said = state["said"][:answered].tolist()
     wanted = level["codes"][best[1:]].tolist()
     right = 0
     while right < answered and said[right] == wanted[right]:
         right += 1
-    caption = told(state, level) or "answers"
+    caption = told(state, level, int(state["began"]), int(state["asked"])) or "answers"
     if is_asked(state, level):
         labels = " ".join(map(str, level["links"][path, LABEL].tolist()))
         caption += f": from {code(level, best[0])} by {labels}"
@@ -126,17 +128,22 @@ def is_asked(state: np.void, level: np.void) -> bool:
     return bool(state["time"] >= level["told"])
 
 
-def told(state: np.void, level: np.void) -> str:
-    """The phase before answers and travel, with the edge that is described; "" after it."""
-    time, asked = int(state["time"]), int(state["time"] - level["told"])
+def told(state: np.void, level: np.void, began: int, labels: int) -> str:
+    """The phase before answers and travel, with the edge that is described; "" after it.
+
+    :param began: when the query began
+    :param labels: how many steps it takes
+    """
+    time = int(state["time"])
+    asked = time - began
     if asked < 0:
         edge = level["order"][time]
         u, v = int(level["links"][edge, SOURCE]), int(level["links"][edge, DESTINATION])
         label = int(level["links"][edge, LABEL])
         return f"description {time + 1} of {int(level['told'])}: {named(level, u)}, exit {label} → {named(level, v)}"
-    if asked < level["asked"]:
+    if asked < labels:
         return "query"
-    return "planning" if asked < level["asked"] + level["planning"] else ""
+    return "planning" if asked < labels + int(level["planning"]) else ""
 
 
 def described(state: np.void, level: np.void) -> tuple[int, int] | None:

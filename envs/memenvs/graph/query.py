@@ -105,20 +105,29 @@ def draw_path(level, key, low, high):
 
     :return: the next key
     """
-    key = advance(key)
-    level.asked = low + integer(key, high - low + 1)
-    key = advance(key)
-    level.start = integer(key, level.stations)
-    station = level.start
-    for i in range(level.asked):
-        key = advance(key)
-        edge = level.first[station]
-        for _ in range(integer(key, level.exits[station])):
-            edge = level.links[edge, FOLLOWING]
-        level.path[i] = edge
-        station = level.links[edge, DESTINATION]
-    level.goal = station
+    key, level.asked, level.start, level.goal = draw_walk(level, key, low, high, level.path)
     return key
+
+
+@njit
+def draw_walk(level, key, low, high, path):
+    """Write into ``path`` a walk of ``low`` to ``high`` edges.
+
+    :return: the next key, how many edges, the first station and the last one
+    """
+    key = advance(key)
+    length = low + integer(key, high - low + 1)
+    key = advance(key)
+    start = integer(key, level.stations)
+    station = start
+    for i in range(length):
+        key = advance(key)
+        edge = np.int64(level.first[station])
+        for _ in range(integer(key, level.exits[station])):
+            edge = np.int64(level.links[edge, FOLLOWING])
+        path[i] = edge
+        station = np.int64(level.links[edge, DESTINATION])
+    return key, length, start, station
 
 
 @njit

@@ -35,6 +35,7 @@ def define(
     *,
     task: str = "navigate",
     path: int | tuple[int, int] | None = None,
+    questions: int | None = None,
     lesson: int | None = None,
     two_way: bool | None = None,
     labels: int | str | None = None,
@@ -58,6 +59,7 @@ def define(
         fixed,
         distance=distance,
         path=path,
+        questions=questions,
         lesson=lesson,
         description=description,
         planning=planning,
@@ -153,7 +155,8 @@ class Underground(SingleEnv):
 
     - *navigate*, *explore*: every travel step costs ``step_cost``, and one that reaches a goal brings 1. The end comes
       on arrival or after ``slack`` travel steps more than the shortest way takes; in *explore* after ``budget`` steps.
-    - *traversal*: a right answer brings 1 / length of the path. The end comes with the last answer.
+    - *traversal*: a right answer brings 1 / length of the path. The end comes with the last answer to the last
+      question.
     - *shortest path*: arriving brings 1. The end comes on arrival, with a label that the station does not have, and
       after as many answers as a shortest path has edges, so that no other arrives.
 
@@ -161,7 +164,8 @@ class Underground(SingleEnv):
 
     - *navigate*: ``success`` (1 on arrival) and ``spl``, success weighted by the length of the shortest path over that
       of the path taken (Anderson et al. 2018, arXiv:1807.06757).
-    - *traversal*: ``success`` (1 if all answers are right) and ``accuracy``, the share of right ones.
+    - *traversal*: ``success`` (1 if all answers are right; of several questions the share of those) and ``accuracy``,
+      the share of right answers.
     - *shortest path*: ``success`` (1 on arrival) and ``accuracy``, the share of a shortest path's edges that were
       answered by one that leads nearer to the goal.
     - *explore*: ``goals``, how many were reached; ``goals_later``, how many of these at stations that had been visited
@@ -201,6 +205,8 @@ class Underground(SingleEnv):
         upper bound counts: a neighbourhood in which a station has more is drawn again
     :param distance: *navigate*, *shortest path*: travel steps on a shortest way from start to goal, (low, high)
     :param path: *traversal*: how many labels are asked, (low, high)
+    :param questions: *traversal*: paths that are asked for one after another, each with query, planning and answers,
+        after one description
     :param lesson: *traversal*: 1 to 14, *shortest path*: 1 to 15: the paper's ``stations``, ``exits``, and ``path`` or
         ``distance`` of that lesson, and ``labels="codes"``; parameters given beside it take precedence
     :param two_way: with each edge of a random graph also its reverse; a graph in which a station then has more exits

@@ -75,6 +75,7 @@ DIGITS = [
     ("memenvs/FamilyTree-v0", {"lesson": 1, "planning": 1}),
     again("memenvs/FamilyTree-v0", {"graph": "family", "nodes": (5, 7), "queries": 2}),
     ("memenvs/Underground-v0", {"task": "traversal"}),
+    ("memenvs/Underground-v0", {"task": "traversal", "questions": 3}),
     again("memenvs/popgym-BattleshipEasy-v0", {"board": 5, "ships": (1, 3)}),
     ("memenvs/popgym-MineSweeperMedium-v0", {}),
 ]

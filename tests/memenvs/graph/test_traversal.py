@@ -78,6 +78,44 @@ def test_a_walk_by_the_labels_gives_the_answers(parameters):
         assert (info["success"], info["accuracy"]) == (1.0, 1.0)
 
 
+def test_several_questions_after_one_description():
+    """Each is answered by the notes of the description alone, and counts as if it stood alone."""
+    questions, starts, lengths, shares = 5, set(), set(), set()
+    env = single(task="traversal", stations=6, exits=(1, 3), path=(1, 4), planning=1, questions=questions)
+    drawn = np.random.default_rng(0)
+    for seed in range(30):
+        notes, query, _ = listen(env, seed)
+        wrong, total, given, right = set(drawn.integers(0, questions, seed % 3).tolist()), 0.0, 0, 0
+        for question in range(questions):
+            stations = notes.walk(query[0][0], [label for _, label in query])
+            starts.add((seed, question, query[0][0]))
+            lengths.add(len(stations))
+            for i, station in enumerate(stations):
+                assert np.array_equal(env.oracle(), digits(station))
+                answer = (station + 1) % 1000 if question in wrong and i == 0 else station
+                observation, reward, end, cut, info = env.step(digits(answer))
+                assert (reward, cut) == (0.0 if answer != station else 1 / len(stations), False)
+                assert end == (question == questions - 1 and i == len(stations) - 1)
+                total, given, right = total + reward, given + 1, right + (answer == station)
+            if not end:
+                query = []
+                while (read(observation)[3]) == QUERY:
+                    source, label, _, _ = read(observation)
+                    assert (source is None) == (len(query) > 0)
+                    query.append((source, label))
+                    observation, reward, *_ = env.step(digits(123))
+                    assert reward == 0
+                assert read(observation) == (None, None, None, PLANNING)
+                observation, *_ = env.step(digits(123))
+                assert read(observation) == (None, None, None, TRAVEL)
+        assert info["success"] == 1 - len(wrong) / questions
+        assert info["accuracy"] == right / given
+        shares.add(info["success"])
+    assert lengths == {1, 2, 3, 4}
+    assert len(starts) == 30 * questions
+    assert len(shares) == 3
+
+
 def test_wrong_answers_are_counted_and_end_nothing():
     env = single(task="traversal", path=4)
     for wrong in range(5):
@@ -174,12 +212,13 @@ def test_pictures_follow_the_answers():
 
 def test_a_picture_of_a_long_description():
     """Its steps and those of the planning together are more than 16 bits hold."""
-    counts = {"told": np.int16(32_000), "asked": np.int16(1), "planning": np.int16(1000), "start": np.int16(0)}
+    counts = {"told": np.int16(32_000), "planning": np.int16(1000)}
     links = np.zeros((32_000, 4), np.int16)
     links[:, 2] = 1
-    level = counts | {"path": np.zeros(1, np.int16), "links": links, "codes": np.array([3, 7], np.int16)}
+    level = counts | {"links": links, "codes": np.array([3, 7], np.int16)}
     level["nodes"] = np.full(2, -1, np.int16)
-    state = {"said": np.full(32, 7, np.int16)}
+    state = {"said": np.full(32, 7, np.int16), "began": np.int32(32_000), "asked": np.int16(1), "start": np.int16(0)}
+    state["path"] = np.zeros(1, np.int16)
     level["order"] = np.arange(32_000, dtype=np.int16)
     for time, caption in ((5, "description 6 of 32000: 003, exit 0 → 007"), (33_002, "answers: from 003 by 0 → 007")):
         assert traversed(state | {"time": np.int32(time)}, level)["caption"] == caption
@@ -199,13 +238,18 @@ def test_damaged_snapshots_are_refused():
         row["level"][field] = value
         with pytest.raises(ValueError, match="damaged"):
             env.restore(kept | {"rows": row.view(np.uint8).reshape(1, -1)})
+    for field, value in (("began", 0), ("asked", 0), ("asked", 33), ("start", 30), ("question", 2)):
+        row = env.batch.rows.copy()
+        row["state"][field] = value
+        with pytest.raises(ValueError, match="damaged"):
+            env.restore(kept | {"rows": row.view(np.uint8).reshape(1, -1)})
     for place, value in (((0, 0), 8), ((0, 1), 8), ((0, 2), -1), ((1, 3), 1)):
         row = env.batch.rows.copy()
         row["level"]["links"][0][place] = value
         with pytest.raises(ValueError, match="damaged"):
             env.restore(kept | {"rows": row.view(np.uint8).reshape(1, -1)})
     row = env.batch.rows.copy()
-    row["level"]["path"][0, 1] = 40
+    row["state"]["path"][0, 1] = 40
     with pytest.raises(ValueError, match="damaged"):
         env.restore(kept | {"rows": row.view(np.uint8).reshape(1, -1)})
     env.restore(kept)
