@@ -40,17 +40,20 @@ def mean_score(
 ) -> float:
     """Return a run's mean score in the episodes of a test.
 
-    :param test: changes to the parameters of its environment; ``env`` gives another id, ``metric`` and ``sampled`` what
-        stands in place of those below
+    :param test: changes to the parameters of its environment; ``env`` gives another id, ``metric``, ``sampled`` and
+        ``slots`` what stands in place of those below
     :param episodes: how many
     :param metric: ``success`` or a metric of the environment
     :param sampled: act by sampled actions instead of the most likely ones
-    :param slots: of its memory, if not as many as in training
+    :param slots: of its memory, where the core has slots, if not as many as in training
     :param seed: of the episodes
     """
     parameters = dict(test)
     env, metric = parameters.pop("env", None), parameters.pop("metric", metric)
-    likely = not parameters.pop("sampled", sampled)
+    likely, slots = not parameters.pop("sampled", sampled), parameters.pop("slots", slots)
+    assert run.settings is not None
+    if "slots" not in run.settings.core_kwargs:  # type: ignore[attr-defined]
+        slots = None
     env, kwargs = run.evaluation_env(env, parameters)
     agent = run.load_agent(make_env(env, min(episodes, 100), **kwargs), slots=slots)
     played = evaluate(agent, agent.env, episodes, likely, seed=seed)

@@ -89,10 +89,8 @@ def train(experiment: Experiment, row: str, seed: int, folder: Path, settings: T
 def score(experiment: Experiment, folder: Path, steps: int, minutes: float) -> None:
     """Evaluate a trained agent, and leave the result in its run folder."""
     run, scores = Run.open(folder), dict[str, float]()
-    assert run.settings is not None
     for name, test in experiment.tests.items():
-        slots = experiment.test_slots if "slots" in run.settings.core_kwargs else None  # type: ignore[attr-defined]
-        scores[name] = mean_score(run, test, experiment.episodes, experiment.metric, slots=slots)
+        scores[name] = mean_score(run, test, experiment.episodes, experiment.metric, slots=experiment.test_slots)
         if experiment.chance is not None and scores[name] <= experiment.chance:
             scores = {**dict.fromkeys(experiment.tests, scores[name]), **scores}
             break

@@ -16,7 +16,8 @@ class Experiment:
     :param recipe: its name
     :param rows: by name, the changes to the recipe; the name is the core's unless there is an entry ``core``
     :param tests: by the head of a column, the parameters of its environment; ``env`` gives another id, ``metric``
-        another metric than the one below, ``sampled`` asks for sampled actions instead of the most likely ones
+        another metric than the one below, ``sampled`` asks for sampled actions instead of the most likely ones, and
+        ``slots`` for a memory of so many where the core has slots
     :param metric: the score shown: ``success`` or a metric of the environment
     :param settings: dataclass that the recipe fills
     :param episodes: of each test
@@ -236,6 +237,29 @@ def endless_tmazes() -> dict[str, Experiment]:
     }
 
 
+def underground_traversals() -> dict[str, Experiment]:
+    """Return the experiment of the DNC paper's traversal, from random graphs to the London Underground."""
+    asked: dict[str, Any] = {"map": "zone1", "questions": 1, "slots": 256}
+    return {
+        "underground_traversal": Experiment(
+            title="Traversal, from random graphs to the Underground",
+            about="Recipe `underground_traversal`, trained on random graphs only; the share of questions with nothing "
+            "but right answers, in 500 episodes of Zone 1 (43 stations, 212 labelled edges) and of the whole network "
+            "(270 stations, 752 edges). Memories of slots have 256 for Zone 1 and 1,024 for the network.",
+            recipe="underground_traversal",
+            rows={"dnc": {}},
+            tests={
+                **{f"{path} step{'s' * (path > 1)}": {**asked, "path": path} for path in (1, 4, 7)},
+                "7 steps, single answers": {**asked, "path": 7, "metric": "accuracy"},
+                "network, 7 steps": {**asked, "path": 7, "map": "network", "slots": 1024},
+            },
+            episodes=500,
+            document="underground.md",
+            each_seed=True,
+        )
+    }
+
+
 def small_runs() -> dict[str, Experiment]:
     """Return the experiments that train every core of the catalogue on two small tasks."""
     return {
@@ -276,4 +300,4 @@ def small_runs() -> dict[str, Experiment]:
 
 def experiments() -> dict[str, Experiment]:
     """Return every experiment by its name."""
-    return {**EXPERIMENTS, **endless_tmazes(), **small_runs(), **horizons()}
+    return {**EXPERIMENTS, **endless_tmazes(), **underground_traversals(), **small_runs(), **horizons()}
