@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+from typing import Any
 
 import gymnasium
 import numpy as np
@@ -16,20 +17,32 @@ MOST_BITS = 32
 MOST_NUMBERS = 2**31
 
 
-class Integers:
-    """Actions that an environment's functions see as one integer each."""
+class Coding:
+    """How actions reach the functions of an environment: but for a Box, as one integer each."""
+
+    def number(self, action: Any) -> int:
+        """Return the integer of a single action, or -1 for one of which ``numbers`` has to find out what it is.
+
+        In plain Python, since NumPy and a compiled function take longer over one action than all the rest of a step.
+        """
+        return -1
 
     def room(self, size: int) -> np.ndarray:
         """Return an array for the actions of so many environments, as the compiled loops take them."""
         return np.zeros(size, np.int64)
 
 
-class Numbers(Integers):
+class Numbers(Coding):
     """``Discrete(n)`` actions, from 0: the number is the integer."""
 
     def __init__(self, space: Discrete, name: str):
         self.n = int(space.n)
         self.name = name
+
+    def number(self, action: Any) -> int:
+        if type(action) is not int:
+            action = int(action) if isinstance(action, np.integer) else -1
+        return action if 0 <= action < self.n else -1
 
     def numbers(self, actions: ArrayLike, size: int) -> np.ndarray:
         """Return the actions as contiguous int64 (B,), or raise a ``ValueError`` that names the allowed ones."""
@@ -47,7 +60,7 @@ class Numbers(Integers):
         return numbers
 
 
-class Bits(Integers):
+class Bits(Coding):
     """``MultiBinary(n)`` actions: bit i of the integer is ``action[i]``."""
 
     def __init__(self, space: MultiBinary, name: str):
@@ -55,6 +68,14 @@ class Bits(Integers):
             raise ValueError(f"action_space must be MultiBinary(n) with n from 1 to {MOST_BITS}, not {space}")
         self.n = int(space.shape[0])
         self.name = name
+
+    def number(self, action: Any) -> int:
+        number = 0
+        for place, bit in enumerate(_entries(action, self.n)):
+            if bit != 0 and bit != 1:
+                return -1
+            number |= bit << place
+        return number
 
     def numbers(self, actions: ArrayLike, size: int) -> np.ndarray:
         """Return the actions (B, n) packed into int64 (B,), or raise a ``ValueError`` that names the allowed ones."""
@@ -79,7 +100,7 @@ class Bits(Integers):
         return actions
 
 
-class Digits(Integers):
+class Digits(Coding):
     """``MultiDiscrete(nvec)`` actions: the entries are the digits of the integer, the first one the highest.
 
     With ``nvec`` of tens the integer is the number that the digits are written as.
@@ -91,9 +112,17 @@ class Digits(Integers):
             raise ValueError(
                 f"action_space must be MultiDiscrete from 0, one row of at most 2^31 actions in all, not {space}"
             )
-        self.sizes = np.array(sizes, np.int64)
+        self.sizes, self._sizes = np.array(sizes, np.int64), sizes
         self.n = math.prod(sizes)
         self.name = name
+
+    def number(self, action: Any) -> int:
+        number = 0
+        for digit, size in zip(_entries(action, len(self._sizes)), self._sizes, strict=True):
+            if not 0 <= digit < size:
+                return -1
+            number = number * size + digit
+        return number
 
     def numbers(self, actions: ArrayLike, size: int) -> np.ndarray:
         """Return the actions (B, n) as integers (B,), or raise a ``ValueError`` that names the allowed ones."""
@@ -116,7 +145,13 @@ class Digits(Integers):
         return actions
 
 
-class Reals:
+def _entries(action: Any, count: int) -> list[int]:
+    """The integers of an array of so many, or as many that are none."""
+    known = isinstance(action, np.ndarray) and action.shape == (count,) and action.dtype.kind in "iu"
+    return action.tolist() if known else [-1] * count
+
+
+class Reals(Coding):
     """``Box`` actions: arrays of the space's shape and dtype, as they are."""
 
     def __init__(self, space: Box, name: str):

@@ -14,7 +14,7 @@ import numpy as np
 from gymnasium.spaces import Tuple
 from numpy.typing import ArrayLike
 
-from memenvs.compilation import is_cached, is_disabled
+from memenvs.compilation import is_cached, is_compiled, is_disabled
 from memenvs.engine.actions import Bits, Digits, Reals, coding
 from memenvs.engine.defaults import no_digest, no_oracle
 from memenvs.engine.definition import Definition
@@ -101,9 +101,15 @@ class Batch:
     def stepper(self, numbers: np.ndarray) -> Callable[[], int]:
         """Return a function that steps every row by whatever numbers are in an array then, unchecked: see :meth:`step`.
 
+        It looks at the types of its many arguments now and not in every step, where that is more than half of a call.
+
         :param numbers: contiguous, as the loop takes them, of a batch without threads
         """
-        return partial(self._loops.step, *self._step_arguments(numbers), 0, self.size)
+        arguments = (*self._step_arguments(numbers), 0, self.size)
+        loop: Any = self._loops.step
+        if is_compiled(loop):
+            loop = loop.compile(tuple(numba.typeof(argument) for argument in arguments))
+        return partial(loop, *arguments)
 
     def oracle(self) -> np.ndarray:
         """Return the best actions, int64 (B,) or (B, n); -1 where the action does not matter."""

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import gymnasium
 import numpy as np
-from gymnasium.spaces import Box, Discrete
+from gymnasium.spaces import Box
 from numpy.typing import ArrayLike
 
 from memenvs.engine.batch import Batch
@@ -44,10 +44,9 @@ class SingleEnv(gymnasium.Env):
         self._boxes = isinstance(self.definition.action_space, Box)
         self._one = (1,) * len(self.definition.action_space.shape or ())
         # Most of a single step is Python, so that whatever can be is made beforehand.
-        space = self.definition.action_space
-        self._choices = int(space.n) if isinstance(space, Discrete) else 0
+        self._coded = self.batch.coding.number
         self._number = self.batch.coding.room(1)
-        self._step = self.batch.stepper(self._number)
+        self._step: Callable[[], int] | None = None  # compiled with the first step
         self._read = reader(self.batch.observations)
         self._running = False
         self._shown = False
@@ -81,10 +80,13 @@ class SingleEnv(gymnasium.Env):
         """
         if not self._running:
             raise RuntimeError("reset() must be called before step(), and after the end of an episode")
-        if not ((type(action) is int or isinstance(action, np.integer)) and 0 <= action < self._choices):
+        number: Any = self._coded(action)
+        if number < 0:
             given = np.asarray(action)
-            action = self.batch.coding.numbers(given[None] if self._boxes else given.reshape(*self._one, -1), 1)[0]
-        self._number[0] = action
+            number = self.batch.coding.numbers(given[None] if self._boxes else given.reshape(*self._one, -1), 1)[0]
+        self._number[0] = number
+        if self._step is None:
+            self._step = self.batch.stepper(self._number)
         batch, terminated, truncated = self.batch, False, False
         info: dict[str, Any]
         if self._step():
