@@ -37,12 +37,12 @@ class RayPool(Pool):
     without, goes on. With whoever began it ends the cluster's part, too.
 
     :param processes: at a time; by default as many as the cluster has processors
-    :param address: of the cluster, ``"auto"`` or ``"local"``
+    :param address: of the cluster, ``"auto"`` or ``"local"``; a program that is connected already stays so
     :raises ValueError: if there is no Ray, or no cluster at the address
     """
 
     def __init__(self, processes: int | None, address: str):
-        self._ray = connect(address)
+        self._ray, self._connected = connect(address)
         super().__init__(processes or max(1, int(self._ray.cluster_resources().get("CPU", 1))))
 
     def __exit__(
@@ -51,7 +51,8 @@ class RayPool(Pool):
         try:
             super().__exit__(kind, error, trace)
         finally:
-            self._ray.shutdown()
+            if self._connected:
+                self._ray.shutdown()
 
     def launch(self, job: Job) -> Process:
         """Start the process of a job where the cluster has room, or as soon as it has."""
@@ -60,8 +61,8 @@ class RayPool(Pool):
         return RemoteProcess(self._ray, runner.remote(job.command()[1:], str(job.log), place, passed), job.log)
 
 
-def connect(address: str) -> Any:
-    """Return the module of Ray, connected to a cluster.
+def connect(address: str) -> tuple[Any, bool]:
+    """Return the module of Ray, connected to a cluster, and whether it was not before.
 
     :raises ValueError: if there is none
     """
@@ -69,13 +70,13 @@ def connect(address: str) -> Any:
         import ray
     except ImportError as error:
         raise ValueError("ray: Ray is not installed; pip install 'memagents[ray]'") from error
+    if ray.is_initialized():  # by whoever calls this from a program of theirs
+        return ray, False
     try:
-        if ray.is_initialized():  # by whoever calls this from a program of theirs
-            ray.shutdown()
         ray.init(None if address == LOCAL else address, log_to_driver=False, include_dashboard=False)
     except (ConnectionError, ValueError, RuntimeError) as error:
         raise ValueError(f"ray: there is no cluster at {address!r}: {str(error).splitlines()[0]}") from error
-    return ray
+    return ray, True
 
 
 class _Runner:

@@ -105,13 +105,13 @@ def _unrolled(policy: MemoryPolicy, batch: dict[str, Any]) -> tuple[Tensor, Stat
     observations, carried = _within(policy.observation_space, batch[Columns.OBS]), batch.get(Columns.STATE_IN)
     if carried:
         # RLlib begins no episode within a window: its first state is the initial one.
-        state, window = from_nested(policy.initial_state(1), carried), map_observations(_turned, observations)
+        window = map_observations(_turned, observations)
+        state = from_nested(policy.initial_state(1), carried)
     else:
-        state, window = policy.initial_state(1), map_observations(lambda values: values.unsqueeze(0), observations)
-    shape = any_entry(window).shape[:2]
-    if not carried:
-        state = policy.initial_state(shape[1])
-    starts = torch.zeros(shape, dtype=torch.bool, device=any_entry(window).device)
+        window = map_observations(lambda values: values.unsqueeze(0), observations)
+        state = policy.initial_state(any_entry(window).shape[1])
+    entry = any_entry(window)
+    starts = torch.zeros(entry.shape[:2], dtype=torch.bool, device=entry.device)
     outputs, after, losses = policy.unroll(window, state, starts)
     total = torch.stack(list(losses.values())).sum(0) if losses else None
     if not carried:
