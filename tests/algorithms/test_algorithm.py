@@ -405,11 +405,11 @@ def test_evaluate_policy_passes_the_memory(env):
 
 def test_a_trained_agent_is_as_good_when_evaluated():
     """Acting in ``learn`` and in ``evaluate_policy`` is the same: what was learned to be remembered still is."""
-    settings = {"n_steps": 24, "learning_rate": 3e-3, "gamma": 0.95, "ent_coef": 0.01}
+    settings = {"n_steps": 24, "learning_rate": 1e-3, "gamma": 0.95, "ent_coef": 0.01}
     agent = agent_for(tmaze(32), **settings, policy_kwargs={"critic_core": None})
-    agent.learn(32 * 24 * 30)
+    agent.learn(32 * 24 * 60)
     learned = np.mean(agent.ep_success_buffer)
-    assert learned > 0.9
+    assert learned > 0.9  # 1.0 with each of five seeds: with steps three times as large it is a matter of rounding
     mean, _ = evaluate_policy(agent, tmaze(8), n_eval_episodes=100, deterministic=False)
     assert abs(mean - learned) < 0.1
     mean, _ = evaluate_policy(agent, tmaze(8), n_eval_episodes=50)

