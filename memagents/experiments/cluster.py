@@ -58,7 +58,9 @@ class RayPool(Pool):
         """Start the process of a job where the cluster has room, or as soon as it has."""
         place, passed = str(Path.cwd()), {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
         runner = self._ray.remote(num_cpus=1, max_restarts=0)(_Runner)
-        return RemoteProcess(self._ray, runner.remote(job.command()[1:], str(job.log), place, passed), job.log)
+        # A process of Ray may be anywhere: what is named by its place here is found from there.
+        log = str(job.log.absolute())
+        return RemoteProcess(self._ray, runner.remote(job.command()[1:], log, place, passed), job.log)
 
 
 def connect(address: str) -> tuple[Any, bool]:

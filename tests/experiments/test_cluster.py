@@ -66,6 +66,20 @@ def test_a_search_on_a_cluster(ray, tmp_path, monkeypatch, capsys):
     assert sum((tmp_path / "search" / f"trial-{k}" / "evaluation.json").is_file() for k in range(3)) == 3
 
 
+def test_a_program_that_is_connected_already_stays_so(ray, tmp_path, monkeypatch):
+    """Also where it has gone to another folder since, whose names Ray's processes do not know."""
+    ray.init(log_to_driver=False, include_dashboard=False)
+    try:
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setattr(Job, "command", lambda _: [sys.executable, "-c", "print('here')"])
+        job = Job(Path("run"), [])
+        run_jobs([job], RayPool(1, "auto"))
+        assert (tmp_path / "run.log").read_text() == "here\n"
+        assert ray.is_initialized()
+    finally:
+        ray.shutdown()
+
+
 def test_what_was_interrupted_goes_on(ray, tmp_path):
     settings = ComparisonSettings(
         env="memenvs/TMaze-v0", env_kwargs={"length": 3}, cores=("gru",), seeds=2, learning_rates=(1e-3,),
