@@ -87,11 +87,9 @@ def run(settings: ComparisonSettings, given: Sequence[Trial]) -> None:
     console = Console(stderr=True)
     jobs = [job for trial in sorted(given, key=lambda trial: trial.learning_rate) for job in trial.jobs]
     jobs.sort(key=lambda job: int(job.folder.name.removeprefix("seed-")))  # a first answer comes early
+    pool = pool_of(settings.processes, settings.ray)
     with Live(console=console, refresh_per_second=1, transient=True) as live:
-        run_jobs(
-            *(jobs, pool_of(settings.processes, settings.ray)),
-            lambda: live.update(progress_table(given, settings.total_timesteps)),
-        )
+        run_jobs(jobs, pool, lambda: live.update(progress_table(given, settings.total_timesteps)))
 
 
 def show(settings: ComparisonSettings, given: Sequence[Trial]) -> Comparison:

@@ -237,6 +237,16 @@ def state_leaves(state: State) -> list[Tensor]:
     return [leaf for child in state for leaf in state_leaves(child)]
 
 
+def as_reals(leaf: Tensor) -> Tensor:
+    """Return a leaf as what every format of others can hold: complex numbers as pairs of real ones, (..., 2)."""
+    return torch.view_as_real(leaf) if leaf.is_complex() else leaf
+
+
+def from_reals(like: Tensor, reals: Tensor) -> Tensor:
+    """Undo :func:`as_reals`, for a leaf like another."""
+    return torch.view_as_complex(reals) if like.is_complex() else reals
+
+
 def where_state(mask: Tensor, yes: S, no: S) -> S:
     """Return, row by row, ``yes`` where the (B,) mask is true and ``no`` elsewhere."""
     return map_state(lambda a, b: torch.where(mask.view(-1, *(1,) * (a.dim() - 1)), a, b), yes, no)

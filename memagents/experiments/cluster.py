@@ -43,6 +43,7 @@ class RayPool(Pool):
 
     def __init__(self, processes: int | None, address: str):
         self._ray, self._connected = connect(address)
+        self._runner = self._ray.remote(num_cpus=1, max_restarts=0)(_Runner)
         super().__init__(processes or max(1, int(self._ray.cluster_resources().get("CPU", 1))))
 
     def __exit__(
@@ -57,10 +58,9 @@ class RayPool(Pool):
     def launch(self, job: Job) -> Process:
         """Start the process of a job where the cluster has room, or as soon as it has."""
         place, passed = str(Path.cwd()), {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
-        runner = self._ray.remote(num_cpus=1, max_restarts=0)(_Runner)
         # A process of Ray may be anywhere: what is named by its place here is found from there.
         log = str(job.log.absolute())
-        return RemoteProcess(self._ray, runner.remote(job.command()[1:], log, place, passed), job.log)
+        return RemoteProcess(self._ray, self._runner.remote(job.command()[1:], log, place, passed), job.log)
 
 
 def connect(address: str) -> tuple[Any, bool]:

@@ -9,7 +9,7 @@ import torch
 from gymnasium import spaces
 from torch import Tensor, nn
 
-from memagents.cores.core import State, map_state, restart_state
+from memagents.cores.core import State, as_reals, from_reals, map_state, restart_state
 from memagents.export.names import EPISODE_START, NEXT, OBSERVATION, STATE, leaves_by_path, observation_entries
 from memagents.export.normalization import Normalization
 from memagents.policies.actor_critic import MemoryPolicy
@@ -109,13 +109,12 @@ def _torch_type(dtype: np.dtype | type | None) -> torch.dtype:
 def _with_leaves(like: State, leaves: Sequence[Tensor]) -> State:
     """A state of these leaves, as of :func:`real_leaves`."""
     rest = iter(leaves)
-    return map_state(lambda leaf: torch.view_as_complex(next(rest)) if leaf.is_complex() else next(rest), like)
+    return map_state(lambda leaf: from_reals(leaf, next(rest)), like)
 
 
 def real_leaves(state: State, root: str) -> dict[str, Tensor]:
     """Return the tensors of a state by their paths, complex ones as pairs of real numbers."""
-    leaves = leaves_by_path(state, root).items()
-    return {path: torch.view_as_real(leaf) if leaf.is_complex() else leaf for path, leaf in leaves}
+    return {path: as_reals(leaf) for path, leaf in leaves_by_path(state, root).items()}
 
 
 def check_exportable(policy: object, kind: str) -> MemoryPolicy:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 from torch import Tensor
 
-from memagents.cores.core import State
+from memagents.cores.core import State, as_reals, from_reals
 
 NestedState = dict[str, Any]  # of tensors, complex ones as pairs of real numbers (..., 2)
 
@@ -17,13 +16,10 @@ def nested(state: Any) -> NestedState:
 
     :param state: a NamedTuple of tensors and of such
     """
-    return {name: _leaf_or_nested(child) for name, child in zip(state._fields, state, strict=True)}
-
-
-def _leaf_or_nested(child: Any) -> Any:
-    if not isinstance(child, Tensor):
-        return nested(child)
-    return torch.view_as_real(child) if child.is_complex() else child
+    return {
+        name: as_reals(child) if isinstance(child, Tensor) else nested(child)
+        for name, child in zip(state._fields, state, strict=True)
+    }
 
 
 def from_nested(like: Any, values: NestedState) -> State:
@@ -32,11 +28,10 @@ def from_nested(like: Any, values: NestedState) -> State:
     :param like: a state of the same structure, of any number of rows
     :param values: nested dicts of tensors (B, ...)
     """
-    children = []
+    children: list[Any] = []
     for name, child in zip(like._fields, like, strict=True):
         if isinstance(child, Tensor):
-            value = values[name]
-            children.append(torch.view_as_complex(value.contiguous()) if child.is_complex() else value.to(child.dtype))
+            children.append(from_reals(child, values[name].contiguous()).to(child.dtype))
         else:
             children.append(from_nested(child, values[name]))
     return type(like)(*children)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from functools import partial
 from typing import Any
 
@@ -23,10 +24,7 @@ def policy_of(algorithm: Algorithm, module_id: str = DEFAULT_MODULE_ID) -> Memor
     :param module_id: of one agent of several
     :raises ValueError: if the module is of another kind
     """
-    module = _module(algorithm, module_id)
-    policy = MemoryPolicy(
-        module.observation_space, module.action_space, lambda _: 0.0, **module.model_config["policy_kwargs"]
-    )
+    policy = copy.deepcopy(_module(algorithm, module_id).policy)
     weights = algorithm.learner_group.get_weights([module_id])[module_id]
     own = {name.removeprefix("policy."): w for name, w in weights.items() if name.startswith("policy.")}
     policy.load_state_dict({name: torch.as_tensor(weight) for name, weight in own.items()})

@@ -141,21 +141,23 @@ def write_agent(state, out):
 
 
 @njit
-def observe(state, level, out):
+def write_view(state, out, coloured):
+    """Write what the last step gave to see."""
     write_agent(state, out)
     if state.shown != HIDDEN:
-        write_map(state, out, True)
+        write_map(state, out, coloured)
     if state.shown == TARGET:
         out.observation[1] = state.target + 1
 
 
 @njit
+def observe(state, level, out):
+    write_view(state, out, True)
+
+
+@njit
 def observe_positions(state, level, out):
-    write_agent(state, out)
-    if state.shown != HIDDEN:
-        write_map(state, out, state.steps == 0)
-    if state.shown == TARGET:
-        out.observation[1] = state.target + 1
+    write_view(state, out, state.steps == 0)
 
 
 @njit

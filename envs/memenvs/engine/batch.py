@@ -105,11 +105,9 @@ class Batch:
 
         :param numbers: contiguous, as the loop takes them, of a batch without threads
         """
-        arguments = (*self._step_arguments(numbers), 0, self.size)
+        arguments, signature = self._whole_step(numbers)
         loop: Any = self._loops.step
-        if is_compiled(loop):
-            loop = loop.compile(tuple(numba.typeof(argument) for argument in arguments))
-        return partial(loop, *arguments)
+        return partial(loop.compile(signature) if is_compiled(loop) else loop, *arguments)
 
     def oracle(self) -> np.ndarray:
         """Return the best actions, int64 (B,) or (B, n); -1 where the action does not matter."""
@@ -164,10 +162,14 @@ class Batch:
         batch = (self.params, self.rows, self.outs, self.finals, numbers, self.values, self.lengths, self.flags)
         return *batch, self.limit, self.split, self.autoreset
 
+    def _whole_step(self, numbers: np.ndarray) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+        """The arguments of the loop that steps, for all rows, and Numba's types of them."""
+        arguments = (*self._step_arguments(numbers), 0, self.size)
+        return arguments, tuple(numba.typeof(argument) for argument in arguments)
+
     def _check_functions(self) -> None:
         """Compile each function of the definition alone, unless the loop around it has been compiled before."""
-        arguments = (*self._step_arguments(self.coding.room(self.size)), 0, self.size)
-        signature = tuple(numba.typeof(argument) for argument in arguments)
+        _, signature = self._whole_step(self.coding.room(self.size))
         stepped = is_cached(self._loops.step, signature)
         compile_functions(self.definition, numba.typeof(self.rows).dtype, stepped)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, ClassVar
@@ -14,7 +15,7 @@ from numpy.typing import ArrayLike
 from memenvs.engine.batch import Batch
 from memenvs.engine.definition import Definition, defined
 from memenvs.engine.pictures import check_render_mode, picture
-from memenvs.engine.types import Observation, Snapped, Snapshot
+from memenvs.engine.types import Observation, Snapped, Snapshot, mapped
 
 RENDER_MODES = ["rgb_array", "human", "ansi"]
 
@@ -66,8 +67,7 @@ class SingleEnv(gymnasium.Env):
             self.batch.seed(self.np_random.integers(0, 2**64, dtype=np.uint64))
         self.batch.reset()
         self._running = True
-        if self.render_mode == "human":
-            self._show()
+        self._show()
         return self._observation(), {"decision": bool(self.batch.decision[0])}
 
     def step(self, action: ArrayLike) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
@@ -96,8 +96,7 @@ class SingleEnv(gymnasium.Env):
         else:
             info = {}
         info["decision"] = batch.decision.item()
-        if self.render_mode == "human":
-            self._show()
+        self._show()
         return self._observation(), batch.rewards.item(), terminated, truncated, info
 
     def oracle(self) -> int | np.ndarray:
@@ -145,6 +144,8 @@ class SingleEnv(gymnasium.Env):
         return self._read()
 
     def _show(self) -> None:
+        if self.render_mode != "human":
+            return
         from memenvs.render import show
 
         show(np.asarray(picture(self.batch, 0, "rgb_array")), self.definition.name)
@@ -153,16 +154,13 @@ class SingleEnv(gymnasium.Env):
 
 def reader(observations: Observation) -> Callable[[], Observation]:
     """Return a function that copies the first of the observations (B, ...), as they are when it is called."""
-    if isinstance(observations, dict):
-        entries = {name: _first(array) for name, array in observations.items()}
-        return lambda: {name: entry() for name, entry in entries.items()}
-    if isinstance(observations, tuple):
-        parts = [_first(array) for array in observations]
-        return lambda: tuple([part() for part in parts])
-    return _first(observations)
+    copies: Any = mapped(_first, observations)
+    call: Any = operator.call
+    return copies if callable(copies) else lambda: mapped(call, copies)
 
 
-def _first(array: np.ndarray) -> Callable[[], np.ndarray]:
+def _first(array: np.ndarray) -> Any:
+    """Return a function that copies the first of an array's entries."""
     return array[0].copy if array.ndim > 1 else partial(array.__getitem__, 0)
 
 
