@@ -14,6 +14,7 @@ from memenvs.graph.level import (
     add_edge,
     clear_edges,
     has_edge,
+    planning_of,
 )
 from memenvs.graph.query import draw_goal, draw_journey, draw_path
 from memenvs.random import advance, between, bits, integer, permute
@@ -37,7 +38,7 @@ _COMMON = [
     ("ways", np.int64),  # how many lines and directions there are
     ("labels", np.int64),  # the size of the alphabet, or 0 for codes
     ("description", np.bool_),
-    ("planning", np.int64),
+    ("planning", np.int64),  # or -1 for as many as there are edges
     ("slack", np.int64),
     ("budget", np.int64),
     ("step_cost", np.float64),
@@ -196,7 +197,7 @@ def set_rules(params, key, level):
     """Draw the length of each phase and the order in which the edges are described."""
     level.task = params.task
     level.step_cost = params.step_cost
-    level.planning = params.planning
+    level.planning = planning_of(params, level)
     level.questions = params.questions
     level.lengths[0], level.lengths[1] = max(params.path[0], 1), max(params.path[1], 1)
     if params.task != TRAVERSAL:

@@ -195,6 +195,12 @@ def hash_of_map(level, named):
 
 
 @njit
+def planning_of(params, level):
+    """Return the blank steps between query and answer."""
+    return level.edges if params.planning < 0 else params.planning
+
+
+@njit
 def sound_level(params, level):
     """Return whether every index in a level points into its arrays and no list of exits runs in a circle."""
     n, e = level.stations, level.edges
@@ -205,7 +211,7 @@ def sound_level(params, level):
         return False
     if not (0 <= level.start < n and 0 <= level.goal < n and level.distance >= 0 and level.budget > 0):
         return False
-    if not (1 <= level.asked <= level.path.size and 0 <= level.planning <= MOST_STEPS):
+    if not (1 <= level.asked <= level.path.size and level.planning == planning_of(params, level)):
         return False
     if level.questions != params.questions or not 1 <= level.lengths[0] <= level.lengths[1] <= level.path.size:
         return False

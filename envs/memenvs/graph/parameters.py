@@ -26,6 +26,7 @@ TRACKS = {"underground": network, "zone1": zone_1, "network": network}
 MAPS = ["random", *TRACKS]
 WHOLE = ["zone1", "network"]  # maps that are not drawn from, but are the graph
 CODES = "codes"
+EDGES = "edges"  # as many steps of planning as there are edges
 MOST_EDGES = 32767
 LABELS = 8  # by default, or as many as a station has exits
 
@@ -203,6 +204,10 @@ def checked_options(options: dict[str, Any], stations: int) -> dict[str, Any]:
             checked[name] = checked_cost(value)
         elif name == "lesson":  # which has been looked up
             checked[name] = None if value is None else int(value)
+        elif name == "planning" and isinstance(value, str):
+            if value != EDGES:
+                raise ValueError(f"planning must be an integer from 0 to {MOST_STEPS} or {EDGES!r}, not {value!r}")
+            checked[name] = value
         else:
             checked[name] = within(name, value, 1 if name in ("budget", "questions") else 0, MOST_STEPS)
     return checked
@@ -268,7 +273,7 @@ def common_params(task: str, graphs: Graphs, labels: Any, options: dict[str, Any
     common["fresh_names"] = graphs.fixed is None
     for name, value in options.items():
         if name != "lesson":
-            common[name] = value
+            common[name] = -1 if value == EDGES else value
     return common
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 
 from memenvs.compilation import njit
-from memenvs.graph.level import CODES, DESTINATION, LABEL, MOST_STEPS, capacity, sound_level
+from memenvs.graph.level import CODES, DESTINATION, LABEL, capacity, sound_level
 from memenvs.graph.phases import BLANK, PLANNING, QUERY, TRAVEL, observe_description, write_triple
 from memenvs.graph.query import draw_walk
 
 METRICS = ("success", "accuracy")
-FAR_AHEAD = 2**31 - 1 - 2 * MOST_STEPS  # so that no sum of times is too large for its bits
+FAR_AHEAD = 2**31 - 2**16  # so that no sum of times is too large for its bits
 
 
 def state_dtype(steps: int) -> np.dtype:

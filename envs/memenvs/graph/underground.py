@@ -42,7 +42,7 @@ def define(
     labels_by: str | None = None,
     fixed: int | None = None,
     description: bool | None = None,
-    planning: int | None = None,
+    planning: int | str | None = None,
     slack: int | None = None,
     step_cost: float | None = None,
     budget: int | None = None,
@@ -220,7 +220,8 @@ class Underground(SingleEnv):
     :param fixed: a number from which one graph is drawn with its codes and labels, the same in all episodes; only what
         is asked changes, and the order of the description
     :param description: whether there is a description; without one only a memory of earlier episodes helps
-    :param planning: blank steps between query and action, by default none and in *shortest path* 10
+    :param planning: blank steps between query and action, by default none and in *shortest path* 10; ``"edges"`` for as
+        many as the graph has edges
     :param slack: *navigate*: travel steps beyond the shortest way before the episode ends
     :param step_cost: *navigate*, *explore*: the cost of a travel step
     :param budget: *explore*: the steps of an episode

@@ -22,7 +22,12 @@ from tests.memenvs.support.undergrounds import (
     single,
 )
 
-CASES = [{}, {"lesson": 15}, pytest.param({"map": "zone1", "distance": 4, "planning": 2}, marks=pytest.mark.slow)]
+CASES = [
+    {},
+    {"lesson": 15},
+    {"planning": "edges"},
+    pytest.param({"map": "zone1", "distance": 4, "planning": 2}, marks=pytest.mark.slow),
+]
 # Extended Data Table 5 of the paper: stations, exits, path.
 LESSONS = """1: 5-10 1-2 2-2; 2: 5-20 1-2 2-2; 3: 10-20 1-2 2-2; 4: 10-20 1-2 2-3; 5: 10-20 1-3 2-3; 6: 10-20 2-3 2-3;
 7: 10-20 2-3 2-4; 8: 10-20 2-4 2-4; 9: 10-25 2-4 2-4; 10: 10-25 2-4 2-5; 11: 10-25 2-4 2-5; 12: 15-25 2-4 2-5;
@@ -44,6 +49,7 @@ def listen(env, seed, planning=10):
         else:
             assert (source, label, destination) == (None, None, None)
         if phase == TRAVEL:
+            planning = len(notes.exits) if planning == "edges" else planning
             assert phases == [DESCRIPTION] * len(notes.exits) + [QUERY] + [PLANNING] * planning + [TRAVEL]
             return notes, query
         observation, reward, end, cut, info = env.step(env.action_space.sample())

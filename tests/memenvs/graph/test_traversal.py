@@ -24,6 +24,7 @@ from tests.memenvs.support.undergrounds import (
 CASES = [
     {},
     {"path": (2, 6), "planning": 3},
+    {"path": (2, 6), "planning": "edges"},
     {"lesson": 1},
     {"lesson": 14},
     pytest.param({"map": "zone1", "lesson": 14, "path": 7}, marks=pytest.mark.slow),
@@ -64,6 +65,7 @@ def test_a_walk_by_the_labels_gives_the_answers(parameters):
         level = level_of(env)
         length = int(level["asked"])
         planning = parameters.get("planning", 0)
+        planning = int(level["edges"]) if planning == "edges" else planning
         assert phases == [DESCRIPTION] * int(level["edges"]) + [QUERY] * length + [PLANNING] * planning + [TRAVEL]
         assert len(notes.exits) == level["edges"]
         stations = notes.walk(query[0][0], [label for _, label in query])

@@ -355,6 +355,7 @@ def test_a_random_walk_only_takes_exits():
         ({"stations": 80, "exits": 65, "labels": 64}, "exits must be at most 64, or labels be 'codes'"),
         ({"slack": -1}, "slack"),
         ({"planning": 1.5}, "planning"),
+        ({"planning": "stations"}, "planning must be an integer from 0 to 10000 or 'edges', not 'stations'"),
         ({"step_cost": 2}, "step_cost"),
         ({"step_cost": "free"}, "step_cost"),
         ({"stations": 4, "exits": 3, "distance": 2}, "no level of Underground"),
