@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -96,7 +97,7 @@ def evaluate(
     positive_int("episodes", episodes)
     env, remaining = monitored(env), quotas(episodes, env.num_envs)
     finished: list[list[dict[str, Any]]] = [[] for _ in remaining]
-    with preserved_random_states(), named_ends(lambda: env):
+    with preserved_random_states(), named_ends(lambda: env), _acting(agent):
         if seed is not None:
             env.seed(seed)
             set_random_seed(seed)
@@ -115,6 +116,12 @@ def evaluate(
                 if progress is not None:
                     progress(1)
     return _episodes([info for infos in finished for info in infos], metric_names(env))
+
+
+def _acting(agent: Agent) -> AbstractContextManager[object]:
+    """Return the context of many steps by the same weights, where the agent's policy has one."""
+    acting = getattr(getattr(agent, "policy", agent), "acting", None)
+    return nullcontext() if acting is None else acting()
 
 
 def monitored(env: VecEnv) -> VecEnv:

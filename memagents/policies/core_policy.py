@@ -270,18 +270,18 @@ class CorePolicy(SavedPolicy):
         if self.training:  # to set it again in every step would take a tenth of it
             self.set_training_mode(False)
         observations, vectorized = self.obs_to_tensor(observation)
-        rows = len(any_entry(observations))
+        rows, device = len(any_entry(observations)), any_entry(observations).device
         if state is None:
             state = self.initial_state(rows)
         leaves = state_leaves(state)
         if leaves and len(leaves[0]) != rows:
             raise ValueError(f"state is of {len(leaves[0])} environments, but observation of {rows}")
-        starts = torch.zeros(rows, dtype=torch.bool, device=self.device)
+        starts = torch.zeros(rows, dtype=torch.bool, device=device)
         if episode_start is not None:
             given = np.asarray(episode_start, dtype=bool)
             if given.shape not in ((), (1,), (rows,)):
                 raise ValueError(f"episode_start must be of {rows} environments, not of shape {given.shape}")
-            starts |= torch.as_tensor(given, device=self.device)
+            starts |= torch.as_tensor(given, device=device)
         with torch.no_grad():
             acted = self(observations, state, starts, deterministic)
         if not _finite(observations) or (acted.outputs is not None and not acted.outputs.isfinite().all()):

@@ -75,11 +75,12 @@ class Repetition:
     @contextmanager
     def keeping(self) -> Iterator[None]:
         """Within, results without gradients are kept for later calls."""
+        before = self._keeping, self._kept
         self._keeping = list(self.weights())
         try:
             yield
         finally:
-            self._keeping, self._kept = None, None
+            self._keeping, self._kept = before
 
     def _kept_results(self, flat: Observations, given: np.ndarray, weights: list[Tensor]) -> Tensor:
         kept, version = self._kept, _version(weights)

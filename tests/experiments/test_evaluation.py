@@ -57,6 +57,16 @@ def tmaze():
     return make_env("memenvs/TMaze-v0", 6, length=2)
 
 
+def test_what_an_agent_sees_again_is_not_encoded_again():
+    env = make_env("memenvs/TMaze-v0", 20, length=30)
+    agent = RecurrentPPO("MlpPolicy", env, n_steps=4)
+    encode, encoded = agent.policy._projection.function, []
+    agent.policy._projection.function = lambda seen: encoded.append(seen) or encode(seen)
+    evaluate(agent, env, 40, seed=0)
+    seen = np.concatenate(encoded)
+    assert 1 < len(seen) == len(np.unique(seen, axis=0)) < 20
+
+
 # --- episodes ---------------------------------------------------------------------------------------------------------
 
 

@@ -111,6 +111,17 @@ def test_too_many_to_keep_begin_anew(function, once, monkeypatch):
         one_by_one(once, function, repeated(40, kinds=30, seed=2))
 
 
+def test_one_keeping_within_another_leaves_it_as_it_was(function, once):
+    """An evaluation in the middle of the collecting."""
+    observations = repeated(STEPS)
+    with torch.no_grad(), once.keeping():
+        once(observations)
+        with once.keeping():
+            once(observations)
+        once(observations)
+    assert len(function.asked) == 1
+
+
 def test_which_observations_may_come_again():
     words, number = spaces.MultiDiscrete([40] * 12), spaces.Box(-1, 1, (3,))
     picture = spaces.Box(0, 255, (84, 84, 3), np.uint8)
