@@ -42,6 +42,7 @@ def numpy_weights(core):
     return arrays(A=a, B=b, C=c, D=d, b_A=b_a, b_B=b_b, b_C=b_c, b_D=b_d) | {
         "attention_norm": norm_weights(core.attention_norm),
         "feedforward_norm": norm_weights(core.feedforward_norm),
+        "last_norm": norm_weights(core.last_norm),
         **arrays(W_qkv=core.interface.weight, W_o=core.found.weight),
         **arrays(W_1=perceptron[0].weight, b_1=perceptron[0].bias, W_2=perceptron[2].weight, b_2=perceptron[2].bias),
         **arrays(W_3=output[0].weight, b_3=output[0].bias, W_4=output[2].weight, b_4=output[2].bias),
@@ -116,6 +117,17 @@ def test_untrained_it_knows_the_last_transitions_alike_and_no_others():
     assert (by_age[9:] == 0).all()
     assert (by_age[1:8] > 0.5 * by_age[1]).all()
     assert by_age[8] > 0.2 * by_age[1]  # only one transition holds this input
+
+
+def test_outputs_do_not_grow_with_the_rows():
+    """Of rows as large as a training may make them, that of the present among them."""
+    core = make(noise=0.0)
+    small, large = (
+        core.readout(torch.cat([scale * highest, x], dim=-1))
+        for highest, x in [(torch.randn(B, core.width).double(), torch.randn(B, core.input_size).double())]
+        for scale in (10, 10_000)
+    )
+    torch.testing.assert_close(large, small, rtol=1e-5, atol=1e-5)
 
 
 # --- what is easily done wrong ----------------------------------------------------------------------------------------

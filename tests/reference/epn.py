@@ -28,7 +28,7 @@ def epn_step(weights, stored, x, *, length, heads, iterations):
     """One step; ``stored`` is the list of the episode's inputs before it.
 
     ``weights``: A, B, b_B (transitions), C, b_C, D, b_D (the present), those of the block, and W_3, b_3, W_4, b_4 of
-    the output, from [max; x].
+    the output, from [LN(max); x].
     """
     stored = [*stored, x]
     asked, rows = matvec(weights["C"], x) + weights["b_C"], []
@@ -41,5 +41,6 @@ def epn_step(weights, stored, x, *, length, heads, iterations):
         rows, of_iteration = block(weights, rows, heads)
         shares.append(of_iteration)
     highest = np.array([max(row[k] for row in rows) for k in range(len(rows[0]))])
+    highest = layer_norm(highest, *weights["last_norm"])
     hidden = np.maximum(matvec(weights["W_3"], np.concatenate([highest, x])) + weights["b_3"], 0)
     return matvec(weights["W_4"], hidden) + weights["b_4"], stored, shares
