@@ -239,7 +239,7 @@ def endless_tmazes() -> dict[str, Experiment]:
 
 def underground_traversals() -> dict[str, Experiment]:
     """Return the experiment of the DNC paper's traversal, from random graphs to the London Underground."""
-    asked: dict[str, Any] = {"map": "zone1", "questions": 1, "slots": 320}
+    asked: dict[str, Any] = {"map": "zone1", "questions": 1}
     return {
         "underground_traversal": Experiment(
             title="Traversal, from random graphs to the Underground",

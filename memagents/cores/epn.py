@@ -34,9 +34,8 @@ class EPN(EpisodeStore[StoreState]):
     it). Open remain the published widths, whether the maximum is also over iterations (a port does so), and what a row
     holds there; the row of the present is of this library, and so is the last norm: without it the rows, to which every
     iteration adds, grew until the policy chose blindly (T-maze, PPO, learning rate 3e-3: 0.00 in each of five seeds).
-    The published memory holds the whole episode, and 4 to 6
-    iterations; the cost of a step is K (L² W + L W²), for which the defaults here are small. The state holds the last L
-    inputs.
+    The published memory holds the whole episode, and 4 to 6 iterations; the cost of a step is K (L² W + L W²), for
+    which the defaults here are small. The state holds the last L inputs.
 
     :param input_size: width I of one input
     :param length: number of transitions L; no weight depends on it
@@ -78,8 +77,7 @@ class EPN(EpisodeStore[StoreState]):
 
     def readout(self, features: Tensor) -> Tensor:
         """y = W_2 ReLU(W_1 [LN(max z); x]): (..., W + I) to (..., O)."""
-        highest, x = features.tensor_split([self.width], dim=-1)
-        return self.output(torch.cat([self.last_norm(highest), x], dim=-1))
+        return self.output(features)
 
     def look(self, x: Tensor, whole: Tensor, first: Tensor, state: StoreState) -> tuple[Tensor, dict[str, Tensor]]:
         rows, mask = self._rows(x, whole, first)
@@ -88,7 +86,7 @@ class EPN(EpisodeStore[StoreState]):
             rows, weights = self._iterate(rows, mask)
             trace[f"iteration_{iteration}_weights"] = self._padded(weights[..., -1, :])
         trace["maximum_weights"] = self._padded(maximal_shares(rows, mask))
-        return self._features(x, rows, mask), trace
+        return self._features(x, masked_max(rows, mask)), trace
 
     def find(self, x: Tensor, whole: Tensor, first: Tensor, state: StoreState) -> Tensor:
         """Run on the rows that there are alone, by a kernel where there is one, see
@@ -109,7 +107,7 @@ class EPN(EpisodeStore[StoreState]):
             rows = rows + self.found(kernel(queries, keys, values, plan.runs, self.length + 1, self.heads)).squeeze(0)
             rows = rows + self.feedforward(self.feedforward_norm(rows))
         highest = torch.segment_reduce(rows, "max", lengths=plan.counts, unsafe=True)
-        return torch.cat([highest.view_as(present), x.transpose(0, 1)], dim=-1)
+        return self._features(x, highest.view_as(present))
 
     def _rows(self, x: Tensor, whole: Tensor, first: Tensor) -> tuple[Tensor, Tensor]:
         """z at first, (B, T, L' + 1, W), the present last, and which of them there are, (B, T, L' + 1)."""
@@ -132,8 +130,9 @@ class EPN(EpisodeStore[StoreState]):
         rows = rows + self.found(found.transpose(2, 3).flatten(3)).to(rows.dtype)
         return rows + self.feedforward(self.feedforward_norm(rows)).to(rows.dtype), weights
 
-    def _features(self, x: Tensor, rows: Tensor, mask: Tensor) -> Tensor:
-        return torch.cat([masked_max(rows, mask), x.transpose(0, 1).to(rows.dtype)], dim=-1)
+    def _features(self, x: Tensor, highest: Tensor) -> Tensor:
+        """[LN(max z); x], (B, T, W + I), from the inputs (T, B, I) and the maxima (B, T, W)."""
+        return torch.cat([self.last_norm(highest), x.transpose(0, 1).to(highest.dtype)], dim=-1)
 
     def _padded(self, weights: Tensor) -> Tensor:
         """Weights of the last L' + 1 rows as of L + 1."""

@@ -270,7 +270,8 @@ class CorePolicy(SavedPolicy):
         if self.training:  # to set it again in every step would take a tenth of it
             self.set_training_mode(False)
         observations, vectorized = self.obs_to_tensor(observation)
-        rows, device = len(any_entry(observations)), any_entry(observations).device
+        entry = any_entry(observations)
+        rows, device = len(entry), entry.device
         if state is None:
             state = self.initial_state(rows)
         leaves = state_leaves(state)

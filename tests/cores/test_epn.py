@@ -122,11 +122,8 @@ def test_untrained_it_knows_the_last_transitions_alike_and_no_others():
 def test_outputs_do_not_grow_with_the_rows():
     """Of rows as large as a training may make them, that of the present among them."""
     core = make(noise=0.0)
-    small, large = (
-        core.readout(torch.cat([scale * highest, x], dim=-1))
-        for highest, x in [(torch.randn(B, core.width).double(), torch.randn(B, core.input_size).double())]
-        for scale in (10, 10_000)
-    )
+    inputs, highest = inputs_of(), torch.randn(B, T, core.width).double()
+    small, large = (core.readout(core._features(inputs, scale * highest)) for scale in (10, 10_000))
     torch.testing.assert_close(large, small, rtol=1e-5, atol=1e-5)
 
 

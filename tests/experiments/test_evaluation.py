@@ -57,6 +57,9 @@ def tmaze():
     return make_env("memenvs/TMaze-v0", 6, length=2)
 
 
+# --- episodes ---------------------------------------------------------------------------------------------------------
+
+
 def test_what_an_agent_sees_again_is_not_encoded_again():
     env = make_env("memenvs/TMaze-v0", 20, length=30)
     agent = RecurrentPPO("MlpPolicy", env, n_steps=4)
@@ -65,9 +68,6 @@ def test_what_an_agent_sees_again_is_not_encoded_again():
     evaluate(agent, env, 40, seed=0)
     seen = np.concatenate(encoded)
     assert 1 < len(seen) == len(np.unique(seen, axis=0)) < 20
-
-
-# --- episodes ---------------------------------------------------------------------------------------------------------
 
 
 def test_every_environment_contributes_its_share_however_long_its_episodes_are():

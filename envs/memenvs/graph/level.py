@@ -15,7 +15,6 @@ from memenvs.random import bits, fold
 CODES = 1000  # three digits
 MOST_LABELS = 64  # used labels are kept in the bits of a uint64
 MOST_STATIONS = 500
-MOST_STEPS = 10_000
 FAR = np.int16(32767)
 NAVIGATE, TRAVERSAL, SHORTEST_PATH, EXPLORE = range(4)
 SOURCE, LABEL, DESTINATION, FOLLOWING = range(4)

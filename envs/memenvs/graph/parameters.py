@@ -17,7 +17,7 @@ from memenvs.graph.generate import (
     neighbourhood_params,
 )
 from memenvs.graph.lessons import lesson_of
-from memenvs.graph.level import MOST_LABELS, MOST_STATIONS, MOST_STEPS, capacity, level_dtype
+from memenvs.graph.level import MOST_LABELS, MOST_STATIONS, capacity, level_dtype
 from memenvs.graph.map import load_map
 from memenvs.graph.tracks import Tracks, network, zone_1
 
@@ -28,6 +28,7 @@ WHOLE = ["zone1", "network"]  # maps that are not drawn from, but are the graph
 CODES = "codes"
 EDGES = "edges"  # as many steps of planning as there are edges
 MOST_EDGES = 32767
+MOST_STEPS = 10_000
 LABELS = 8  # by default, or as many as a station has exits
 
 # What a task has a use for beside the graph, and its defaults. All else is an error where it is given.
