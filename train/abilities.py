@@ -4,6 +4,7 @@
     python train/abilities.py --only order --cores lstm dnc --seeds 0    # a part; what is there already stays
     python train/abilities.py --only ""                                  # the tables alone
 
+Each is tested at its end, and as it was when it had learned for so long on one core as all of them may (``seconds``).
 With seed 0 each core is trained by every learning rate of the sweep, with the other seeds by that which did best in
 episodes that no table shows. What is finished is not made again, here or on the machine that docs/results/abilities is
 from, and what was stopped goes on, so parts may run side by side in processes of their own, on several days.
@@ -17,31 +18,32 @@ from typing import Any
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch loads: spinning threads starve the environments
 
-import numpy as np
 import tyro
+from abilities_report import PICTURE, Bounds, Report, Results, chosen_rate
 from abilities_tasks import ABILITIES, Ability
-from scoring import mean_score, trained
+from scoring import KeptInTime, mean_score, score_of, trained
 
 from memagents import core_names
 from memagents.checks import selected
 from memagents.command_line.errors import plain_errors
+from memagents.environments.make import make_env
 from memagents.experiments.catalogue import of_settings
 from memagents.experiments.configuration import of_recipe
-from memagents.experiments.documents import markdown_table, write_between_marks
-from memagents.experiments.evaluation import over_seeds
+from memagents.experiments.documents import write_between_marks
+from memagents.experiments.evaluation import ORACLE, RANDOM, baselines
 from memagents.experiments.evaluation_settings import EVALUATION_SEED
 from memagents.experiments.rehearsal import Rehearsal
-from memagents.experiments.run import Run
+from memagents.experiments.run import Run, evaluation_env
 from memagents.experiments.sizing import sized
 from memagents.experiments.training import prepare
 from memagents.runs.files import read_json, write_json
 from memagents.runs.layout import RESULT_FILE
 
 CHOICE_SEED = EVALUATION_SEED + 1  # of the episodes by which a learning rate is chosen
+BOUNDS_FILE = "bounds.json"
+EARLY_FOLDER = "early"  # in that of a run: its agent when its time was up
 WEIGHTS = 100_000  # of each agent, its encoder and heads included
 RATES = ("0.0003", "0.001", "0.003")
-
-Results = dict[str, dict[str, dict[str, dict[str, Any]]]]  # by core, learning rate and seed
 
 
 @dataclass
@@ -81,12 +83,6 @@ def known(settings: AbilitiesSettings, name: str) -> Results:
     return found
 
 
-def chosen_rate(rates: dict[str, dict[str, dict[str, Any]]]) -> str | None:
-    """Return the learning rate that did best with seed 0; None while not all of them were tried."""
-    swept = {rate: rates[rate]["0"]["choice"] for rate in RATES if "0" in rates.get(rate, {})}
-    return max(swept, key=lambda rate: swept[rate]) if len(swept) == len(RATES) else None
-
-
 def train(ability: Ability, core: str, rate: str, seed: int, folder: Path) -> None:
     """Train one agent, evaluate it, and leave the result in its run folder."""
     changes = {"core": core, "core_kwargs": {}, "learning_rate": float(rate), "seed": seed, "threads": 1}
@@ -95,62 +91,47 @@ def train(ability: Ability, core: str, rate: str, seed: int, folder: Path) -> No
 
     rehearsal = Rehearsal(settings.env, settings.env_kwargs, algorithm=of_settings(settings).name)
     settings = replace(settings, core_kwargs=sized(core, {}, WEIGHTS, partial(rehearsal.weights, settings)))
-    agent, minutes = trained(settings, folder)
+    early = folder / EARLY_FOLDER
+    agent, minutes = trained(settings, folder, KeptInTime(ability.seconds, early))
     run, tests = Run.open(folder), ability.tests
 
-    def score(test: dict[str, Any], seed: int) -> float:
-        return mean_score(run, test, ability.episodes, sampled=ability.sampled, seed=seed)
+    def score(test: dict[str, Any], seed: int = EVALUATION_SEED, of: Run = run) -> float:
+        return mean_score(of, test, ability.episodes, sampled=ability.sampled, seed=seed)
 
+    scores = {name: score(test) for name, test in tests.items()}
+    before = run._replace(folder=early) if early.exists() else None
     result = {
         "steps": agent.num_timesteps,
         "minutes": minutes,
         "weights": sum(parameter.numel() for parameter in agent.policy.parameters()),
         "choice": score(next(iter(tests.values())), CHOICE_SEED),
-        "scores": {name: score(test, EVALUATION_SEED) for name, test in tests.items()},
+        "scores": scores,
+        "early": {name: score(test, of=before) for name, test in tests.items()} if before else scores,
     }
     write_json(folder / RESULT_FILE, result)
 
 
-# --- tables ---------------------------------------------------------------------------------------------------------
-
-
-def columns() -> list[tuple[str, str]]:
-    """Return every column of the table: an ability and a test of it."""
-    return [(name, test) for name, ability in ABILITIES.items() for test in ability.tests]
-
-
-def tables(results: dict[str, Results]) -> list[str]:
-    """Return the lines of the tables: scores, minutes and learning rates.
-
-    :param results: of every ability
-    """
-    scores, minutes = [], []
-    for core in core_names():
-        rates = {name: chosen_rate(results[name].get(core, {})) for name in ABILITIES}
-        if not any(rates.values()):
+def bounds(settings: AbilitiesSettings) -> Bounds:
+    """Return what random actions and the oracle score in every test, measured once."""
+    file = settings.documents / "results" / "abilities" / BOUNDS_FILE
+    found: Bounds = read_json(file) if file.is_file() else {}
+    for name, ability in ABILITIES.items():
+        if name in found:
             continue
-        runs = {name: list(results[name][core][rate].values()) if rate else [] for name, rate in rates.items()}
-        cells = [
-            over_seeds([run["scores"][test] for run in runs[name]], 2, low=-np.inf, high=np.inf) if runs[name] else ""
-            for name, test in columns()
-        ]
-        scores.append([f"`{core}`", *cells])
-        taken = [
-            f"{np.mean([run['minutes'] for run in own]):.1f} ({rates[name]})" if own else ""
-            for name, own in runs.items()
-        ]
-        minutes.append([f"`{core}`", *taken])
-    about = [f"- **{name}**: {ability.about}" for name, ability in ABILITIES.items()]
-    return [
-        *about,
-        "",
-        *markdown_table(["", *(f"{name}: {test}" for name, test in columns())], scores),
-        "",
-        "Minutes of a training on one core, and the learning rate chosen:",
-        "",
-        *markdown_table(["", *ABILITIES], minutes),
-        "",
-    ]
+        plain = of_recipe(ability.settings, ability.recipe, **ability.changes)
+        found[name] = {RANDOM: {}, ORACLE: {}}
+        for test, changes in ability.tests.items():
+            parameters = dict(changes)
+            metric = parameters.pop("metric", "success")
+            env_id, kwargs = evaluation_env(plain, env_kwargs=parameters)
+            env = make_env(env_id, 100, **kwargs)
+            agents = baselines(env)
+            for agent, scores in found[name].items():
+                scores[test] = score_of(agents[agent], env, ability.episodes, metric)
+            env.close()
+    file.parent.mkdir(parents=True, exist_ok=True)
+    write_json(file, found)
+    return found
 
 
 def main(settings: AbilitiesSettings) -> None:
@@ -163,18 +144,19 @@ def main(settings: AbilitiesSettings) -> None:
         for seed in sorted(settings.seeds):
             for core in cores:
                 there = known(settings, name).get(core, {})
-                rate = chosen_rate(there)
+                rate = chosen_rate(there, RATES)
                 if seed > 0 and rate is None:
                     print(f"{name}, {core}: seed {seed} waits for the sweep of seed 0")
                 for one in RATES if seed == 0 else (rate,) if rate else ():
                     if str(seed) not in there.get(one, {}):
                         train(ABILITIES[name], core, one, seed, settings.folder / name / core / one / str(seed))
     results = {name: known(settings, name) for name in ABILITIES}
+    report = Report(results, bounds(settings), RATES)  # makes the folder of the records
     for name, found in results.items():
         if found:
-            record(settings, name).parent.mkdir(parents=True, exist_ok=True)
             write_json(record(settings, name), found)
-    write_between_marks(settings.documents / "results.md", "abilities", tables(results))
+    report.draw(settings.documents / PICTURE)
+    write_between_marks(settings.documents / "results.md", "abilities", report.tables())
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ class Ability:
     :param settings: dataclass that the recipe fills
     :param recipe: its name
     :param changes: to the recipe
+    :param seconds: of one core, after which agents are compared in equal time: what the LSTM's whole training takes
     :param tests: by the head of a column, changes to the parameters of the environment; ``metric`` gives another metric
         than success. By the first of them learning rates are chosen
     :param sampled: whether actions are sampled in the tests
@@ -24,6 +25,7 @@ class Ability:
     settings: type[WindowSettings]
     recipe: str
     changes: dict[str, Any]
+    seconds: int
     tests: dict[str, dict[str, Any]] = field(default_factory=lambda: {"success": {}})
     sampled: bool = False
     episodes: int = 500
@@ -41,6 +43,7 @@ ABILITIES = {
         PPOSettings,
         "tmaze",
         {"total_timesteps": 200_000},
+        15,
         {"10 steps": {"length": 10}, "100 steps": {"length": 100}},
     ),
     "rewrite": Ability(
@@ -55,6 +58,7 @@ ABILITIES = {
             "gamma": 0.95,
             "total_timesteps": 300_000,
         },
+        25,
         {"5 corridors": corridors(5), "15": corridors(15)},
     ),
     "order": Ability(
@@ -63,6 +67,7 @@ ABILITIES = {
         ImitationSettings,
         "copy",
         {"env_kwargs": {"width": 4, "length": [1, 4]}, "n_steps": 22, "total_timesteps": 300_000},
+        7,
     ),
     "recall": Ability(
         "say which of 2 to 4 vectors of 6 bits came after one of them (imitation, 300,000 steps); share of answers "
@@ -70,6 +75,7 @@ ABILITIES = {
         ImitationSettings,
         "associative_recall",
         {"env_kwargs": {"items": [2, 4], "item_length": 1}, "n_steps": 12, "total_timesteps": 300_000},
+        10,
         {"2 to 4": {}, "8": {"items": 8}},
     ),
     "one-shot": Ability(
@@ -78,6 +84,7 @@ ABILITIES = {
         ImitationSettings,
         "one_shot",
         {"env_kwargs": {"classes": 3, "size": 8}, "n_envs": 4, "n_steps": 30, "total_timesteps": 300_000},
+        25,
         {"2nd": {"metric": "accuracy_2"}, "10th": {"metric": "accuracy_10"}},
     ),
     "bandit": Ability(
@@ -86,6 +93,7 @@ ABILITIES = {
         PPOSettings,
         "bandit",
         {"n_envs": 16, "total_timesteps": 400_000},
+        50,
         {"best arm": {"metric": "best_arm"}},
         sampled=True,
     ),
@@ -100,6 +108,7 @@ ABILITIES = {
             "n_minibatches": 1,
             "total_timesteps": 800_000,
         },
+        25,
     ),
     "explore": Ability(
         "reach the same hidden goal again and again in a graph that nobody described (PPO, 400,000 steps); how many "
@@ -112,6 +121,7 @@ ABILITIES = {
             "n_envs": 32,
             "total_timesteps": 400_000,
         },
+        30,
         {"goals": {"metric": "goals"}},
     ),
     "relate": Ability(
@@ -120,6 +130,7 @@ ABILITIES = {
         ImitationSettings,
         "nth_farthest_small",
         {"n_envs": 64, "total_timesteps": 1_200_000},
+        50,
         episodes=2000,
     ),
 }

@@ -1,31 +1,68 @@
 """Runs of a table: how one is trained, and what it scores in the tests."""
 
+import time
 from pathlib import Path
 from typing import Any
+
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.vec_env import VecEnv
 
 from memagents.algorithms.algorithm import MemoryAlgorithm
 from memagents.environments.make import make_env
 from memagents.experiments.configuration import gone_on_with
-from memagents.experiments.evaluation import evaluate
+from memagents.experiments.evaluation import Agent, evaluate
 from memagents.experiments.evaluation_settings import EVALUATION_SEED
 from memagents.experiments.lessons import make_curriculum
 from memagents.experiments.run import Run
 from memagents.experiments.settings import TrainSettings
 from memagents.experiments.training import learn, make_agent
-from memagents.runs.layout import PROGRESS_FILE
+from memagents.runs.layout import MANIFEST_FILE, PROGRESS_FILE, remove_whole
 from memagents.runs.progress import read_progress, seconds_of
 
+COMPILING = 2  # windows at the beginning in which functions are compiled; they count as long as those after them
 
-def trained(settings: TrainSettings, folder: Path) -> tuple[MemoryAlgorithm, float]:
+
+class KeptInTime(BaseCallback):
+    """Keeps the agent as it is after some seconds of a processor, however busy the machine is with other work.
+
+    :param seconds: of learning by one thread, begun anew or gone on with
+    :param folder: becomes a run folder without settings, once
+    """
+
+    def __init__(self, seconds: float, folder: Path):
+        super().__init__()
+        self.seconds, self.folder = seconds, folder
+        self.windows = 0
+
+    def _on_training_start(self) -> None:
+        if not self.num_timesteps:
+            remove_whole(self.folder)  # of a training before
+
+    def _on_step(self) -> bool:
+        return True
+
+    def _on_rollout_end(self) -> None:
+        self.windows += 1
+        now, steps = time.process_time(), self.num_timesteps
+        if self.windows == COMPILING:
+            self.begun, self.before = now, steps
+        if self.windows <= COMPILING or (self.folder / MANIFEST_FILE).is_file():
+            return
+        if steps * (now - self.begun) >= self.seconds * (steps - self.before):
+            self.model.save(self.folder)
+
+
+def trained(settings: TrainSettings, folder: Path, *callbacks: BaseCallback) -> tuple[MemoryAlgorithm, float]:
     """Train an agent, or go on where just this training was stopped.
 
     :param folder: the ``run_dir`` of the settings
+    :param callbacks: of the training
     :return: the agent, and the minutes that it took in all
     """
     settings = gone_on_with(settings)
     curriculum = make_curriculum(settings)
     agent = make_agent(settings, curriculum)
-    learn(agent, settings, curriculum)
+    learn(agent, settings, curriculum, callbacks)
     return agent, seconds_of(read_progress(folder / PROGRESS_FILE)) / 60
 
 
@@ -56,7 +93,14 @@ def mean_score(
         slots = None
     env, kwargs = run.evaluation_env(env, parameters)
     agent = run.load_agent(make_env(env, min(episodes, 100), **kwargs), slots=slots)
-    played = evaluate(agent, agent.env, episodes, likely, seed=seed)
+    return score_of(agent, agent.env, episodes, metric, likely, seed)
+
+
+def score_of(
+    agent: Agent, env: VecEnv, episodes: int, metric: str, likely: bool = True, seed: int = EVALUATION_SEED
+) -> float:
+    """Return the mean score of an agent; parameters as in :func:`mean_score`, ``likely`` for the likeliest actions."""
+    played = evaluate(agent, env, episodes, likely, seed=seed)
     measured = played.success if metric == "success" else played.metrics[metric]
     assert measured is not None
     return float(measured.mean())

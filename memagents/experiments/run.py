@@ -98,24 +98,11 @@ class Run(NamedTuple):
         :return: id and parameters
         :raises CheckpointError: if no environment is given and the folder names none
         """
-        own: dict[str, Any] = {}
         if env is None and self.settings is None:
             raise CheckpointError(
                 f"{self.folder} is no run of a training, so it names no environment: give one by --env ID"
             )
-        if self.settings is not None and env in (None, self.settings.task()[0]):
-            own, env = self._last_env_kwargs(), self.settings.task()[0]
-        assert env is not None
-        kwargs = {**own, **(env_kwargs or {})}
-        if split is None and "split" not in kwargs and has_split(env, **kwargs):
-            split = "test"
-        return env, kwargs if split is None else {**kwargs, "split": split}
-
-    def _last_env_kwargs(self) -> dict[str, Any]:
-        """Return the parameters of the run's environment, as in its last lesson, apart from the split."""
-        if self.settings is None:
-            return {}
-        return {name: value for name, value in self.settings.task()[1].items() if name != "split"}
+        return evaluation_env(self.settings, env, env_kwargs, split)
 
     def say_unfinished(self) -> None:
         """Say on the standard error how many of its steps the training has made, where those are not all."""
@@ -127,9 +114,40 @@ class Run(NamedTuple):
 
         :param env: as for :meth:`evaluation_env`
         """
-        own = self._last_env_kwargs()
-        if self.settings is not None and env not in (None, self.settings.task()[0]) and own:
+        if self.settings is None:
+            return
+        name, own = _task(self.settings)
+        if env not in (None, name) and own:
             say_left_out("the run's", "env_kwargs", own, "env", str(env))
+
+
+def evaluation_env(
+    settings: TrainSettings | None,
+    env: str | None = None,
+    env_kwargs: dict[str, Any] | None = None,
+    split: str | None = None,
+) -> tuple[str, dict[str, Any]]:
+    """Choose the environment that agents of some settings are evaluated in.
+
+    :param settings: of their training; None where ``env`` is given
+    :param env: id of an environment; by default that of the settings, as in their last lesson
+    :param env_kwargs: its parameters; they add to those of the settings where the environment is theirs
+    :param split: ``"train"`` or ``"test"``; by default ``"test"`` where there is one
+    :return: id and parameters
+    """
+    name, own = (None, {}) if settings is None else _task(settings)
+    kwargs = {**(own if env in (None, name) else {}), **(env_kwargs or {})}
+    env = name if env is None else env
+    assert env is not None
+    if split is None and "split" not in kwargs and has_split(env, **kwargs):
+        split = "test"
+    return env, kwargs if split is None else {**kwargs, "split": split}
+
+
+def _task(settings: TrainSettings) -> tuple[str, dict[str, Any]]:
+    """Return the environment of some settings and its parameters, as in their last lesson, apart from the split."""
+    env, kwargs = settings.task()
+    return env, {name: value for name, value in kwargs.items() if name != "split"}
 
 
 def load_agent(

@@ -54,7 +54,7 @@ def test_a_table_is_made_of_the_runs_there_are(run):
 def test_a_training_that_was_stopped_goes_on(run, monkeypatch):
     asked = {"only": ("small_tmaze",), "rows": ("gru",), "seeds": (0,), "share": 0.2, "documents": None}
 
-    def halted(agent, settings, curriculum):
+    def halted(agent, settings, curriculum, callbacks):
         agent.learn(settings.total_timesteps, lambda *_: agent.iteration < 2)
         raise KeyboardInterrupt
 
