@@ -205,10 +205,10 @@ def checked_options(options: dict[str, Any], stations: int) -> dict[str, Any]:
             checked[name] = checked_cost(value)
         elif name == "lesson":  # which has been looked up
             checked[name] = None if value is None else int(value)
-        elif name == "planning" and isinstance(value, str):
-            if value != EDGES:
+        elif name == "planning":
+            if value != EDGES and not (is_integer(value) and 0 <= value <= MOST_STEPS):
                 raise ValueError(f"planning must be an integer from 0 to {MOST_STEPS} or {EDGES!r}, not {value!r}")
-            checked[name] = value
+            checked[name] = value if value == EDGES else int(value)
         else:
             checked[name] = within(name, value, 1 if name in ("budget", "questions") else 0, MOST_STEPS)
     return checked
