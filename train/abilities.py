@@ -28,12 +28,13 @@ from memagents.checks import selected
 from memagents.command_line.errors import plain_errors
 from memagents.environments.make import make_env
 from memagents.experiments.catalogue import of_settings
-from memagents.experiments.configuration import of_recipe
+from memagents.experiments.configuration import by_recipe
 from memagents.experiments.documents import write_between_marks
 from memagents.experiments.evaluation import ORACLE, RANDOM, baselines
 from memagents.experiments.evaluation_settings import EVALUATION_SEED
 from memagents.experiments.rehearsal import Rehearsal
 from memagents.experiments.run import Run, evaluation_env
+from memagents.experiments.settings import WindowSettings
 from memagents.experiments.sizing import sized
 from memagents.experiments.training import prepare
 from memagents.runs.files import read_json, write_json
@@ -87,7 +88,8 @@ def train(ability: Ability, core: str, rate: str, seed: int, folder: Path) -> No
     """Train one agent, evaluate it, and leave the result in its run folder."""
     changes = {"core": core, "core_kwargs": {}, "learning_rate": float(rate), "seed": seed, "threads": 1}
     changes |= {"run_dir": str(folder), "overwrite": True, **ability.changes}
-    settings = of_recipe(ability.settings, ability.recipe, **changes)
+    settings = by_recipe(ability.recipe, **changes)
+    assert isinstance(settings, WindowSettings)
 
     rehearsal = Rehearsal(settings.env, settings.env_kwargs, algorithm=of_settings(settings).name)
     settings = replace(settings, core_kwargs=sized(core, {}, WEIGHTS, partial(rehearsal.weights, settings)))
@@ -118,7 +120,7 @@ def bounds(settings: AbilitiesSettings) -> Bounds:
     for name, ability in ABILITIES.items():
         if name in found:
             continue
-        plain = of_recipe(ability.settings, ability.recipe, **ability.changes)
+        plain = by_recipe(ability.recipe, **ability.changes)
         found[name] = {RANDOM: {}, ORACLE: {}}
         for test, changes in ability.tests.items():
             parameters = dict(changes)

@@ -3,15 +3,12 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from memagents.experiments.settings import ImitationSettings, PPOSettings, WindowSettings
-
 
 @dataclass(frozen=True)
 class Ability:
     """One task.
 
     :param about: what is asked and how it is learned, what a score is, and what chance has
-    :param settings: dataclass that the recipe fills
     :param recipe: its name
     :param changes: to the recipe
     :param seconds: of one core, after which agents are compared in equal time: what the LSTM's whole training takes
@@ -22,7 +19,6 @@ class Ability:
     """
 
     about: str
-    settings: type[WindowSettings]
     recipe: str
     changes: dict[str, Any]
     seconds: int
@@ -40,7 +36,6 @@ ABILITIES = {
     "retain": Ability(
         "turn at the end of a T-maze's corridor by a cue at its beginning (PPO, 200,000 steps, corridors of 1 to 10 "
         "steps); share of right turns, by chance a half, there and in a corridor ten times as long",
-        PPOSettings,
         "tmaze",
         {"total_timesteps": 200_000},
         15,
@@ -49,7 +44,6 @@ ABILITIES = {
     "rewrite": Ability(
         "an endless T-maze, where each corridor of 5 steps has a cue that takes the place of the last (PPO, 300,000 "
         "steps, 5 corridors); share of episodes without a wrong turn, by chance 0.03, there and in 15 corridors",
-        PPOSettings,
         "tmaze",
         {
             "env": "memenvs/EndlessTMaze-v0",
@@ -64,7 +58,6 @@ ABILITIES = {
     "order": Ability(
         "say a sequence of 1 to 4 vectors of 4 bits again (imitation, 300,000 steps); share of sequences without a "
         "wrong bit",
-        ImitationSettings,
         "copy",
         {"env_kwargs": {"width": 4, "length": [1, 4]}, "n_steps": 22, "total_timesteps": 300_000},
         7,
@@ -72,7 +65,6 @@ ABILITIES = {
     "recall": Ability(
         "say which of 2 to 4 vectors of 6 bits came after one of them (imitation, 300,000 steps); share of answers "
         "without a wrong bit, and among 8 vectors",
-        ImitationSettings,
         "associative_recall",
         {"env_kwargs": {"items": [2, 4], "item_length": 1}, "n_steps": 12, "total_timesteps": 300_000},
         10,
@@ -81,7 +73,6 @@ ABILITIES = {
     "one-shot": Ability(
         "name drawn characters whose labels are shuffled in each episode (imitation, 300,000 steps); share of right "
         "names at the second and the tenth time that a character is shown, by chance a third",
-        ImitationSettings,
         "one_shot",
         {"env_kwargs": {"classes": 3, "size": 8}, "n_envs": 4, "n_steps": 30, "total_timesteps": 300_000},
         25,
@@ -90,7 +81,6 @@ ABILITIES = {
     "bandit": Ability(
         "find out which of two arms pays (PPO, 400,000 steps, 100 trials); share of pulls at the better one, by chance "
         "a half",
-        PPOSettings,
         "bandit",
         {"n_envs": 16, "total_timesteps": 400_000},
         50,
@@ -100,7 +90,6 @@ ABILITIES = {
     "navigate": Ability(
         "go to a neighbouring station of a small random graph that was described edge by edge (imitation, 800,000 "
         "steps); share of episodes in which the goal was reached",
-        ImitationSettings,
         "underground_imitation",
         {
             "env_kwargs": {"map": "random", "stations": [3, 4], "exits": 1, "distance": 1, "labels": 8},
@@ -113,7 +102,6 @@ ABILITIES = {
     "explore": Ability(
         "reach the same hidden goal again and again in a graph that nobody described (PPO, 400,000 steps); how many "
         "times in an episode",
-        PPOSettings,
         "underground_ppo",
         {
             "env_kwargs": {"task": "explore", "map": "random", "stations": 6, "exits": [1, 2]},
@@ -127,7 +115,6 @@ ABILITIES = {
     "relate": Ability(
         "say which of 3 numbers is the n-th farthest from another (imitation, 1.2M steps); share of right answers, "
         "by the rank alone two thirds",
-        ImitationSettings,
         "nth_farthest_small",
         {"n_envs": 64, "total_timesteps": 1_200_000},
         50,

@@ -24,7 +24,7 @@ from tables_experiments import SHARES, Experiment, experiments
 
 from memagents.checks import selected
 from memagents.command_line.errors import plain_errors
-from memagents.experiments.configuration import of_recipe
+from memagents.experiments.configuration import by_recipe
 from memagents.experiments.documents import markdown_table, write_between_marks
 from memagents.experiments.evaluation import FEW_SEEDS, over_seeds
 from memagents.experiments.figures import learning_curve
@@ -70,8 +70,15 @@ def train(experiment: Experiment, row: str, seed: int, folder: Path, settings: T
 
     :raises ValueError: if that is of another number of steps
     """
-    changes = {"core": row, "seed": seed, "threads": settings.threads, "run_dir": str(folder), "overwrite": True}
-    chosen = of_recipe(experiment.settings, experiment.recipe, **{**changes, **experiment.rows[row]})
+    changes: dict[str, Any] = {
+        "core": row,
+        "seed": seed,
+        "threads": settings.threads,
+        "run_dir": str(folder),
+        "overwrite": True,
+    }
+    changes |= experiment.rows[row]
+    chosen = by_recipe(changes.pop("recipe", experiment.recipe), **changes)
     chosen = replace(chosen, total_timesteps=int(settings.share * chosen.total_timesteps))
     if (folder / RESULT_FILE).is_file():
         made = Run.open(folder).settings

@@ -19,7 +19,8 @@ from memagents.experiments.settings import DistillSettings, Lesson, TrainSetting
 from memagents.runs import layout
 from memagents.runs.checkpoint import holds
 from memagents.runs.files import CheckpointError, read_bytes, write_bytes
-from memagents.runs.layout import CONFIG_FILE, POLICY_FILE, STATE_FILE
+from memagents.runs.layout import CONFIG_FILE, POLICY_FILE, STATE_FILE, folder_of
+from memagents.runs.pretrained import is_pretrained
 
 RECIPES = Path(__file__).parent / "recipes"
 _SHOWN = 12  # runs that a message names
@@ -51,11 +52,16 @@ def command_line(cls: type[S], argv: Sequence[str]) -> S:
                 f"--resume goes on with the settings in {Path(given.resume) / CONFIG_FILE}; beside it only --device "
                 f"and --imports are allowed, not {refused[0]}"
             )
+        if is_pretrained(given.resume):
+            raise ValueError(
+                f"resume: {given.resume} came with the library and has nothing to go on with; a new run begins with "
+                f"its weights by --init-from {given.resume}"
+            )
         return _resumed(cls, Path(given.resume), given.device, tuple(given.imports or ()))
     _check_options(cls, argv)
     begun = of_recipe(cls, given.recipe) if given.recipe is not None else cls()
     if isinstance(begun, DistillSettings) and given.teacher is not None and given.recipe is None:
-        begun = of_teacher(begun, Path(given.teacher))
+        begun = of_teacher(begun, folder_of(given.teacher))
     names = [*(name for _, name in _OWNERS), "policy_kwargs"]
     own: dict[str, Any] = {name: {} for name in names if hasattr(begun, name)}
     typed = parse_options(
@@ -202,6 +208,20 @@ def of_recipe(cls: type[S], name: str, **changes: Any) -> S:
             f"recipe {name} is not one for {ours}; it is used by: memagents train {wanted} --recipe {name}"
         )
     return from_mapping(cls, {**values, "recipe": name}, str(path), **changes)
+
+
+def by_recipe(name: str, **changes: Any) -> TrainSettings:
+    """Read the settings of a recipe, whatever command it is for.
+
+    :param name: of a recipe that comes with the library, or the path of a YAML file
+    :param changes: settings that differ from it
+    :raises ValueError: as :func:`of_recipe` does, and if it names no command
+    """
+    path = recipe_path(name)
+    command = _read(path).get("command")
+    if command not in list(ALGORITHMS):
+        raise ValueError(f"{path}: command must be one of {', '.join(ALGORITHMS)}, not {command!r}")
+    return of_recipe(ALGORITHMS[command].settings, name, **changes)
 
 
 def of_teacher(settings: D, folder: Path) -> D:

@@ -9,11 +9,12 @@ import yaml
 
 from memagents import CheckpointError, RecurrentPPO
 from memagents.experiments.catalogue import ALGORITHMS
-from memagents.experiments.configuration import RECIPES, command_line, of_recipe, of_run, write_config
+from memagents.experiments.configuration import RECIPES, by_recipe, command_line, of_recipe, of_run, write_config
 from memagents.experiments.lessons import make_curriculum
 from memagents.experiments.run import Run
 from memagents.experiments.settings import DistillSettings, ImitationSettings, Lesson, PPOSettings
 from memagents.experiments.training import make_agent
+from memagents.runs.layout import folder_of
 from memagents.runs.progress import read_progress
 from tests.support.trainings import SMALL
 
@@ -145,6 +146,25 @@ def test_a_students_environment_is_the_teachers(tmp_path):
     assert (own.n_envs, own.n_steps, own.core, own.lessons) == (theirs.n_envs, 7, "gru", ())
     other = command_line(DistillSettings, [*teacher, "--env-kwargs", "length=9"])
     assert other.env_kwargs == {"length": 9}
+
+
+def test_a_teacher_that_came_with_the_library_has_an_environment():
+    taught = command_line(DistillSettings, ["--teacher", "pretrained:underground-dnc", "--core", "gru"])
+    theirs = of_run(folder_of("pretrained:underground-dnc"))
+    assert taught.env == "memenvs/Underground-v0" and taught.env_kwargs == theirs.env_kwargs
+    assert taught.n_steps == theirs.n_steps
+
+
+def test_what_came_with_the_library_is_not_gone_on_with():
+    with pytest.raises(ValueError, match=r"nothing to go on with; .* --init-from pretrained:underground-dnc"):
+        command_line(PPOSettings, ["--resume", "pretrained:underground-dnc"])
+
+
+def test_a_recipe_says_what_it_is_for(recipe):
+    assert type(by_recipe("tmaze", seed=3)) is PPOSettings and type(by_recipe("copy")) is ImitationSettings
+    for text in ("core: gru", "command: walk", "command: [ppo]"):
+        with pytest.raises(ValueError, match="command must be one of ppo, imitate"):
+            by_recipe(recipe(text))
 
 
 def test_what_is_wrong_with_a_resumed_run_is_named(tmp_path):

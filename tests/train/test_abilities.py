@@ -8,7 +8,6 @@ import pytest
 from PIL import Image
 
 from memagents.experiments.run import Run
-from memagents.experiments.settings import PPOSettings
 from memagents.runs.files import read_json
 from tests.support.scripts import names_in
 
@@ -23,7 +22,6 @@ def run(tmp_path, monkeypatch):
     """Return the script as a function, on one tiny ability, in a folder of its own."""
     tiny = SCRIPT["Ability"](
         "a short corridor",
-        PPOSettings,
         "tmaze",
         {"env_kwargs": {"length": 2}, "lessons": (), "n_envs": 8, "n_steps": 8, "total_timesteps": 384},
         18,
@@ -102,7 +100,7 @@ def results(scores, early=None, minutes=1.0):
 @pytest.fixture
 def report(monkeypatch):
     """Return a report of two abilities: chance is right in a quarter of one, the oracle in 0.9 of the other."""
-    ability = SCRIPT["Ability"]("a corridor", PPOSettings, "tmaze", {}, 18, {"2 steps": {}})
+    ability = SCRIPT["Ability"]("a corridor", "tmaze", {}, 18, {"2 steps": {}})
     monkeypatch.setattr(REPORT, "ABILITIES", {"near": ability, "far": ability})
     lstm, none = [0.4, 0.5, 0.6, 0.7, 0.8], [0.1] * 5
     found = {

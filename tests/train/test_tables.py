@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from memagents.experiments.documents import marks
+from memagents.experiments.run import Run
 from memagents.runs.files import read_json, write_json
 from tests.support.scripts import names_in
 
@@ -161,3 +162,11 @@ def test_the_documents_have_their_marks():
     for name, experiment in SCRIPT["experiments"]().items():
         text = (ROOT / "docs" / experiment.document).read_text()
         assert all(mark in text for mark in marks(name))
+
+
+def test_a_row_may_have_another_recipe(run):
+    """The students of a teacher's policy, and the same taught by the oracle."""
+    run(only=("distilled",), rows=("gru", "gru, oracle"), seeds=(0,), share=0.001, documents=Path(""))
+    folders = [Path(f"runs/tables/distilled/{row}-0") for row in ("gru", "gru, oracle")]
+    assert [Run.open(folder).settings.algorithm for folder in folders] == ["Distillation", "Imitation"]
+    assert [read_json(folder / "result.json")["scores"].keys() for folder in folders] == [{"1 step", "2 steps"}] * 2
