@@ -5,6 +5,9 @@ another file leaves the machine code of its callers stale, and a closure over co
 Here the cache directory is named by a hash of the sources (all of memenvs, and the function's own package where that
 is another one), so that a compiled function can be known in a key by its name. Only functions decorated here are
 concerned; other users of Numba in the same process keep their own cache.
+
+Processes may fill the cache at the same time, and use what others have put there: see :func:`tell_apart` and
+:class:`_CacheFile` for what Numba alone would then mix up.
 """
 
 from __future__ import annotations
@@ -12,7 +15,9 @@ from __future__ import annotations
 import contextlib
 import functools
 import hashlib
+import itertools
 import os
+import secrets
 import sys
 import tempfile
 import warnings
@@ -21,7 +26,8 @@ from pathlib import Path
 from typing import Any
 
 import numba
-from numba.core.caching import CompileResultCacheImpl, FunctionCache, _CacheLocator
+from numba.core.bytecode import FunctionIdentity
+from numba.core.caching import CompileResultCacheImpl, FunctionCache, IndexDataCacheFile, _CacheLocator
 from numba.core.dispatcher import Dispatcher
 
 PACKAGE = Path(__file__).parent
@@ -39,6 +45,22 @@ def njit(function: Callable, inline: bool = False) -> Any:
     with contextlib.suppress(OSError):
         dispatcher._cache = _Cache(function)
     return dispatcher
+
+
+def tell_apart() -> None:
+    """Give the functions that this process compiles other names than those of any other process.
+
+    Numba's names hold two numbers that every process counts from 1: of the function, and of the layout of a record that
+    it takes. Machine code keeps them in the cache, so that code of two processes may have one name and take records of
+    different layouts; where both are loaded, one runs in place of the other, without an error (Numba 0.68). Here the
+    first number begins anywhere.
+    """
+    FunctionIdentity._unique_ids = itertools.count(secrets.randbits(62))
+
+
+tell_apart()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=tell_apart)
 
 
 def cache_directory() -> Path:
@@ -107,6 +129,22 @@ class _Locator(_CacheLocator):
         tempfile.TemporaryFile(dir=self._path).close()
 
 
+class _CacheFile(IndexDataCacheFile):
+    """The files of a function's cache: machine code, and an index that tells for which types of arguments each is.
+
+    Numba numbers the files of machine code in the order of the index. Of processes that add to it at the same time two
+    may take one number, and the index that is written last then names the code of the other. Here a file is named by
+    what it is for, so that at worst an entry of the index is lost.
+    """
+
+    def save(self, key: Any, data: Any) -> None:
+        """Keep machine code under a key."""
+        stem = self._index_name.removesuffix(".nbi")
+        name = f"{stem}.{hashlib.sha256(repr(key).encode()).hexdigest()[:16]}.nbc"
+        self._save_data(name, data)
+        self._save_index({**self._load_index(), key: name})
+
+
 class ForgivingCache(FunctionCache):
     """Numba's cache of machine code: made anew where it is damaged, done without where it cannot be written.
 
@@ -114,6 +152,11 @@ class ForgivingCache(FunctionCache):
     """
 
     _warned = False  # once in a process is enough
+
+    def __init__(self, function: Callable):
+        super().__init__(function)
+        there = self._cache_file
+        self._cache_file = _CacheFile(there._cache_path, self._impl.filename_base, there._source_stamp)
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         """Return the machine code for these types of arguments; None if there is none that can be used."""

@@ -150,3 +150,78 @@ def test_a_cache_that_cannot_be_written_is_done_without(bought, tmp_path, monkey
     with pytest.warns(UserWarning, match="cannot be written, so that each process compiles for itself: .*No space"):
         assert plus(1) == 2
     assert plus(2) == 3
+
+
+RECORDS = """
+import numpy as np
+from memenvs.compilation import njit
+
+def record(size):
+    made = np.zeros(1, [("first", np.int64, (size,)), ("last", np.int64)])
+    made["first"], made["last"] = 7, 1234
+    return made[0]
+
+@njit
+def digits(record, n):  # long, and called twice, so that it stays a function of its own
+    total = 0
+    for i in range(n):
+        if record.last % 10 == i:
+            for j in range(i):
+                total += (record.last + j) % (i + 3) * (j + 1)
+        else:
+            total += i if record.last > i else record.last
+        total = total * 3 + record.last
+    return total
+
+@njit
+def both(record, n):
+    return digits(record, n) - digits(record, n + 1) + record.last
+"""
+RECORD_SCRIPT = """
+import sys
+from bought.records import both, record
+found = [both(record(size), 5) for size in map(int, sys.argv[1:])]
+print(*found, sum(both.stats.cache_hits.values()))
+"""
+
+
+def test_code_of_two_processes_is_not_mixed_up(bought, tmp_path):
+    """Numba gives functions of both the same name, although their records have different layouts."""
+    (bought / "bought" / "records.py").write_text(RECORDS)
+    cache = tmp_path / "cache"
+    for size in ("2", "9"):
+        assert run_noting(tmp_path, RECORD_SCRIPT, cache, size)[0] == "-299207 0"
+    assert run_noting(tmp_path, RECORD_SCRIPT, cache, "2", "9")[0] == "-299207 -299207 2"
+
+
+FORKED = """
+import os
+from memenvs.compilation import FunctionIdentity
+for _ in range(2):
+    child = os.fork()
+    if child == 0:
+        break
+    os.waitpid(child, 0)
+print(next(FunctionIdentity._unique_ids), flush=True)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
+def test_forked_processes_name_their_functions_differently(tmp_path):
+    assert len(set(run(tmp_path, FORKED, tmp_path).split())) == 3
+
+
+@pytest.mark.parametrize("moment", ["_save_data", "_save_index"])
+def test_processes_may_add_to_a_cache_at_the_same_time(moment, tmp_path, monkeypatch):
+    ours, theirs = (compilation._CacheFile(str(tmp_path), "function", "stamp") for _ in range(2))
+    plain = getattr(ours, moment)
+
+    def interrupted(*arguments):
+        theirs.save("their types", "their code")
+        plain(*arguments)
+
+    monkeypatch.setattr(ours, moment, interrupted)
+    ours.save("our types", "our code")
+    for file in (ours, theirs):
+        assert file.load("our types") == "our code"
+        assert file.load("their types") in ("their code", None)
