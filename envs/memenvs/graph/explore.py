@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from memenvs.compilation import njit
@@ -9,14 +11,17 @@ from memenvs.graph.level import DESTINATION, FOLLOWING, LABEL, capacity, exit_la
 from memenvs.graph.phases import BLANK, write_code
 from memenvs.graph.query import draw_goal, first_exit
 
+if TYPE_CHECKING:
+    from memenvs.graph.parameters import Task
+
 METRICS = ("success", "goals", "goals_later", "detour_first", "detour_later")
 HERE, TAKEN, GOAL, EXITS = 0, 3, 4, 7  # where things stand in an observation
 FIRST, LATER = range(2)
 
 
-def state_dtype(stations: int, steps: int) -> np.dtype:
-    """The layout of a state for up to so many stations and travel steps."""
-    s = capacity(stations, 8)
+def state_dtype(task: Task) -> np.dtype:
+    """The layout of a state for the most stations and travel steps that there can be."""
+    s = capacity(task.stations, 8)
     return np.dtype(
         [
             ("key", np.uint64),
@@ -31,7 +36,11 @@ def state_dtype(stations: int, steps: int) -> np.dtype:
             ("steps", np.int32, (2,)),  # the steps they took
             ("shortest", np.int32, (2,)),  # the steps they could have taken
             ("visited", np.uint8, (s,)),
-            ("route", np.int16, (capacity(steps + 1, 16),)),  # the station before each travel step, and the last one
+            (
+                "route",
+                np.int16,
+                (capacity(task.steps + 1, 16),),
+            ),  # the station before each travel step, and the last one
         ]
     )
 

@@ -199,7 +199,8 @@ def set_rules(params, key, level):
     level.step_cost = params.step_cost
     level.planning = planning_of(params, level)
     level.questions = params.questions
-    level.lengths[0], level.lengths[1] = max(params.path[0], 1), max(params.path[1], 1)
+    lengths = params.path if params.task == TRAVERSAL else params.distance
+    level.lengths[0], level.lengths[1] = max(lengths[0], 1), max(lengths[1], 1)
     if params.task != TRAVERSAL:
         level.asked = 1
         level.path[0] = 0

@@ -44,7 +44,7 @@ def level_dtype(stations: int, edges: int, path: int, search: bool) -> np.dtype:
             ("told", i2),  # steps of the description: the edges, or none
             ("asked", i2),  # steps of the query: one, or the labels of a path
             ("questions", i2),  # paths that are asked for, one after another
-            ("lengths", i2, (2,)),  # from which and to which those after the first are drawn
+            ("lengths", i2, (2,)),  # the range that those after the first are drawn from
             ("planning", i2),  # blank steps between query and answer
             ("budget", i2),  # travel steps, or answers, that the agent has
             ("step_cost", np.float64),
@@ -118,16 +118,18 @@ def exit_with(level, station, column, value):
 
 
 @njit
-def best_exit(level, station):
-    """The label of the exit to the station nearest to the goal, of equals the one that stands first in the list, or -1.
+def best_exit(level, to_goal, station):
+    """The label of the exit to the station nearest to a goal, of equals the one that stands first in the list, or -1.
 
     None is best where the goal cannot be reached.
+
+    :param to_goal: fewest travel steps from each station to the goal, or FAR
     """
     best, nearest = -1, FAR
     edge = level.first[station]
     while edge >= 0:
-        if level.to_goal[level.links[edge, DESTINATION]] < nearest:
-            best, nearest = level.links[edge, LABEL], level.to_goal[level.links[edge, DESTINATION]]
+        if to_goal[level.links[edge, DESTINATION]] < nearest:
+            best, nearest = level.links[edge, LABEL], to_goal[level.links[edge, DESTINATION]]
         edge = level.links[edge, FOLLOWING]
     return best
 
@@ -212,7 +214,7 @@ def sound_level(params, level):
         return False
     if not (1 <= level.asked <= level.path.size and level.planning == planning_of(params, level)):
         return False
-    if level.questions != params.questions or not 1 <= level.lengths[0] <= level.lengths[1] <= level.path.size:
+    if level.questions != params.questions or not 1 <= level.lengths[0] <= level.lengths[1]:
         return False
     if level.told != 0 and level.told != e:
         return False

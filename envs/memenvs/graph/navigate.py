@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import TYPE_CHECKING
 
 import numpy as np
 from gymnasium.spaces import MultiDiscrete
 
 from memenvs.compilation import njit
 from memenvs.engine.definition import Goals
-from memenvs.graph.level import DESTINATION, capacity, exit_labelled, sound_level
+from memenvs.graph.level import DESTINATION, best_exit, capacity, exit_labelled, sound_level
 from memenvs.graph.phases import (
     BLANK,
     PLANNING,
@@ -19,23 +20,29 @@ from memenvs.graph.phases import (
     legal_exits,
     observe_description,
     preparing,
-    way_to_goal,
     write_code,
     write_triple,
 )
 
+if TYPE_CHECKING:
+    from memenvs.graph.parameters import Task
+
 METRICS = ("success", "spl")
 
 
-def state_dtype(steps: int) -> np.dtype:
-    """The layout of a state for up to so many travel steps."""
+def state_dtype(task: Task) -> np.dtype:
+    """The layout of a state for the most travel steps that there can be."""
     return np.dtype(
         [
             ("key", np.uint64),
             ("time", np.int32),
             ("position", np.int16),
             ("taken", np.int16),  # travel steps
-            ("route", np.int16, (capacity(steps + 1, 16),)),  # the station before each travel step, and the last one
+            (
+                "route",
+                np.int16,
+                (capacity(task.steps + 1, 16),),
+            ),  # the station before each travel step, and the last one
         ]
     )
 
@@ -74,7 +81,13 @@ def observe(state, level, out):
         write_triple(out.observation, level.codes[state.position], BLANK, level.codes[level.goal], phase)
 
 
-oracle, legal = way_to_goal, legal_exits
+legal = legal_exits
+
+
+@njit
+def oracle(state, level):
+    """Return the first exit of a shortest way to the goal."""
+    return best_exit(level, level.to_goal, state.position) if acting(state, level) else -1
 
 
 @njit

@@ -35,7 +35,7 @@ LABELS = 8  # by default, or as many as a station has exits
 DEFAULTS: dict[str, dict[str, Any]] = {
     "navigate": {"distance": (1, 2), "description": True, "planning": 0, "slack": 1, "step_cost": 0.01},
     "traversal": {"path": (1, 3), "description": True, "planning": 0, "lesson": None, "questions": 1},
-    "shortest_path": {"distance": (2, 3), "description": True, "planning": 10, "lesson": None},
+    "shortest_path": {"distance": (2, 3), "description": True, "planning": 10, "lesson": None, "questions": 1},
     "explore": {"budget": 60, "step_cost": 0.01},
 }
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from memenvs.compilation import njit
-from memenvs.graph.level import DESTINATION, LABEL, SOURCE, best_exit, mark_exits
+from memenvs.graph.level import DESTINATION, LABEL, SOURCE, mark_exits
 
 DESCRIPTION, QUERY, PLANNING, TRAVEL = range(4)
 BLANK = -1
@@ -23,12 +23,6 @@ def preparing(level):
 def acting(state, level):
     """Return whether the agent chooses exits or answers now, and no longer reads or plans."""
     return state.time >= preparing(level)
-
-
-@njit
-def way_to_goal(state, level):
-    """The oracle of who travels: the first exit of a shortest way to the goal."""
-    return best_exit(level, state.position) if acting(state, level) else -1
 
 
 @njit

@@ -66,7 +66,8 @@ def journey_of(state: np.void, level: np.void) -> dict[str, Any]:
 
 def travelled(state: np.void, level: np.void) -> dict[str, Any]:
     """Return the contents of the picture of a journey from a start to a goal."""
-    start, goal = int(level["start"]), int(level["goal"])
+    asked = state if level["task"] == SHORTEST_PATH else level  # of which there may be several, one after another
+    start, goal = int(asked["start"]), int(asked["goal"])
     caption = told(state, level, int(level["told"]), int(level["asked"])) or (
         "shortest path" if level["task"] == SHORTEST_PATH else "travel"
     )

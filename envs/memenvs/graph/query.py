@@ -13,18 +13,18 @@ _ZERO, _ONE = np.uint64(0), np.uint64(1)
 
 
 @njit
-def distances_to_goal(level):
-    """The fewest travel steps from every station to the goal, into ``to_goal``."""
+def distances_to(level, goal, to_goal):
+    """The fewest travel steps from every station to a goal, written into ``to_goal``, or FAR."""
     for u in range(level.stations):
-        level.to_goal[u] = FAR
-    level.to_goal[level.goal] = 0
+        to_goal[u] = FAR
+    to_goal[goal] = 0
     changed = True
     while changed:
         changed = False
         for edge in range(level.edges):
-            nearer = level.to_goal[level.links[edge, DESTINATION]]
-            if nearer != FAR and nearer + 1 < level.to_goal[level.links[edge, SOURCE]]:
-                level.to_goal[level.links[edge, SOURCE]] = nearer + 1
+            nearer = to_goal[level.links[edge, DESTINATION]]
+            if nearer != FAR and nearer + 1 < to_goal[level.links[edge, SOURCE]]:
+                to_goal[level.links[edge, SOURCE]] = nearer + 1
                 changed = True
 
 
@@ -49,7 +49,7 @@ def draw_journey(level, key, low, high):
                 key = advance(key)
                 take_pair(level, integer(key, pairs))
     if occurring > 0:
-        distances_to_goal(level)
+        distances_to(level, level.goal, level.to_goal)
     return key, occurring > 0
 
 
@@ -183,6 +183,37 @@ def draw_goal(level, key, station, entered, queue):
     key = advance(key)
     goal = queue[1 + integer(key, reached - 1)]
     return key, goal, way_to(level, station, goal, entered)[1]
+
+
+@njit
+def draw_pair(level, key, low, high):
+    """Choose start and goal as :func:`draw_journey` does, from a graph that there is, and leave the level as it is.
+
+    :return: the next key, start, goal, and the fewest travel steps between them
+    """
+    entered, queue = np.empty(level.stations, np.int16), np.empty(level.stations, np.int16)
+    pairs = np.zeros(high + 1, np.int64)  # so far apart
+    for start in range(level.stations):
+        for i in range(1, search(level, start, -1, entered, queue)):
+            _, steps = way_to(level, start, queue[i], entered)
+            if steps <= high:
+                pairs[steps] += 1
+    key = advance(key)
+    left = integer(key, (pairs[low:] > 0).sum())
+    distance = low
+    while pairs[distance] == 0 or left > 0:
+        left -= pairs[distance] > 0
+        distance += 1
+    key = advance(key)
+    left = integer(key, pairs[distance])
+    for start in range(level.stations):
+        for i in range(1, search(level, start, -1, entered, queue)):
+            _, steps = way_to(level, start, queue[i], entered)
+            if steps == distance:
+                if left == 0:
+                    return key, np.int64(start), np.int64(queue[i]), distance
+                left -= 1
+    return key, np.int64(level.start), np.int64(level.goal), np.int64(level.distance)  # not reached
 
 
 @njit

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from memenvs.compilation import njit
-from memenvs.graph.level import DESTINATION, LABEL, SOURCE, capacity, exit_labelled, sound_level
+from memenvs.graph.level import DESTINATION, LABEL, SOURCE, best_exit, capacity, exit_labelled, sound_level
 from memenvs.graph.phases import (
     BLANK,
     PLANNING,
@@ -15,24 +17,35 @@ from memenvs.graph.phases import (
     legal_exits,
     observe_description,
     preparing,
-    way_to_goal,
     write_triple,
 )
+from memenvs.graph.query import distances_to, draw_pair
+
+if TYPE_CHECKING:
+    from memenvs.graph.parameters import Task
 
 METRICS = ("success", "accuracy")
 
 
-def state_dtype(steps: int) -> np.dtype:
-    """The layout of a state for up to so many answers."""
+def state_dtype(task: Task) -> np.dtype:
+    """The layout of a state for the most stations and answers to a question that there can be."""
     return np.dtype(
         [
             ("key", np.uint64),
-            ("time", np.int32),
+            ("time", np.int32),  # of the description, and of the present question from its beginning
+            ("edges", np.int32),  # of the shortest ways of the questions before it
+            ("edges_right", np.int32),
+            ("question", np.int16),  # the questions before it
+            ("questions_right", np.int16),  # those of them whose goal was reached
+            ("start", np.int16),
+            ("goal", np.int16),
+            ("distance", np.int16),  # fewest travel steps from start to goal, which are as many as may be answered
             ("position", np.int16),
             ("taken", np.int16),  # answers
             ("right", np.int16),  # those that led nearer to the goal
             ("last", np.int16),  # the edge that the last answer took, or -1
-            ("route", np.int16, (capacity(steps + 1, 16),)),  # the station before each answer, and the last one
+            ("to_goal", np.int16, (capacity(task.stations, 8),)),  # fewest travel steps from each station, or FAR
+            ("route", np.int16, (capacity(task.steps + 1, 16),)),  # the station before each answer, and the last one
         ]
     )
 
@@ -40,11 +53,21 @@ def state_dtype(steps: int) -> np.dtype:
 @njit
 def reset(state, level):
     state.time = 0
-    state.position = level.start
-    state.taken = 0
-    state.right = 0
+    state.question = state.questions_right = 0
+    state.edges = state.edges_right = 0
+    state.start, state.goal, state.distance = level.start, level.goal, level.distance
+    for u in range(level.stations):
+        state.to_goal[u] = level.to_goal[u]
+    begin(state)
+
+
+@njit
+def begin(state):
+    """Stand at the start of the question, with no answer given."""
+    state.position = state.start
+    state.taken = state.right = 0
     state.last = -1
-    state.route[0] = level.start
+    state.route[0] = state.start
 
 
 @njit
@@ -54,15 +77,33 @@ def step(state, level, action):
         return 0.0, False, False
     edge = exit_labelled(level, state.position, action)
     if edge < 0:
-        return 0.0, True, False
+        return 0.0, ended(state, level), False
     destination = level.links[edge, DESTINATION]
-    state.right += level.to_goal[destination] < level.to_goal[state.position]
+    state.right += state.to_goal[destination] < state.to_goal[state.position]
     state.position = destination
     state.last = edge
     state.taken += 1
     state.route[state.taken] = destination
-    arrived = destination == level.goal
-    return 1.0 if arrived else 0.0, arrived or state.taken >= level.budget, False
+    arrived = destination == state.goal
+    over = arrived or state.taken >= state.distance
+    return 1.0 if arrived else 0.0, over and ended(state, level), False
+
+
+@njit
+def ended(state, level):
+    """Count a question that is over, and ask the next; return whether there is none."""
+    state.question += 1
+    state.questions_right += state.position == state.goal
+    state.edges += state.distance
+    state.edges_right += state.right
+    if state.question == level.questions:
+        return True
+    low, high = np.int64(level.lengths[0]), np.int64(level.lengths[1])
+    state.key, state.start, state.goal, state.distance = draw_pair(level, state.key, low, high)
+    distances_to(level, state.goal, state.to_goal)
+    state.time = level.told
+    begin(state)
+    return False
 
 
 @njit
@@ -70,7 +111,7 @@ def observe(state, level, out):
     if state.time < level.told:
         observe_description(state, level, out.observation)
     elif state.time == level.told:
-        write_triple(out.observation, level.codes[level.start], BLANK, level.codes[level.goal], QUERY)
+        write_triple(out.observation, level.codes[state.start], BLANK, level.codes[state.goal], QUERY)
     elif not acting(state, level):
         write_triple(out.observation, BLANK, BLANK, BLANK, PLANNING)
     elif state.last < 0:
@@ -81,22 +122,32 @@ def observe(state, level, out):
         write_triple(out.observation, source, level.links[edge, LABEL], destination, TRAVEL)
 
 
-oracle, legal = way_to_goal, legal_exits
+legal = legal_exits
+
+
+@njit
+def oracle(state, level):
+    """Return the first exit of a shortest way to the goal."""
+    return best_exit(level, state.to_goal, state.position) if acting(state, level) else -1
 
 
 @njit
 def measure(state, level, out):
-    out[0] = state.position == level.goal
-    out[1] = state.right / level.distance
+    out[0] = state.questions_right / level.questions
+    out[1] = state.edges_right / max(state.edges, 1)
 
 
 @njit
 def sound(params, state, level):
+    n = level.stations
     return (
         sound_level(params, level)
         and level.distance > 0
+        and 0 <= state.question <= level.questions
         and 0 <= state.time <= preparing(level)
-        and 0 <= state.position < level.stations
-        and 0 <= state.right <= state.taken <= level.budget < state.route.size
+        and 0 <= state.start < n
+        and 0 <= state.goal < n
+        and 0 <= state.position < n
+        and 0 <= state.right <= state.taken <= state.distance < state.route.size
         and -1 <= state.last < level.edges
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from memenvs.compilation import njit
@@ -9,13 +11,16 @@ from memenvs.graph.level import CODES, DESTINATION, LABEL, capacity, sound_level
 from memenvs.graph.phases import BLANK, PLANNING, QUERY, TRAVEL, observe_description, write_triple
 from memenvs.graph.query import draw_walk
 
+if TYPE_CHECKING:
+    from memenvs.graph.parameters import Task
+
 METRICS = ("success", "accuracy")
 FAR_AHEAD = 2**31 - 2**16  # so that no sum of times is too large for its bits
 
 
-def state_dtype(steps: int) -> np.dtype:
-    """The layout of a state for up to so many answers."""
-    room = (capacity(steps, 32),)
+def state_dtype(task: Task) -> np.dtype:
+    """The layout of a state for the most answers that a question can have."""
+    room = (capacity(task.steps, 32),)
     return np.dtype(
         [
             ("key", np.uint64),
@@ -113,7 +118,11 @@ def measure(state, level, out):
 def sound(params, state, level):
     if not (sound_level(params, level) and 0 <= state.question <= level.questions):
         return False
-    if not (1 <= state.asked <= state.path.size and 0 <= state.start < level.stations):
+    if not (
+        1 <= state.asked <= state.path.size
+        and level.lengths[1] <= state.path.size
+        and 0 <= state.start < level.stations
+    ):
         return False
     for i in range(state.asked):
         if not 0 <= state.path[i] < level.edges:

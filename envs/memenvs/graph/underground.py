@@ -75,9 +75,7 @@ def define(
         name="Underground(" + ", ".join(f"{name}={value!r}" for name, value in asked.parameters.items()) + ")",
         params=asked.params,
         level=asked.level,
-        state=explore.state_dtype(asked.stations, asked.steps)
-        if task == "explore"
-        else module.state_dtype(asked.steps),
+        state=module.state_dtype(asked),
         out=np.dtype([("observation", np.uint8, (len(observation),))]),
         observation_space=MultiDiscrete(observation, dtype=np.uint8),
         action_space=MultiDiscrete([10, 10, 10]) if by_code else Discrete(asked.labels),
@@ -148,7 +146,7 @@ class Underground(SingleEnv):
 
     Action: ``Discrete(labels)``, the exit to take; with ``labels="codes"`` ``MultiDiscrete([10, 10, 10])``, its digits.
     In *traversal* always the digits of a station's code. Without effect before phase 3. A label that the station does
-    not have leaves a traveller where it is, at the cost of a step; in *shortest path* it ends the episode (the paper
+    not have leaves a traveller where it is, at the cost of a step; in *shortest path* it ends the question (the paper
     excludes such answers, as ``random_walk`` does).
 
     Reward, and end (always a termination: the number of steps is part of the task):
@@ -157,8 +155,8 @@ class Underground(SingleEnv):
       on arrival or after ``slack`` travel steps more than the shortest way takes; in *explore* after ``budget`` steps.
     - *traversal*: a right answer brings 1 / length of the path. The end comes with the last answer to the last
       question.
-    - *shortest path*: arriving brings 1. The end comes on arrival, with a label that the station does not have, and
-      after as many answers as a shortest path has edges, so that no other arrives.
+    - *shortest path*: arriving brings 1. A question ends on arrival, with a label that the station does not have, and
+      after as many answers as a shortest path has edges, so that no other arrives; the episode with the last question.
 
     ``info``, when an episode ends:
 
@@ -166,8 +164,8 @@ class Underground(SingleEnv):
       of the path taken (Anderson et al. 2018, arXiv:1807.06757).
     - *traversal*: ``success`` (1 if all answers are right; of several questions the share of those) and ``accuracy``,
       the share of right answers.
-    - *shortest path*: ``success`` (1 on arrival) and ``accuracy``, the share of a shortest path's edges that were
-      answered by one that leads nearer to the goal.
+    - *shortest path*: ``success`` (1 on arrival; of several questions the share of those) and ``accuracy``, the share
+      of a shortest path's edges that were answered by one that leads nearer to the goal.
     - *explore*: ``goals``, how many were reached; ``goals_later``, how many of these at stations that had been visited
       before they became the goal; ``success``, 1 if any goal was reached; ``detour_first`` and ``detour_later``, the
       steps to goals not visited and visited before over those of the shortest ways (1 is best, infinite where no such
@@ -205,8 +203,8 @@ class Underground(SingleEnv):
         upper bound counts: a neighbourhood in which a station has more is drawn again
     :param distance: *navigate*, *shortest path*: travel steps on a shortest way from start to goal, (low, high)
     :param path: *traversal*: how many labels are asked, (low, high)
-    :param questions: *traversal*: paths that are asked for one after another, each with query, planning and answers,
-        after one description
+    :param questions: *traversal*, *shortest path*: paths that are asked for one after another, each with query,
+        planning and answers, after one description
     :param lesson: *traversal*: 1 to 14, *shortest path*: 1 to 15: the paper's ``stations``, ``exits``, and ``path`` or
         ``distance`` of that lesson, and ``labels="codes"``; parameters given beside it take precedence
     :param two_way: with each edge of a random graph also its reverse; a graph in which a station then has more exits

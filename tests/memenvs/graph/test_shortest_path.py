@@ -1,10 +1,12 @@
 """Underground, shortest path: the answers against networkx, what is fed back, when it ends, its lessons."""
 
+from collections import Counter
 from itertools import product
 
 import networkx as nx
 import numpy as np
 import pytest
+from scipy.stats import chisquare
 
 from tests.memenvs.support.undergrounds import (
     DESCRIPTION,
@@ -126,6 +128,58 @@ def test_no_answers_beat_the_oracle():
         assert play(lambda t: env.oracle()) == best == 1.0
 
 
+def test_several_questions_after_one_description():
+    """Each has its own start and goal, and ends by itself; the score is over all of them."""
+    rng, questions = np.random.default_rng(0), 5
+    env = single(task="shortest_path", stations=(6, 9), exits=(1, 3), distance=(1, 3), planning=1, questions=questions)
+    for seed in range(30):
+        notes, (start, goal) = listen(env, seed, planning=1)
+        wrong, total, edges, right = set(rng.integers(0, questions, seed % 3).tolist()), 0.0, 0, 0
+        for question in range(questions):
+            _, left = notes.way(start, goal)
+            here, edges = start, edges + left
+            assert 1 <= left <= 3
+            while left > 0:
+                label = env.oracle()
+                if question in wrong and left == 1:
+                    label = next(label for label in range(8) if (here, label) not in notes.exits)
+                observation, reward, end, _, info = env.step(label)
+                here, left, total = notes.exits.get((here, label)), left - 1, total + reward
+                right += here is not None
+                assert here is None or left == 0 or notes.way(here, goal)[1] == left
+                assert reward == (here == goal) and end == (left == 0 and question == questions - 1)
+            if not end:
+                start, label, goal, phase = read(observation)
+                assert (label, phase) == (None, QUERY) and start != goal
+                for wanted in (PLANNING, TRAVEL):
+                    observation, reward, end, _, _ = env.step(0)
+                    assert read(observation) == (None, None, None, wanted) and (reward, end) == (0.0, False)
+        assert total == questions - len(wrong)
+        assert info["success"] == pytest.approx(1 - len(wrong) / questions)
+        assert info["accuracy"] == pytest.approx(right / edges)
+
+
+def test_later_questions_are_drawn_as_the_first_one():
+    """A distance uniformly among those that occur, then a start and goal so far apart."""
+    env = single(task="shortest_path", stations=6, exits=(1, 2), distance=(1, 4), planning=0, questions=4000, fixed=2)
+    notes, asked = listen(env, 0, planning=0)[0], []
+    end = False
+    while not end:
+        observation, _, end, _, _ = env.step(env.oracle())
+        source, _, destination, phase = read(observation)
+        if phase == QUERY and not end:
+            asked.append((source, destination))
+            env.step(0)
+    lengths = dict(nx.all_pairs_shortest_path_length(notes.graph()))
+    pairs = {(u, v): d for u, reached in lengths.items() for v, d in reached.items() if 1 <= d <= 4}
+    counts = Counter(pairs.values())
+    assert len(counts) > 1, "a graph where the distances matter"
+    expected = np.array([len(asked) / len(counts) / counts[d] for d in pairs.values()])
+    found = Counter(asked)
+    assert found.keys() <= pairs.keys()
+    assert chisquare([found[pair] for pair in pairs], expected).pvalue > 1e-3
+
+
 @pytest.mark.parametrize("row", LESSONS.replace("\n", " ").split("; "))
 def test_lessons_are_those_of_the_paper(row):
     lesson, ((few, many), (least, most), (short, long)) = parse_lesson(row)
@@ -170,6 +224,10 @@ def test_damaged_snapshots_are_refused():
         ("state", "taken", 99),
         ("state", "right", 2),
         ("state", "last", 64),
+        ("state", "start", 6),
+        ("state", "goal", -1),
+        ("state", "question", 2),
+        ("state", "distance", 99),
         ("level", "goal", 6),
         ("level", "distance", 0),
         ("level", "budget", 0),
