@@ -164,6 +164,14 @@ def test_the_documents_have_their_marks():
         assert all(mark in text for mark in marks(name))
 
 
+def test_rows_of_the_dncs_cures():
+    rows = {row: of["core_kwargs"] for row, of in SCRIPT["experiments"]()["copy"].rows.items() if row.startswith("dnc")}
+    plain, options = rows.pop("dnc"), {"M": "masked_lookup", "D": "deallocate", "S": "sharpen_links"}
+    assert rows.keys() == {"dnc-M", "dnc-D", "dnc-S", "dnc-M-D-S"}
+    for row, kwargs in rows.items():
+        assert kwargs == plain | {options[letter]: True for letter in row.split("-")[1:]}
+
+
 def test_a_row_may_have_another_recipe(run):
     """The students of a teacher's policy, and the same taught by the oracle."""
     run(only=("distilled",), rows=("gru", "gru, oracle"), seeds=(0,), share=0.001, documents=Path(""))
