@@ -160,5 +160,5 @@ class Report:
         ax.set_yticks(np.arange(len(cores) + 1) - 0.5, minor=True)
         ax.grid(which="minor", color=PAPER, linewidth=2)
         ax.tick_params(which="minor", length=0)
-        ax.set_xlabel("0: no better than without a memory; 1: the best there is. Empty: not trained yet", color=INK)
+        ax.set_xlabel("0: no better than without a memory; 1: as good as the oracle. Empty: not trained yet", color=INK)
         write(figure, path)

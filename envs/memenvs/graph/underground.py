@@ -193,7 +193,7 @@ class Underground(SingleEnv):
 
     The split of a level follows, on a random graph, from the description and the query; on a neighbourhood, from the
     set of its stations, whatever their codes; and where the graph is always the same one, from the query: start and
-    goal (in *explore* the first one only), or the path.
+    goal, or the path (in *explore*, and of several questions, the first one only).
 
     :param task: ``"navigate"``, ``"traversal"``, ``"shortest_path"`` or ``"explore"``
     :param map: ``"random"``, ``"underground"``, ``"zone1"`` or ``"network"``
