@@ -72,7 +72,7 @@ def draw_head(
 ) -> None:
     """An arrow head as long as it is wide, pointing in the direction ``along`` (of length 1)."""
     base, across = tip - 2 * half * along, half * np.array([-along[1], along[0]])
-    axes.add_patch(Polygon([tip, base + across, base - across], closed=True, color=colour, linewidth=0, zorder=order))
+    axes.add_artist(Polygon([tip, base + across, base - across], closed=True, color=colour, linewidth=0, zorder=order))
 
 
 def draw_box(
@@ -82,7 +82,7 @@ def draw_box(
     left, bottom, right, top = box
     shape = f"round,pad=0,rounding_size={corner}"
     style = {"linewidth": 0} | style
-    axes.add_patch(
+    axes.add_artist(
         FancyBboxPatch((left, bottom), right - left, top - bottom, shape, facecolor=colour, zorder=order, **style)
     )
 

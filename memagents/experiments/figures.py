@@ -171,11 +171,17 @@ def write_png(picture: np.ndarray, path: Path) -> None:
 def write_gif(scenes: Sequence[Sequence[np.ndarray]], path: Path, frames_per_second: float = 3) -> None:
     """An endless film; the last picture of each scene stays for a while.
 
+    All pictures have the same 128 colours, those of some of them: a file then holds only what changes from one to the
+    next.
+
     :param scenes: pictures (H, W, 3) uint8, all of one size
     :param path: of the GIF
     """
     duration = 1000 / frames_per_second
-    frames = [Image.fromarray(frame).quantize(64) for scene in scenes for frame in scene]
+    pictures = [frame for scene in scenes for frame in scene]
+    some = [pictures[i] for i in np.linspace(0, len(pictures) - 1, min(len(pictures), 16)).astype(int)]
+    palette = Image.fromarray(np.concatenate(some)).quantize(128)
+    frames = [Image.fromarray(frame).quantize(palette=palette, dither=Image.Dither.NONE) for frame in pictures]
     durations = [max(1500, duration) if i == len(s) - 1 else duration for s in scenes for i in range(len(s))]
     buffer = BytesIO()
     frames[0].save(buffer, "GIF", save_all=True, append_images=frames[1:], duration=durations, loop=0)

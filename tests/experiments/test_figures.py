@@ -153,3 +153,14 @@ def test_a_film_holds_the_last_picture_of_each_scene(tmp_path):
     assert shown == [(5, 250), (45, 250), (85, 1500), (5, 250), (45, 1500)]
     write_png(scenes[0][1], tmp_path / "picture.png")
     assert (np.asarray(Image.open(tmp_path / "picture.png")) == scenes[0][1]).all()
+
+
+def test_a_film_holds_only_what_changes(tmp_path):
+    """Noise that stays costs its bytes once, whatever the length of the film."""
+    noise = np.random.default_rng(0).integers(0, 256, (200, 300, 3), np.uint8)
+    scene = [noise.copy() for _ in range(40)]
+    for step, picture in enumerate(scene):
+        picture[:4, step : step + 4] = 255
+    for length in (2, 40):
+        write_gif([scene[:length]], tmp_path / f"{length}.gif")
+    assert (tmp_path / "40.gif").stat().st_size < 2 * (tmp_path / "2.gif").stat().st_size

@@ -58,7 +58,7 @@ def draw_cubes(
     for cube, place in enumerate(cubes):
         draw_box(axes, box(place, 0.34), 0.06 * pitch, colours[cube], BOXES, alpha=1.0 if shown else FAINT)
     x, y = (MARGIN + (number + 0.5) * pitch for number in agent)
-    axes.add_patch(Circle((x, y), 0.2 * pitch, facecolor=AGENT, edgecolor="white", linewidth=2, zorder=AGENTS))
+    axes.add_artist(Circle((x, y), 0.2 * pitch, facecolor=AGENT, edgecolor="white", linewidth=2, zorder=AGENTS))
     middle = side + MARGIN + 0.6 * CAPTION
     draw_box(axes, (MARGIN + 2, middle - 11, MARGIN + 24, middle + 11), 3, colours[target], BOXES)
     draw_text(axes, MARGIN + 34, middle, f"target; {caption}", 15.0, INK, WORDS, ha="left")

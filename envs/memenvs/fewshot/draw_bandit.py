@@ -67,7 +67,7 @@ def draw_arms(
                 draw_box(axes, (x - half, base - deepest * earned[arm], x + half, base), 0, KNOWN, BARS)
             dot = (x, line + scale * earned[arm] / pulls[arm])
             style = {"facecolor": KNOWN, "edgecolor": PAPER, "linewidth": 1.5, "zorder": MARKS}
-            axes.add_patch(Circle(dot, min(7.0, 0.8 * half), **style))
+            axes.add_artist(Circle(dot, min(7.0, 0.8 * half), **style))
         if numbered:
             draw_text(axes, x, floor - 20, str(arm), letters, INK, WORDS)
             count = base - deepest * pulls[arm] - 10

@@ -181,10 +181,10 @@ def _draw_stations(axes: Axes, layout: Layout, start: int | None, goal: int | No
 def _draw_station(axes: Axes, place: ArrayLike, radius: float, rim: str, unit: float, agent: bool) -> None:
     ring = (3.2 if rim == INK else 5.5) * unit
     xy = tuple(np.asarray(place))
-    axes.add_patch(Circle(xy, radius, facecolor="white", edgecolor=rim, linewidth=ring, zorder=STATIONS))
+    axes.add_artist(Circle(xy, radius, facecolor="white", edgecolor=rim, linewidth=ring, zorder=STATIONS))
     if agent:
-        axes.add_patch(Circle(xy, radius + 9 * unit, color=AGENT, alpha=0.25, linewidth=0, zorder=HALO))
-        axes.add_patch(Circle(xy, radius - 3.5 * unit, color=AGENT, linewidth=0, zorder=MARKS))
+        axes.add_artist(Circle(xy, radius + 9 * unit, color=AGENT, alpha=0.25, linewidth=0, zorder=HALO))
+        axes.add_artist(Circle(xy, radius - 3.5 * unit, color=AGENT, linewidth=0, zorder=MARKS))
 
 
 def _draw_names(axes: Axes, layout: Layout, start: int | None, goal: int | None, position: int | None) -> None:
@@ -205,8 +205,8 @@ def _draw_names(axes: Axes, layout: Layout, start: int | None, goal: int | None,
 def draw_caption(axes: Axes, caption: str, size: tuple[int, int], unit: float) -> None:
     """A line of text in the upper left corner, cut where it does not fit."""
     font_size, room = 1.2 * KEY * unit, size[0] - 32 * unit
-    if text_size(caption, font_size)[0] > room:
-        while caption and text_size(caption + " …", font_size)[0] > room:
+    if text_size(caption, font_size, bold=True)[0] > room:
+        while caption and text_size(caption + " …", font_size, bold=True)[0] > room:
             caption = caption[:-1]
         caption += " …"
     draw_text(axes, 16 * unit, size[1] - 16 * unit, caption, font_size, INK, NAMES, ha="left", weight="bold")

@@ -131,7 +131,7 @@ def _draw_journey(axes: Axes, places: Floats, journey: Mapping[str, Any], unit: 
     for station, colour, radius in marks:
         if station is not None:
             style = {"facecolor": colour, "edgecolor": PAPER, "linewidth": 1.5 * unit, "zorder": MARKS}
-            axes.add_patch(Circle(tuple(places[station]), radius * STATION * unit, **style))
+            axes.add_artist(Circle(tuple(places[station]), radius * STATION * unit, **style))
 
 
 def _draw_stations(axes: Axes, tube: Map, places: Floats, chosen: set[int], unit: float) -> None:
@@ -141,7 +141,7 @@ def _draw_stations(axes: Axes, tube: Map, places: Floats, chosen: set[int], unit
         radius = (STATION if junction or u in chosen else 0.55 * STATION) * unit
         width = (1.5 if junction or u in chosen else 0.8) * unit
         order = STATIONS + 0.5 * (u in chosen)
-        axes.add_patch(Circle(tuple(place), radius, facecolor="white", edgecolor=rim, linewidth=width, zorder=order))
+        axes.add_artist(Circle(tuple(place), radius, facecolor="white", edgecolor=rim, linewidth=width, zorder=order))
 
 
 def _draw_names(axes: Axes, tube: Map, places: Floats, named: set[int], size: tuple[int, int], unit: float) -> None:

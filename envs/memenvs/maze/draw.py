@@ -134,9 +134,9 @@ def _draw_sign(axes: Axes, centre: tuple[float, float], tile: float, way: int) -
 def _draw_goal(axes: Axes, centre: tuple[float, float], tile: float) -> None:
     """A ring, so that an agent which arrives shows inside."""
     for radius, colour in ((0.4, GOAL), (0.31, FLOOR)):
-        axes.add_patch(Circle(centre, radius * tile, color=colour, linewidth=0, zorder=SIGNS))
+        axes.add_artist(Circle(centre, radius * tile, color=colour, linewidth=0, zorder=SIGNS))
 
 
 def _draw_agent(axes: Axes, centre: tuple[float, float], tile: float) -> None:
     style = {"facecolor": AGENT, "edgecolor": "white", "linewidth": 0.05 * tile, "zorder": AGENTS}
-    axes.add_patch(Circle(centre, 0.27 * tile, **style))
+    axes.add_artist(Circle(centre, 0.27 * tile, **style))

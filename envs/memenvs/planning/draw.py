@@ -36,7 +36,7 @@ def draw_torus(
         draw_box(axes, (x - half, y - half, x + half, y + half), 0.1 * pitch, CARD, CARDS, **frame)
         here = (column, row) == agent
         if here:
-            axes.add_patch(Circle((x, y), 0.32 * pitch, facecolor=AGENT, linewidth=0, zorder=MARKS))
+            axes.add_artist(Circle((x, y), 0.32 * pitch, facecolor=AGENT, linewidth=0, zorder=MARKS))
         draw_text(axes, x, y, name(int(symbol), size), 0.3 * pitch, "white" if here else INK, WORDS, weight="bold")
     draw_text(axes, MARGIN + 2, side + MARGIN + 0.65 * CAPTION, caption, 16.0, INK, WORDS, ha="left")
     return to_array(canvas)

@@ -45,7 +45,7 @@ def draw_board(signs: list[list[str]], last: int, words: str) -> NDArray[np.uint
             frame = {"edgecolor": MARK, "linewidth": 3} if framed else {"edgecolor": EDGE, "linewidth": 1.5}
             draw_box(axes, box, 3, colour, FRAMES if framed else TILES, **frame)
             if disc:
-                axes.add_patch(Circle(middle, 0.24 * SIDE, color=disc, linewidth=0, zorder=SIGNS))
+                axes.add_artist(Circle(middle, 0.24 * SIDE, color=disc, linewidth=0, zorder=SIGNS))
             elif sign.isdigit():
                 draw_text(axes, *middle, sign, 18.0, INK if sign != "0" else MUTED, SIGNS, weight="bold")
     return to_array(canvas)

@@ -32,7 +32,7 @@ def draw_cartpole(place: float, angle: float, words: str) -> NDArray[np.uint8]:
     foot = np.array([x, ground + 34])
     top = foot + 180 * np.array([math.sin(angle), math.cos(angle)])
     draw_line(axes, np.stack([foot, top]), ROD, 12, RODS, solid_capstyle="round")
-    axes.add_patch(Circle((float(foot[0]), float(foot[1])), 6, color=AXLE, linewidth=0, zorder=AXLES))
+    axes.add_artist(Circle((float(foot[0]), float(foot[1])), 6, color=AXLE, linewidth=0, zorder=AXLES))
     draw_text(axes, middle, 40, words, 16, INK, AXLES)
     return to_array(canvas)
 
@@ -57,7 +57,7 @@ def draw_pendulum(angle: float, torque: float, words: str) -> NDArray[np.uint8]:
     axle = np.array([240.0, 290.0])
     tip = axle + 170 * np.array([-math.sin(angle), math.cos(angle)])
     draw_line(axes, np.stack([axle, tip]), ROD, 28, RODS, solid_capstyle="round")
-    axes.add_patch(Circle((240.0, 290.0), 9, color=CART, linewidth=0, zorder=AXLES))
+    axes.add_artist(Circle((240.0, 290.0), 9, color=CART, linewidth=0, zorder=AXLES))
     if abs(torque) > 0.02:
         turn = np.linspace(0, 1.6 * math.pi * torque, 40) + math.pi / 2
         arc = axle + 60 * np.stack([np.cos(turn), np.sin(turn)], axis=1)

@@ -257,7 +257,7 @@ def draw_badge(axes: Axes, place: Floats, text: str, face: str, rim: str, ink: s
     x, y = place
     half = max(text_size(text, 10.0, True)[0] / 2 + 4, 8.0)
     if len(text) == 1:
-        axes.add_patch(Circle((x, y), 8.0, facecolor=face, edgecolor=rim, linewidth=1.0, zorder=order))
+        axes.add_artist(Circle((x, y), 8.0, facecolor=face, edgecolor=rim, linewidth=1.0, zorder=order))
     else:
         draw_box(axes, (x - half, y - 8, x + half, y + 8), 8.0, face, order, edgecolor=rim, linewidth=1.0)
     draw_text(axes, x, y, text, 10.0, ink, order, weight="bold")
