@@ -291,6 +291,7 @@ def underground_traversals() -> dict[str, Experiment]:
             },
             episodes=500,
             document="underground.md",
+            curves="",
             each_seed=True,
         )
     }
