@@ -19,6 +19,7 @@ from stable_baselines3.common.vec_env import VecEnv, VecMonitor, is_vecenv_wrapp
 from memagents.checks import positive_int
 from memagents.environments.guidance import measure, oracle_actions
 from memagents.environments.workers import named_ends
+from memagents.experiments.histories import EqualHistories, may_share
 from memagents.runs.random_states import preserved_random_states
 
 RANDOM, WALK, ORACLE = "random agent", "random walk", "oracle"
@@ -96,6 +97,7 @@ def evaluate(
     """
     positive_int("episodes", episodes)
     env, remaining = monitored(env), quotas(episodes, env.num_envs)
+    player: Agent = EqualHistories(agent) if deterministic and may_share(agent) else agent
     finished: list[list[dict[str, Any]]] = [[] for _ in remaining]
     with preserved_random_states(), named_ends(lambda: env), _acting(agent):
         if seed is not None:
@@ -105,7 +107,7 @@ def evaluate(
         starts = np.ones(env.num_envs, dtype=bool)
         while remaining.any():
             try:
-                actions, state = agent.predict(observations, state, starts, deterministic)
+                actions, state = player.predict(observations, state, starts, deterministic)
             except FloatingPointError as error:
                 raise FloatingPointError(f"at step {steps} of the evaluation, {error}") from error
             steps += 1
