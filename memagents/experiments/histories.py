@@ -74,12 +74,13 @@ class EqualHistories:
         if state is not None and state.different == len(rows) and starts.sum() < 2:
             return rows, rows  # all differ already, and stay so
         before = np.where(starts, ANY, ANY if state is None else state.numbers)
-        seen = [np.ascontiguousarray(entry).reshape(len(rows), -1).view(np.uint8) for entry in (before, *entries)]
+        looked_at = [before, *(entry for entry in entries if entry.size)]
+        seen = [np.ascontiguousarray(entry).reshape(len(rows), -1).view(np.uint8) for entry in looked_at]
         _, first, numbers = np.unique(np.concatenate(seen, axis=1), axis=0, return_index=True, return_inverse=True)
         if state is not None and len(first) == state.different:  # in the order that they had, if they are the same
             order = np.argsort(state.numbers[first])
             first, numbers = first[order], np.argsort(order)[numbers]
-        return numbers, first
+        return numbers.ravel(), first  # NumPy 2.0 alone gives (B, 1)
 
 
 def _of_rows(state: Histories, rows: np.ndarray) -> State:

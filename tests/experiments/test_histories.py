@@ -105,3 +105,13 @@ def test_states_move_only_when_histories_do():
         if wanted[1] is not None:
             assert sorted(states) == sorted(wanted[1])
     assert state.state[0].tolist() == [4]
+
+
+def test_entries_of_any_shape():
+    class First:
+        def predict(self, observation, state, starts, deterministic):
+            return np.arange(len(observation["one"])), Sum(torch.zeros(len(starts)))
+
+    observation = {"one": np.array([2.0, 1.0, 2.0]), "nothing": np.zeros((3, 0)), "two": np.zeros((3, 2, 2), np.uint8)}
+    actions, state = EqualHistories(First()).predict(observation, None, np.ones(3, bool), True)
+    assert actions[0] == actions[2] != actions[1] and state.different == 2
