@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
+from stable_baselines3.common.base_class import BaseAlgorithm
 
 from memagents.cores.core import State, select_rows
 from memagents.policies.core_policy import CorePolicy
@@ -91,6 +92,11 @@ def _of_rows(state: Histories, rows: np.ndarray) -> State:
 
 
 def may_share(agent: Any) -> bool:
-    """Return whether an agent's actions follow from the history of a row alone, on the CPU, where rows are compared."""
-    policy = getattr(agent, "policy", agent)
-    return isinstance(policy, CorePolicy) and not policy.remembers and policy.device.type == "cpu"
+    """Return whether an agent acts by a policy as it is, by the history of a row alone, on the CPU.
+
+    A wrapper that looks at what its policy does, as a recorder, wants to see every row; and a GPU would have to be
+    waited for, to compare rows.
+    """
+    policy = agent if isinstance(agent, CorePolicy) else getattr(agent, "policy", None)
+    as_it_is = getattr(type(agent), "predict", None) in (CorePolicy.predict, BaseAlgorithm.predict)
+    return as_it_is and isinstance(policy, CorePolicy) and not policy.remembers and policy.device.type == "cpu"

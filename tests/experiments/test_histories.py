@@ -79,6 +79,21 @@ def test_what_is_remembered_beyond_episodes_is_not_shared():
     assert not may_share(NEC("MlpPolicy", "CartPole-v1")) and not may_share(object())
 
 
+def test_a_wrapper_sees_every_row():
+    class Looking:
+        def __init__(self, agent):
+            self.policy, self.rows = agent.policy, set()
+
+        def predict(self, observation, state=None, episode_start=None, deterministic=False):
+            self.rows.add(len(observation))
+            return self.policy.predict(observation, state, episode_start, deterministic)
+
+    agent = trained("gru", length=6)
+    looking = Looking(agent)
+    evaluate(looking, agent.env, 8, seed=0)
+    assert looking.rows == {8}
+
+
 def test_states_move_only_when_histories_do():
     """Two rows of four see the same, then one of them something else; then all begin anew."""
     given = []
