@@ -211,17 +211,19 @@ def test_forked_processes_name_their_functions_differently(tmp_path):
     assert len(set(run(tmp_path, FORKED, tmp_path).split())) == 3
 
 
-@pytest.mark.parametrize("moment", ["_save_data", "_save_index"])
-def test_processes_may_add_to_a_cache_at_the_same_time(moment, tmp_path, monkeypatch):
+def test_processes_that_add_to_a_cache_at_the_same_time_do_not_find_the_others_code(tmp_path, monkeypatch):
+    """Both have read the index; theirs is written after ours, but our code after theirs."""
     ours, theirs = (compilation._CacheFile(str(tmp_path), "function", "stamp") for _ in range(2))
-    plain = getattr(ours, moment)
+    their_index, our_code, waiting = theirs._save_index, ours._save_data, []
+    monkeypatch.setattr(ours, "_save_data", lambda *arguments: waiting.append(arguments))
 
-    def interrupted(*arguments):
-        theirs.save("their types", "their code")
-        plain(*arguments)
+    def after_ours(*arguments):
+        ours.save("our types", "our code")
+        their_index(*arguments)
 
-    monkeypatch.setattr(ours, moment, interrupted)
-    ours.save("our types", "our code")
+    monkeypatch.setattr(theirs, "_save_index", after_ours)
+    theirs.save("their types", "their code")
+    our_code(*waiting[0])
     for file in (ours, theirs):
-        assert file.load("our types") == "our code"
-        assert file.load("their types") in ("their code", None)
+        assert file.load("their types") == "their code"
+        assert file.load("our types") in ("our code", None)
