@@ -13,7 +13,7 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_
 import yaml
 
 from memagents.algorithms.sb3_names import alike, option_hint
-from memagents.experiments.catalogue import ALGORITHMS, of_class
+from memagents.experiments.catalogue import ALGORITHMS, Algorithm, of_class
 from memagents.experiments.options import Loader, in_words, one_line, parse_options
 from memagents.experiments.settings import DistillSettings, Lesson, TrainSettings, WindowSettings
 from memagents.runs import layout
@@ -201,8 +201,8 @@ def of_recipe(cls: type[S], name: str, **changes: Any) -> S:
     path = recipe_path(name)
     values = _read(path)
     wanted, ours = values.pop("command", None), of_class(cls.algorithm).name
-    if wanted is not None and wanted not in list(ALGORITHMS):
-        raise ValueError(f"{path}: command must be one of {', '.join(ALGORITHMS)}, not {wanted!r}")
+    if wanted is not None:
+        _algorithm(path, wanted)
     if wanted not in (None, ours):
         raise ValueError(
             f"recipe {name} is not one for {ours}; it is used by: memagents train {wanted} --recipe {name}"
@@ -218,10 +218,14 @@ def by_recipe(name: str, **changes: Any) -> TrainSettings:
     :raises ValueError: as :func:`of_recipe` does, and if it names no command
     """
     path = recipe_path(name)
-    command = _read(path).get("command")
-    if command not in list(ALGORITHMS):
+    return of_recipe(_algorithm(path, _read(path).get("command")).settings, name, **changes)
+
+
+def _algorithm(path: Path, command: Any) -> Algorithm:
+    """Return the algorithm that a recipe is for, or refuse what is none."""
+    if command not in list(ALGORITHMS):  # a list: a file may name what cannot be hashed
         raise ValueError(f"{path}: command must be one of {', '.join(ALGORITHMS)}, not {command!r}")
-    return of_recipe(ALGORITHMS[command].settings, name, **changes)
+    return ALGORITHMS[command]
 
 
 def of_teacher(settings: D, folder: Path) -> D:

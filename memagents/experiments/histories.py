@@ -12,6 +12,8 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 
 from memagents.cores.core import State, select_rows
 from memagents.policies.core_policy import CorePolicy
+from memagents.policies.encoding import map_observations
+from memagents.policies.row_set import RowSet
 
 ANY = -1  # history of a row that begins an episode
 
@@ -57,10 +59,10 @@ class EqualHistories:
             np.ones(len(entries[0]), dtype=bool) if episode_start is None else np.asarray(episode_start, dtype=bool)
         )
         numbers, first = self._numbered(entries, state, starts)
-        some = {name: entry[first] for name, entry in observation.items()} if isinstance(observation, dict) else None
+        some = map_observations(lambda entry: entry[first], observation)
         kept = None if state is None else _of_rows(state, first)
         try:
-            actions, after = self.agent.predict(observation[first] if some is None else some, kept, starts[first], True)
+            actions, after = self.agent.predict(some, kept, starts[first], True)
         except FloatingPointError:  # which tells of the rows that it was given
             whole = None if state is None else _of_rows(state, np.arange(len(starts)))
             self.agent.predict(observation, whole, starts, True)
@@ -77,11 +79,9 @@ class EqualHistories:
         before = np.where(starts, ANY, ANY if state is None else state.numbers)
         looked_at = [before, *(entry for entry in entries if entry.size)]
         seen = [np.ascontiguousarray(entry).reshape(len(rows), -1).view(np.uint8) for entry in looked_at]
-        _, first, numbers = np.unique(np.concatenate(seen, axis=1), axis=0, return_index=True, return_inverse=True)
-        if state is not None and len(first) == state.different:  # in the order that they had, if they are the same
-            order = np.argsort(state.numbers[first])
-            first, numbers = first[order], np.argsort(order)[numbers]
-        return numbers.ravel(), first  # NumPy 2.0 alone gives (B, 1)
+        given = np.concatenate(seen, axis=1)
+        # By their first rows, so that histories that stay as they are keep their numbers.
+        return RowSet(given.shape[1], len(given)).add(given)
 
 
 def _of_rows(state: Histories, rows: np.ndarray) -> State:

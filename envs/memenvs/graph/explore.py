@@ -36,11 +36,8 @@ def state_dtype(task: Task) -> np.dtype:
             ("steps", np.int32, (2,)),  # the steps they took
             ("shortest", np.int32, (2,)),  # the steps they could have taken
             ("visited", np.uint8, (s,)),
-            (
-                "route",
-                np.int16,
-                (capacity(task.steps + 1, 16),),
-            ),  # the station before each travel step, and the last one
+            # The station before each travel step, and the last one.
+            ("route", np.int16, (capacity(task.steps + 1, 16),)),
         ]
     )
 

@@ -38,11 +38,8 @@ def state_dtype(task: Task) -> np.dtype:
             ("time", np.int32),
             ("position", np.int16),
             ("taken", np.int16),  # travel steps
-            (
-                "route",
-                np.int16,
-                (capacity(task.steps + 1, 16),),
-            ),  # the station before each travel step, and the last one
+            # The station before each travel step, and the last one.
+            ("route", np.int16, (capacity(task.steps + 1, 16),)),
         ]
     )
 
