@@ -23,11 +23,12 @@ PAPER = "#FCFBF8"
 INK = "#1B2130"
 
 
-def blank_canvas(size: tuple[int, int]) -> tuple[FigureCanvasAgg, Axes]:
+def blank_canvas(size: tuple[int, int], colour: str = PAPER) -> tuple[FigureCanvasAgg, Axes]:
     """Return an empty canvas whose axes count pixels from the lower left corner; pyplot is not touched.
 
     :param size: width and height in pixels
-    :return: the canvas, for :func:`to_array`, and the axes to draw on
+    :param colour: of the background; ``"none"`` makes a layer to lay over a picture
+    :return: the canvas, for :func:`to_array` or :func:`to_layer`, and the axes to draw on
     :raises ValueError: for a size that is no pair of whole numbers of at least 64
     """
     if len(size) != 2 or not all(isinstance(side, int | np.integer) and side >= SMALLEST for side in size):
@@ -35,7 +36,7 @@ def blank_canvas(size: tuple[int, int]) -> tuple[FigureCanvasAgg, Axes]:
     width, height = size
     # A hundredth of a pixel more, since the canvas rounds down.
     figure = Figure(((width + 0.01) / PIXELS_PER_INCH, (height + 0.01) / PIXELS_PER_INCH), dpi=PIXELS_PER_INCH)
-    figure.set_facecolor(PAPER)
+    figure.set_facecolor(colour)
     axes = figure.add_axes((0.0, 0.0, 1.0, 1.0))
     axes.set_axis_off()
     axes.set_xlim(0, width)
@@ -45,8 +46,23 @@ def blank_canvas(size: tuple[int, int]) -> tuple[FigureCanvasAgg, Axes]:
 
 def to_array(canvas: FigureCanvasAgg) -> NDArray[np.uint8]:
     """Return the picture on a canvas, (height, width, 3)."""
+    return to_layer(canvas)[..., :3].copy()
+
+
+def to_layer(canvas: FigureCanvasAgg) -> NDArray[np.uint8]:
+    """Return the picture on a canvas with its opacity, (height, width, 4)."""
     canvas.draw()
-    return np.asarray(canvas.buffer_rgba())[..., :3].copy()
+    return np.asarray(canvas.buffer_rgba()).copy()
+
+
+def laid_over(picture: NDArray[np.uint8], layer: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return a picture (height, width, 3) with a layer (height, width, 4) on it."""
+    shown = layer[..., 3].nonzero()
+    result = picture.copy()
+    inked = layer[shown].astype(np.uint32)
+    opacity = inked[:, 3:]
+    result[shown] = (result[shown] * (255 - opacity) + inked[:, :3] * opacity + 127) // 255
+    return result
 
 
 @lru_cache(maxsize=4096)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -12,7 +14,19 @@ from matplotlib.patheffects import withStroke
 from numpy.typing import ArrayLike, NDArray
 
 from memenvs.graph.layout import EXIT, KEY, LINE, NAME, PLAIN, STATION, Exit, Key, Layout, arrange, badge
-from memenvs.render import INK, PAPER, blank_canvas, draw_box, draw_head, draw_line, draw_text, text_size, to_array
+from memenvs.render import (
+    INK,
+    PAPER,
+    blank_canvas,
+    draw_box,
+    draw_head,
+    draw_line,
+    draw_text,
+    laid_over,
+    text_size,
+    to_array,
+    to_layer,
+)
 
 BEST = "#FFC62E"
 ROUTE = "#7A2BF5"  # as far as can be from the colours of the eleven lines
@@ -63,20 +77,15 @@ def draw_journey(
     if edge_colours is not None and len(edge_colours) != len(edges):
         raise ValueError(f"edge_colours must have one list of colours for each of the {len(edges)} edges")
     _check_journey(edges, len(names), start, goal, position, [*route, *(described or ())], best)
-    canvas, axes = blank_canvas(size)
+    canvas, axes = blank_canvas(size, "none")
     labelled = tuple((int(u), int(v), str(label)) for u, v, label in edges)
     colours = None if edge_colours is None else tuple(tuple(strands) for strands in edge_colours)
-    layout = arrange(points.tobytes(), labelled, tuple(names), colours, (int(size[0]), int(size[1])), bool(caption))
-    _draw_best(axes, layout, best)
-    _draw_lines(axes, layout)
-    _draw_route(axes, layout, route, ROUTE)
+    map = (points.tobytes(), labelled, tuple(names), colours, (int(size[0]), int(size[1])), bool(caption))
+    lines, stations = _draw_map(map, start, goal, position, tuple(route), tuple(best))
+    layout = arrange(*map)
     _draw_route(axes, layout, described or (), AGENT)
-    _draw_exits(axes, layout, route)
-    _draw_stations(axes, layout, start, goal, position)
-    _draw_names(axes, layout, start, goal, position)
-    _draw_legend(axes, layout, size[0])
     draw_caption(axes, caption, size, layout.legend_unit)
-    return to_array(canvas)
+    return laid_over(laid_over(lines, to_layer(canvas)), stations)
 
 
 def ansi_journey(
@@ -123,6 +132,36 @@ def _check_journey(
             raise ValueError(f"{name} must name stations from 0 to {n - 1}, not {list(stations)}")
     if any(u == v for u, v, _ in edges):
         raise ValueError("edges must lead from one station to another")
+
+
+@lru_cache(maxsize=4)
+def _draw_map(
+    map: tuple[Any, ...],
+    start: int | None,
+    goal: int | None,
+    position: int | None,
+    route: tuple[int, ...],
+    best: tuple[int, ...],
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Draw what stays as it is while a graph is described edge by edge, which takes most frames of a film.
+
+    :param map: arguments of :func:`arrange`
+    :return: the lines, (height, width, 3), and the layer of stations, exits and names, (height, width, 4)
+    """
+    layout, size = arrange(*map), map[4]
+    canvas, axes = blank_canvas(size)
+    _draw_best(axes, layout, best)
+    _draw_lines(axes, layout)
+    _draw_route(axes, layout, route, ROUTE)
+    if position is not None:
+        _draw_halo(axes, layout.places[position], layout.radii[position], layout.unit)
+    lines = to_array(canvas)
+    canvas, axes = blank_canvas(size, "none")
+    _draw_exits(axes, layout, route)
+    _draw_stations(axes, layout, start, goal, position)
+    _draw_names(axes, layout, start, goal, position)
+    _draw_legend(axes, layout, size[0])
+    return lines, to_layer(canvas)
 
 
 # --- the parts of the picture ---------------------------------------------------------------------------------------
@@ -183,8 +222,12 @@ def _draw_station(axes: Axes, place: ArrayLike, radius: float, rim: str, unit: f
     xy = tuple(np.asarray(place))
     axes.add_artist(Circle(xy, radius, facecolor="white", edgecolor=rim, linewidth=ring, zorder=STATIONS))
     if agent:
-        axes.add_artist(Circle(xy, radius + 9 * unit, color=AGENT, alpha=0.25, linewidth=0, zorder=HALO))
         axes.add_artist(Circle(xy, radius - 3.5 * unit, color=AGENT, linewidth=0, zorder=MARKS))
+
+
+def _draw_halo(axes: Axes, place: ArrayLike, radius: float, unit: float) -> None:
+    xy = tuple(np.asarray(place))
+    axes.add_artist(Circle(xy, radius + 9 * unit, color=AGENT, alpha=0.25, linewidth=0, zorder=HALO))
 
 
 def _draw_names(axes: Axes, layout: Layout, start: int | None, goal: int | None, position: int | None) -> None:
@@ -229,7 +272,10 @@ def _draw_symbol(axes: Axes, key: Key, unit: float) -> None:
         draw_line(axes, bar, key.colour, LINE * unit, LINES)
     elif key.text in ("start", "goal", "agent"):
         rim = {"start": START, "goal": GOAL, "agent": INK}[key.text]
-        _draw_station(axes, middle, 0.6 * STATION * unit, rim, 0.6 * unit, key.text == "agent")
+        radius = 0.6 * STATION * unit
+        if key.text == "agent":
+            _draw_halo(axes, middle, radius, 0.6 * unit)
+        _draw_station(axes, middle, radius, rim, 0.6 * unit, key.text == "agent")
     elif key.text == "exit":
         _draw_exit(axes, Exit(*middle, "7"), 0.85 * unit, False)
     elif key.text == "best route":

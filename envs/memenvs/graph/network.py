@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
-from functools import cache
+from collections.abc import Collection, Mapping, Sequence
+from functools import cache, lru_cache
 from itertools import pairwise
 from typing import Any
 
@@ -18,7 +18,7 @@ from memenvs.graph.draw import AGENT, BEST, GOAL, ROUTE, START, draw_caption
 from memenvs.graph.layout import KEY, legend_rows, line_keys
 from memenvs.graph.map import Map, load_map
 from memenvs.graph.name_placement import line_breaks, place_names
-from memenvs.render import INK, PAPER, blank_canvas, draw_line, draw_text, text_size, to_array
+from memenvs.render import INK, PAPER, blank_canvas, draw_line, draw_text, laid_over, text_size, to_array, to_layer
 
 Floats = NDArray[np.float64]
 
@@ -28,6 +28,7 @@ SMOOTHING = 2  # passes that straighten the lines between junctions and even out
 
 # Measures in units; a unit is a pixel on a picture of 1200 × 900.
 LINE, STATION, NAME = 4.6, 4.6, 11.0
+JOURNEY = ("start", "goal", "position", "route", "best")
 GLOW, LINES, ROUTES, STATIONS, MARKS, NAMES = range(1, 7)
 
 
@@ -51,20 +52,44 @@ def draw_network(
     tube = load_map()
     if any(not 0 <= station < len(tube.names) for station in stations):
         raise ValueError(f"stations must be from 0 to {len(tube.names) - 1}, not {list(stations)}")
+    canvas, axes = blank_canvas(size, "none")
+    shown = None if journey is None else tuple(_as_tuple(journey[key]) for key in JOURNEY)
+    picture = _draw_map((int(size[0]), int(size[1])), frozenset(stations), shown)
+    draw_caption(axes, caption, size, _legend_unit(size))
+    return laid_over(picture, to_layer(canvas))
+
+
+def _as_tuple(stations: Any) -> Any:
+    return tuple(stations) if isinstance(stations, Sequence) else stations
+
+
+def _unit(size: tuple[int, int]) -> float:
+    return min(size[0] / 1200, size[1] / 900)
+
+
+def _legend_unit(size: tuple[int, int]) -> float:
+    return max(1.2 * _unit(size), 0.62)
+
+
+@lru_cache(maxsize=4)
+def _draw_map(size: tuple[int, int], chosen: frozenset[int], shown: tuple[Any, ...] | None) -> NDArray[np.uint8]:
+    """Draw all but the caption, which alone changes while the network is described edge by edge.
+
+    :param shown: the values of a journey, in the order of ``JOURNEY``
+    """
+    tube = load_map()
     canvas, axes = blank_canvas(size)
-    unit = min(size[0] / 1200, size[1] / 900)
-    legend_unit = max(1.2 * unit, 0.62)
+    unit, legend_unit = _unit(size), _legend_unit(size)
     legend = legend_rows([line_keys(tube.line_colours)], size[0], legend_unit)
     places = _fit(_spread(), size, max(key.y for key in legend) + 20 * legend_unit, unit)
-    chosen = set(stations)
     _draw_lines(axes, tube, places, chosen, unit)
     _draw_stations(axes, tube, places, chosen, unit)
     named = chosen or _landmarks(tube)
-    if journey is not None:
+    if shown is not None:
+        journey = dict(zip(JOURNEY, shown, strict=True))
         _draw_journey(axes, places, journey, unit)
         named = {journey[key] for key in ("start", "goal", "position") if journey[key] is not None}
     _draw_names(axes, tube, places, named, size, unit)
-    draw_caption(axes, caption, size, legend_unit)
     for key in legend:
         bar = np.array([[key.x, key.y], [key.x + 26 * legend_unit, key.y]])
         draw_line(axes, bar, str(key.colour), 7 * legend_unit, LINES)
@@ -102,7 +127,7 @@ def _landmarks(tube: Map) -> set[int]:
     return {u for u in range(len(tube.names)) if tube.degree[u] == 1 or len(lines[u]) >= 4}
 
 
-def _draw_lines(axes: Axes, tube: Map, places: Floats, chosen: set[int], unit: float) -> None:
+def _draw_lines(axes: Axes, tube: Map, places: Floats, chosen: frozenset[int], unit: float) -> None:
     for (u, v), ids in tube.lines.items():
         if tuple(places[u]) > tuple(places[v]):
             continue  # each pair once, from west to east, so that its lines keep their order
@@ -122,7 +147,7 @@ def _draw_lines(axes: Axes, tube: Map, places: Floats, chosen: set[int], unit: f
 def _draw_journey(axes: Axes, places: Floats, journey: Mapping[str, Any], unit: float) -> None:
     for width, alpha in ((20, 0.2), (15, 0.35), (11, 0.6)):  # softer towards its edge
         style = {"alpha": alpha, "solid_capstyle": "round"}
-        draw_line(axes, places[journey["best"]], BEST, width * unit, GLOW, **style)
+        draw_line(axes, places[list(journey["best"])], BEST, width * unit, GLOW, **style)
     for u, v in dict.fromkeys(pairwise(journey["route"])):
         if u != v:
             draw_line(axes, places[[u, v]], PAPER, 9 * unit, ROUTES, solid_capstyle="round")
@@ -134,7 +159,7 @@ def _draw_journey(axes: Axes, places: Floats, journey: Mapping[str, Any], unit: 
             axes.add_artist(Circle(tuple(places[station]), radius * STATION * unit, **style))
 
 
-def _draw_stations(axes: Axes, tube: Map, places: Floats, chosen: set[int], unit: float) -> None:
+def _draw_stations(axes: Axes, tube: Map, places: Floats, chosen: frozenset[int], unit: float) -> None:
     for u, place in enumerate(places):
         junction = tube.degree[u] > 2
         rim = INK if not chosen or u in chosen else _pale(INK)
@@ -144,7 +169,9 @@ def _draw_stations(axes: Axes, tube: Map, places: Floats, chosen: set[int], unit
         axes.add_artist(Circle(tuple(place), radius, facecolor="white", edgecolor=rim, linewidth=width, zorder=order))
 
 
-def _draw_names(axes: Axes, tube: Map, places: Floats, named: set[int], size: tuple[int, int], unit: float) -> None:
+def _draw_names(
+    axes: Axes, tube: Map, places: Floats, named: Collection[int], size: tuple[int, int], unit: float
+) -> None:
     font_size = max(NAME * unit, 7.0)
     order = sorted(named)
     ways = [line_breaks(tube.names[u]) for u in order]

@@ -84,6 +84,26 @@ def test_frames_of_an_episode_differ_only_near_the_journey():
     assert 0 < (before != after).any(axis=2).mean() < 0.05
 
 
+def test_a_map_is_drawn_once_for_all_edges_of_its_description():
+    draw._draw_map.cache_clear()
+    told = {**SQUARE, "position": None, "route": [0]}
+    frames = [draw_journey(**told, described=(u, v), caption=str(label)) for u, v, label in told["edges"]]
+    assert draw._draw_map.cache_info().misses == 1
+    assert len({frame.tobytes() for frame in frames}) == len(frames)
+    draw._draw_map.cache_clear()
+    first = told["edges"][0]
+    np.testing.assert_array_equal(draw_journey(**told, described=first[:2], caption=str(first[2])), frames[0])
+
+
+def test_the_network_is_drawn_once_for_all_captions():
+    network._draw_map.cache_clear()
+    journey = {"start": 3, "goal": 9, "position": None, "route": [3], "best": [3]}
+    frames = [draw_network((480, 360), journey=journey, caption=caption) for caption in ("one", "another", "one")]
+    assert network._draw_map.cache_info().misses == 1
+    np.testing.assert_array_equal(frames[0], frames[2])
+    assert (frames[0] != frames[1]).any()
+
+
 def test_colours_say_what_happened():
     nothing = SQUARE | {"start": None, "goal": None, "position": None, "route": [], "best": []}
     picture, empty = draw_journey(**SQUARE), draw_journey(**nothing)
