@@ -27,6 +27,7 @@ MAPS = ["random", *TRACKS]
 WHOLE = ["zone1", "network"]  # maps that are not drawn from, but are the graph
 CODES = "codes"
 EDGES = "edges"  # as many steps of planning as there are edges
+ANSWERS = ["labels", EDGES]
 MOST_EDGES = 32767
 MOST_STEPS = 10_000
 LABELS = 8  # by default, or as many as a station has exits
@@ -35,7 +36,14 @@ LABELS = 8  # by default, or as many as a station has exits
 DEFAULTS: dict[str, dict[str, Any]] = {
     "navigate": {"distance": (1, 2), "description": True, "planning": 0, "slack": 1, "step_cost": 0.01},
     "traversal": {"path": (1, 3), "description": True, "planning": 0, "lesson": None, "questions": 1},
-    "shortest_path": {"distance": (2, 3), "description": True, "planning": 10, "lesson": None, "questions": 1},
+    "shortest_path": {
+        "distance": (2, 3),
+        "description": True,
+        "planning": 10,
+        "lesson": None,
+        "questions": 1,
+        "answers": "labels",
+    },
     "explore": {"budget": 60, "step_cost": 0.01},
 }
 
@@ -205,6 +213,10 @@ def checked_options(options: dict[str, Any], stations: int) -> dict[str, Any]:
             checked[name] = checked_cost(value)
         elif name == "lesson":  # which has been looked up
             checked[name] = None if value is None else int(value)
+        elif name == "answers":
+            if value not in ANSWERS:
+                raise ValueError(f"answers must be one of {ANSWERS}, not {value!r}")
+            checked[name] = value
         elif name == "planning":
             if value != EDGES and not (is_integer(value) and 0 <= value <= MOST_STEPS):
                 raise ValueError(f"planning must be an integer from 0 to {MOST_STEPS} or {EDGES!r}, not {value!r}")
@@ -273,7 +285,7 @@ def common_params(task: str, graphs: Graphs, labels: Any, options: dict[str, Any
     common["ways"], common["labels"] = graphs.ways, 0 if labels == CODES else labels
     common["fresh_names"] = graphs.fixed is None
     for name, value in options.items():
-        if name != "lesson":
+        if name not in ("lesson", "answers"):
             common[name] = -1 if value == EDGES else value
     return common
 

@@ -1,4 +1,4 @@
-"""The task *shortest path*: name the exits of a shortest way from a start to a goal, one a step."""
+"""The task *shortest path*: name the exits, or the edges, of a shortest way from a start to a goal, one a step."""
 
 from __future__ import annotations
 
@@ -7,7 +7,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from memenvs.compilation import njit
-from memenvs.graph.level import DESTINATION, LABEL, SOURCE, best_exit, capacity, exit_labelled, sound_level
+from memenvs.graph.level import (
+    CODES,
+    DESTINATION,
+    FOLLOWING,
+    LABEL,
+    SOURCE,
+    best_exit,
+    capacity,
+    exit_labelled,
+    sound_level,
+)
 from memenvs.graph.phases import (
     BLANK,
     PLANNING,
@@ -78,6 +88,37 @@ def step(state, level, action):
     edge = exit_labelled(level, state.position, action)
     if edge < 0:
         return 0.0, ended(state, level), False
+    return take(state, level, edge)
+
+
+@njit
+def step_by_edge(state, level, action):
+    """Take an answer that names an edge; it is understood as the exit that agrees most with it."""
+    if not acting(state, level):
+        state.time += 1
+        return 0.0, False, False
+    return take(state, level, nearest_exit(level, state.position, action // CODES, action % CODES))
+
+
+@njit
+def nearest_exit(level, station, label, code):
+    """The edge that leaves the station and agrees most: in its label, and in each digit of its destination's code."""
+    nearest, most = np.int16(-1), -1
+    edge = level.first[station]
+    while edge >= 0:
+        other = level.codes[level.links[edge, DESTINATION]]
+        agreeing = int(level.links[edge, LABEL] == label)
+        for place in (1, 10, 100):
+            agreeing += other // place % 10 == code // place % 10
+        if agreeing > most:
+            nearest, most = edge, agreeing
+        edge = level.links[edge, FOLLOWING]
+    return nearest
+
+
+@njit
+def take(state, level, edge):
+    """Follow an edge from the position."""
     destination = level.links[edge, DESTINATION]
     state.right += state.to_goal[destination] < state.to_goal[state.position]
     state.position = destination
@@ -129,6 +170,16 @@ legal = legal_exits
 def oracle(state, level):
     """Return the first exit of a shortest way to the goal."""
     return best_exit(level, state.to_goal, state.position) if acting(state, level) else -1
+
+
+@njit
+def oracle_by_edge(state, level):
+    """Return the first edge of a shortest way to the goal, as an answer that names it."""
+    label = np.int64(oracle(state, level))
+    if label < 0:
+        return label
+    edge = exit_labelled(level, state.position, label)
+    return label * CODES + level.codes[level.links[edge, DESTINATION]]
 
 
 @njit

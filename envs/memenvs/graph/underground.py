@@ -14,7 +14,7 @@ from memenvs.engine.defaults import all_legal, always_decides
 from memenvs.graph import explore, navigate, shortest_path, traversal
 from memenvs.graph.fixed import queries
 from memenvs.graph.level import digest_of_graph, digest_of_nodes, digest_of_query
-from memenvs.graph.parameters import Task, resolve
+from memenvs.graph.parameters import EDGES, Task, resolve
 from memenvs.graph.pictures import draw, text
 
 MODULES: dict[str, ModuleType] = {
@@ -43,6 +43,7 @@ def define(
     fixed: int | None = None,
     description: bool | None = None,
     planning: int | str | None = None,
+    answers: str | None = None,
     slack: int | None = None,
     step_cost: float | None = None,
     budget: int | None = None,
@@ -63,13 +64,15 @@ def define(
         lesson=lesson,
         description=description,
         planning=planning,
+        answers=answers,
         slack=slack,
         step_cost=step_cost,
         budget=budget,
     )
     module = MODULES[task]
     observation = observation_sizes(task, asked.labels)
-    by_code = task == "traversal" or not asked.labels
+    by_edge = asked.parameters.get("answers") == EDGES
+    action = action_sizes(task, asked.labels, by_edge)
     more = {"decides": always_decides} if task == "explore" else {}
     return Definition(
         name="Underground(" + ", ".join(f"{name}={value!r}" for name, value in asked.parameters.items()) + ")",
@@ -78,13 +81,13 @@ def define(
         state=module.state_dtype(asked),
         out=np.dtype([("observation", np.uint8, (len(observation),))]),
         observation_space=MultiDiscrete(observation, dtype=np.uint8),
-        action_space=MultiDiscrete([10, 10, 10]) if by_code else Discrete(asked.labels),
+        action_space=MultiDiscrete(action) if len(action) > 1 else Discrete(action[0]),
         generate=asked.generate,
         reset=module.reset,
-        step=module.step,
+        step=shortest_path.step_by_edge if by_edge else module.step,
         observe=module.observe,
-        oracle=module.oracle,
-        legal=all_legal if by_code else module.legal,
+        oracle=shortest_path.oracle_by_edge if by_edge else module.oracle,
+        legal=all_legal if len(action) > 1 else module.legal,
         metrics=module.METRICS,
         measure=module.measure,
         sound=module.sound,
@@ -102,6 +105,14 @@ def observation_sizes(task: str, labels: int) -> list[int]:
     if task == "explore":
         return [*DIGITS, labels + 1, *DIGITS, *[2] * labels]
     return [*DIGITS, *([labels + 1] if labels else DIGITS), *DIGITS, PHASES]
+
+
+def action_sizes(task: str, labels: int, by_edge: bool) -> list[int]:
+    """Return the number of values of each entry of an action; ``labels`` is 0 for codes."""
+    code = [10, 10, 10]
+    if task == "traversal":
+        return code
+    return [*([labels] if labels else code), *(code if by_edge else [])]
 
 
 def split_of(asked: Task, task: str, map: str) -> dict[str, Any]:
@@ -146,8 +157,11 @@ class Underground(SingleEnv):
 
     Action: ``Discrete(labels)``, the exit to take; with ``labels="codes"`` ``MultiDiscrete([10, 10, 10])``, its digits.
     In *traversal* always the digits of a station's code. Without effect before phase 3. A label that the station does
-    not have leaves a traveller where it is, at the cost of a step; in *shortest path* it ends the question (the paper
-    excludes such answers, as ``random_walk`` does).
+    not have leaves a traveller where it is, at the cost of a step; in *shortest path* it ends the question.
+    With ``answers="edges"`` an action is the label, in one entry or three, and then the digits of the station that the
+    edge leads to. It is understood as that exit of the present station which agrees most with it (in the label and in
+    each digit; of equals the one that stands first in the level), so that no answer is without effect: the paper asks
+    for whole triples, of which the source is known, and excludes those that do not exist.
 
     Reward, and end (always a termination: the number of steps is part of the task):
 
@@ -220,6 +234,7 @@ class Underground(SingleEnv):
     :param description: whether there is a description; without one only a memory of earlier episodes helps
     :param planning: blank steps between query and action, by default none and in *shortest path* 10; ``"edges"`` for as
         many as the graph has edges
+    :param answers: *shortest path*: ``"labels"``, or ``"edges"``: exits are named by their label and destination
     :param slack: *navigate*: travel steps beyond the shortest way before the episode ends
     :param step_cost: *navigate*, *explore*: the cost of a travel step
     :param budget: *explore*: the steps of an episode

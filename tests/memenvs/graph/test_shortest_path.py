@@ -63,6 +63,11 @@ def answer(env, label):
     return label if env.action_space.shape == () else digits(label)
 
 
+def number(entries):
+    """What digits, or a single entry, stand for."""
+    return int("".join(map(str, entries)))
+
+
 @pytest.mark.parametrize("parameters", CASES, ids=str)
 def test_the_exits_of_a_shortest_path_are_the_answer(parameters):
     env = single(task="shortest_path", **parameters)
@@ -108,6 +113,44 @@ def test_what_ends_an_episode():
                     assert (info["success"], info["accuracy"]) == (here == goal, right / distance)
                     break
     assert ends == {(True, False), (False, True), (False, False)}
+
+
+@pytest.mark.parametrize("labels", [8, "codes"])
+def test_an_answer_that_names_an_edge_is_the_exit_that_agrees_most(labels):
+    """In the label, as one, and in each digit of the destination; the oracle names the edges of a shortest way."""
+    env, rng = single(task="shortest_path", labels=labels, answers="edges", planning=0), np.random.default_rng(0)
+    assert env.action_space.nvec.tolist() == ([8] if labels == 8 else [10] * 3) + [10] * 3
+    doubtful = 0
+    for seed in range(40):
+        notes, (here, goal) = listen(env, seed, planning=0)
+        end = False
+        while not end:
+            best = env.oracle()
+            label, after = number(best[:-3]), number(best[-3:])
+            assert notes.exits[here, label] == after
+            assert after == goal or notes.way(after, goal)[1] == notes.way(here, goal)[1] - 1
+            exits = {label: digits(v) for (u, label), v in notes.exits.items() if u == here}
+            said = rng.integers(0, env.action_space.nvec) if rng.random() < 0.5 else best
+            label = number(said[:-3])
+            agreeing = {one: (one == label) + int((v == said[-3:]).sum()) for one, v in exits.items()}
+            observation, reward, end, _, _ = env.step(said)
+            source, taken, after, phase = read(observation)
+            assert (source, phase) == (here, TRAVEL) and notes.exits[here, taken] == after
+            assert agreeing[taken] == max(agreeing.values())
+            doubtful += list(agreeing.values()).count(max(agreeing.values())) > 1
+            here = after
+            assert reward == (here == goal)
+    assert doubtful > 3
+
+
+def test_the_oracle_is_right_by_edges():
+    env = single(task="shortest_path", lesson=12, answers="edges")
+    for seed in range(5):
+        listen(env, seed)
+        end = False
+        while not end:
+            _, _, end, _, info = env.step(env.oracle())
+        assert info["success"] == 1.0
 
 
 def test_no_answers_beat_the_oracle():

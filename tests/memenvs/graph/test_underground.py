@@ -358,6 +358,8 @@ def test_a_random_walk_only_takes_exits():
         ({"planning": "stations"}, "planning must be an integer from 0 to 10000 or 'edges', not 'stations'"),
         ({"planning": -1}, "planning must be an integer from 0 to 10000 or 'edges', not -1"),
         ({"planning": 1.0}, "planning must be an integer from 0 to 10000 or 'edges', not 1.0"),
+        ({"task": "shortest_path", "answers": "codes"}, r"answers must be one of \['labels', 'edges'\], not 'codes'"),
+        ({"answers": "edges"}, r"answers must be left out of task 'navigate': it belongs to \['shortest_path'\]"),
         ({"step_cost": 2}, "step_cost"),
         ({"step_cost": "free"}, "step_cost"),
         ({"stations": 4, "exits": 3, "distance": 2}, "no level of Underground"),
