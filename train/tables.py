@@ -1,4 +1,4 @@
-"""The tables of docs/cores.md, docs/worlds.md and docs/learning.md: each memory on the tasks that it was made for.
+"""The tables of docs/cores.md, docs/worlds.md, docs/learning.md, docs/training.md and docs/underground.md.
 
     python train/tables.py                                          # all of it: hours on two cores
     python train/tables.py --only copy --rows ntm --seeds 0         # a part; what is there already stays
@@ -19,8 +19,9 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch loads: spinn
 
 import numpy as np
 import tyro
+from experiment import Experiment
 from scoring import mean_score, trained
-from tables_experiments import SHARES, Experiment, experiments
+from tables_experiments import SHARES, experiments
 
 from memagents.checks import selected
 from memagents.command_line.errors import plain_errors

@@ -1,47 +1,11 @@
 """What the tables of ``train/tables.py`` show: which agents, trained by which recipe, and where they are tested."""
 
-from dataclasses import dataclass
 from typing import Any
 
+from experiment import Experiment
+from tables_graphs import distillations, underground_shortest_paths, underground_traversals
+
 from memagents import core_names
-
-
-@dataclass(frozen=True)
-class Experiment:
-    """Agents trained by one recipe and evaluated in several environments: a table with a row for each.
-
-    :param title: of its table
-    :param about: paragraph above it
-    :param recipe: its name
-    :param rows: by name, the changes to the recipe; the name is the core's unless there is an entry ``core``, and
-        ``recipe`` names another recipe
-    :param tests: by the head of a column, the parameters of its environment; ``env`` gives another id, ``metric``
-        another metric than the one below, ``sampled`` asks for sampled actions instead of the most likely ones, and
-        ``slots`` for a memory of so many where the core has slots
-    :param metric: the score shown: ``success`` or a metric of the environment
-    :param episodes: of each test
-    :param test_slots: slots of a memory in the tests, if not as many as in training
-    :param document: file of the table, in ``docs``
-    :param curves: axis over which the learning curves are drawn, ``"steps"`` or ``"minutes"``;
-        an empty word draws none
-    :param each_seed: list the scores of all seeds behind their mean
-    :param chance: where the tests are ever harder, the score that no memory is needed for: one that is not above it
-        stands for those of the tests that follow, which are not played then
-    """
-
-    title: str
-    about: str
-    recipe: str
-    rows: dict[str, dict[str, Any]]
-    tests: dict[str, dict[str, Any]]
-    metric: str = "success"
-    episodes: int = 100
-    test_slots: int | None = None
-    document: str = "cores.md"
-    curves: str = "steps"
-    each_seed: bool = False
-    chance: float | None = None
-
 
 SHARES = ("success", "first", "later")  # metrics that are at most 1
 NO_BONUS: dict[str, Any] = {"bonus": None, "bonus_kwargs": {}}
@@ -265,80 +229,6 @@ def endless_tmazes() -> dict[str, Experiment]:
     }
 
 
-def underground_traversals() -> dict[str, Experiment]:
-    """Return the experiment of the DNC paper's traversal, from random graphs to the London Underground."""
-    asked: dict[str, Any] = {"map": "zone1", "questions": 1}
-    return {
-        "underground_traversal": Experiment(
-            title="Traversal, from random graphs to the Underground",
-            about="Recipe `underground_traversal`, trained on random graphs only, each agent of some 660,000 weights; "
-            "the share of questions with nothing but right answers, in 500 episodes of Zone 1 (43 stations, 212 "
-            "labelled edges) and of the whole network (270 stations, 752 edges). Memories of slots have 320 for Zone 1 "
-            "and 1,024 for the network.",
-            recipe="underground_traversal",
-            rows={
-                "sdnc": {},
-                "dnc": {"core_kwargs": {"slots": 320, "width": 64, "read_heads": 2, "controller_size": 256}},
-                "lstm": {"core_kwargs": {"hidden_size": 354}},
-                "gru": {"core_kwargs": {"hidden_size": 414}},
-                "gtrxl": {"core_kwargs": {"length": 256, "layers": 2, "width": 112}},
-                "deltanet": {"core_kwargs": {"layers": 2, "width": 834}},
-            },
-            tests={
-                **{f"{path} step{'s' * (path > 1)}": {**asked, "path": path} for path in (1, 4, 7)},
-                "7 steps, single answers": {**asked, "path": 7, "metric": "accuracy"},
-                "network, 7 steps": {**asked, "path": 7, "map": "network", "slots": 1024},
-            },
-            episodes=500,
-            document="underground.md",
-            curves="",
-            each_seed=True,
-        )
-    }
-
-
-def distillations() -> dict[str, Experiment]:
-    """Return the experiment in which a trained DNC, or else the oracle, teaches memories that act faster."""
-    graphs = {"map": "random", "stations": [4, 6], "exits": [1, 2], "two_way": True, "distance": [1, 2], "labels": 8}
-    students: dict[str, dict[str, Any]] = {
-        "lstm": {"core_kwargs": {"hidden_size": 192}},
-        "gru": {"core_kwargs": {"hidden_size": 224}},
-        "mingru": {"core_kwargs": {"hidden_size": 224}},
-    }
-    taught = {"env_kwargs": graphs, "total_timesteps": 4_000_000}
-    return {
-        "distilled": Experiment(
-            title="A DNC's policy in other memories",
-            about="Recipe `underground_distillation`: the policy that comes with the library as "
-            "`pretrained:underground-dnc` teaches memories of about its 210,000 weights on random graphs, 4M steps. "
-            "Below them the same with the oracle as the teacher (recipe `underground_imitation`). The share of "
-            "journeys that reach their station, in 1,000 episodes on parts of the London Underground; the DNC itself "
-            "has 0.998 of one step and 0.947 of two.",
-            recipe="underground_distillation",
-            rows={
-                **students,
-                **{
-                    f"{core}, oracle": {"core": core, "recipe": "underground_imitation", **taught, **row}
-                    for core, row in students.items()
-                },
-            },
-            tests={
-                f"{steps} step{'s' * (steps > 1)}": {
-                    "map": "underground",
-                    "exits": [1, 7],
-                    "two_way": False,
-                    "distance": steps,
-                }
-                for steps in (1, 2)
-            },
-            episodes=1000,
-            document="training.md",
-            curves="",
-            each_seed=True,
-        )
-    }
-
-
 def small_runs() -> dict[str, Experiment]:
     """Return the experiments that train every core of the catalogue on two small tasks."""
     return {
@@ -382,6 +272,7 @@ def experiments() -> dict[str, Experiment]:
         **EXPERIMENTS,
         **endless_tmazes(),
         **underground_traversals(),
+        **underground_shortest_paths(),
         **distillations(),
         **small_runs(),
         **horizons(),
