@@ -33,10 +33,10 @@ from memagents.environments.make import make_env
 from memagents.environments.vector import as_vec_env
 from memagents.experiments.configuration import of_recipe
 from memagents.experiments.documents import markdown_table, write_between_marks
+from memagents.experiments.episodic_settings import NECSettings
 from memagents.experiments.evaluation import evaluate, over_seeds
 from memagents.experiments.evaluation_settings import EVALUATION_SEED
 from memagents.experiments.figures import curves_over_seeds
-from memagents.experiments.settings import NECSettings
 from memagents.experiments.training import prepare
 from memagents.nec.nec import NEC
 from memagents.policies.encoding import encoder_for

@@ -1,4 +1,4 @@
-"""Base of all agents: the learning loop, the optimiser, logs, run folders, exact resume.
+"""Base of all agents: the learning loop, logs, run folders, exact resume.
 
 An agent subclasses :class:`MemoryAlgorithm` and defines ``collect`` (some steps of the environments) and ``train``
 (what is learned after them), in turn. Those that learn from windows begin with
@@ -8,10 +8,9 @@ An agent subclasses :class:`MemoryAlgorithm` and defines ``collect`` (some steps
 from __future__ import annotations
 
 import inspect
-import math
 import time
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -24,13 +23,10 @@ from stable_baselines3.common.preprocessing import is_image_space, is_image_spac
 from stable_baselines3.common.type_aliases import MaybeCallback, Schedule
 from stable_baselines3.common.utils import FloatSchedule
 from stable_baselines3.common.vec_env import VecEnv, VecTransposeImage, is_vecenv_wrapped
-from torch import Tensor
 
 from memagents import ranks
 from memagents.algorithms import sb3_names
-from memagents.algorithms.causes import listed
-from memagents.algorithms.cuda_graphs import look
-from memagents.algorithms.joint import JointAlgorithm
+from memagents.algorithms.descent import Descent
 from memagents.algorithms.policy_arguments import check_names, unset, with_classes
 from memagents.checks import boolean, in_range, natural_int, positive, positive_int, scheduled
 from memagents.cores.core import State, draw_keys
@@ -42,13 +38,11 @@ from memagents.environments.workers import named_ends
 from memagents.policies.core_policy import CorePolicy
 from memagents.policies.encoding import is_picture
 from memagents.policies.tracing import trace
-from memagents.runs.checkpoint import holds
-from memagents.runs.layout import STATE_FILE
 from memagents.runs.lock import training_in
 from memagents.runs.progress import ProgressBar, end_events, run_logger
 
 
-class MemoryAlgorithm(JointAlgorithm):
+class MemoryAlgorithm(Descent):
     """The base of the agents; spaces, devices, callbacks, logger and schedules are SB3's.
 
     :param policy: ``"MlpPolicy"``, ``"CnnPolicy"`` or ``"MultiInputPolicy"`` (one class serves all), or a policy class
@@ -353,74 +347,3 @@ class MemoryAlgorithm(JointAlgorithm):
         :raises ValueError: for other shapes
         """
         return trace(self.policy, observations, starts)
-
-    def step_optimizer(self, losses: dict[str, Tensor]) -> float:
-        """One step down the weighted sum of the losses, unless one of them, or the gradient, is not finite.
-
-        :param losses: scalars, weighted by :meth:`loss_weights`
-        :return: the gradient's norm before clipping
-        :raises FloatingPointError: naming the quantity; the weights stay as they were
-        """
-        gradients, length = self.gradients(losses, self.loss_weights())
-        figures = look({**losses, "gradient_norm": length})
-        norm = figures.pop("gradient_norm")
-        self.descend(gradients, figures, norm)
-        return norm
-
-    def gradients(
-        self, losses: dict[str, Tensor], weights: Mapping[str, float | Tensor]
-    ) -> tuple[list[Tensor | None], Tensor]:
-        """The clipped gradients of the weighted sum of the losses, found without a look at the device.
-
-        :param losses: scalars
-        :param weights: of those losses that are not simply added
-        :return: for each parameter of the policy its gradient, None where it has no part; their norm before clipping
-        """
-        parameters = list(self.policy.parameters())
-        self.policy.optimizer.zero_grad()
-        weighted = [weights[name] * loss if name in weights else loss for name, loss in losses.items()]
-        torch.stack(weighted).sum().backward()
-        ranks.mean_gradients(parameters)
-        norm = torch.nn.utils.clip_grad_norm_(parameters, self.max_grad_norm)
-        return [parameter.grad for parameter in parameters], norm
-
-    def descend(self, gradients: Sequence[Tensor | None], losses: Mapping[str, float], norm: float) -> None:
-        """A step of the optimiser by :meth:`gradients`.
-
-        :param losses: what the gradients are of, as numbers
-        :param norm: of the gradients before clipping
-        :raises FloatingPointError: if one of these is not finite; the weights stay as they were
-        """
-        wrong = [name for name, loss in losses.items() if not math.isfinite(loss)]
-        if wrong or not math.isfinite(norm):
-            raise self.not_finite(wrong or ["the norm of the gradient"])
-        for parameter, gradient in zip(self.policy.parameters(), gradients, strict=True):
-            parameter.grad = gradient
-        self.policy.optimizer.step()
-
-    def not_finite(self, names: Sequence[str], cause: str = "") -> FloatingPointError:
-        """Return the error that ends ``learn``: the names of what is not finite and, where one is seen, the cause."""
-        kept, cause = "", cause or self.visible_cause()
-        if self.run_dir is not None:
-            saved = holds(self.run_dir, STATE_FILE)
-            kept = f"; the last good checkpoint is in {self.run_dir}" if saved else "; nothing was saved yet"
-        why = f": {cause}" if cause else ""
-        return FloatingPointError(f"{listed(names)} not finite at step {self.num_timesteps}{why}{kept}")
-
-    def visible_cause(self) -> str:
-        """Return what the environment gave that no loss can be finite with, in words; nothing where none is seen."""
-        return ""
-
-    def loss_weights(self) -> dict[str, float]:
-        """Return the weights of those losses that are not simply added."""
-        return {}
-
-    def _set_learning_rates(self) -> None:
-        """Set the learning rate of each group of parameters by its own schedule."""
-        progress = self._current_progress_remaining
-        rates = {"policy": self.lr_schedule(progress), "memory": self.memory_lr_schedule(progress)}
-        for group in self.policy.optimizer.param_groups:
-            group["lr"] = rates[group["name"]]
-        self.logger.record("train/learning_rate", rates["policy"])
-        if self.memory_learning_rate is not None:
-            self.logger.record("train/memory_learning_rate", rates["memory"])

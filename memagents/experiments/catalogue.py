@@ -5,15 +5,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, NamedTuple
 
-from memagents.experiments.settings import (
-    DistillSettings,
-    EpisodicSettings,
-    ImitationSettings,
-    MFECSettings,
-    NECSettings,
-    PPOSettings,
-    TrainSettings,
-)
+from memagents.experiments.episodic_settings import EpisodicSettings, MFECSettings, NECSettings
+from memagents.experiments.settings import DistillSettings, ImitationSettings, PPOSettings, TrainSettings
 
 if TYPE_CHECKING:
     from memagents.algorithms.algorithm import MemoryAlgorithm

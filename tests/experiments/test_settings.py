@@ -10,8 +10,9 @@ from memagents.algorithms.algorithm import MemoryAlgorithm
 from memagents.environments.make import make_env
 from memagents.experiments.catalogue import ALGORITHMS
 from memagents.experiments.configuration import command_line
+from memagents.experiments.episodic_settings import NECSettings
 from memagents.experiments.options import parse_pairs
-from memagents.experiments.settings import NECSettings, PPOSettings
+from memagents.experiments.settings import PPOSettings
 from tests.support.trainings import SMALL
 
 
