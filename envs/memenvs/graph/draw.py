@@ -80,9 +80,9 @@ def draw_journey(
     canvas, axes = blank_canvas(size, "none")
     labelled = tuple((int(u), int(v), str(label)) for u, v, label in edges)
     colours = None if edge_colours is None else tuple(tuple(strands) for strands in edge_colours)
-    map = (points.tobytes(), labelled, tuple(names), colours, (int(size[0]), int(size[1])), bool(caption))
-    lines, stations = _draw_map(map, start, goal, position, tuple(route), tuple(best))
-    layout = arrange(*map)
+    graph = (points.tobytes(), labelled, tuple(names), colours, (int(size[0]), int(size[1])), bool(caption))
+    lines, stations = _draw_map(graph, start, goal, position, tuple(route), tuple(best))
+    layout = arrange(*graph)
     _draw_route(axes, layout, described or (), AGENT)
     draw_caption(axes, caption, size, layout.legend_unit)
     return laid_over(laid_over(lines, to_layer(canvas)), stations)
@@ -136,7 +136,7 @@ def _check_journey(
 
 @lru_cache(maxsize=4)
 def _draw_map(
-    map: tuple[Any, ...],
+    graph: tuple[Any, ...],
     start: int | None,
     goal: int | None,
     position: int | None,
@@ -145,10 +145,10 @@ def _draw_map(
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     """Draw what stays as it is while a graph is described edge by edge, which takes most frames of a film.
 
-    :param map: arguments of :func:`arrange`
+    :param graph: arguments of :func:`arrange`
     :return: the lines, (height, width, 3), and the layer of stations, exits and names, (height, width, 4)
     """
-    layout, size = arrange(*map), map[4]
+    layout, size = arrange(*graph), graph[4]
     canvas, axes = blank_canvas(size)
     _draw_best(axes, layout, best)
     _draw_lines(axes, layout)

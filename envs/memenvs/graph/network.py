@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from functools import cache, lru_cache
 from itertools import pairwise
 from typing import Any
@@ -28,7 +28,7 @@ SMOOTHING = 2  # passes that straighten the lines between junctions and even out
 
 # Measures in units; a unit is a pixel on a picture of 1200 × 900.
 LINE, STATION, NAME = 4.6, 4.6, 11.0
-JOURNEY = ("start", "goal", "position", "route", "best")
+MARKED = ("start", "goal", "position")
 GLOW, LINES, ROUTES, STATIONS, MARKS, NAMES = range(1, 7)
 
 
@@ -53,14 +53,13 @@ def draw_network(
     if any(not 0 <= station < len(tube.names) for station in stations):
         raise ValueError(f"stations must be from 0 to {len(tube.names) - 1}, not {list(stations)}")
     canvas, axes = blank_canvas(size, "none")
-    shown = None if journey is None else tuple(_as_tuple(journey[key]) for key in JOURNEY)
+    shown = None
+    if journey is not None:
+        marks = (journey[key] for key in MARKED)
+        shown = (*marks, tuple(journey["route"]), tuple(journey["best"]))
     picture = _draw_map((int(size[0]), int(size[1])), frozenset(stations), shown)
     draw_caption(axes, caption, size, _legend_unit(size))
     return laid_over(picture, to_layer(canvas))
-
-
-def _as_tuple(stations: Any) -> Any:
-    return tuple(stations) if isinstance(stations, Sequence) else stations
 
 
 def _unit(size: tuple[int, int]) -> float:
@@ -75,7 +74,7 @@ def _legend_unit(size: tuple[int, int]) -> float:
 def _draw_map(size: tuple[int, int], chosen: frozenset[int], shown: tuple[Any, ...] | None) -> NDArray[np.uint8]:
     """Draw all but the caption, which alone changes while the network is described edge by edge.
 
-    :param shown: the values of a journey, in the order of ``JOURNEY``
+    :param shown: of a journey: start, goal, position, route, best
     """
     tube = load_map()
     canvas, axes = blank_canvas(size)
@@ -86,9 +85,9 @@ def _draw_map(size: tuple[int, int], chosen: frozenset[int], shown: tuple[Any, .
     _draw_stations(axes, tube, places, chosen, unit)
     named = chosen or _landmarks(tube)
     if shown is not None:
-        journey = dict(zip(JOURNEY, shown, strict=True))
+        journey = dict(zip((*MARKED, "route", "best"), shown, strict=True))
         _draw_journey(axes, places, journey, unit)
-        named = {journey[key] for key in ("start", "goal", "position") if journey[key] is not None}
+        named = {journey[key] for key in MARKED if journey[key] is not None}
     _draw_names(axes, tube, places, named, size, unit)
     for key in legend:
         bar = np.array([[key.x, key.y], [key.x + 26 * legend_unit, key.y]])

@@ -97,7 +97,7 @@ def test_a_map_is_drawn_once_for_all_edges_of_its_description():
 
 def test_the_network_is_drawn_once_for_all_captions():
     network._draw_map.cache_clear()
-    journey = {"start": 3, "goal": 9, "position": None, "route": [3], "best": [3]}
+    journey = {"start": 3, "goal": 9, "position": None, "route": np.array([3]), "best": [3]}
     frames = [draw_network((480, 360), journey=journey, caption=caption) for caption in ("one", "another", "one")]
     assert network._draw_map.cache_info().misses == 1
     np.testing.assert_array_equal(frames[0], frames[2])
