@@ -3,7 +3,7 @@
 from typing import Any
 
 from experiment import Experiment
-from tables_graphs import distillations, underground_shortest_paths, underground_traversals
+from tables_graphs import distillations, undergrounds
 
 from memagents import core_names
 
@@ -271,8 +271,7 @@ def experiments() -> dict[str, Experiment]:
     return {
         **EXPERIMENTS,
         **endless_tmazes(),
-        **underground_traversals(),
-        **underground_shortest_paths(),
+        **undergrounds(),
         **distillations(),
         **small_runs(),
         **horizons(),

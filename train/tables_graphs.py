@@ -1,13 +1,21 @@
 """Tables on graphs: the DNC paper's tests on the London Underground, and a DNC's policy in other memories."""
 
+from collections.abc import Iterable
 from typing import Any
 
 from experiment import Experiment
 
+ZONE_1: dict[str, Any] = {"map": "zone1", "questions": 1}
 
-def underground_traversals() -> dict[str, Experiment]:
-    """Return the experiment of the DNC paper's traversal, from random graphs to the London Underground."""
-    asked: dict[str, Any] = {"map": "zone1", "questions": 1}
+
+def by_steps(name: str, numbers: Iterable[int], **parameters: Any) -> dict[str, dict[str, Any]]:
+    """Return a test for each number of steps, which is the value of the parameter ``name``."""
+    return {f"{steps} step{'s' * (steps > 1)}": {**parameters, name: steps} for steps in numbers}
+
+
+def undergrounds() -> dict[str, Experiment]:
+    """Return the experiments of the DNC paper's traversal and shortest paths, on the London Underground."""
+    common: dict[str, Any] = {"episodes": 500, "document": "underground.md", "curves": "", "each_seed": True}
     return {
         "underground_traversal": Experiment(
             title="Traversal, from random graphs to the Underground",
@@ -25,28 +33,18 @@ def underground_traversals() -> dict[str, Experiment]:
                 "deltanet": {"core_kwargs": {"layers": 2, "width": 834}},
             },
             tests={
-                **{f"{path} step{'s' * (path > 1)}": {**asked, "path": path} for path in (1, 4, 7)},
-                "7 steps, single answers": {**asked, "path": 7, "metric": "accuracy"},
-                "network, 7 steps": {**asked, "path": 7, "map": "network", "slots": 1024},
+                **by_steps("path", (1, 4, 7), **ZONE_1),
+                "7 steps, single answers": {**ZONE_1, "path": 7, "metric": "accuracy"},
+                "network, 7 steps": {**ZONE_1, "path": 7, "map": "network", "slots": 1024},
             },
-            episodes=500,
-            document="underground.md",
-            curves="",
-            each_seed=True,
-        )
-    }
-
-
-def underground_shortest_paths() -> dict[str, Experiment]:
-    """Return the experiment of the DNC paper's shortest paths, from random graphs to the London Underground."""
-    asked: dict[str, Any] = {"map": "zone1", "questions": 1}
-    return {
+            **common,
+        ),
         "underground_shortest_path": Experiment(
             title="Shortest paths, from random graphs to the Underground",
             about="Recipe `underground_shortest_path`, trained on random graphs only, each agent of some 1,070,000 "
             "weights; the share of questions answered by a shortest path, in 500 episodes of Zone 1 (43 stations, 212 "
-            "labelled edges). Random exits make one in 0.30 of the questions of 1 step, 0.09 of 2, 0.03 of 3, and 0.01 "
-            "of 4 and 5. Memories of slots have 320 in the tests.",
+            "labelled edges). Random exits do so in 0.30 of the questions of 1 step, 0.09 of 2, 0.03 of 3, and 0.01 of "
+            "4 and 5. Memories of slots have 320 in the tests.",
             recipe="underground_shortest_path",
             rows={
                 "sdnc": {},
@@ -58,13 +56,10 @@ def underground_shortest_paths() -> dict[str, Experiment]:
                     "core_kwargs": {"layers": 2, "heads": 4, "key_size": 64, "value_size": 64, "width": 388},
                 },
             },
-            tests={f"{steps} step{'s' * (steps > 1)}": {**asked, "distance": steps} for steps in range(1, 6)},
-            episodes=500,
+            tests=by_steps("distance", range(1, 6), **ZONE_1),
             test_slots=320,
-            document="underground.md",
-            curves="",
-            each_seed=True,
-        )
+            **common,
+        ),
     }
 
 
@@ -93,15 +88,7 @@ def distillations() -> dict[str, Experiment]:
                     for core, row in students.items()
                 },
             },
-            tests={
-                f"{steps} step{'s' * (steps > 1)}": {
-                    "map": "underground",
-                    "exits": [1, 7],
-                    "two_way": False,
-                    "distance": steps,
-                }
-                for steps in (1, 2)
-            },
+            tests=by_steps("distance", (1, 2), map="underground", exits=[1, 7], two_way=False),
             episodes=1000,
             document="training.md",
             curves="",

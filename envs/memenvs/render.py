@@ -46,13 +46,17 @@ def blank_canvas(size: tuple[int, int], colour: str = PAPER) -> tuple[FigureCanv
 
 def to_array(canvas: FigureCanvasAgg) -> NDArray[np.uint8]:
     """Return the picture on a canvas, (height, width, 3)."""
-    return to_layer(canvas)[..., :3].copy()
+    return _drawn(canvas)[..., :3].copy()
 
 
 def to_layer(canvas: FigureCanvasAgg) -> NDArray[np.uint8]:
     """Return the picture on a canvas with its opacity, (height, width, 4)."""
+    return _drawn(canvas).copy()
+
+
+def _drawn(canvas: FigureCanvasAgg) -> NDArray[np.uint8]:
     canvas.draw()
-    return np.asarray(canvas.buffer_rgba()).copy()
+    return np.asarray(canvas.buffer_rgba())
 
 
 def laid_over(picture: NDArray[np.uint8], layer: NDArray[np.uint8]) -> NDArray[np.uint8]:

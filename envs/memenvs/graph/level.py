@@ -118,20 +118,27 @@ def exit_with(level, station, column, value):
 
 
 @njit
-def best_exit(level, to_goal, station):
-    """The label of the exit to the station nearest to a goal, of equals the one that stands first in the list, or -1.
+def best_edge(level, to_goal, station):
+    """The edge to the station nearest to a goal, of equals the one that stands first in the list, or -1.
 
     None is best where the goal cannot be reached.
 
     :param to_goal: fewest travel steps from each station to the goal, or FAR
     """
-    best, nearest = -1, FAR
+    best, nearest = np.int16(-1), FAR
     edge = level.first[station]
     while edge >= 0:
         if to_goal[level.links[edge, DESTINATION]] < nearest:
-            best, nearest = level.links[edge, LABEL], to_goal[level.links[edge, DESTINATION]]
+            best, nearest = edge, to_goal[level.links[edge, DESTINATION]]
         edge = level.links[edge, FOLLOWING]
     return best
+
+
+@njit
+def best_exit(level, to_goal, station):
+    """The label of :func:`best_edge`, or -1."""
+    edge = best_edge(level, to_goal, station)
+    return level.links[edge, LABEL] if edge >= 0 else np.int16(-1)
 
 
 @njit

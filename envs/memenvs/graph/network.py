@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from functools import cache, lru_cache
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -28,8 +28,17 @@ SMOOTHING = 2  # passes that straighten the lines between junctions and even out
 
 # Measures in units; a unit is a pixel on a picture of 1200 × 900.
 LINE, STATION, NAME = 4.6, 4.6, 11.0
-MARKED = ("start", "goal", "position")
 GLOW, LINES, ROUTES, STATIONS, MARKS, NAMES = range(1, 7)
+
+
+class Journey(NamedTuple):
+    """Stations of a journey, as :func:`memenvs.graph.draw.draw_journey` takes them."""
+
+    start: int | None
+    goal: int | None
+    position: int | None
+    route: tuple[int, ...]
+    best: tuple[int, ...]
 
 
 def draw_network(
@@ -55,8 +64,8 @@ def draw_network(
     canvas, axes = blank_canvas(size, "none")
     shown = None
     if journey is not None:
-        marks = (journey[key] for key in MARKED)
-        shown = (*marks, tuple(journey["route"]), tuple(journey["best"]))
+        marks = journey["start"], journey["goal"], journey["position"]
+        shown = Journey(*marks, tuple(journey["route"]), tuple(journey["best"]))
     picture = _draw_map((int(size[0]), int(size[1])), frozenset(stations), shown)
     draw_caption(axes, caption, size, _legend_unit(size))
     return laid_over(picture, to_layer(canvas))
@@ -71,11 +80,8 @@ def _legend_unit(size: tuple[int, int]) -> float:
 
 
 @lru_cache(maxsize=4)
-def _draw_map(size: tuple[int, int], chosen: frozenset[int], shown: tuple[Any, ...] | None) -> NDArray[np.uint8]:
-    """Draw all but the caption, which alone changes while the network is described edge by edge.
-
-    :param shown: of a journey: start, goal, position, route, best
-    """
+def _draw_map(size: tuple[int, int], chosen: frozenset[int], journey: Journey | None) -> NDArray[np.uint8]:
+    """Draw all but the caption, which alone changes while the network is described edge by edge."""
     tube = load_map()
     canvas, axes = blank_canvas(size)
     unit, legend_unit = _unit(size), _legend_unit(size)
@@ -84,10 +90,9 @@ def _draw_map(size: tuple[int, int], chosen: frozenset[int], shown: tuple[Any, .
     _draw_lines(axes, tube, places, chosen, unit)
     _draw_stations(axes, tube, places, chosen, unit)
     named = chosen or _landmarks(tube)
-    if shown is not None:
-        journey = dict(zip((*MARKED, "route", "best"), shown, strict=True))
+    if journey is not None:
         _draw_journey(axes, places, journey, unit)
-        named = {journey[key] for key in MARKED if journey[key] is not None}
+        named = {station for station in (journey.start, journey.goal, journey.position) if station is not None}
     _draw_names(axes, tube, places, named, size, unit)
     for key in legend:
         bar = np.array([[key.x, key.y], [key.x + 26 * legend_unit, key.y]])
@@ -143,15 +148,15 @@ def _draw_lines(axes: Axes, tube: Map, places: Floats, chosen: frozenset[int], u
                 draw_line(axes, places[[u, v]], BEST, width * unit, LINES + 0.2, **style)
 
 
-def _draw_journey(axes: Axes, places: Floats, journey: Mapping[str, Any], unit: float) -> None:
+def _draw_journey(axes: Axes, places: Floats, journey: Journey, unit: float) -> None:
     for width, alpha in ((20, 0.2), (15, 0.35), (11, 0.6)):  # softer towards its edge
         style = {"alpha": alpha, "solid_capstyle": "round"}
-        draw_line(axes, places[list(journey["best"])], BEST, width * unit, GLOW, **style)
-    for u, v in dict.fromkeys(pairwise(journey["route"])):
+        draw_line(axes, places[list(journey.best)], BEST, width * unit, GLOW, **style)
+    for u, v in dict.fromkeys(pairwise(journey.route)):
         if u != v:
             draw_line(axes, places[[u, v]], PAPER, 9 * unit, ROUTES, solid_capstyle="round")
             draw_line(axes, places[[u, v]], ROUTE, 6 * unit, ROUTES, solid_capstyle="round")
-    marks = ((journey["start"], START, 2.1), (journey["goal"], GOAL, 2.1), (journey["position"], AGENT, 1.3))
+    marks = ((journey.start, START, 2.1), (journey.goal, GOAL, 2.1), (journey.position, AGENT, 1.3))
     for station, colour, radius in marks:
         if station is not None:
             style = {"facecolor": colour, "edgecolor": PAPER, "linewidth": 1.5 * unit, "zorder": MARKS}

@@ -13,6 +13,7 @@ from memenvs.graph.level import (
     FOLLOWING,
     LABEL,
     SOURCE,
+    best_edge,
     best_exit,
     capacity,
     exit_labelled,
@@ -175,11 +176,10 @@ def oracle(state, level):
 @njit
 def oracle_by_edge(state, level):
     """Return the first edge of a shortest way to the goal, as an answer that names it."""
-    label = np.int64(oracle(state, level))
-    if label < 0:
-        return label
-    edge = exit_labelled(level, state.position, label)
-    return label * CODES + level.codes[level.links[edge, DESTINATION]]
+    edge = best_edge(level, state.to_goal, state.position) if acting(state, level) else np.int16(-1)
+    if edge < 0:
+        return np.int64(-1)
+    return np.int64(level.links[edge, LABEL]) * CODES + level.codes[level.links[edge, DESTINATION]]
 
 
 @njit

@@ -14,7 +14,7 @@ from memenvs.engine.defaults import all_legal, always_decides
 from memenvs.graph import explore, navigate, shortest_path, traversal
 from memenvs.graph.fixed import queries
 from memenvs.graph.level import digest_of_graph, digest_of_nodes, digest_of_query
-from memenvs.graph.parameters import EDGES, Task, resolve
+from memenvs.graph.parameters import Task, resolve
 from memenvs.graph.pictures import draw, text
 
 MODULES: dict[str, ModuleType] = {
@@ -71,7 +71,7 @@ def define(
     )
     module = MODULES[task]
     observation = observation_sizes(task, asked.labels)
-    by_edge = asked.parameters.get("answers") == EDGES
+    by_edge = asked.parameters.get("answers") == "edges"
     action = action_sizes(task, asked.labels, by_edge)
     more = {"decides": always_decides} if task == "explore" else {}
     return Definition(
