@@ -16,7 +16,7 @@ class Experiment:
     :param tests: by the head of a column, the parameters of its environment; ``env`` gives another id, ``metric``
         another metric than the one below, ``sampled`` asks for sampled actions instead of the most likely ones, and
         ``slots`` for a memory of so many where the core has slots
-    :param metric: the score shown: ``success`` or a metric of the environment
+    :param metric: the score shown: ``success``, ``return`` or a metric of the environment
     :param episodes: of each test
     :param test_slots: slots of a memory in the tests, if not as many as in training
     :param document: file of the table, in ``docs``

@@ -80,7 +80,7 @@ def mean_score(
     :param test: changes to the parameters of its environment; ``env`` gives another id, ``metric``, ``sampled`` and
         ``slots`` what stands in place of those below
     :param episodes: how many
-    :param metric: ``success`` or a metric of the environment
+    :param metric: ``success``, ``return`` or a metric of the environment
     :param sampled: act by sampled actions instead of the most likely ones
     :param slots: of its memory, where the core has slots, if not as many as in training
     :param seed: of the episodes
@@ -101,6 +101,6 @@ def score_of(
 ) -> float:
     """Return the mean score of an agent; parameters as in :func:`mean_score`, ``likely`` for the likeliest actions."""
     played = evaluate(agent, env, episodes, likely, seed=seed)
-    measured = played.success if metric == "success" else played.metrics[metric]
+    measured = {"success": played.success, "return": played.returns, **played.metrics}[metric]
     assert measured is not None
     return float(measured.mean())

@@ -146,7 +146,9 @@ def cells(results: list[dict[str, Any]], experiment: Experiment) -> list[str]:
 
 
 def figure(values: list[float], metric: str) -> str:
-    """Return a score over seeds: a count, or a share."""
+    """Return a score over seeds: a count, a share, or a return."""
+    if metric == "return":
+        return over_seeds(values, digits=3)
     return over_seeds(values, digits=2 if np.mean(values) < 10 else 1, low=0, high=1 if metric in SHARES else np.inf)
 
 

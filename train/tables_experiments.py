@@ -229,6 +229,43 @@ def endless_tmazes() -> dict[str, Experiment]:
     }
 
 
+def popgym() -> dict[str, Experiment]:
+    """Return the experiment in the currency of the field: two easy, two medium and two hard ids of POPGym."""
+    published = {  # mean reward of a GRU's best moment in 15M steps, and its deviation over three trials
+        "AutoencodeEasy": "-0.283 (0.029)",
+        "CountRecallEasy": "0.177 (0.005)",
+        "RepeatPreviousMedium": "-0.315 (0.017)",
+        "NoisyPositionOnlyCartPoleMedium": "0.642 (0.012)",
+        "RepeatFirstHard": "0.940 (0.012)",
+        "HigherLowerHard": "0.506 (0.001)",
+    }
+    cores: dict[str, dict[str, Any]] = {
+        "gru": {},
+        "dnc": {"core_kwargs": {"slots": 16, "width": 16, "read_heads": 2, "controller_size": 64}},
+        "mingru": {"core_kwargs": {"hidden_size": 128, "layers": 2}},
+    }
+    figures = ", ".join(f"{name} {score}" for name, score in published.items())
+    return {
+        "popgym": Experiment(
+            title="POPGym",
+            about="Recipe `popgym`, one setting for all, 5M steps; the mean return of 1,000 episodes after the training. "
+            "Published for a GRU, 256 units wide, are the largest mean returns on the way through 15M steps, and their "
+            f"deviations over three trials (arXiv:2303.01859, table 3): {figures}.",
+            recipe="popgym",
+            rows={
+                f"{name}, {core}": {"core": core, "env": f"memenvs/popgym-{name}-v0", **row}
+                for name in published
+                for core, row in cores.items()
+            },
+            tests={"most likely actions": {}, "sampled actions": {"sampled": True}},
+            metric="return",
+            episodes=1000,
+            document="worlds.md",
+            curves="",
+        )
+    }
+
+
 def small_runs() -> dict[str, Experiment]:
     """Return the experiments that train every core of the catalogue on two small tasks."""
     return {
@@ -271,6 +308,7 @@ def experiments() -> dict[str, Experiment]:
     return {
         **EXPERIMENTS,
         **endless_tmazes(),
+        **popgym(),
         **undergrounds(),
         **distillations(),
         **small_runs(),

@@ -2,12 +2,12 @@
 
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from memagents.experiments.documents import marks
+from memagents.experiments.evaluation import Episodes
 from memagents.experiments.run import Run
 from memagents.runs.files import read_json, write_json
 from tests.support.scripts import names_in
@@ -93,7 +93,8 @@ def test_what_is_no_better_than_chance_is_not_asked_for_more(chance, shown, run,
 
     def evaluate(agent, env, episodes, *rest, **kwargs):
         asked.append(env)
-        return SimpleNamespace(success=np.full(episodes, 1.5 - 0.5 * len(asked)))
+        share = np.full(episodes, 1.5 - 0.5 * len(asked))
+        return Episodes(share - 2, share, share, None, {"coins": 3 * share})
 
     monkeypatch.setitem(score.__globals__["mean_score"].__globals__, "evaluate", evaluate)
     experiment = replace(SCRIPT["experiments"]()["small_tmaze"], tests=tests, chance=chance)
@@ -178,3 +179,14 @@ def test_a_row_may_have_another_recipe(run):
     folders = [Path(f"runs/tables/distilled/{row}-0") for row in ("gru", "gru, oracle")]
     assert [Run.open(folder).settings.algorithm for folder in folders] == ["Distillation", "Imitation"]
     assert [read_json(folder / "result.json")["scores"].keys() for folder in folders] == [{"1 step", "2 steps"}] * 2
+
+
+@pytest.mark.parametrize(
+    "metric, mean, cell", [("success", 0.5, "0.50"), ("return", -1.5, "-1.500"), ("coins", 1.5, "1.50")]
+)
+def test_a_table_shows_success_returns_or_a_metric_of_the_environment(monkeypatch, metric, mean, cell):
+    score_of = SCRIPT["mean_score"].__globals__["score_of"]
+    played = Episodes(np.array([-2.0, -1.0]), np.ones(2), np.array([0.0, 1.0]), None, {"coins": np.array([1.0, 2.0])})
+    monkeypatch.setitem(score_of.__globals__, "evaluate", lambda *_, **__: played)
+    assert score_of(None, None, 2, metric) == mean
+    assert SCRIPT["figure"]([mean], metric) == cell
