@@ -249,7 +249,7 @@ def popgym() -> dict[str, Experiment]:
     return {
         "popgym": Experiment(
             title="POPGym",
-            about="Recipe `popgym`, 5M steps, one setting for all games of cards (`gamma: 0`) and one for the cart-pole "
+            about="Recipe `popgym`, 5M steps, one setting for all games of cards (`gamma: 0`), one for the cart-pole "
             "(`gamma: 0.99`, `gae_lambda: 0.95`, `learning_rate: 0.001`, `ent_coef: 0.001`); the mean return of 1,000 "
             "episodes after the training. Published for a GRU of 256 units are the largest mean returns on the way "
             f"through 15M steps, and their deviations over three trials (arXiv:2303.01859, table 3): {published}.",
