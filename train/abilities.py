@@ -5,15 +5,17 @@
     python train/abilities.py --only ""                                  # the tables alone
 
 Each is tested at its end, and as it was when it had learned for so long on one core as all of them may (``seconds``).
-With seed 0 each core is trained by every learning rate of the sweep, with the other seeds by that which did best in
-episodes that no table shows. What is finished is not made again, here or on the machine that docs/results/abilities is
-from, and what was stopped goes on, so parts may run side by side in processes of their own, on several days.
+With seed 0 each core is trained by every learning rate of the sweep, with the other seeds by that which did best in all
+tests together, in episodes that no table shows. What is finished is not made again, here or on the machine that
+docs/results/abilities is from, and what was stopped goes on, so parts may run side by side in processes of their own,
+on several days.
 """
 
 import os
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from statistics import mean
 from typing import Any
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch loads: spinning threads starve the environments
@@ -106,7 +108,7 @@ def train(ability: Ability, core: str, rate: str, seed: int, folder: Path) -> No
         "steps": agent.num_timesteps,
         "minutes": minutes,
         "weights": sum(parameter.numel() for parameter in agent.policy.parameters()),
-        "choice": score(next(iter(tests.values())), CHOICE_SEED),
+        "choice": mean(score(test, CHOICE_SEED) for test in tests.values()),
         "scores": scores,
         "early": {name: score(test, of=before) for name, test in tests.items()} if before else scores,
     }

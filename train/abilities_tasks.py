@@ -13,7 +13,7 @@ class Ability:
     :param changes: to the recipe
     :param seconds: of one core, after which agents are compared in equal time: what the LSTM's whole training takes
     :param tests: by the head of a column, changes to the parameters of the environment; ``metric`` gives another metric
-        than success. By the first of them learning rates are chosen
+        than success
     :param sampled: whether actions are sampled in the tests
     :param episodes: of each test
     """

@@ -47,6 +47,11 @@ def test_a_sweep_and_the_seeds_after_it(run, monkeypatch):
     swept = {rate: read_json(folder / rate / "0" / "result.json") for rate in SCRIPT["RATES"]}
     assert all(abs(result["weights"] / 2000 - 1) < 0.1 for result in swept.values())
     best = max(swept, key=lambda rate: swept[rate]["choice"])
+    again = [
+        SCRIPT["mean_score"](Run.open(folder / best / "0"), test, 20, seed=SCRIPT["CHOICE_SEED"])
+        for test in ({}, {"length": 3})
+    ]
+    assert swept[best]["choice"] == sum(again) / 2, "of both tests, in episodes that no table shows"
     run(cores=("gru",), seeds=(0, 1))
     assert sorted(path.name for path in folder.glob("*/1")) == ["1"]
     second = read_json(folder / best / "1" / "result.json")
