@@ -100,17 +100,25 @@ ABILITIES = {
         25,
     ),
     "explore": Ability(
-        "reach the same hidden goal again and again in a graph that nobody described (PPO, 400,000 steps); how many "
-        "times in an episode",
+        "reach goal after goal in a graph of 3 stations that nobody described (PPO, 400,000 steps); how many in 50 "
+        "steps, by random exits 23, there and among 4 stations, by random exits 14",
         "underground_ppo",
         {
-            "env_kwargs": {"task": "explore", "map": "random", "stations": 6, "exits": [1, 2]},
+            "env_kwargs": {
+                "task": "explore",
+                "map": "random",
+                "stations": 3,
+                "exits": [1, 2],
+                "labels": 4,
+                "budget": 50,
+            },
             "lessons": (),
             "n_envs": 32,
             "total_timesteps": 400_000,
         },
         30,
-        {"goals": {"metric": "goals"}},
+        {"3 stations": {"metric": "goals"}, "4": {"metric": "goals", "stations": 4}},
+        sampled=True,
     ),
     "relate": Ability(
         "say which of 3 numbers is the n-th farthest from another (imitation, 1.2M steps); share of right answers, "
