@@ -23,7 +23,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch loads: spinn
 import tyro
 from abilities_report import PICTURE, Bounds, Report, Results, chosen_rate
 from abilities_tasks import ABILITIES, Ability
-from scoring import KeptInTime, mean_score, score_of, trained
+from scoring import KeptInTime, mean_score, parted, score_of, trained
 
 from memagents import core_names
 from memagents.checks import selected
@@ -125,13 +125,12 @@ def bounds(settings: AbilitiesSettings) -> Bounds:
         plain = by_recipe(ability.recipe, **ability.changes)
         found[name] = {RANDOM: {}, ORACLE: {}}
         for test, changes in ability.tests.items():
-            parameters = dict(changes)
-            metric = parameters.pop("metric", "success")
+            parameters, asked = parted(changes)
             env_id, kwargs = evaluation_env(plain, env_kwargs=parameters)
             env = make_env(env_id, 100, **kwargs)
             agents = baselines(env)
             for agent, scores in found[name].items():
-                scores[test] = score_of(agents[agent], env, ability.episodes, metric)
+                scores[test] = score_of(agents[agent], env, ability.episodes, asked.get("metric", "success"))
             env.close()
     file.parent.mkdir(parents=True, exist_ok=True)
     write_json(file, found)

@@ -19,6 +19,7 @@ from memagents.experiments.training import learn, make_agent
 from memagents.runs.layout import MANIFEST_FILE, PROGRESS_FILE, remove_whole
 from memagents.runs.progress import read_progress, seconds_of
 
+OF_TESTS = ("env", "metric", "sampled", "slots")  # what a test says beside parameters of its environment
 COMPILING = 2  # windows at the beginning in which functions are compiled; they count as long as those after them
 
 
@@ -85,15 +86,21 @@ def mean_score(
     :param slots: of its memory, where the core has slots, if not as many as in training
     :param seed: of the episodes
     """
-    parameters = dict(test)
-    env, metric = parameters.pop("env", None), parameters.pop("metric", metric)
-    likely, slots = not parameters.pop("sampled", sampled), parameters.pop("slots", slots)
+    parameters, asked = parted(test)
     assert run.settings is not None
-    if "slots" not in run.settings.core_kwargs:  # type: ignore[attr-defined]
-        slots = None
-    env, kwargs = run.evaluation_env(env, parameters)
-    agent = run.load_agent(make_env(env, min(episodes, 100), **kwargs), slots=slots)
-    return score_of(agent, agent.env, episodes, metric, likely, seed)
+    has_slots = "slots" in run.settings.core_kwargs  # type: ignore[attr-defined]
+    env, kwargs = run.evaluation_env(asked.get("env"), parameters)
+    agent = run.load_agent(
+        make_env(env, min(episodes, 100), **kwargs), slots=asked.get("slots", slots) if has_slots else None
+    )
+    likely = not asked.get("sampled", sampled)
+    return score_of(agent, agent.env, episodes, asked.get("metric", metric), likely, seed)
+
+
+def parted(test: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return what a test changes in the parameters of its environment, and what else it says."""
+    parameters = {name: value for name, value in test.items() if name not in OF_TESTS}
+    return parameters, {name: value for name, value in test.items() if name in OF_TESTS}
 
 
 def score_of(
