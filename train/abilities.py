@@ -108,10 +108,11 @@ def train(ability: Ability, core: str, rate: str, seed: int, folder: Path) -> No
         "steps": agent.num_timesteps,
         "minutes": minutes,
         "weights": sum(parameter.numel() for parameter in agent.policy.parameters()),
-        "choice": mean(score(test, CHOICE_SEED) for test in tests.values()),
         "scores": scores,
         "early": {name: score(test, of=before) for name, test in tests.items()} if before else scores,
     }
+    if seed == 0:  # the sweep's; nothing is chosen by the others
+        result["choice"] = mean(score(test, CHOICE_SEED) for test in tests.values())
     write_json(folder / RESULT_FILE, result)
 
 

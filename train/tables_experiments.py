@@ -9,11 +9,12 @@ from memagents import core_names
 
 SHARES = ("success", "first", "later")  # metrics that are at most 1
 NO_BONUS: dict[str, Any] = {"bonus": None, "bonus_kwargs": {}}
+SMALL_DNC = {"slots": 16, "width": 16, "read_heads": 2, "controller_size": 64}
 MEMORY_S13_CORES: dict[str, dict[str, Any]] = {
     "lstm": {},
     "gru": {"core_kwargs": {"hidden_size": 64}},
     "gtrxl": {"core_kwargs": {"width": 64, "layers": 2, "length": 32}},
-    "dnc": {"core_kwargs": {"slots": 16, "width": 16, "read_heads": 2, "controller_size": 64}},
+    "dnc": {"core_kwargs": SMALL_DNC},
 }
 COPY_DNC = {"slots": 32, "width": 20, "read_heads": 1, "controller_size": 100}
 RECALL_DNC = {"slots": 64, "width": 24, "read_heads": 2, "controller_size": 100}
@@ -242,17 +243,18 @@ def popgym() -> dict[str, Experiment]:
     }
     cores: dict[str, dict[str, Any]] = {
         "gru": {},
-        "dnc": {"core_kwargs": {"slots": 16, "width": 16, "read_heads": 2, "controller_size": 64}},
+        "dnc": {"core_kwargs": SMALL_DNC},
         "mingru": {"core_kwargs": {"hidden_size": 128, "layers": 2}},
     }
     published = ", ".join(f"{name} {score}" for name, (score, _) in tasks.items())
+    of_pole = ", ".join(f"`{name}: {value}`" for name, value in pole.items())
     return {
         "popgym": Experiment(
             title="POPGym",
             about="Recipe `popgym`, 5M steps, one setting for all games of cards (`gamma: 0`), one for the cart-pole "
-            "(`gamma: 0.99`, `gae_lambda: 0.95`, `learning_rate: 0.001`, `ent_coef: 0.001`); the mean return of 1,000 "
-            "episodes after the training. Published for a GRU of 256 units are the largest mean returns on the way "
-            f"through 15M steps, and their deviations over three trials (arXiv:2303.01859, table 3): {published}.",
+            f"({of_pole}); the mean return of 1,000 episodes after the training. Published for a GRU of 256 units are "
+            "the largest mean returns on the way through 15M steps, and their deviations over three trials "
+            f"(arXiv:2303.01859, table 3): {published}.",
             recipe="popgym",
             rows={
                 f"{name}, {core}": {"core": core, "env": f"memenvs/popgym-{name}-v0", **changes, **row}
