@@ -18,7 +18,7 @@ from memenvs.graph.family.generate import (
     level_dtype,
     sound_level,
 )
-from memenvs.graph.family.relations import LABELS, LONGEST, SHORTEST, relation_tree
+from memenvs.graph.family.relations import LABELS, LONGEST, relation_tree
 from memenvs.graph.level import CODES
 from memenvs.graph.phases import write_code
 
@@ -170,7 +170,7 @@ def define(
         preset = FAMILY_DEFAULTS if family else RANDOM_DEFAULTS
     nodes = bounds("nodes", preset[0] if nodes is None else nodes, 5 if family else 2, MOST_NODES)
     degree = bounds("degree", preset[1] if degree is None else degree, 1, LABELS)
-    length = bounds("length", preset[2] if length is None else length, SHORTEST, LONGEST)
+    length = bounds("length", preset[2] if length is None else length, 1, LONGEST)
     queries = within("queries", queries, 1, MOST_QUERIES)
     planning = within("planning", planning, 0, MOST_PLANNING)
     most = 7 * nodes[1] if family else nodes[1] * min(degree[1], nodes[1] - 1)
@@ -263,7 +263,9 @@ class FamilyTree(SingleEnv):
         random graph has at least 2, a family 5
     :param degree: number of edges from a node of a random graph, (low, high), up to 10; at most to all others. By
         default 2 to 4
-    :param length: edges to follow for a relation, (low, high), from 2 to 5; by default 2, in a family 2 to 4
+    :param length: edges to follow for a relation, (low, high), from 1 to 5; by default 2, in a family 2 to 4. Of 1
+        edge, which the paper does not ask for, the relation is the edge's own label: a first lesson, for who cannot
+        follow edges yet cannot learn what relations mean
     :param lesson: from 1 to 17, the paper's curriculum for random graphs: values of ``nodes``, ``degree`` and
         ``length``; those that are given themselves take precedence
     :param queries: number of queries after a description, from 1 to 16

@@ -16,7 +16,6 @@ from memenvs.graph.family.relations import (
     MOTHER,
     RELATIONS,
     SEARCH,
-    SHORTEST,
     SISTERS,
     SONS,
     TREE,
@@ -275,7 +274,7 @@ def count_relations(params, level, work):
         search(params, level, work, u, 0, 0)
     copy(work.tally, work.counts[n])
     lengths = 0
-    for length in range(SHORTEST, LONGEST + 1):
+    for length in range(1, LONGEST + 1):
         lengths += work.counts[n, length] > 0
     return lengths
 
@@ -295,7 +294,7 @@ def ask(params, key, level, work, query, lengths):
     """
     key = advance(key)
     chosen = integer(key, lengths)
-    length = SHORTEST - 1
+    length = 0
     while chosen >= 0:
         length += 1
         chosen -= work.counts[level.nodes, length] > 0

@@ -3,7 +3,8 @@
 Graves et al. (2016) train on random graphs and test on a family tree, with the same edge labels 0 to 9 and the same
 relations, of two to five steps, which the agent must have learnt by then. Here the ten labels are the parents, children
 and siblings of a family, and the relations are, of each length, 50 or more of kinship and further random ones, fixed
-once and for all by a seed. Of two steps there are all 100 that there can be.
+once and for all by a seed. Of two steps there are all 100 that there can be. Beside them the code of a label may stand
+for the label itself.
 """
 
 from __future__ import annotations
@@ -147,11 +148,11 @@ LOWEST = np.array([(bits & -bits).bit_length() - 1 for bits in range(2**LABELS)]
 
 @functools.cache
 def relation_tree(low: int, high: int, only_kinship: bool) -> tuple:
-    """The values of the fields ``TREE`` for the relations of a range of lengths."""
+    """The values of the fields ``TREE`` for the relations of a range of lengths, of which 1 is that of single labels."""
     relation, going_on = np.full(MOST_ENTRIES, -1, np.int16), np.zeros(MOST_ENTRIES, np.int16)
     child = np.full((MOST_ENTRIES, LABELS), -1, np.int16)
     entries = 1
-    for code, labels in relations().items():
+    for code, labels in ({label: (label,) for label in range(LABELS)} | relations()).items():
         if not low <= len(labels) <= high or (only_kinship and not kind_of(labels)):
             continue
         entry = 0

@@ -80,11 +80,15 @@ def first_names(level: np.void) -> list[str]:
 def question(state: np.void, level: np.void, family: bool, i: int) -> Question:
     """The query number i."""
     code = int(level["relations"][i])
-    labels = relations()[code]
+    labels = relations().get(code, (code,))
     path = [int(level["asked"][i])]
     for label in labels:
         path.append(int(level["after"][path[-1], label]))
-    return Question(kinship(labels) if family else f"relation {code}", labels, path, int(state["said"][i]))
+    if len(labels) == 1:
+        name = STEPS[code] if family else f"edge {code}"
+    else:
+        name = kinship(labels) if family else f"relation {code}"
+    return Question(name, labels, path, int(state["said"][i]))
 
 
 def triple(shown: Scene, edge: int) -> str:

@@ -221,6 +221,28 @@ def test_the_relations_can_be_learnt_from_answers(parameters):
     }
 
 
+@pytest.mark.parametrize("parameters", [{"degree": [1, 3]}, FAMILY], ids=str)
+def test_an_edge_is_asked_for_by_its_label(parameters):
+    asked, lengths = Counter(), Counter()
+    for level in levels_of(500, length=[1, 2], **parameters):
+        graph = graph_of(level)
+        for query in range(3):
+            source, code = int(level["asked"][query]), int(level["relations"][query])
+            labels = (code,) if code < 10 else relations()[code]
+            assert walk(graph, source, labels) == level["answers"][query]
+            asked[code] += 1
+            lengths[len(labels)] += 1
+    assert {code for code in asked if code < 10} == set(range(10))
+    assert lengths[1] == pytest.approx(750, abs=90)
+    env = gym.make("memenvs/FamilyTree-v0", render_mode="ansi", length=1, queries=1, **parameters).unwrapped
+    env.reset(seed=0)
+    level = env.batch.rows["level"][0]
+    play(env, int(level["edges"]))
+    label = int(level["relations"][0])
+    said = STEPS[label] if parameters == FAMILY else f"edge {label}"
+    assert f"'s {said} (" in env.render().splitlines()[-1]
+
+
 def test_wrong_answers_are_counted_and_only_what_is_said_when_due():
     env = gym.make("memenvs/FamilyTree-v0", queries=4, planning=2).unwrapped
     env.reset(seed=0)
@@ -536,7 +558,7 @@ def test_families_are_asked_for_many_relations():
         ({"nodes": (6, 4)}, "nodes"),
         ({"degree": 0}, "degree"),
         ({"degree": 11}, "degree"),
-        ({"length": 1}, "length must be within 2 to 5"),
+        ({"length": 0}, "length must be within 1 to 5"),
         ({"length": (2, 6)}, "length"),
         ({"queries": 0}, "queries"),
         ({"queries": 17}, "queries"),
