@@ -148,7 +148,7 @@ LOWEST = np.array([(bits & -bits).bit_length() - 1 for bits in range(2**LABELS)]
 
 @functools.cache
 def relation_tree(low: int, high: int, only_kinship: bool) -> tuple:
-    """The values of the fields ``TREE`` for the relations of a range of lengths, of which 1 is that of single labels."""
+    """The values of the fields ``TREE`` for the relations of a range of lengths, of which 1 is of single labels."""
     relation, going_on = np.full(MOST_ENTRIES, -1, np.int16), np.zeros(MOST_ENTRIES, np.int16)
     child = np.full((MOST_ENTRIES, LABELS), -1, np.int16)
     entries = 1
