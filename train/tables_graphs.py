@@ -14,7 +14,7 @@ def by_steps(name: str, numbers: Iterable[int], **parameters: Any) -> dict[str, 
 
 
 def undergrounds() -> dict[str, Experiment]:
-    """Return the experiments of the DNC paper's traversal and shortest paths, on the London Underground."""
+    """Return the experiments of the DNC paper's traversal and shortest paths, and of its family tree."""
     common: dict[str, Any] = {"episodes": 500, "document": "underground.md", "curves": "", "each_seed": True}
     return {
         "underground_traversal": Experiment(
@@ -58,6 +58,23 @@ def undergrounds() -> dict[str, Experiment]:
             },
             tests=by_steps("distance", range(1, 6), **ZONE_1),
             test_slots=320,
+            **common,
+        ),
+        "family_tree": Experiment(
+            title="The family tree, from random graphs",
+            about="Recipe `family_tree`, trained on random graphs only, each agent of some 840,000 weights; the share "
+            "of right answers to 500 questions, one an episode, in families of 15 to 25 people, by how many steps a "
+            "relation of kinship has. Whoever names somebody of the family at random is right in one of twenty.",
+            recipe="family_tree",
+            rows={
+                "sdnc": {},
+                "dnc": {"core_kwargs": {"slots": 256, "width": 64, "read_heads": 2, "controller_size": 256}},
+                "lstm": {"core_kwargs": {"hidden_size": 338}},
+                "gru": {"core_kwargs": {"hidden_size": 404}},
+                "gtrxl": {"core_kwargs": {"length": 256, "layers": 2, "width": 124}},
+                "deltanet": {"core_kwargs": {"layers": 2, "width": 860}},
+            },
+            tests=by_steps("length", (2, 3, 4), graph="family", lesson=None, queries=1),
             **common,
         ),
     }

@@ -10,7 +10,6 @@ from torch import Tensor, nn
 
 from memagents.bonuses.hashing import seen_space
 from memagents.policies.encoding import (
-    DictEncoder,
     Observations,
     Preprocessor,
     guesses_known,
@@ -42,8 +41,6 @@ class Features(nn.Module):
         with guesses_known():
             self.encoder = make_encoder(seen, encoder)
         codes = getattr(self.encoder, "takes_codes", False)
-        if isinstance(self.encoder, DictEncoder):
-            codes = self.encoder.entries_of_codes()
         self._preprocess = Preprocessor(seen, True, codes)
         layers: list[nn.Module] = []
         for before, after in zip([self.encoder.features_dim, *sizes[:-1]], sizes, strict=True):

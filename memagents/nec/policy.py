@@ -60,6 +60,7 @@ class EpisodicPolicy(CorePolicy):
         MiniGrid's, ``"cnn"`` for pictures, ``"flat"``, or ``"auto"`` for a guess by their shape; for a Dict also a
         dict of such words by the names of entries
     :raises ValueError: for actions that are not Discrete, or a value that is not allowed
+    :param encoder_layers: hidden layers between the encoder and the memory
     """
 
     def __init__(
@@ -83,6 +84,7 @@ class EpisodicPolicy(CorePolicy):
         optimizer_class: type[torch.optim.Optimizer] = torch.optim.Adam,
         optimizer_kwargs: dict[str, Any] | None = None,
         encoder: str | dict[str, str] = "auto",
+        encoder_layers: list[int] | None = None,
     ):
         if not isinstance(action_space, spaces.Discrete):
             raise ValueError(f"episodic control needs Discrete actions, not {type(action_space).__name__}")
@@ -97,6 +99,7 @@ class EpisodicPolicy(CorePolicy):
             optimizer_class,
             optimizer_kwargs,
             encoder,
+            encoder_layers,
         )
         key_size, hidden = positive_int("key_size", key_size), layer_sizes([64] if net_arch is None else net_arch)
         self.key_gain = in_range("key_gain", key_gain, 0)

@@ -87,6 +87,7 @@ class MemoryPolicy(CorePolicy):
     :param encoder: for observations of three dimensions without an extractor of their own: ``"grid"`` for codes such as
         MiniGrid's, ``"cnn"`` for pictures, ``"flat"``, or ``"auto"`` for a guess by their shape; for a Dict also a
         dict of such words by the names of entries, where ``"none"`` leaves out what the policy is not to see
+    :param encoder_layers: hidden layers between the encoder and the memory
     """
 
     training_heads: ClassVar[tuple[str, ...]] = ("recall_net", "bonus_value_net")
@@ -117,6 +118,7 @@ class MemoryPolicy(CorePolicy):
         optimizer_class: type[torch.optim.Optimizer] = torch.optim.Adam,
         optimizer_kwargs: dict[str, Any] | None = None,
         encoder: str | dict[str, str] = "auto",
+        encoder_layers: list[int] | None = None,
     ):
         super().__init__(
             observation_space,
@@ -129,6 +131,7 @@ class MemoryPolicy(CorePolicy):
             optimizer_class,
             optimizer_kwargs,
             encoder,
+            encoder_layers,
         )
         self.critic_gradient = boolean("critic_gradient", critic_gradient)
         critic_memory = critics_own(core, core_kwargs, critic_core, critic_core_kwargs)

@@ -5,7 +5,7 @@ Letters in shapes: T steps, B batch rows, O the core's output size.
 
 from __future__ import annotations
 
-import copy
+import functools
 import inspect
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
@@ -24,7 +24,6 @@ from memagents.cores.core import MemoryCore, State, state_leaves
 from memagents.environments.conditioning import CONDITION_ENTRIES
 from memagents.environments.spaces import ObservationCheck
 from memagents.policies.encoding import (
-    DictEncoder,
     Observations,
     Preprocessor,
     any_entry,
@@ -32,13 +31,11 @@ from memagents.policies.encoding import (
     encoder_for,
     map_observations,
     seen_of,
-    stack_observations,
 )
+from memagents.policies.extractors import DeepEncoder, try_extractor
 from memagents.policies.repetition import Repetition, may_repeat
 from memagents.policies.saved_policy import SavedPolicy
 from memagents.runs.arrays import tensor_of
-
-_ROWS = 2  # observations by which an extractor is tried
 
 
 class Acted(NamedTuple):
@@ -70,6 +67,8 @@ class CorePolicy(SavedPolicy):
     :param encoder: for observations of three dimensions without an extractor of their own: ``"grid"`` for codes such as
         MiniGrid's, ``"cnn"`` for pictures, ``"flat"``, or ``"auto"`` for a guess by their shape; for a Dict also a
         dict of such words by the names of entries, where ``"none"`` leaves out what the policy is not to see
+    :param encoder_layers: hidden layers between the encoder and the memory, as ``net_arch`` has those behind it; see
+        :class:`memagents.policies.extractors.DeepEncoder`
     """
 
     def __init__(
@@ -84,64 +83,42 @@ class CorePolicy(SavedPolicy):
         optimizer_class: type[torch.optim.Optimizer],
         optimizer_kwargs: dict[str, Any] | None,
         encoder: str | dict[str, str] = "auto",
+        encoder_layers: list[int] | None = None,
     ):
         if optimizer_kwargs is None:
             optimizer_kwargs = {"eps": 1e-5} if optimizer_class is torch.optim.Adam else {}
         self.seen_space = seen_of(observation_space, encoder)  # what the encoder takes of it
-        if features_extractor_class is None:
-            extractor, kwargs = encoder_for(observation_space, encoder)
-            features_extractor_kwargs = {**kwargs, **(features_extractor_kwargs or {})}
+        extractor, kwargs = features_extractor_class, features_extractor_kwargs or {}
+        if extractor is None:
+            extractor, chosen = encoder_for(observation_space, encoder)
+            kwargs = {**chosen, **kwargs}
         elif self.seen_space is not observation_space:
             raise ValueError("encoder leaves out entries: a features_extractor_class has to leave them out itself")
+        if layers := layer_sizes([] if encoder_layers is None else encoder_layers, name="encoder_layers"):
+            extractor, kwargs = DeepEncoder, {"kind": extractor, "kwargs": kwargs, "layers": layers}
         super().__init__(
             observation_space,
             action_space,
-            features_extractor_class or extractor,
-            features_extractor_kwargs,
+            extractor,
+            kwargs,
             normalize_images=boolean("normalize_images", normalize_images),
             optimizer_class=optimizer_class,
             optimizer_kwargs=optimizer_kwargs,
         )
         self.features_extractor = self.make_features_extractor()
         codes = getattr(self.features_extractor, "takes_codes", False)
-        if isinstance(self.features_extractor, DictEncoder):
-            codes = self.features_extractor.entries_of_codes()
         self._preprocess = Preprocessor(self.seen_space, normalize_images, codes)
         if features_extractor_class is not None:
-            self._check_extractor()
-        # A core may ask how many of its inputs are the last action and reward; an extractor may have moved them.
-        self._condition_size = None if features_extractor_class else condition_size(self.seen_space)
+            numbers_of = functools.partial(self._preprocess, dtype=torch.get_default_dtype())
+            try_extractor(self.features_extractor, observation_space, numbers_of)
+        # A core may ask how many of its inputs are the last action and reward; other layers may have moved them.
+        moved = features_extractor_class is not None or bool(layers)
+        self._condition_size = None if moved else condition_size(self.seen_space)
         self.core = self._make_core(core, core_kwargs)
         # An encoder of somebody else's may look at a batch as a whole.
         repeats = features_extractor_class is None and may_repeat(self.seen_space)
         self._encoding = Repetition(self._encode_each, self.parameters, repeats)
         self._projection = Repetition(self._project_each, self.parameters, repeats)
-
-    @torch.no_grad()
-    def _check_extractor(self) -> None:
-        """Look through an extractor of somebody else's once, which also makes the weights of lazy layers.
-
-        :raises ValueError: if it fails, or its features are not as many as it says
-        """
-        space = copy.deepcopy(self.observation_space)  # whose own random numbers are not to be used up
-        space.seed(0)
-        drawn = stack_observations([space.sample() for _ in range(_ROWS)])
-        observations = map_observations(lambda values: tensor_of(np.asarray(values)), drawn)
-        numbers = self._preprocess(observations, torch.get_default_dtype())
-        extractor, name = self.features_extractor, type(self.features_extractor).__name__
-        training = extractor.training
-        extractor.eval()
-        try:
-            features = extractor(numbers)
-        except (RuntimeError, ValueError, TypeError, LookupError) as error:
-            shapes = map_observations(lambda values: tuple(values.shape), numbers)
-            raise ValueError(f"{name} fails at {_ROWS} observations, which it is given as {shapes}: {error}") from error
-        extractor.train(training)
-        wanted, made = int(extractor.features_dim), tuple(features.shape)
-        if made != (_ROWS, wanted):
-            raise ValueError(
-                f"features_dim of {name} is {wanted}, but of {_ROWS} observations it makes {made}, not {_ROWS, wanted}"
-            )
 
     def _make_core(self, name: str, kwargs: dict[str, Any] | None) -> MemoryCore:
         """Make a memory over the encoder."""
@@ -327,7 +304,7 @@ class CorePolicy(SavedPolicy):
         return self(observation, self.initial_state(rows), starts, deterministic).actions
 
 
-def layer_sizes(net_arch: Any, allowed: str = "a list of sizes") -> list[int]:
+def layer_sizes(net_arch: Any, allowed: str = "a list of sizes", name: str = "net_arch") -> list[int]:
     """Return the sizes of hidden layers.
 
     :raises ValueError: for anything but a list of positive integers
@@ -336,7 +313,7 @@ def layer_sizes(net_arch: Any, allowed: str = "a list of sizes") -> list[int]:
         isinstance(size, int) and not isinstance(size, bool) and size > 0 for size in net_arch
     )
     if not good:
-        raise ValueError(f"net_arch must be {allowed}, not {net_arch!r}")
+        raise ValueError(f"{name} must be {allowed}, not {net_arch!r}")
     return list(net_arch)
 
 

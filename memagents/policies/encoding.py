@@ -144,8 +144,6 @@ class DictEncoder(BaseFeaturesExtractor):
     :raises ValueError: for a name that is no entry's, or as :func:`encoder_for`
     """
 
-    takes_codes = True
-
     def __init__(self, observation_space: spaces.Dict, encoder: str | Mapping[str, str] = "auto"):
         entries = sorted(observation_space.spaces.items(), key=lambda entry: entry[0] in CONDITION_ENTRIES)
         choices = _choices(observation_space, encoder)
@@ -155,11 +153,8 @@ class DictEncoder(BaseFeaturesExtractor):
         }
         super().__init__(observation_space, max(1, sum(encoder.features_dim for encoder in encoders.values())))
         self.names = list(encoders)  # of the entries, in the order of their encoders
+        self.takes_codes = {name for name, encoder in encoders.items() if getattr(encoder, "takes_codes", False)}
         self.encoders = nn.ModuleDict(dict(zip(module_names(self.names), encoders.values(), strict=True)))
-
-    def entries_of_codes(self) -> set[str]:
-        """Return the names of the entries whose encoders take codes as they are."""
-        return {name for name, encoder in self._by_entry() if getattr(encoder, "takes_codes", False)}
 
     def forward(self, observations: dict[str, Tensor]) -> Tensor:
         """Entries (B, ...) to (B, features)."""
