@@ -244,7 +244,7 @@ def popgym() -> dict[str, Experiment]:
     cores: dict[str, dict[str, Any]] = {
         "gru": {},
         "dnc": {"core_kwargs": SMALL_DNC},
-        "mingru": {"core_kwargs": {"hidden_size": 128, "layers": 2}},
+        "lru": {"core_kwargs": {"width": 64, "state_size": 64, "layers": 2}},
     }
     published = ", ".join(f"{name} {score}" for name, (score, _) in tasks.items())
     of_pole = ", ".join(f"`{name}: {value}`" for name, value in pole.items())
