@@ -110,7 +110,8 @@ class CorePolicy(SavedPolicy):
         self._preprocess = Preprocessor(self.seen_space, normalize_images, codes)
         if features_extractor_class is not None:
             numbers_of = functools.partial(self._preprocess, dtype=torch.get_default_dtype())
-            try_extractor(self.features_extractor, observation_space, numbers_of)
+            made = self.features_extractor
+            try_extractor(made.encoder if isinstance(made, DeepEncoder) else made, observation_space, numbers_of)
         # A core may ask how many of its inputs are the last action and reward; other layers may have moved them.
         moved = features_extractor_class is not None or bool(layers)
         self._condition_size = None if moved else condition_size(self.seen_space)

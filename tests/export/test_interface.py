@@ -135,6 +135,15 @@ def test_a_memory_of_the_critics_own(ending, tmp_path):
     play(agent, run, described, drawn(agent.observation_space, 3), some_starts(3))
 
 
+@every_kind
+@pytest.mark.parametrize("space", [None, NUMBERS_AND_CODE])
+def test_layers_between_encoder_and_memory(space, ending, tmp_path):
+    env = worlds(space)
+    agent, folder = saved(tmp_path, env, core="gru", policy_kwargs={"encoder_layers": [6, 5]})
+    run, described = opened(export_run(folder, tmp_path / f"policy{ending}").path)
+    play(agent, run, described, drawn(agent.observation_space, 3), some_starts(3))
+
+
 @pytest.mark.parametrize("space", [None, NUMBERS_AND_CODE])
 def test_observations_are_normalised_within(space, tmp_path):
     keys = None if space is None else ["x"]

@@ -66,6 +66,15 @@ def test_layers_come_behind_an_extractor_of_ones_own():
     assert policy.core.actor.input_size == 5
 
 
+def test_an_extractor_of_ones_own_that_fails_is_named_behind_layers_too():
+    class Liar(Halves):
+        def forward(self, observations):
+            return observations
+
+    with pytest.raises(ValueError, match="features_dim of Liar is 2, but of 2 observations it makes"):
+        agent_of("CartPole-v1", features_extractor_class=Liar, encoder_layers=[5])
+
+
 def test_a_memory_of_pairs_sees_no_condition_apart():
     kwargs = {"condition_on": ("action",), "device": "cpu"}
     plain = RecurrentPPO("MultiInputPolicy", "CartPole-v1", policy_kwargs={"core": "kv"}, **kwargs)
