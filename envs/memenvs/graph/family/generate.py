@@ -10,15 +10,14 @@ from memenvs.graph.family.relations import (
     BROTHERS,
     DAUGHTERS,
     FATHER,
-    FIRST_CODE,
     LABELS,
     LONGEST,
     MOTHER,
-    RELATIONS,
     SEARCH,
     SISTERS,
     SONS,
     TREE,
+    is_asked_for,
     search,
 )
 from memenvs.graph.level import CODES
@@ -348,7 +347,7 @@ def sound_level(params, level):
     for query in range(level.queries):
         if not (0 <= level.asked[query] < n and 0 <= level.answers[query] < n):
             return False
-        if not FIRST_CODE <= level.relations[query] < FIRST_CODE + RELATIONS:
+        if not is_asked_for(params, level.relations[query]):
             return False
     return not params.family or sound_family(level)
 

@@ -36,7 +36,6 @@ UP, DOWN, SIDE = range(SONS), range(SONS, BROTHERS), range(BROTHERS, LABELS)
 
 SHORTEST, LONGEST = 2, 5
 OF_EACH_LENGTH = 100
-RELATIONS = OF_EACH_LENGTH * (LONGEST - SHORTEST + 1)
 OF_KINSHIP = 50  # of each length, at the least
 FIRST_CODE = LABELS  # the codes of relations follow those of the edge labels
 MOST_ENTRIES = 768  # of a tree of all relations
@@ -58,6 +57,12 @@ def relations() -> dict[int, tuple[int, ...]]:
         chosen += list(of_length)
     _, order = draw_order(key, len(chosen))
     return {FIRST_CODE + i: chosen[place] for i, place in enumerate(order)}
+
+
+@functools.cache
+def labels_by_code() -> dict[int, tuple[int, ...]]:
+    """Return all that can be asked for: single edges, by their labels from 0 to 9, and the relations."""
+    return {label: (label,) for label in range(LABELS)} | relations()
 
 
 def draw_kinship(key: np.uint64, length: int) -> tuple[np.uint64, list[tuple[int, ...]]]:
@@ -152,7 +157,7 @@ def relation_tree(low: int, high: int, only_kinship: bool) -> tuple:
     relation, going_on = np.full(MOST_ENTRIES, -1, np.int16), np.zeros(MOST_ENTRIES, np.int16)
     child = np.full((MOST_ENTRIES, LABELS), -1, np.int16)
     entries = 1
-    for code, labels in ({label: (label,) for label in range(LABELS)} | relations()).items():
+    for code, labels in labels_by_code().items():
         if not low <= len(labels) <= high or (only_kinship and not kind_of(labels)):
             continue
         entry = 0
@@ -163,6 +168,15 @@ def relation_tree(low: int, high: int, only_kinship: bool) -> tuple:
             entry = child[entry, label]
         relation[entry] = code
     return relation, going_on, child
+
+
+@njit
+def is_asked_for(params, code):
+    """Return whether a relation is one of those in the tree."""
+    for entry in range(params.relation.size):
+        if params.relation[entry] == code:
+            return code >= 0  # where no relation ends there is -1
+    return False
 
 
 @njit

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from memenvs.graph.family.relations import STEPS, in_steps, kinship, relations
+from memenvs.graph.family.relations import STEPS, in_steps, kinship, labels_by_code
 
 # fmt: off
 WOMEN = (
@@ -80,7 +80,7 @@ def first_names(level: np.void) -> list[str]:
 def question(state: np.void, level: np.void, family: bool, i: int) -> Question:
     """The query number i."""
     code = int(level["relations"][i])
-    labels = relations().get(code, (code,))
+    labels = labels_by_code()[code]
     path = [int(level["asked"][i])]
     for label in labels:
         path.append(int(level["after"][path[-1], label]))

@@ -8,7 +8,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
-from memenvs.graph.family.relations import STEPS, in_steps, kind_of, kinship, relations
+from memenvs.graph.family.relations import STEPS, in_steps, kind_of, kinship, labels_by_code, relations
 
 DESCRIPTION, QUERY, PLANNING = range(3)
 FAMILY = {"graph": "family"}
@@ -611,6 +611,18 @@ def test_a_damaged_snapshot_is_refused(parameters, record, name, value):
     envs.batch.rows[record][name][2] = value
     with pytest.raises(ValueError, match="damaged"):
         make(4, **parameters).restore(envs.snapshot())
+
+
+@pytest.mark.parametrize("parameters", [{}, FAMILY], ids=str)
+@pytest.mark.parametrize(("length", "others"), [(1, [2, 3]), (2, [1, 3]), ([1, 2], [3, 4])], ids=str)
+def test_a_snapshot_asks_for_relations_of_its_lengths(parameters, length, others):
+    envs = make(4, length=length, **parameters)
+    envs.restore(envs.snapshot())
+    foreign = [code for code, labels in labels_by_code().items() if len(labels) in others]
+    for code in (-1, foreign[0], foreign[-1]):
+        envs.batch.rows["level"]["relations"][2, 0] = code
+        with pytest.raises(ValueError, match="damaged"):
+            make(4, length=length, **parameters).restore(envs.snapshot())
 
 
 @pytest.mark.parametrize(("name", "value"), [("partner", 64), ("partner", -1), ("partner", 0)])
