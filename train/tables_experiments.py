@@ -3,7 +3,7 @@
 from typing import Any
 
 from experiment import Experiment
-from tables_graphs import distillations, undergrounds
+from tables_graphs import distillations, dnc_paper
 
 from memagents import core_names
 
@@ -313,7 +313,7 @@ def experiments() -> dict[str, Experiment]:
         **EXPERIMENTS,
         **endless_tmazes(),
         **popgym(),
-        **undergrounds(),
+        **dnc_paper(),
         **distillations(),
         **small_runs(),
         **horizons(),

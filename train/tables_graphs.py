@@ -1,4 +1,4 @@
-"""Tables on graphs: the DNC paper's tests on the London Underground, and a DNC's policy in other memories."""
+"""Tables on graphs: the DNC paper's tests, and a DNC's policy in other memories."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -13,8 +13,8 @@ def by_steps(name: str, numbers: Iterable[int], **parameters: Any) -> dict[str, 
     return {f"{steps} step{'s' * (steps > 1)}": {**parameters, name: steps} for steps in numbers}
 
 
-def undergrounds() -> dict[str, Experiment]:
-    """Return the experiments of the DNC paper's traversal and shortest paths, and of its family tree."""
+def dnc_paper() -> dict[str, Experiment]:
+    """Return the experiments of the DNC paper on graphs: traversal, shortest paths and the family tree."""
     common: dict[str, Any] = {"episodes": 500, "document": "underground.md", "curves": "", "each_seed": True}
     return {
         "underground_traversal": Experiment(

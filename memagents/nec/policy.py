@@ -59,8 +59,8 @@ class EpisodicPolicy(CorePolicy):
     :param encoder: for observations of three dimensions without an extractor of their own: ``"grid"`` for codes such as
         MiniGrid's, ``"cnn"`` for pictures, ``"flat"``, or ``"auto"`` for a guess by their shape; for a Dict also a
         dict of such words by the names of entries
-    :raises ValueError: for actions that are not Discrete, or a value that is not allowed
     :param encoder_layers: hidden layers between the encoder and the memory
+    :raises ValueError: for actions that are not Discrete, or a value that is not allowed
     """
 
     def __init__(

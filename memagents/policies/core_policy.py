@@ -5,7 +5,6 @@ Letters in shapes: T steps, B batch rows, O the core's output size.
 
 from __future__ import annotations
 
-import functools
 import inspect
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
@@ -109,9 +108,8 @@ class CorePolicy(SavedPolicy):
         codes = getattr(self.features_extractor, "takes_codes", False)
         self._preprocess = Preprocessor(self.seen_space, normalize_images, codes)
         if features_extractor_class is not None:
-            numbers_of = functools.partial(self._preprocess, dtype=torch.get_default_dtype())
             made = self.features_extractor
-            try_extractor(made.encoder if isinstance(made, DeepEncoder) else made, observation_space, numbers_of)
+            try_extractor(made.encoder if isinstance(made, DeepEncoder) else made, observation_space, self._preprocess)
         # A core may ask how many of its inputs are the last action and reward; other layers may have moved them.
         moved = features_extractor_class is not None or bool(layers)
         self._condition_size = None if moved else condition_size(self.seen_space)

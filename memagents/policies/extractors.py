@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from gymnasium import spaces
-from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
+from stable_baselines3.common.torch_layers import BaseFeaturesExtractor, create_mlp
 from torch import Tensor, nn
 
-from memagents.policies.encoding import Observations, map_observations, stack_observations
+from memagents.policies.encoding import Observations, Preprocessor, map_observations, stack_observations
 from memagents.runs.arrays import tensor_of
 
 _ROWS = 2  # observations by which an extractor is tried
@@ -34,14 +33,13 @@ class DeepEncoder(BaseFeaturesExtractor):
         observation_space: spaces.Space,
         kind: type[BaseFeaturesExtractor],
         kwargs: dict[str, Any],
-        layers: Sequence[int],
+        layers: list[int],
     ):
         super().__init__(observation_space, layers[-1])
         self.encoder = kind(observation_space, **kwargs)
         self.takes_codes = getattr(self.encoder, "takes_codes", False)
-        self.layers = nn.Sequential()
-        for before, units in zip([int(self.encoder.features_dim), *layers], layers, strict=False):
-            self.layers.extend([nn.Linear(before, units), nn.LayerNorm(units), nn.ReLU()])
+        width = int(self.encoder.features_dim)
+        self.layers = nn.Sequential(*create_mlp(width, -1, layers, nn.ReLU, post_linear_modules=[nn.LayerNorm]))
 
     def forward(self, observations: Observations) -> Tensor:
         """Observations, as the encoder takes them, to features (B, F)."""
@@ -49,20 +47,19 @@ class DeepEncoder(BaseFeaturesExtractor):
 
 
 @torch.no_grad()
-def try_extractor(
-    extractor: BaseFeaturesExtractor, space: spaces.Space, numbers_of: Callable[[Observations], Observations]
-) -> None:
+def try_extractor(extractor: BaseFeaturesExtractor, space: spaces.Space, preprocess: Preprocessor) -> None:
     """Look through an extractor of somebody else's once, which also makes the weights of lazy layers.
 
     :param extractor: the extractor
     :param space: of the observations
-    :param numbers_of: makes of observations what the extractor is given
+    :param preprocess: makes of observations what the extractor is given
     :raises ValueError: if it fails, or its features are not as many as it says
     """
     space = copy.deepcopy(space)  # whose own random numbers are not to be used up
     space.seed(0)
     drawn = stack_observations([space.sample() for _ in range(_ROWS)])
-    numbers = numbers_of(map_observations(lambda values: tensor_of(np.asarray(values)), drawn))
+    observations = map_observations(lambda values: tensor_of(np.asarray(values)), drawn)
+    numbers = preprocess(observations, torch.get_default_dtype())
     training, name = extractor.training, type(extractor).__name__
     extractor.eval()
     try:
