@@ -6,13 +6,14 @@ import numpy as np
 from gymnasium.spaces import MultiDiscrete
 
 from memenvs.batched import BatchedEnv, Definition, SingleEnv
-from memenvs.checks import bounds, within
+from memenvs.checks import bounds, flag, within
 from memenvs.compilation import njit
 from memenvs.graph.family.generate import (
     MOST_NODES,
     MOST_QUERIES,
     PARAMS,
     digest,
+    follow,
     generate_family,
     generate_random,
     level_dtype,
@@ -80,9 +81,13 @@ def query_at(state, level):
 @njit
 def oracle(state, level):
     query, since = query_at(state, level)
-    if since != level.planning or query == level.queries:
+    if query < 0 or query == level.queries:
         return -1
-    return np.int64(level.codes[level.answers[query]])
+    if since == level.planning:
+        return np.int64(level.codes[level.answers[query]])
+    if level.stepwise and since > 0:
+        return np.int64(level.codes[follow(level, query, since)])
+    return -1
 
 
 @njit
@@ -155,6 +160,7 @@ def define(
     lesson: int | None = None,
     queries: int = 3,
     planning: int = 0,
+    stepwise: bool = False,
 ) -> Definition:
     """The definition of an inference task; the parameters are those of :class:`FamilyTree`."""
     if graph not in ("random", "family"):
@@ -173,11 +179,14 @@ def define(
     length = bounds("length", preset[2] if length is None else length, 1, LONGEST)
     queries = within("queries", queries, 1, MOST_QUERIES)
     planning = within("planning", planning, 0, MOST_PLANNING)
+    if flag("stepwise", stepwise) and planning < length[1]:
+        raise ValueError(f"planning must be at least {length[1]}, the longest length, with stepwise, not {planning}")
     most = 7 * nodes[1] if family else nodes[1] * min(degree[1], nodes[1] - 1)
+    tree = relation_tree(*length, family)
     named = f"FamilyTree(graph={graph!r}, nodes={nodes}, " + ("" if family else f"degree={degree}, ")
     return Definition(
-        name=named + f"length={length}, queries={queries}, planning={planning})",
-        params=np.array([(nodes, degree, length, queries, planning, family, *relation_tree(*length, family))], PARAMS),
+        name=named + f"length={length}, queries={queries}, planning={planning}{', stepwise' if stepwise else ''})",
+        params=np.array([(nodes, degree, length, queries, planning, stepwise, family, *tree)], PARAMS),
         level=level_dtype(nodes[1], most),
         state=STATE,
         out=OUT,
@@ -270,6 +279,9 @@ class FamilyTree(SingleEnv):
         ``length``; those that are given themselves take precedence
     :param queries: number of queries after a description, from 1 to 16
     :param planning: blank steps between a query and its answer, up to 1,000
+    :param stepwise: have the oracle say while planning, after k steps, which node k edges lead to, as long as there are
+        edges to follow: a help for who imitates it. Observations, answers and rewards are the same; ``planning`` must
+        be at least the longest ``length``
     :param split: ``"train"`` or ``"test"`` for levels that the other never has, ``None`` for all
     :param render_mode: ``"rgb_array"``, ``"human"`` or ``"ansi"``
     """

@@ -11,6 +11,7 @@ from memenvs.graph.family.relations import (
     DAUGHTERS,
     FATHER,
     LABELS,
+    LABELS_BY_CODE,
     LONGEST,
     MOTHER,
     SEARCH,
@@ -38,6 +39,7 @@ PARAMS = np.dtype(
         ("length", np.int64, (2,)),
         ("queries", np.int64),
         ("planning", np.int64),
+        ("stepwise", np.bool_),
         ("family", np.bool_),
         *TREE,
     ]
@@ -54,6 +56,7 @@ def level_dtype(nodes: int, edges: int) -> np.dtype:
             ("edges", i2),
             ("queries", i2),
             ("planning", i2),  # blank steps after each query
+            ("stepwise", i2),  # whether the oracle names the nodes on the way in these
             ("codes", i2, (s,)),
             ("after", i2, (s, LABELS)),  # where the edge with each label leads from each node, or -1
             ("leaving", i2, (s,)),  # bits: the labels that there are at each node
@@ -251,7 +254,7 @@ def finish(params, key, level, work):
     for u in range(level.nodes):
         key, level.codes[u] = draw_unused(key, CODES, used)
     key = permute(key, level.order, level.edges)
-    level.queries, level.planning = params.queries, params.planning
+    level.queries, level.planning, level.stepwise = params.queries, params.planning, params.stepwise
     lengths = count_relations(params, level, work)
     if lengths == 0:
         return False
@@ -309,6 +312,16 @@ def ask(params, key, level, work, query, lengths):
 
 
 @njit
+def follow(level, query, most):
+    """Return the node that a query's relation leads to in so many steps at the most, or -1 where an edge is missing."""
+    node, labels = level.asked[query], LABELS_BY_CODE[level.relations[query]]
+    for i in range(most):
+        if labels[i] >= 0 and node >= 0:
+            node = level.after[node, labels[i]]
+    return node
+
+
+@njit
 def digest(level):
     """Return a hash of the description, whatever its order, and of the queries."""
     total = np.uint64(0)
@@ -326,7 +339,7 @@ def sound_level(params, level):
     n, e = np.int64(level.nodes), np.int64(level.edges)
     if not (params.nodes[0] <= n <= params.nodes[1] and 0 < e <= level.sources.size):
         return False
-    if level.queries != params.queries or level.planning != params.planning:
+    if level.queries != params.queries or level.planning != params.planning or level.stepwise != params.stepwise:
         return False
     leading = 0
     for u in range(n):
@@ -345,9 +358,9 @@ def sound_level(params, level):
         if level.after[source, label] < 0 or level.after[source, label] != level.destinations[edge]:
             return False
     for query in range(level.queries):
-        if not (0 <= level.asked[query] < n and 0 <= level.answers[query] < n):
+        if not (0 <= level.asked[query] < n and is_asked_for(params, level.relations[query])):
             return False
-        if not is_asked_for(params, level.relations[query]):
+        if level.answers[query] < 0 or level.answers[query] != follow(level, query, LONGEST):
             return False
     return not params.family or sound_family(level)
 

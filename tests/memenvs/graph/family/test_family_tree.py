@@ -243,6 +243,32 @@ def test_an_edge_is_asked_for_by_its_label(parameters):
     assert f"'s {said} (" in env.render().splitlines()[-1]
 
 
+@pytest.mark.parametrize("parameters", [{"lesson": 12}, FAMILY], ids=str)
+def test_the_oracle_names_the_nodes_on_the_way(parameters):
+    episode = {"queries": 8, "planning": 5} | parameters
+    plain, stepwise = make(1, **episode), make(1, stepwise=True, **episode)
+    level, end, told, lengths = plain.batch.rows["level"][0].copy(), False, [], set()
+    while not end:
+        given = plain.oracle()
+        told.append(stepwise.oracle()[0])
+        assert stepwise.batch.decision[0] == (told[-1][0] >= 0)
+        assert np.array_equal(told[-1], given[0]) or given[0, 0] < 0
+        results = plain.step(np.maximum(given, 0)), stepwise.step(np.maximum(given, 0))
+        for one, other in zip(results[0][:4], results[1][:4], strict=True):
+            assert np.array_equal(one, other)
+        end = results[0][2][0]
+    edges, codes = int(level["edges"]), level["codes"]
+    assert np.all(np.array(told[:edges]) == -1)
+    for query, steps in enumerate(np.array(told[edges:]).reshape(8, 6, 3)):
+        assert np.all(steps[0] == -1)
+        labels = relations()[int(level["relations"][query])]
+        lengths.add(len(labels))
+        for k in range(1, 6):
+            node = walk(graph_of(level), int(level["asked"][query]), labels[:k])
+            assert np.array_equal(steps[k], digits(int(codes[node])))
+    assert len(lengths) == 3
+
+
 def test_wrong_answers_are_counted_and_only_what_is_said_when_due():
     env = gym.make("memenvs/FamilyTree-v0", queries=4, planning=2).unwrapped
     env.reset(seed=0)
@@ -564,6 +590,8 @@ def test_families_are_asked_for_many_relations():
         ({"queries": 17}, "queries"),
         ({"planning": -1}, "planning"),
         ({"planning": 0.5}, "planning"),
+        ({"planning": 1, "stepwise": True}, "planning must be at least 2, the longest length"),
+        ({"stepwise": 1}, "stepwise"),
         ({"nodes": 5, "length": 5, "graph": "family"}, "no level of FamilyTree"),
     ],
     ids=str,
@@ -583,6 +611,7 @@ def test_wrong_parameters_are_named(wrong, message):
         ("level", "edges", 2000),
         ("level", "queries", 2),
         ("level", "planning", 1),
+        ("level", "stepwise", 1),
         ("level", "codes", 1000),
         ("level", "after", 70),
         ("level", "after", -2),
@@ -596,6 +625,7 @@ def test_wrong_parameters_are_named(wrong, message):
         ("level", "relations", 9),
         ("level", "relations", 410),
         ("level", "answers", -1),
+        ("level", "answers", 64),
         ("level", "generation", 1),
         ("level", "generation", 5),
         ("state", "time", -1),
