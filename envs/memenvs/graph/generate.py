@@ -33,6 +33,7 @@ _COMMON = [
     ("distance", np.int64, (2,)),
     ("path", np.int64, (2,)),
     ("questions", np.int64),
+    ("stepwise", np.bool_),
     ("two_way", np.bool_),
     ("by_line", np.bool_),  # whether labels name lines and directions
     ("ways", np.int64),  # how many lines and directions there are
@@ -198,7 +199,7 @@ def set_rules(params, key, level):
     level.task = params.task
     level.step_cost = params.step_cost
     level.planning = planning_of(params, level)
-    level.questions = params.questions
+    level.questions, level.stepwise = params.questions, params.stepwise
     lengths = params.path if params.task == TRAVERSAL else params.distance
     level.lengths[0], level.lengths[1] = max(lengths[0], 1), max(lengths[1], 1)
     if params.task != TRAVERSAL:

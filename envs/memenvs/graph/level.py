@@ -44,6 +44,7 @@ def level_dtype(stations: int, edges: int, path: int, search: bool) -> np.dtype:
             ("told", i2),  # steps of the description: the edges, or none
             ("asked", i2),  # steps of the query: one, or the labels of a path
             ("questions", i2),  # paths that are asked for, one after another
+            ("stepwise", i2),  # whether the oracle follows a path while it is asked
             ("lengths", i2, (2,)),  # the range that those after the first are drawn from
             ("planning", i2),  # blank steps between query and answer
             ("budget", i2),  # travel steps, or answers, that the agent has
@@ -221,7 +222,9 @@ def sound_level(params, level):
         return False
     if not (1 <= level.asked <= level.path.size and level.planning == planning_of(params, level)):
         return False
-    if level.questions != params.questions or not 1 <= level.lengths[0] <= level.lengths[1]:
+    if level.questions != params.questions or level.stepwise != params.stepwise:
+        return False
+    if not 1 <= level.lengths[0] <= level.lengths[1]:
         return False
     if level.told != 0 and level.told != e:
         return False

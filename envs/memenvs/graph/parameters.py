@@ -35,7 +35,14 @@ LABELS = 8  # by default, or as many as a station has exits
 # What a task has a use for beside the graph, and its defaults. All else is an error where it is given.
 DEFAULTS: dict[str, dict[str, Any]] = {
     "navigate": {"distance": (1, 2), "description": True, "planning": 0, "slack": 1, "step_cost": 0.01},
-    "traversal": {"path": (1, 3), "description": True, "planning": 0, "lesson": None, "questions": 1},
+    "traversal": {
+        "path": (1, 3),
+        "description": True,
+        "planning": 0,
+        "lesson": None,
+        "questions": 1,
+        "stepwise": False,
+    },
     "shortest_path": {
         "distance": (2, 3),
         "description": True,
@@ -207,7 +214,7 @@ def checked_options(options: dict[str, Any], stations: int) -> dict[str, Any]:
             checked[name] = bounds(name, value, 1, stations - 1)
         elif name == "path":
             checked[name] = bounds(name, value, 1, MOST_STEPS)
-        elif name == "description":
+        elif name in ("description", "stepwise"):
             checked[name] = flag(name, value)
         elif name == "step_cost":
             checked[name] = checked_cost(value)

@@ -104,7 +104,9 @@ def observe(state, level, out):
 
 @njit
 def oracle(state, level):
-    given = answered(state, level)
+    asked, given = state.time - state.began, answered(state, level)
+    if level.stepwise and 0 <= asked < state.asked:
+        return expected(state, level, asked)
     return expected(state, level, given) if 0 <= given < state.asked else np.int64(-1)
 
 

@@ -36,6 +36,7 @@ def define(
     task: str = "navigate",
     path: int | tuple[int, int] | None = None,
     questions: int | None = None,
+    stepwise: bool | None = None,
     lesson: int | None = None,
     two_way: bool | None = None,
     labels: int | str | None = None,
@@ -61,6 +62,7 @@ def define(
         distance=distance,
         path=path,
         questions=questions,
+        stepwise=stepwise,
         lesson=lesson,
         description=description,
         planning=planning,
@@ -219,6 +221,8 @@ class Underground(SingleEnv):
     :param path: *traversal*: how many labels are asked, (low, high)
     :param questions: *traversal*, *shortest path*: paths that are asked for one after another, each with query,
         planning and answers, after one description
+    :param stepwise: *traversal*: have the oracle say, with each label that is asked, the station that it leads to, and
+        not only when answers are due: a help for who imitates it. Observations, answers and rewards are the same
     :param lesson: *traversal*: 1 to 14, *shortest path*: 1 to 15: the paper's ``stations``, ``exits``, and ``path`` or
         ``distance`` of that lesson, and ``labels="codes"``; parameters given beside it take precedence
     :param two_way: with each edge of a random graph also its reverse; a graph in which a station then has more exits

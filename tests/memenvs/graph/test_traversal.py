@@ -80,6 +80,34 @@ def test_a_walk_by_the_labels_gives_the_answers(parameters):
         assert (info["success"], info["accuracy"]) == (1.0, 1.0)
 
 
+def test_the_oracle_follows_a_path_while_it_is_asked():
+    parameters = {"lesson": 2, "path": (2, 4), "planning": 1, "questions": 3}
+    plain, stepwise = single(task="traversal", **parameters), single(task="traversal", stepwise=True, **parameters)
+    for seed in range(10):
+        notes, end, station, followed = Notes(), False, None, []
+        observations = [env.reset(seed=seed)[0] for env in (plain, stepwise)]
+        while not end:
+            assert np.array_equal(*observations)
+            source, label, destination, phase = read(observations[0])
+            if phase == DESCRIPTION:
+                notes.write(source, label, destination)
+            if phase == QUERY:
+                station = notes.walk(station if source is None else source, [label])[0]
+                followed = [station] if source is not None else [*followed, station]
+                assert np.array_equal(plain.oracle(), [-1, -1, -1])
+                assert np.array_equal(stepwise.oracle(), digits(station))
+            else:
+                assert np.array_equal(stepwise.oracle(), plain.oracle())
+            if phase == TRAVEL:
+                assert np.array_equal(plain.oracle(), digits(followed.pop(0)))
+            action = np.maximum(plain.oracle(), 0)
+            results = [env.step(action) for env in (plain, stepwise)]
+            observations = [result[0] for result in results]
+            assert results[0][1:4] == results[1][1:4]
+            end = results[0][2]
+        assert results[0][4]["success"] == results[1][4]["success"] == 1
+
+
 def test_several_questions_after_one_description():
     """Each is answered by the notes of the description alone, and counts as if it stood alone."""
     questions, starts, lengths, shares = 5, set(), set(), set()
@@ -235,7 +263,8 @@ def test_damaged_snapshots_are_refused():
         row["state"][field] = value
         with pytest.raises(ValueError, match="damaged"):
             env.restore(kept | {"rows": row.view(np.uint8).reshape(1, -1)})
-    for field, value in (("asked", 0), ("asked", 40), ("told", 1), ("edges", 500), ("stations", 0), ("task", 0)):
+    parts = ("asked", 0), ("asked", 40), ("told", 1), ("edges", 500), ("stations", 0), ("task", 0), ("stepwise", 1)
+    for field, value in parts:
         row = env.batch.rows.copy()
         row["level"][field] = value
         with pytest.raises(ValueError, match="damaged"):
