@@ -19,7 +19,7 @@ from memenvs.graph.family.generate import (
     level_dtype,
     sound_level,
 )
-from memenvs.graph.family.relations import LABELS, LONGEST, relation_tree
+from memenvs.graph.family.relations import LABELS, LABELS_BY_CODE, LONGEST, relation_tree
 from memenvs.graph.level import CODES
 from memenvs.graph.phases import write_code
 
@@ -85,9 +85,13 @@ def oracle(state, level):
         return -1
     if since == level.planning:
         return np.int64(level.codes[level.answers[query]])
-    if level.stepwise and since > 0:
-        return np.int64(level.codes[follow(level, query, since)])
-    return -1
+    if not level.stepwise:
+        return -1
+    edge = since // 2
+    label = LABELS_BY_CODE[level.relations[query], min(edge, LONGEST - 1)]
+    if since % 2 == 0 and edge < LONGEST and label >= 0:
+        return np.int64(label)
+    return np.int64(level.codes[follow(level, query, min(edge + 1, LONGEST))])
 
 
 @njit
@@ -179,8 +183,10 @@ def define(
     length = bounds("length", preset[2] if length is None else length, 1, LONGEST)
     queries = within("queries", queries, 1, MOST_QUERIES)
     planning = within("planning", planning, 0, MOST_PLANNING)
-    if flag("stepwise", stepwise) and planning < length[1]:
-        raise ValueError(f"planning must be at least {length[1]}, the longest length, with stepwise, not {planning}")
+    if flag("stepwise", stepwise) and planning < 2 * length[1] - 1:
+        raise ValueError(
+            f"planning must be at least {2 * length[1] - 1} with stepwise and up to {length[1]} edges, not {planning}"
+        )
     most = 7 * nodes[1] if family else nodes[1] * min(degree[1], nodes[1] - 1)
     tree = relation_tree(*length, family)
     named = f"FamilyTree(graph={graph!r}, nodes={nodes}, " + ("" if family else f"degree={degree}, ")
@@ -279,9 +285,10 @@ class FamilyTree(SingleEnv):
         ``length``; those that are given themselves take precedence
     :param queries: number of queries after a description, from 1 to 16
     :param planning: blank steps between a query and its answer, up to 1,000
-    :param stepwise: have the oracle say while planning, after k steps, which node k edges lead to, as long as there are
-        edges to follow: a help for who imitates it. Observations, answers and rewards are the same; ``planning`` must
-        be at least the longest ``length``
+    :param stepwise: have the oracle think aloud, a help for who imitates it: from the query on it says in turn the
+        label of each edge to follow (000 to 009) and the node where that leads, and then the answer until it is due.
+        Observations, answers and rewards are the same; ``planning`` must be at least twice the longest ``length``,
+        less one
     :param split: ``"train"`` or ``"test"`` for levels that the other never has, ``None`` for all
     :param render_mode: ``"rgb_array"``, ``"human"`` or ``"ansi"``
     """

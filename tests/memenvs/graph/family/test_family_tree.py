@@ -244,8 +244,8 @@ def test_an_edge_is_asked_for_by_its_label(parameters):
 
 
 @pytest.mark.parametrize("parameters", [{"lesson": 12}, FAMILY], ids=str)
-def test_the_oracle_names_the_nodes_on_the_way(parameters):
-    episode = {"queries": 8, "planning": 5} | parameters
+def test_the_oracle_names_the_edges_and_nodes_on_the_way(parameters):
+    episode = {"queries": 8, "planning": 9} | parameters
     plain, stepwise = make(1, **episode), make(1, stepwise=True, **episode)
     level, end, told, lengths = plain.batch.rows["level"][0].copy(), False, [], set()
     while not end:
@@ -259,13 +259,14 @@ def test_the_oracle_names_the_nodes_on_the_way(parameters):
         end = results[0][2][0]
     edges, codes = int(level["edges"]), level["codes"]
     assert np.all(np.array(told[:edges]) == -1)
-    for query, steps in enumerate(np.array(told[edges:]).reshape(8, 6, 3)):
-        assert np.all(steps[0] == -1)
-        labels = relations()[int(level["relations"][query])]
+    for query, steps in enumerate(np.array(told[edges:]).reshape(8, 10, 3)):
+        labels, expected = relations()[int(level["relations"][query])], []
         lengths.add(len(labels))
-        for k in range(1, 6):
-            node = walk(graph_of(level), int(level["asked"][query]), labels[:k])
-            assert np.array_equal(steps[k], digits(int(codes[node])))
+        for k, label in enumerate(labels):
+            node = walk(graph_of(level), int(level["asked"][query]), labels[: k + 1])
+            expected += [digits(label), digits(int(codes[node]))]
+        expected += [expected[-1]] * (10 - len(expected))
+        assert np.array_equal(steps, expected)
     assert len(lengths) == 3
 
 
@@ -590,7 +591,7 @@ def test_families_are_asked_for_many_relations():
         ({"queries": 17}, "queries"),
         ({"planning": -1}, "planning"),
         ({"planning": 0.5}, "planning"),
-        ({"planning": 1, "stepwise": True}, "planning must be at least 2, the longest length"),
+        ({"planning": 2, "stepwise": True}, "planning must be at least 3"),
         ({"stepwise": 1}, "stepwise"),
         ({"nodes": 5, "length": 5, "graph": "family"}, "no level of FamilyTree"),
     ],
