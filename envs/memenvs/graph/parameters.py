@@ -50,6 +50,7 @@ DEFAULTS: dict[str, dict[str, Any]] = {
         "lesson": None,
         "questions": 1,
         "answers": "labels",
+        "stepwise": False,
     },
     "explore": {"budget": 60, "step_cost": 0.01},
 }
@@ -230,6 +231,8 @@ def checked_options(options: dict[str, Any], stations: int) -> dict[str, Any]:
             checked[name] = value if value == EDGES else int(value)
         else:
             checked[name] = within(name, value, 1 if name in ("budget", "questions") else 0, MOST_STEPS)
+    if checked.get("stepwise") and checked.get("answers") == "labels":
+        raise ValueError("answers must be 'edges' with stepwise, not 'labels'")
     return checked
 
 

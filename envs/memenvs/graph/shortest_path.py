@@ -175,11 +175,28 @@ def oracle(state, level):
 
 @njit
 def oracle_by_edge(state, level):
-    """Return the first edge of a shortest way to the goal, as an answer that names it."""
-    edge = best_edge(level, state.to_goal, state.position) if acting(state, level) else np.int16(-1)
+    """Return the first edge of a shortest way to the goal, or the one to think of now, as an answer that names it."""
+    edge = np.int16(-1)
+    if acting(state, level):
+        edge = best_edge(level, state.to_goal, state.position)
+    elif level.stepwise:
+        edge = thought(state, level)
     if edge < 0:
         return np.int64(-1)
     return np.int64(level.links[edge, LABEL]) * CODES + level.codes[level.links[edge, DESTINATION]]
+
+
+@njit
+def thought(state, level):
+    """From the second step of planning on: the edge in the middle of the way, then one by one those before it."""
+    since = state.time - level.told - 2
+    if since < 0:
+        return np.int16(-1)
+    station, edge = state.start, np.int16(-1)
+    for _ in range(max((state.distance + 1) // 2 - since, 1)):
+        edge = best_edge(level, state.to_goal, station)
+        station = level.links[edge, DESTINATION]
+    return edge
 
 
 @njit

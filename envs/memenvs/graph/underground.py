@@ -221,8 +221,11 @@ class Underground(SingleEnv):
     :param path: *traversal*: how many labels are asked, (low, high)
     :param questions: *traversal*, *shortest path*: paths that are asked for one after another, each with query,
         planning and answers, after one description
-    :param stepwise: *traversal*: have the oracle say, with each label that is asked, the station that it leads to, and
-        not only when answers are due: a help for who imitates it. Observations, answers and rewards are the same
+    :param stepwise: *traversal*, *shortest path* with ``answers="edges"``: have the oracle think aloud before answers
+        are due, a help for who imitates it; observations, answers and rewards are the same. In *traversal* it says with
+        each label that is asked the station that it leads to, in *shortest path* from the second step of planning on
+        the edge in the middle of the way (the earlier of two), which searches from both ends can find, and then one by
+        one those before it
     :param lesson: *traversal*: 1 to 14, *shortest path*: 1 to 15: the paper's ``stations``, ``exits``, and ``path`` or
         ``distance`` of that lesson, and ``labels="codes"``; parameters given beside it take precedence
     :param two_way: with each edge of a random graph also its reverse; a graph in which a station then has more exits

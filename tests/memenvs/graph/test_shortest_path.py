@@ -143,6 +143,38 @@ def test_an_answer_that_names_an_edge_is_the_exit_that_agrees_most(labels):
     assert doubtful > 3
 
 
+def test_the_oracle_thinks_from_the_middle_of_the_way_to_its_start():
+    parameters = {"lesson": 9, "distance": (1, 5), "answers": "edges", "planning": 6, "questions": 4}
+    plain, stepwise = (single(task="shortest_path", stepwise=on, **parameters) for on in (False, True))
+    distances = Counter()
+    for seed in range(10):
+        observations, notes, end = [env.reset(seed=seed)[0] for env in (plain, stepwise)], Notes(), False
+        while not end:
+            assert np.array_equal(*observations)
+            source, label, destination, phase = read(observations[0])
+            said = stepwise.oracle()
+            if phase == DESCRIPTION:
+                notes.write(source, label, destination)
+            if phase == QUERY:
+                start, goal, thoughts, answers = source, destination, [], []
+            if phase == PLANNING:
+                thoughts.append(said.tolist())
+                assert np.all(plain.oracle() == -1)
+            if phase == TRAVEL:
+                answers.append(said.tolist())
+                assert np.array_equal(said, plain.oracle())
+                distance = notes.way(start, goal)[1]
+                if len(answers) == distance:
+                    back = answers[: (distance + 1) // 2][::-1]
+                    assert thoughts == [[-1] * 6, *back, *[answers[0]] * (5 - len(back))]
+                    distances[distance] += 1
+            results = [env.step(np.maximum(said, 0)) for env in (plain, stepwise)]
+            observations = [result[0] for result in results]
+            assert results[0][1:4] == results[1][1:4]
+            end = results[0][2]
+    assert set(distances) == {1, 2, 3, 4, 5}
+
+
 def test_the_oracle_is_right_by_edges():
     env = single(task="shortest_path", lesson=12, answers="edges")
     for seed in range(5):
@@ -275,6 +307,7 @@ def test_damaged_snapshots_are_refused():
         ("level", "distance", 0),
         ("level", "budget", 0),
         ("level", "planning", -1),
+        ("level", "stepwise", 1),
     ):
         row = env.batch.rows.copy()
         row[part][field] = value
