@@ -6,7 +6,7 @@ import numpy as np
 
 from memenvs.compilation import njit
 from memenvs.graph.level import CODES, FOLLOWING, LABEL
-from memenvs.random import advance, integer
+from memenvs.random import advance, between, integer
 
 _ZERO, _ONE, _SIX, _LOW = np.uint64(0), np.uint64(1), np.uint64(6), np.uint64(63)
 
@@ -26,7 +26,11 @@ def draw_names(params, key, level):
     if by_station:
         return key
     used[:] = _ZERO
-    alphabet = np.empty(params.ways if params.by_line else level.stations, np.int16)
+    size = np.int64(params.ways if params.by_line else level.stations)
+    if params.label_codes[0] > 0:
+        key = advance(key)
+        size = between(key, params.label_codes)
+    alphabet = np.empty(size, np.int16)
     for i in range(alphabet.size):
         key, alphabet[i] = draw_unused(key, params.labels if params.labels > 0 else CODES, used)
     if params.by_line:

@@ -38,6 +38,7 @@ _COMMON = [
     ("by_line", np.bool_),  # whether labels name lines and directions
     ("ways", np.int64),  # how many lines and directions there are
     ("labels", np.int64),  # the size of the alphabet, or 0 for codes
+    ("label_codes", np.int64, (2,)),  # how many codes label exits; 0 for as many as there are stations
     ("description", np.bool_),
     ("planning", np.int64),  # or -1 for as many as there are edges
     ("slack", np.int64),

@@ -17,6 +17,7 @@ from memenvs.graph.generate import (
     neighbourhood_params,
 )
 from memenvs.graph.lessons import lesson_of
+from memenvs.graph.level import CODES as MOST_CODES
 from memenvs.graph.level import MOST_LABELS, MOST_STATIONS, capacity, level_dtype
 from memenvs.graph.map import load_map
 from memenvs.graph.tracks import Tracks, network, zone_1
@@ -106,6 +107,7 @@ def resolve(
     two_way: Any,
     labels: Any,
     labels_by: Any,
+    label_codes: Any,
     fixed: Any,
     **given: Any,
 ) -> Task:
@@ -125,8 +127,10 @@ def resolve(
         options[length] = lesson.length if given[length] is None else options[length]
     graphs = checked_graphs(map, stations, exits, task == "explore" if two_way is None else two_way, labels_by, fixed)
     labels = checked_labels(task, labels, graphs)
+    if label_codes is not None:
+        label_codes = checked_label_codes(label_codes, labels, graphs)
     options = checked_options(options, graphs.stations[1])
-    params, level, generate = generator(task, graphs, labels, options)
+    params, level, generate = generator(task, graphs, labels, label_codes, options)
     return Task(
         params=params,
         level=level,
@@ -135,7 +139,7 @@ def resolve(
         steps=most_steps(task, options),
         stations=graphs.stations[1],
         fixed_graph=graphs.whole or graphs.fixed is not None,
-        parameters=parameters_of(task, graphs, labels, options),
+        parameters=parameters_of(task, graphs, labels, label_codes, options),
     )
 
 
@@ -207,6 +211,16 @@ def checked_labels(task: str, labels: Any, graphs: Graphs) -> Any:
     return labels
 
 
+def checked_label_codes(label_codes: Any, labels: Any, graphs: Graphs) -> tuple[int, int]:
+    """How many codes label the exits of a graph, (low, high): enough for a station with the most exits."""
+    if labels != CODES or graphs.by_line:
+        raise ValueError(
+            f"label_codes needs labels='codes' and labels_by='random', and must else be None, not {label_codes}"
+        )
+    needed = graphs.stations[1] - 1 if graphs.two_way and graphs.tracks is None else graphs.most_exits
+    return bounds("label_codes", label_codes, needed, MOST_CODES)
+
+
 def checked_options(options: dict[str, Any], stations: int) -> dict[str, Any]:
     """Check the parameters of single tasks and bring them into their full form."""
     checked: dict[str, Any] = {}
@@ -251,21 +265,24 @@ def most_steps(task: str, options: dict[str, Any]) -> int:
     return options["path" if task == "traversal" else "distance"][1] + options.get("slack", 0)
 
 
-def parameters_of(task: str, graphs: Graphs, labels: Any, options: dict[str, Any]) -> dict[str, Any]:
+def parameters_of(
+    task: str, graphs: Graphs, labels: Any, label_codes: tuple[int, int] | None, options: dict[str, Any]
+) -> dict[str, Any]:
     """Return the resolved parameters by name."""
     drawn = {} if graphs.whole else {"stations": graphs.stations, "exits": graphs.exits, "two_way": graphs.two_way}
     named = {"labels": labels, "labels_by": graphs.labels_by, "fixed": graphs.fixed}
-    return {"task": task, "map": graphs.map} | drawn | options | named
+    some = {} if label_codes is None else {"label_codes": label_codes}
+    return {"task": task, "map": graphs.map} | drawn | options | named | some
 
 
 # --- what generators need ---------------------------------------------------------------------------------------------
 
 
 def generator(
-    task: str, graphs: Graphs, labels: Any, options: dict[str, Any]
+    task: str, graphs: Graphs, labels: Any, label_codes: tuple[int, int] | None, options: dict[str, Any]
 ) -> tuple[np.ndarray, np.dtype, Callable[..., bool]]:
     """The parameters (1,) of a generator, the layout of its levels, and the generator."""
-    common = common_params(task, graphs, labels, options)
+    common = common_params(task, graphs, labels, label_codes, options)
     path = capacity(options["path"][1] if task == "traversal" else 1, 32)
     if graphs.whole:
         assert graphs.tracks is not None
@@ -286,13 +303,16 @@ def generator(
     return params, params.dtype["graph"], generate_fixed
 
 
-def common_params(task: str, graphs: Graphs, labels: Any, options: dict[str, Any]) -> np.ndarray:
+def common_params(
+    task: str, graphs: Graphs, labels: Any, label_codes: tuple[int, int] | None, options: dict[str, Any]
+) -> np.ndarray:
     """The parameters that all generators have, (1,)."""
     common = np.zeros(1, RANDOM_PARAMS)
     common["task"] = TASKS.index(task)
     common["stations"], common["exits"] = graphs.stations, graphs.exits
     common["two_way"], common["by_line"] = graphs.two_way, graphs.by_line
     common["ways"], common["labels"] = graphs.ways, 0 if labels == CODES else labels
+    common["label_codes"] = label_codes or 0
     common["fresh_names"] = graphs.fixed is None
     for name, value in options.items():
         if name not in ("lesson", "answers"):

@@ -41,6 +41,7 @@ def define(
     two_way: bool | None = None,
     labels: int | str | None = None,
     labels_by: str | None = None,
+    label_codes: int | tuple[int, int] | None = None,
     fixed: int | None = None,
     description: bool | None = None,
     planning: int | str | None = None,
@@ -58,6 +59,7 @@ def define(
         two_way,
         labels,
         labels_by,
+        label_codes,
         fixed,
         distance=distance,
         path=path,
@@ -236,6 +238,9 @@ class Underground(SingleEnv):
         there are stations, as in the paper (or lines and directions). By default 8, or as many as it takes
     :param labels_by: ``"random"``, or on a real map ``"line"``, with parallel lines as edges of their own; the default
         on ``"zone1"`` and ``"network"``
+    :param label_codes: with ``labels="codes"`` and ``labels_by="random"``: how many different codes label the exits of
+        a graph, (low, high), from the most exits a station can have to 1,000; by default as many as there are
+        stations. Few of them make the same label stand at many stations, as on a map where labels name lines
     :param fixed: a number from which one graph is drawn with its codes and labels, the same in all episodes; only what
         is asked changes, and the order of the description
     :param description: whether there is a description; without one only a memory of earlier episodes helps

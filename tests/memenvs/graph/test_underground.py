@@ -240,6 +240,25 @@ def to_travel(env, seed):
     return observation
 
 
+@pytest.mark.parametrize("graph", [{"stations": (12, 40)}, {"map": "zone1", "labels_by": "random"}], ids=str)
+def test_few_codes_label_many_exits(graph):
+    """As many as drawn, uniformly, and each station's exits with different ones, all of them alike."""
+    low, high = (10, 17) if "map" in graph else (4, 9)
+    task = {"task": "traversal", "labels": "codes", "exits": (2, 4)} | graph
+    levels = levels_of(task | {"label_codes": (low, high)}, 400)
+    sizes, shares = Counter(), []
+    for level in levels:
+        labels = Counter(label for _, label, _ in edges_of(level))
+        assert len({(u, label) for u, label, _ in edges_of(level)}) == level["edges"]
+        sizes[len(labels)] += 1
+        shares += [count * len(labels) / level["edges"] for count in labels.values()]
+    assert set(sizes) == set(range(low, high + 1))
+    assert all(abs(count - 400 / len(sizes)) < 4 * np.sqrt(400 / len(sizes)) for count in sizes.values())
+    assert np.std(shares) < 0.5
+    assert all(len({label for _, label, _ in edges_of(level)}) > high for level in levels_of(task, 20))
+    assert np.array_equal(levels_of(task, 20), levels_of(task | {"label_codes": None}, 20))
+
+
 def test_a_wrong_label_costs_a_step_and_the_budget_ends_the_episode():
     env = gym.make("memenvs/Underground-v0", distance=2, slack=2, step_cost=0.125).unwrapped
     observation = to_travel(env, 0)
@@ -363,6 +382,11 @@ def test_a_random_walk_only_takes_exits():
         ({"task": "shortest_path", "stepwise": True}, "answers must be 'edges' with stepwise, not 'labels'"),
         ({"task": "traversal", "stepwise": 1}, "stepwise must be True or False"),
         ({"stepwise": True}, "stepwise must be left out of task 'navigate'"),
+        ({"label_codes": 9}, "label_codes needs labels='codes' and labels_by='random', and must else be None, not 9"),
+        ({"labels": "codes", "map": "zone1", "label_codes": 9}, "label_codes needs labels='codes'"),
+        ({"labels": "codes", "stations": 9, "exits": 4, "label_codes": 3}, "label_codes must be within 4 to 1000"),
+        ({"labels": "codes", "stations": 9, "two_way": True, "label_codes": 7}, "label_codes must be within 8 to"),
+        ({"labels": "codes", "label_codes": (5, 1001)}, "label_codes must be within 3 to 1000"),
         ({"step_cost": 2}, "step_cost"),
         ({"step_cost": "free"}, "step_cost"),
         ({"stations": 4, "exits": 3, "distance": 2}, "no level of Underground"),
