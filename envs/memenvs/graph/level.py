@@ -44,7 +44,7 @@ def level_dtype(stations: int, edges: int, path: int, search: bool) -> np.dtype:
             ("told", i2),  # steps of the description: the edges, or none
             ("asked", i2),  # steps of the query: one, or the labels of a path
             ("questions", i2),  # paths that are asked for, one after another
-            ("stepwise", i2),  # whether the oracle follows a path while it is asked
+            ("stepwise", i2),  # whether the oracle thinks aloud before answers are due
             ("lengths", i2, (2,)),  # the range that those after the first are drawn from
             ("planning", i2),  # blank steps between query and answer
             ("budget", i2),  # travel steps, or answers, that the agent has

@@ -195,6 +195,8 @@ def thought(state, level):
     station, edge = state.start, np.int16(-1)
     for _ in range(max((state.distance + 1) // 2 - since, 1)):
         edge = best_edge(level, state.to_goal, station)
+        if edge < 0:
+            break
         station = level.links[edge, DESTINATION]
     return edge
 

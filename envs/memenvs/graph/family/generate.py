@@ -56,7 +56,7 @@ def level_dtype(nodes: int, edges: int) -> np.dtype:
             ("edges", i2),
             ("queries", i2),
             ("planning", i2),  # blank steps after each query
-            ("stepwise", i2),  # whether the oracle thinks aloud in these
+            ("stepwise", i2),  # whether the oracle thinks aloud before answers are due
             ("codes", i2, (s,)),
             ("after", i2, (s, LABELS)),  # where the edge with each label leads from each node, or -1
             ("leaving", i2, (s,)),  # bits: the labels that there are at each node
