@@ -74,7 +74,7 @@ def dnc_paper() -> dict[str, Experiment]:
                 "gtrxl": {"core_kwargs": {"length": 256, "layers": 2, "width": 124}},
                 "deltanet": {"core_kwargs": {"layers": 2, "width": 860}},
             },
-            tests=by_steps("length", (2, 3, 4), graph="family", lesson=None, queries=1),
+            tests=by_steps("length", (2, 3, 4), graph="family", nodes=None, degree=None, queries=1),
             **common,
         ),
     }

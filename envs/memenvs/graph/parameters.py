@@ -127,8 +127,7 @@ def resolve(
         options[length] = lesson.length if given[length] is None else options[length]
     graphs = checked_graphs(map, stations, exits, task == "explore" if two_way is None else two_way, labels_by, fixed)
     labels = checked_labels(task, labels, graphs)
-    if label_codes is not None:
-        label_codes = checked_label_codes(label_codes, labels, graphs)
+    label_codes = checked_label_codes(label_codes, labels, graphs)
     options = checked_options(options, graphs.stations[1])
     params, level, generate = generator(task, graphs, labels, label_codes, options)
     return Task(
@@ -211,8 +210,13 @@ def checked_labels(task: str, labels: Any, graphs: Graphs) -> Any:
     return labels
 
 
-def checked_label_codes(label_codes: Any, labels: Any, graphs: Graphs) -> tuple[int, int]:
-    """How many codes label the exits of a graph, (low, high): enough for a station with the most exits."""
+def checked_label_codes(label_codes: Any, labels: Any, graphs: Graphs) -> tuple[int, int] | None:
+    """How many codes label the exits of a graph, (low, high): enough for a station with the most exits.
+
+    None for as many as there are stations, or lines and directions of a whole map.
+    """
+    if label_codes is None or (graphs.whole and graphs.by_line):
+        return None
     if labels != CODES or graphs.by_line:
         raise ValueError(
             f"label_codes needs labels='codes' and labels_by='random', and must else be None, not {label_codes}"

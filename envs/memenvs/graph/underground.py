@@ -216,7 +216,8 @@ class Underground(SingleEnv):
     :param task: ``"navigate"``, ``"traversal"``, ``"shortest_path"`` or ``"explore"``
     :param map: ``"random"``, ``"underground"``, ``"zone1"`` or ``"network"``
     :param stations: number of stations, as (low, high) or one number, from 2 to 500 (270 for the Underground).
-        ``"zone1"`` and ``"network"`` have no use for this, ``exits`` and ``two_way``, and ignore them
+        ``"zone1"`` and ``"network"`` have no use for this, ``exits`` and ``two_way``, nor with labels by line for
+        ``label_codes``, and ignore them
     :param exits: number of edges from a station, (low, high); at most all other stations. On the Underground only the
         upper bound counts: a neighbourhood in which a station has more is drawn again
     :param distance: *navigate*, *shortest path*: travel steps on a shortest way from start to goal, (low, high)

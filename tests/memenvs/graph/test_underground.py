@@ -259,6 +259,11 @@ def test_few_codes_label_many_exits(graph):
     assert np.array_equal(levels_of(task, 20), levels_of(task | {"label_codes": None}, 20))
 
 
+def test_lines_are_labels_of_their_own_number():
+    task = {"task": "traversal", "map": "zone1", "labels": "codes"}
+    assert np.array_equal(levels_of(task, 3), levels_of(task | {"label_codes": (6, 30)}, 3))
+
+
 def test_a_wrong_label_costs_a_step_and_the_budget_ends_the_episode():
     env = gym.make("memenvs/Underground-v0", distance=2, slack=2, step_cost=0.125).unwrapped
     observation = to_travel(env, 0)
@@ -383,7 +388,7 @@ def test_a_random_walk_only_takes_exits():
         ({"task": "traversal", "stepwise": 1}, "stepwise must be True or False"),
         ({"stepwise": True}, "stepwise must be left out of task 'navigate'"),
         ({"label_codes": 9}, "label_codes needs labels='codes' and labels_by='random', and must else be None, not 9"),
-        ({"labels": "codes", "map": "zone1", "label_codes": 9}, "label_codes needs labels='codes'"),
+        ({"labels": "codes", "map": "underground", "labels_by": "line", "label_codes": 9}, "label_codes needs"),
         ({"labels": "codes", "stations": 9, "exits": 4, "label_codes": 3}, "label_codes must be within 4 to 1000"),
         ({"labels": "codes", "stations": 9, "two_way": True, "label_codes": 7}, "label_codes must be within 8 to"),
         ({"labels": "codes", "label_codes": (5, 1001)}, "label_codes must be within 3 to 1000"),
