@@ -82,6 +82,7 @@ class Graphs(NamedTuple):
     fixed: int | None
     most_exits: int  # that a station can have, before edges are doubled by ``two_way``
     edges: int  # the most there can be
+    label_codes: tuple[int, int] | None = None  # how many codes label exits, where not as many as stations or ways
 
     @property
     def whole(self) -> bool:
@@ -127,9 +128,9 @@ def resolve(
         options[length] = lesson.length if given[length] is None else options[length]
     graphs = checked_graphs(map, stations, exits, task == "explore" if two_way is None else two_way, labels_by, fixed)
     labels = checked_labels(task, labels, graphs)
-    label_codes = checked_label_codes(label_codes, labels, graphs)
+    graphs = graphs._replace(label_codes=checked_label_codes(label_codes, labels, graphs))
     options = checked_options(options, graphs.stations[1])
-    params, level, generate = generator(task, graphs, labels, label_codes, options)
+    params, level, generate = generator(task, graphs, labels, options)
     return Task(
         params=params,
         level=level,
@@ -138,7 +139,7 @@ def resolve(
         steps=most_steps(task, options),
         stations=graphs.stations[1],
         fixed_graph=graphs.whole or graphs.fixed is not None,
-        parameters=parameters_of(task, graphs, labels, label_codes, options),
+        parameters=parameters_of(task, graphs, labels, options),
     )
 
 
@@ -269,13 +270,11 @@ def most_steps(task: str, options: dict[str, Any]) -> int:
     return options["path" if task == "traversal" else "distance"][1] + options.get("slack", 0)
 
 
-def parameters_of(
-    task: str, graphs: Graphs, labels: Any, label_codes: tuple[int, int] | None, options: dict[str, Any]
-) -> dict[str, Any]:
+def parameters_of(task: str, graphs: Graphs, labels: Any, options: dict[str, Any]) -> dict[str, Any]:
     """Return the resolved parameters by name."""
     drawn = {} if graphs.whole else {"stations": graphs.stations, "exits": graphs.exits, "two_way": graphs.two_way}
     named = {"labels": labels, "labels_by": graphs.labels_by, "fixed": graphs.fixed}
-    some = {} if label_codes is None else {"label_codes": label_codes}
+    some = {} if graphs.label_codes is None else {"label_codes": graphs.label_codes}
     return {"task": task, "map": graphs.map} | drawn | options | named | some
 
 
@@ -283,10 +282,10 @@ def parameters_of(
 
 
 def generator(
-    task: str, graphs: Graphs, labels: Any, label_codes: tuple[int, int] | None, options: dict[str, Any]
+    task: str, graphs: Graphs, labels: Any, options: dict[str, Any]
 ) -> tuple[np.ndarray, np.dtype, Callable[..., bool]]:
     """The parameters (1,) of a generator, the layout of its levels, and the generator."""
-    common = common_params(task, graphs, labels, label_codes, options)
+    common = common_params(task, graphs, labels, options)
     path = capacity(options["path"][1] if task == "traversal" else 1, 32)
     if graphs.whole:
         assert graphs.tracks is not None
@@ -307,16 +306,14 @@ def generator(
     return params, params.dtype["graph"], generate_fixed
 
 
-def common_params(
-    task: str, graphs: Graphs, labels: Any, label_codes: tuple[int, int] | None, options: dict[str, Any]
-) -> np.ndarray:
+def common_params(task: str, graphs: Graphs, labels: Any, options: dict[str, Any]) -> np.ndarray:
     """The parameters that all generators have, (1,)."""
     common = np.zeros(1, RANDOM_PARAMS)
     common["task"] = TASKS.index(task)
     common["stations"], common["exits"] = graphs.stations, graphs.exits
     common["two_way"], common["by_line"] = graphs.two_way, graphs.by_line
     common["ways"], common["labels"] = graphs.ways, 0 if labels == CODES else labels
-    common["label_codes"] = label_codes or 0
+    common["label_codes"] = graphs.label_codes or 0
     common["fresh_names"] = graphs.fixed is None
     for name, value in options.items():
         if name not in ("lesson", "answers"):

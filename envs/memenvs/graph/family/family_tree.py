@@ -87,11 +87,11 @@ def oracle(state, level):
         return np.int64(level.codes[level.answers[query]])
     if not level.stepwise:
         return -1
-    edge = since // 2
-    label = LABELS_BY_CODE[level.relations[query], min(edge, LONGEST - 1)]
-    if since % 2 == 0 and edge < LONGEST and label >= 0:
+    edge = min(since // 2, LONGEST)
+    label = LABELS_BY_CODE[level.relations[query], edge]
+    if since % 2 == 0 and label >= 0:
         return np.int64(label)
-    return np.int64(level.codes[follow(level, query, min(edge + 1, LONGEST))])
+    return np.int64(level.codes[follow(level, query, edge + 1)])
 
 
 @njit

@@ -148,7 +148,8 @@ SEARCH = [
     ("entries", np.int16, (LONGEST,)),
     ("waiting", np.int16, (LONGEST,)),  # bits: the labels not yet followed
 ]
-LABELS_BY_CODE = np.array([(labels + LONGEST * (-1,))[:LONGEST] for labels in labels_by_code().values()], np.int16)
+PADDING = (-1,) * (LONGEST + 1)
+LABELS_BY_CODE = np.array([(labels + PADDING)[: LONGEST + 1] for labels in labels_by_code().values()], np.int16)
 LOWEST = np.array([(bits & -bits).bit_length() - 1 for bits in range(2**LABELS)], np.int16)  # the lowest bit that is 1
 
 
