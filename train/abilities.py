@@ -23,19 +23,18 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch loads: spinn
 import tyro
 from abilities_report import PICTURE, Bounds, Report, Results, chosen_rate
 from abilities_tasks import ABILITIES, Ability
-from scoring import KeptInTime, mean_score, parted, score_of, trained
+from scoring import KeptInTime, mean_score, score_of, test_env, trained
 
 from memagents import core_names
 from memagents.checks import selected
 from memagents.command_line.errors import plain_errors
-from memagents.environments.make import make_env
 from memagents.experiments.catalogue import of_settings
 from memagents.experiments.configuration import by_recipe
 from memagents.experiments.documents import write_between_marks
 from memagents.experiments.evaluation import ORACLE, RANDOM, baselines
 from memagents.experiments.evaluation_settings import EVALUATION_SEED
 from memagents.experiments.rehearsal import Rehearsal
-from memagents.experiments.run import Run, evaluation_env
+from memagents.experiments.run import Run
 from memagents.experiments.settings import WindowSettings
 from memagents.experiments.sizing import sized
 from memagents.experiments.training import prepare
@@ -96,7 +95,7 @@ def train(ability: Ability, core: str, rate: str, seed: int, folder: Path) -> No
     rehearsal = Rehearsal(settings.env, settings.env_kwargs, algorithm=of_settings(settings).name)
     settings = replace(settings, core_kwargs=sized(core, {}, WEIGHTS, partial(rehearsal.weights, settings)))
     early = folder / EARLY_FOLDER
-    agent, minutes = trained(settings, folder, KeptInTime(ability.seconds, early))
+    agent, minutes = trained(settings, folder, ability.tests.values(), KeptInTime(ability.seconds, early))
     run, tests = Run.open(folder), ability.tests
 
     def score(test: dict[str, Any], seed: int = EVALUATION_SEED, of: Run = run) -> float:
@@ -126,12 +125,10 @@ def bounds(settings: AbilitiesSettings) -> Bounds:
         plain = by_recipe(ability.recipe, **ability.changes)
         found[name] = {RANDOM: {}, ORACLE: {}}
         for test, changes in ability.tests.items():
-            parameters, asked = parted(changes)
-            env_id, kwargs = evaluation_env(plain, env_kwargs=parameters)
-            env = make_env(env_id, 100, **kwargs)
+            env = test_env(plain, changes, 100)
             agents = baselines(env)
             for agent, scores in found[name].items():
-                scores[test] = score_of(agents[agent], env, ability.episodes, asked.get("metric", "success"))
+                scores[test] = score_of(agents[agent], env, ability.episodes, changes.get("metric", "success"))
             env.close()
     file.parent.mkdir(parents=True, exist_ok=True)
     write_json(file, found)

@@ -1,6 +1,7 @@
 """Runs of a table: how one is trained, and what it scores in the tests."""
 
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from memagents.experiments.configuration import gone_on_with
 from memagents.experiments.evaluation import Agent, evaluate
 from memagents.experiments.evaluation_settings import EVALUATION_SEED
 from memagents.experiments.lessons import make_curriculum
-from memagents.experiments.run import Run
+from memagents.experiments.run import Run, evaluation_env
 from memagents.experiments.settings import TrainSettings
 from memagents.experiments.training import learn, make_agent
 from memagents.runs.layout import MANIFEST_FILE, PROGRESS_FILE, remove_whole
@@ -53,13 +54,19 @@ class KeptInTime(BaseCallback):
             self.model.save(self.folder)
 
 
-def trained(settings: TrainSettings, folder: Path, *callbacks: BaseCallback) -> tuple[MemoryAlgorithm, float]:
+def trained(
+    settings: TrainSettings, folder: Path, tests: Iterable[dict[str, Any]], *callbacks: BaseCallback
+) -> tuple[MemoryAlgorithm, float]:
     """Train an agent, or go on where just this training was stopped.
 
     :param folder: the ``run_dir`` of the settings
+    :param tests: that the agent will have; one with a mistake ends the training before it begins
     :param callbacks: of the training
     :return: the agent, and the minutes that it took in all
+    :raises ValueError: if the environment of a test cannot be made
     """
+    for test in tests:
+        test_env(settings, test).close()
     settings = gone_on_with(settings)
     curriculum = make_curriculum(settings)
     agent = make_agent(settings, curriculum)
@@ -86,21 +93,22 @@ def mean_score(
     :param slots: of its memory, where the core has slots, if not as many as in training
     :param seed: of the episodes
     """
-    parameters, asked = parted(test)
     assert run.settings is not None
     has_slots = "slots" in run.settings.core_kwargs  # type: ignore[attr-defined]
-    env, kwargs = run.evaluation_env(asked.get("env"), parameters)
-    agent = run.load_agent(
-        make_env(env, min(episodes, 100), **kwargs), slots=asked.get("slots", slots) if has_slots else None
-    )
-    likely = not asked.get("sampled", sampled)
-    return score_of(agent, agent.env, episodes, asked.get("metric", metric), likely, seed)
+    env = test_env(run.settings, test, min(episodes, 100))
+    agent = run.load_agent(env, slots=test.get("slots", slots) if has_slots else None)
+    likely = not test.get("sampled", sampled)
+    return score_of(agent, agent.env, episodes, test.get("metric", metric), likely, seed)
 
 
-def parted(test: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return what a test changes in the parameters of its environment, and what else it says."""
+def test_env(settings: TrainSettings, test: dict[str, Any], n_envs: int = 1) -> VecEnv:
+    """Make the environments of a test for agents of some settings.
+
+    :raises ValueError: if a parameter of the test, or of the training it adds to, is not one of the environment
+    """
     parameters = {name: value for name, value in test.items() if name not in OF_TESTS}
-    return parameters, {name: value for name, value in test.items() if name in OF_TESTS}
+    env, kwargs = evaluation_env(settings, test.get("env"), parameters)
+    return make_env(env, n_envs, **kwargs)
 
 
 def score_of(

@@ -30,6 +30,7 @@ from memagents.experiments.documents import markdown_table, write_between_marks
 from memagents.experiments.evaluation import FEW_SEEDS, over_seeds
 from memagents.experiments.figures import learning_curve
 from memagents.experiments.run import Run
+from memagents.experiments.settings import TrainSettings
 from memagents.experiments.training import prepare
 from memagents.runs.files import read_json, write_json
 from memagents.runs.layout import RESULT_FILE
@@ -64,6 +65,15 @@ class TablesSettings:
             raise ValueError(f"share must be a number above 0 and at most 1, not {self.share}")
 
 
+def row_settings(experiment: Experiment, row: str, **changes: Any) -> TrainSettings:
+    """Return the settings that a row's agents are trained by.
+
+    :param changes: to the recipe, beside those of the row
+    """
+    changes = {"core": row, **changes, **experiment.rows[row]}
+    return by_recipe(changes.pop("recipe", experiment.recipe), **changes)
+
+
 def train(experiment: Experiment, row: str, seed: int, folder: Path, settings: TablesSettings) -> None:
     """Train the agent of one row with one seed, evaluate it, and leave the result in its run folder.
 
@@ -71,15 +81,7 @@ def train(experiment: Experiment, row: str, seed: int, folder: Path, settings: T
 
     :raises ValueError: if that is of another number of steps
     """
-    changes: dict[str, Any] = {
-        "core": row,
-        "seed": seed,
-        "threads": settings.threads,
-        "run_dir": str(folder),
-        "overwrite": True,
-    }
-    changes |= experiment.rows[row]
-    chosen = by_recipe(changes.pop("recipe", experiment.recipe), **changes)
+    chosen = row_settings(experiment, row, seed=seed, threads=settings.threads, run_dir=str(folder), overwrite=True)
     chosen = replace(chosen, total_timesteps=int(settings.share * chosen.total_timesteps))
     if (folder / RESULT_FILE).is_file():
         made = Run.open(folder).settings
@@ -89,7 +91,7 @@ def train(experiment: Experiment, row: str, seed: int, folder: Path, settings: T
                 "another --folder, or the --share that it was made with"
             )
         return
-    agent, minutes = trained(chosen, folder)
+    agent, minutes = trained(chosen, folder, experiment.tests.values())
     episodes = min(experiment.episodes, max(20, int(settings.share * experiment.episodes)))
     score(replace(experiment, episodes=episodes), folder, agent.num_timesteps, minutes)
 

@@ -103,6 +103,25 @@ def test_what_is_no_better_than_chance_is_not_asked_for_more(chance, shown, run,
     assert list(scores.values()) == shown and len(asked) == 3 - (chance in (0.5, 0.6))
 
 
+def test_a_mistake_in_a_test_is_met_before_the_training(run, monkeypatch):
+    experiment = SCRIPT["experiments"]()["small_tmaze"]
+    wrong = {"small_tmaze": replace(experiment, tests={**experiment.tests, "far": {"lenth": 9}})}
+    monkeypatch.setitem(SCRIPT["main"].__globals__, "experiments", lambda: wrong)
+    with pytest.raises(ValueError, match="lenth"):
+        run(only=("small_tmaze",), rows=("none",), seeds=(0,))
+    assert not Path("runs").exists()
+
+
+@pytest.mark.parametrize("name", SCRIPT["experiments"]())
+def test_the_environments_of_all_tests_can_be_made(name):
+    """A test's parameters add to those of the last lesson, which need not go with them."""
+    experiment = SCRIPT["experiments"]()[name]
+    trainings = [SCRIPT["row_settings"](experiment, row) for row in experiment.rows]
+    for chosen in {repr(training.task()): training for training in trainings}.values():
+        for test in experiment.tests.values():
+            SCRIPT["trained"].__globals__["test_env"](chosen, test).close()
+
+
 def test_results_outlast_the_run_folders(run):
     document, record = Path("docs/cores.md"), Path("docs/results/small_tmaze.json")
     document.write_text(TABLE)
