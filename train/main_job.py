@@ -54,7 +54,7 @@ REAL: dict[str, Any] = {"map": "underground", "stations": (4, 6), "exits": (1, 7
 
 @dataclass
 class MainJobSettings:
-    """Settings of the main job; the figures in the README are those of the defaults.
+    """Settings of the main job; the figures in docs/underground.md are those of the defaults.
 
     :param run_dir: folder of all results
     :param cores: memories trained by the same recipes

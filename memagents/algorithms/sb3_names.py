@@ -41,7 +41,7 @@ ARGUMENTS = {
         "--critic-core None: one memory for both, trained by both; by default each has one, same",
     ),
     "lstm_kwargs": Equivalent("policy_kwargs={'core_kwargs': {...}}", "--core-kwargs KEY=VALUE"),
-    "net_arch": Equivalent("policy_kwargs={'net_arch': [64]}", "--policy-kwargs net_arch=[64]"),
+    "net_arch": Equivalent("policy_kwargs={'net_arch': [64]}", "--policy-kwargs 'net_arch=[64]'"),
     "tensorboard_log": Equivalent("nothing: every run folder has its events, which tensorboard --logdir runs shows"),
 }
 POLICIES = {

@@ -52,7 +52,7 @@ class EvaluationSettings(PlaySettings):
 
     slots: int | None = None
     stochastic: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
-    over: Annotated[dict[str, Any], some_pairs("over", "memagents evaluate RUN --over length=[10,100]")] = field(
+    over: Annotated[dict[str, Any], some_pairs("over", "memagents evaluate RUN --over 'length=[10,100]'")] = field(
         default_factory=dict
     )
 

@@ -33,7 +33,7 @@ _CARD = """---
 
 {what}
 
-    pip install memagents[hub]
+    pip install 'memagents[hub]'
     memagents pull {repo} runs/{name}
     memagents evaluate runs/{name}
 
@@ -160,7 +160,7 @@ def card(run: Run, repo: str, license: str | None = None) -> str:
 
 def _hub() -> Any:
     if importlib.util.find_spec("huggingface_hub") is None:
-        raise ValueError("the Hub needs the package huggingface_hub: pip install memagents[hub]")
+        raise ValueError("the Hub needs the package huggingface_hub: pip install 'memagents[hub]'")
     import huggingface_hub
 
     return huggingface_hub

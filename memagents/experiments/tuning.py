@@ -62,7 +62,7 @@ class TuningSettings:
     core: str = "lstm"
     trials: int = 50
     total_timesteps: int = 1_000_000
-    space: Annotated[dict[str, Any], some_pairs("space", "memagents tune --env ID --space gamma=[0.9,0.99]")] = field(
+    space: Annotated[dict[str, Any], some_pairs("space", "memagents tune --env ID --space 'gamma=[0.9,0.99]'")] = field(
         default_factory=dict
     )
     episodes: int = 200

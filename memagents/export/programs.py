@@ -30,7 +30,7 @@ def check_packages() -> None:
     """:raises ValueError: if what writes ONNX is not installed"""
     missing = [name for name in ("onnx", "onnxscript") if importlib.util.find_spec(name) is None]
     if missing:
-        raise ValueError(f"an .onnx file needs {' and '.join(missing)}: pip install memagents[export]")
+        raise ValueError(f"an .onnx file needs {' and '.join(missing)}: pip install 'memagents[export]'")
 
 
 @torch.no_grad()

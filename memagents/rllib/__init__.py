@@ -1,6 +1,6 @@
 """Every memory inside RLlib: policies as modules of its API stack, for PPO, APPO and IMPALA on a cluster.
 
-Ray is not installed with memagents: ``pip install memagents[rllib]``, see docs/rllib.md.
+Ray is not installed with memagents: ``pip install 'memagents[rllib]'``, see docs/rllib.md.
 """
 
 from __future__ import annotations

@@ -108,15 +108,15 @@ def test_help_and_mistakes_need_no_torch():
         (["evaluate", "nowhere", "--video", "out.gif", "--over", "length=[1,2]"], "--video is of one environment"),
         (
             ["evaluate", "nowhere", "--over"],
-            "over must be followed by a value: memagents evaluate RUN --over length=[10,100]",
+            "over must be followed by a value: memagents evaluate RUN --over 'length=[10,100]'",
         ),
         (
             ["evaluate", "--over", "nowhere"],
-            "over must be followed by a value: memagents evaluate RUN --over length=[10,100]",
+            "over must be followed by a value: memagents evaluate RUN --over 'length=[10,100]'",
         ),
         (
             ["evaluate", "nowhere", "--over", "--json"],
-            "over must be followed by a value: memagents evaluate RUN --over length=[10,100]",
+            "over must be followed by a value: memagents evaluate RUN --over 'length=[10,100]'",
         ),
         (
             ["plot", "nowhere", "--measures"],
@@ -124,7 +124,7 @@ def test_help_and_mistakes_need_no_torch():
         ),
         (
             ["tune", "--env", "E", "--space"],
-            "space must be followed by a value: memagents tune --env ID --space gamma=",
+            "space must be followed by a value: memagents tune --env ID --space 'gamma=",
         ),
         (["evaluate", "nowhere", "--video-fps", "0"], "video_fps must be a number in [0.01, 100], not 0"),
         (["evaluate", "nowhere", "--video-fps", "nan"], "video_fps must be a number in [0.01, 100], not nan"),

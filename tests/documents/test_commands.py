@@ -101,6 +101,16 @@ def test_a_command_can_be_typed(command):
         check_script(script, tuple(words))
 
 
+@pytest.mark.parametrize("command", sorted(COMMANDS), ids=lambda command: command[:70])
+def test_no_shell_reads_a_command_otherwise(command):
+    """Brackets without quotes are a pattern of file names: in zsh, an error where no file has such a name.
+
+    (So is a star, which some commands mean.)
+    """
+    outside = re.sub(r"'[^']*'|\"[^\"]*\"", "", command)
+    assert not set("[]{}?$;<>()") & set(outside)
+
+
 def check_door(words):
     """A command of memagents."""
     if not words or words[0] in ("--help", "--version", "COMMAND"):

@@ -118,5 +118,5 @@ def test_what_is_none_is_refused_and_leaves_nothing(there, tmp_path, capsys):
 def test_without_the_package_it_says_what_to_install(monkeypatch, tmp_path):
     learned(tmp_path)
     monkeypatch.setattr(hub.importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(ValueError, match=r"pip install memagents\[hub\]"):
+    with pytest.raises(ValueError, match=r"pip install 'memagents\[hub\]'"):
         hub.push(Run.open(tmp_path), "me/maze")

@@ -152,7 +152,7 @@ def test_missing_packages(tmp_path, monkeypatch):
     _, folder = saved(tmp_path)
     find = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "onnxscript" else find(name))
-    with pytest.raises(ValueError, match=r"an \.onnx file needs onnxscript: pip install memagents\[export\]"):
+    with pytest.raises(ValueError, match=r"an \.onnx file needs onnxscript: pip install 'memagents\[export\]'"):
         export_run(folder, tmp_path / "policy.onnx")
     assert export_run(folder, tmp_path / "policy.pt2").path.is_file()
 

@@ -1,4 +1,4 @@
-"""Scripts of ``train/`` as their tests have them."""
+"""Scripts of ``train/`` and ``benchmarks/`` as their tests have them."""
 
 import runpy
 import sys
@@ -7,10 +7,10 @@ from pathlib import Path
 TRAIN = Path(__file__).parents[2] / "train"
 
 
-def names_in(script):
+def names_in(script, folder=TRAIN):
     """Return what a script defines, by name; it imports what stands beside it, as when it is run."""
-    sys.path.insert(0, str(TRAIN))
+    sys.path.insert(0, str(folder))
     try:
-        return runpy.run_path(str(TRAIN / script))
+        return runpy.run_path(str(folder / script))
     finally:
-        sys.path.remove(str(TRAIN))
+        sys.path.remove(str(folder))
