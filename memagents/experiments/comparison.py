@@ -55,7 +55,7 @@ class ComparisonSettings:
     env_kwargs: Pairs = field(default_factory=dict)
     cores: tuple[str, ...] = ("lstm", "gru", "dnc", "gtrxl")
     seeds: int = 5
-    learning_rates: tuple[float, ...] = (3e-4, 1e-3)
+    learning_rates: tuple[float, ...] = (1e-3, 3e-3)
     total_timesteps: int = 1_000_000
     parameters: int | None = None
     episodes: int = 1000

@@ -220,6 +220,8 @@ class GradientSettings(TrainSettings):
 class WindowSettings(GradientSettings):
     """Settings of agents that learn from windows of experience.
 
+    :param learning_rate: learning rate of the optimiser; by default larger than the 3e-4 of the class (and of
+        Stable-Baselines3), as suits the many environments of a training
     :param critic_core: memory of the critic's own; "same" for one like the actor's, None to share the actor's
     :param critic_core_kwargs: its parameters, written like --env-kwargs; those that "same" leaves out are the actor's
     :param n_steps: length of a window in steps; it should hold two episodes or more where the task allows
@@ -237,6 +239,7 @@ class WindowSettings(GradientSettings):
         *("n_steps", "n_minibatches", "n_epochs", "gae_lambda", "ent_coef", "vf_coef"),
     )
 
+    learning_rate: float = 1e-3
     critic_core: str | None = None
     critic_core_kwargs: Pairs = field(default_factory=dict)
     n_steps: int = 128

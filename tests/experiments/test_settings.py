@@ -12,7 +12,7 @@ from memagents.experiments.catalogue import ALGORITHMS
 from memagents.experiments.configuration import command_line
 from memagents.experiments.episodic_settings import NECSettings
 from memagents.experiments.options import parse_pairs
-from memagents.experiments.settings import PPOSettings
+from memagents.experiments.settings import PPOSettings, WindowSettings
 from tests.support.trainings import SMALL
 
 
@@ -25,6 +25,8 @@ def test_settings_are_the_algorithms_own_arguments_and_defaults(name):
     given = settings(seed=3).hyperparameters()
     of_python = {"tensorboard_log", "verbose"}  # the scripts have their own screen, and events in the run folder
     assert set(algorithm.hyperparameters) - of_python <= given.keys() <= defaults.keys()
+    if issubclass(settings, WindowSettings):
+        defaults["learning_rate"] = 1e-3  # the classes have Stable-Baselines3's, which suits fewer environments
     plain = given.keys() - {"seed", "policy_kwargs"}
     assert {name: given[name] for name in plain} == {name: defaults[name] for name in plain}
     core = {"core": settings().core, "core_kwargs": {}} if hasattr(settings(), "core") else {}
