@@ -36,6 +36,7 @@ STATE = np.dtype(
         ("needed", np.int16),  # the fewest steps from where the present goal was given to collecting it
         ("goals", np.int16),
         ("shortest", np.int16),  # the fewest steps that the goals collected needed
+        ("seen", np.uint8, (MOST_SIZE * MOST_SIZE,)),  # 1 for the places where the agent has been
     ]
 )
 OUT = np.dtype([("observation", np.uint8, (2,))])
@@ -69,6 +70,8 @@ def reset(state, level):
     state.goal = level.goal
     state.steps = state.goals = state.shortest = 0
     state.needed = steps_to_collect(level, state.position, state.goal)
+    state.seen[: level.size * level.size] = 0
+    state.seen[state.position] = 1
 
 
 @njit
@@ -100,6 +103,7 @@ def moved(level, position, action):
 def step(state, level, action):
     state.steps += 1
     state.position = moved(level, state.position, action)
+    state.seen[state.position] = 1
     collected = action == COLLECT and state.position == state.goal
     if collected:
         state.goals += 1
@@ -124,7 +128,38 @@ def observe_places(state, level, out):
 @njit
 def oracle(state, level):
     """The next step of a shortest way, across before upwards or down, and the goal when it is reached."""
-    right, up = ahead(level, state.position, state.goal)
+    return step_towards(level, state.position, state.goal)
+
+
+@njit
+def oracle_of_seen(state, level):
+    """The same where the goal has been seen; else the next step to the nearest place that has not."""
+    if state.seen[state.goal] != 0:
+        return step_towards(level, state.position, state.goal)
+    return step_towards(level, state.position, nearest_new(state, level))
+
+
+@njit
+def nearest_new(state, level):
+    """Return the nearest place where the agent has not been, of several the one least upwards, then least rightwards.
+
+    Counted from the agent, not from place 0, so that it follows from what was seen.
+    """
+    size = level.size
+    column, row = state.position % size, state.position // size
+    nearest, fewest = state.goal, 2 * size
+    for up in range(size):
+        for right in range(size):
+            place = (column + right) % size + size * ((row + up) % size)
+            needed = steps_to_collect(level, state.position, place)
+            if needed < fewest and state.seen[place] == 0:
+                nearest, fewest = place, needed
+    return nearest
+
+
+@njit
+def step_towards(level, position, goal):
+    right, up = ahead(level, position, goal)
     if right > 0:
         return RIGHT if 2 * right <= level.size else LEFT
     if up > 0:
@@ -178,16 +213,18 @@ def sound(params, state, level):
         and 0 <= state.goal < places
         and 0 <= state.steps <= level.steps
         and 0 <= state.goals <= state.steps
+        and state.seen[state.position] == 1
     )
 
 
-def define(size: int = 4, steps: int = 100, observable: bool = False) -> Definition:
+def define(size: int = 4, steps: int = 100, observable: bool = False, informed: bool = True) -> Definition:
     """The definition of a game; the parameters are those of :class:`MemoryPlanning`."""
     size = within("size", size, LEAST_SIZE, MOST_SIZE)
     steps = within("steps", steps, 1, MOST_STEPS)
-    observable = flag("observable", observable)
+    observable, informed = flag("observable", observable), flag("informed", informed)
+    flags = f"{', observable=True' if observable else ''}{'' if informed else ', informed=False'}"
     return Definition(
-        name=f"MemoryPlanning(size={size}, steps={steps}{', observable=True' if observable else ''})",
+        name=f"MemoryPlanning(size={size}, steps={steps}{flags})",
         params=np.array([(size, steps)], PARAMS),
         level=LEVEL,
         state=STATE,
@@ -198,7 +235,7 @@ def define(size: int = 4, steps: int = 100, observable: bool = False) -> Definit
         reset=reset,
         step=step,
         observe=observe_places if observable else observe,
-        oracle=oracle,
+        oracle=oracle if informed else oracle_of_seen,
         decides=always_decides,
         legal=legal,
         metrics=("success", "goals", "economy"),
@@ -252,13 +289,14 @@ class MemoryPlanning(SingleEnv):
     - ``info``: ``goals``, how many were collected; ``economy``, the steps they needed at the least over the steps of
       the episode; ``success``, 1 if ``economy`` is at least 0.5.
 
-    Rules and defaults are those of the authors' program; the metrics, the split and ``observable`` are ours.
+    Rules and defaults are those of the authors' program; the metrics, the split, ``observable`` and ``informed`` are
+    ours.
 
     Who knows the torus needs 47/15 = 3.13 steps a goal on the average (``size=4``), one to collect and 32/15 on the
     way, which makes 31.6 goals in 100 steps: that is the oracle, and out of reach for agents that still have to
-    explore. Who remembers where each symbol was, and looks for others in the nearest new place, collects 29; who walks
-    at random, 5. In general the way has size³ / 2 / (size² − 1) steps where ``size`` is even, and size / 2 where it is
-    odd.
+    explore. Who remembers where each symbol was, and looks for others in the nearest new place, collects 29: that is
+    the oracle with ``informed=False``. Who walks at random collects 5. In general the way has
+    size³ / 2 / (size² − 1) steps where ``size`` is even, and size / 2 where it is odd.
 
     The split of a level follows from the order of its symbols, wherever the agent and the goals are. Orders that differ
     only by where one begins to count are one, since they look the same to the agent.
@@ -267,6 +305,8 @@ class MemoryPlanning(SingleEnv):
     :param steps: of an episode, from 1 to 10,000
     :param observable: show the places by their numbers (column + ``size`` · row), which are the same in every episode,
         so that nothing has to be remembered
+    :param informed: whether the oracle knows the torus from the beginning; else it knows what the agent has seen, so
+        that whoever imitates it can know what it does
     :param split: ``"train"`` or ``"test"`` for levels that the other never has, ``None`` for all
     :param render_mode: ``"rgb_array"``, ``"human"`` or ``"ansi"``
     """
