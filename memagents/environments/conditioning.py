@@ -10,7 +10,7 @@ from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs, VecEnvStepReturn
 
 CONDITIONS = ("action", "reward")
-CONDITION_ENTRIES = ("previous_action", "previous_reward")  # of the observations
+CONDITION_ENTRIES = PREVIOUS_ACTION, PREVIOUS_REWARD = ("previous_action", "previous_reward")  # of the observations
 
 
 class ConditionOn(VecEnvWrapper):
@@ -27,9 +27,9 @@ class ConditionOn(VecEnvWrapper):
         self.condition_on = check_conditions(condition_on)
         self.added: dict[str, spaces.Box] = {}
         if "action" in self.condition_on:
-            self.added["previous_action"] = _action_code_space(venv.action_space)
+            self.added[PREVIOUS_ACTION] = _action_code_space(venv.action_space)
         if "reward" in self.condition_on:
-            self.added["previous_reward"] = spaces.Box(-np.inf, np.inf, (1,), np.float32)
+            self.added[PREVIOUS_REWARD] = spaces.Box(-np.inf, np.inf, (1,), np.float32)
         base = venv.observation_space
         entries = dict(base.spaces) if isinstance(base, spaces.Dict) else {"observation": base}
         if entries.keys() & self.added.keys():
@@ -64,7 +64,7 @@ class ConditionOn(VecEnvWrapper):
         extended = dict(observations) if isinstance(observations, dict) else {"observation": observations}
         for name, space in self.added.items():
             extended[name] = np.zeros((self.num_envs, *space.shape), space.dtype)
-            values = codes if name == "previous_action" else rewards
+            values = codes if name == PREVIOUS_ACTION else rewards
             if values is not None:
                 extended[name][:] = values.reshape(extended[name].shape)
         return extended

@@ -7,7 +7,7 @@ import torch
 from stable_baselines3.common.utils import LinearSchedule
 
 import memenvs  # noqa: F401
-from memagents import Imitation, RecurrentPPO
+from memagents import Imitation, RecurrentPPO, as_vec_env
 from memagents.cores.core import select_rows, state_leaves
 from tests.algorithms.support import slow_advantages
 from tests.cores.support import SMALL
@@ -97,6 +97,24 @@ def test_what_the_oracle_says_is_done(actions):
     window = agent._window
     np.testing.assert_array_equal(window.labels.numpy(), np.where(said == -1, -1, said - start))
     assert (window.labels.max(), done.min()) == (2, start)
+
+
+@pytest.mark.parametrize("condition_on", [(), ("reward",), ("action",), ("action", "reward")])
+def test_where_the_oracle_has_nothing_to_say_an_agent_that_sees_its_actions_acts(condition_on):
+    """Else it would learn with action 0 before its eyes where it will see its own, which nobody taught it."""
+    agent = make(as_vec_env(dummy(64), condition_on=condition_on), n_steps=16)
+    agent.learn(64 * 16)
+    window = agent._window
+    asked = window.labels >= 0
+    assert (window.actions == window.labels)[asked].all()
+    chosen = torch.bincount(window.actions[~asked].long(), minlength=3)
+    if "action" not in condition_on:
+        assert chosen[1:].sum() == 0
+        return
+    assert (chosen > 20).all(), chosen
+    seen = window.observations["previous_action"][1:]
+    goes_on = ~window.starts[1:]
+    assert torch.equal(seen[goes_on].argmax(-1), window.actions[:-1][goes_on].long())
 
 
 def test_the_share_of_the_oracle():
