@@ -21,7 +21,7 @@ from memagents.algorithms.window_algorithm import WindowAlgorithm
 from memagents.checks import boolean, in_range
 from memagents.cores.core import State, map_state
 from memagents.environments.conditioning import PREVIOUS_ACTION
-from memagents.environments.guidance import oracle_labels
+from memagents.environments.guidance import choices, oracle_labels
 from memagents.environments.vector import Env
 from memagents.policies.core_policy import Acted
 from memagents.policies.encoding import Observations
@@ -40,8 +40,8 @@ class Imitation(WindowAlgorithm):
 
     :param oracle_share: probability β of doing what the oracle says instead of what the policy says, at each step; a
         number or a function of the remaining progress. At 1 (behaviour cloning) the policy does not act at all while
-        collecting, which saves a forward pass; but where observations have the previous action in them
-        (``condition_on``), it acts where the oracle says −1, since it will see what it does there.
+        collecting, which saves a forward pass. Where the oracle says −1, action 0 is done then, or, if the agent sees
+        its previous action (``condition_on``), a random one, so that it learns to make nothing of it.
     :param whole_episodes: begin new episodes with every window, so that none is cut before its first end; a window
         should then be as long as the longest episode
     :param kwargs: see :class:`memagents.algorithms.window_algorithm.WindowAlgorithm`; ``n_epochs`` is 1 by default
@@ -64,7 +64,6 @@ class Imitation(WindowAlgorithm):
         self.oracle_share = oracle_share if callable(oracle_share) else in_range("oracle_share", oracle_share, 0, 1)
         self.whole_episodes = boolean("whole_episodes", whole_episodes)
         self._share, self._taught = 1.0, 0  # of the present window: the oracle's share, the lesson
-        self._acts = False  # whether the policy acts in it
         self._reviewing = np.zeros(0, dtype=bool)  # which rows of it review earlier lessons
         super().__init__(policy, env, learning_rate, n_epochs=n_epochs, **kwargs)
 
@@ -72,11 +71,13 @@ class Imitation(WindowAlgorithm):
         super()._setup_model()
         if isinstance(self.action_space, spaces.Box):
             raise ValueError("imitation needs Discrete, MultiDiscrete or MultiBinary actions, not Box")
+        self._choices: Tensor | None = None  # of each entry of an action, where the agent sees what it did
+        if PREVIOUS_ACTION in getattr(self.observation_space, "spaces", ()):
+            self._choices = torch.from_numpy(choices(self.action_space)[1]).to(self.device)
 
     def collect(self, callback: BaseCallback) -> bool:
         """Fill the window, with the oracle's share as it is at the window's beginning."""
         self._share = in_range("oracle_share", FloatSchedule(self.oracle_share)(self._current_progress_remaining), 0, 1)
-        self._acts = self._share < 1 or PREVIOUS_ACTION in getattr(self.observation_space, "spaces", ())
         if self.whole_episodes:
             self.begin_episodes()
         # Noted now: a curriculum may give the agent the next lesson before it has learned from the window.
@@ -88,23 +89,26 @@ class Imitation(WindowAlgorithm):
         assert self._decisions is not None
         labels = torch.from_numpy(oracle_labels(self.env, self._decisions)).to(self.device)
         self._window.labels[t] = labels
-        oracle = labels.clamp(min=0)
-        if not self._acts:
-            return Acted(oracle, None, state)
+        asked = decided(labels, 1).view(-1, *(1,) * (labels.dim() - 1))
+        if self._share == 1:
+            idle = torch.zeros_like(labels)
+            if self._choices is not None:
+                idle = (torch.rand(labels.shape, device=self.device) * self._choices).to(labels.dtype)
+            return Acted(torch.where(asked, labels, idle), None, state)
         acted = super().choose(observations, state, t)
         follow = torch.rand(len(labels), device=self.device) < self._share
-        follows = (follow & decided(labels, 1)).view(-1, *(1,) * (labels.dim() - 1))
-        return acted._replace(actions=torch.where(follows, oracle.to(acted.actions.dtype), acted.actions))
+        follows = follow.view_as(asked) & asked
+        return acted._replace(actions=torch.where(follows, labels.to(acted.actions.dtype), acted.actions))
 
     def appraise(self, window: Window) -> None:
-        if self._acts:
+        if self._share < 1:
             super().appraise(window)
         else:  # nobody asked the policy
             window.values.zero_()
 
     def train(self) -> None:
         """One pass (or more) over the window; the memory's state after it is what the next window begins with."""
-        window, cloning = self._window, not self._acts
+        window, cloning = self._window, self._share == 1
         log: dict[str, list[float]] = defaultdict(list)
         after = map_state(torch.clone, self._state)
         for epoch in range(self.n_epochs):
@@ -170,7 +174,7 @@ class Imitation(WindowAlgorithm):
         return state
 
     def _bootstrap(self, window: Window, cut: list[CutEpisodes]) -> None:
-        if self._acts:
+        if self._share < 1:
             super()._bootstrap(window, cut)
             return
         for episodes in cut:  # a mark: the values are not known before the window is unrolled

@@ -81,6 +81,18 @@ def oracle_actions(env: VecEnv) -> np.ndarray:
         raise ValueError("the environment has no oracle: it must offer a method oracle()") from error
 
 
+def choices(space: spaces.Space) -> tuple[np.ndarray, np.ndarray]:
+    """Return the least value of each entry of an action, and how many values it has.
+
+    :param space: Discrete, MultiDiscrete or MultiBinary
+    """
+    if isinstance(space, spaces.Discrete):
+        return np.asarray(space.start), np.asarray(space.n)
+    if isinstance(space, spaces.MultiDiscrete):
+        return space.start, space.nvec
+    return np.zeros(1, np.int64), np.full(1, 2)
+
+
 def oracle_labels(env: VecEnv, decisions: np.ndarray) -> np.ndarray:
     """Return the oracle's actions counted from 0, (num_envs, ...) integers; −1 (all of it) where none matters.
 
@@ -89,11 +101,7 @@ def oracle_labels(env: VecEnv, decisions: np.ndarray) -> np.ndarray:
     :raises ValueError: if the environment has no oracle, or it names an action that there is not
     """
     actions, space = oracle_actions(env), env.action_space
-    start, count = np.zeros(1, np.int64), np.full(1, 2)  # of MultiBinary
-    if isinstance(space, spaces.Discrete):
-        start, count = np.asarray(space.start), np.asarray(space.n)
-    elif isinstance(space, spaces.MultiDiscrete):
-        start, count = space.start, space.nvec
+    start, count = choices(space)
     if actions.shape[1:] != (space.shape or ()):
         raise ValueError(f"the oracle's actions must have the shape {space.shape or ()} each, not {actions.shape[1:]}")
     matters = decisions if start.min() < 0 else (actions.reshape(len(actions), -1) != -1).any(1)

@@ -100,7 +100,7 @@ def test_what_the_oracle_says_is_done(actions):
 
 
 @pytest.mark.parametrize("condition_on", [(), ("reward",), ("action",), ("action", "reward")])
-def test_where_the_oracle_has_nothing_to_say_an_agent_that_sees_its_actions_acts(condition_on):
+def test_what_an_agent_sees_of_its_actions_is_random_where_the_oracle_has_nothing_to_say(condition_on):
     """Else it would learn with action 0 before its eyes where it will see its own, which nobody taught it."""
     agent = make(as_vec_env(dummy(64), condition_on=condition_on), n_steps=16)
     agent.learn(64 * 16)
