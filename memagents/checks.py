@@ -7,7 +7,7 @@ import numbers
 import os
 import sys
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -34,6 +34,49 @@ def natural_int(name: str, value: int) -> int:
     if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < 0:
         raise ValueError(f"{name} must be an integer of 0 or more, not {value!r}")
     return int(value)
+
+
+def step_count(name: str, value: float) -> int:
+    """``value`` if it is a number of steps: an integer of 0 or more, or a float that is one, such as 1e5.
+
+    :raises ValueError: otherwise
+    """
+    return natural_int(name, int(value) if isinstance(value, float) and value.is_integer() else value)  # type: ignore[arg-type]
+
+
+def string_keyed(name: str, value: Mapping[str, Any] | None) -> dict[str, Any]:
+    """A dict of ``value``, empty for None, if it holds values by their names.
+
+    :raises ValueError: otherwise
+    """
+    if value is not None and not (isinstance(value, Mapping) and all(isinstance(key, str) for key in value)):
+        raise ValueError(f"{name} must be a dict of values by their names, not {value!r}")
+    return dict(value or {})
+
+
+def folder_path(name: str, value: str | os.PathLike[str]) -> Path:
+    """``value`` as a path.
+
+    :raises ValueError: if it is none
+    """
+    if not isinstance(value, str | os.PathLike):
+        raise ValueError(f"{name} must be the path of a folder, not {value!r}")
+    return Path(value)
+
+
+def device_name(value: Any) -> Any:
+    """``value`` if it is a device of torch, or ``"auto"``.
+
+    :raises ValueError: otherwise
+    """
+    import torch
+
+    if value != "auto":
+        try:
+            torch.device(value)
+        except (RuntimeError, TypeError) as error:
+            raise ValueError(f"device must be auto, cpu, cuda or cuda:N, not {value!r}") from error
+    return value
 
 
 def index(name: str, value: int, count: int) -> int:

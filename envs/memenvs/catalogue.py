@@ -83,8 +83,8 @@ def unknown(env_id: str, name: str) -> str:
     if own:
         return f"there is no environment {env_id!r}; {hint}{package} has: {', '.join(own)}"
     return (
-        f"there is no environment {env_id!r}; {hint}{NAMESPACE} has: {_ours(name)}; "
-        "an id that a package of yours registers is found as 'package:Id'"
+        f"there is no environment {env_id!r}; {hint}one that a package of yours registers is 'package:Id'; "
+        f"{NAMESPACE} has: {_ours(name)}"
     )
 
 

@@ -28,7 +28,19 @@ from memagents import ranks
 from memagents.algorithms import sb3_names
 from memagents.algorithms.descent import Descent
 from memagents.algorithms.policy_arguments import check_names, unset, with_classes
-from memagents.checks import boolean, in_range, natural_int, positive, positive_int, scheduled
+from memagents.checks import (
+    boolean,
+    device_name,
+    folder_path,
+    in_range,
+    natural_int,
+    positive,
+    positive_int,
+    scheduled,
+    seed_int,
+    step_count,
+    string_keyed,
+)
 from memagents.cores.core import State, draw_keys
 from memagents.environments.conditioning import check_conditions
 from memagents.environments.guidance import decision_mask
@@ -38,6 +50,7 @@ from memagents.environments.workers import named_ends
 from memagents.policies.core_policy import CorePolicy
 from memagents.policies.encoding import is_picture
 from memagents.policies.tracing import trace
+from memagents.runs.layout import POLICY_FILE, holds_training
 from memagents.runs.lock import training_in
 from memagents.runs.progress import ProgressBar, end_events, run_logger
 
@@ -52,7 +65,7 @@ class MemoryAlgorithm(Descent):
     :param gamma: discount
     :param max_grad_norm: the gradient's norm is clipped to it
     :param condition_on: ``"action"`` and/or ``"reward"``: what of the previous step the agent also sees
-    :param run_dir: folder for logs and checkpoints, or None
+    :param run_dir: folder for logs and checkpoints, or None; one with nothing in it of another agent
     :param checkpoint_interval: iterations between two checkpoints in ``run_dir``; ``learn`` ends with one, and leaves
         one after its first iteration
     :param checkpoint_minutes: minutes after which there is one in any case
@@ -105,6 +118,7 @@ class MemoryAlgorithm(Descent):
         if unknown:
             sb3_names.check_arguments(type(self).__name__, unknown)
             sb3_names.refuse_argument(type(self), next(iter(unknown)))
+        device, policy_kwargs = device_name(device), string_keyed("policy_kwargs", policy_kwargs)
         if isinstance(env, str):
             env = make_env(env)
         # By its class: SB3 refuses the alias MlpPolicy for the Dict that condition_on makes of an observation.
@@ -112,7 +126,7 @@ class MemoryAlgorithm(Descent):
         # An agent of a file has what the file says.
         usual = {name: self.policy_defaults[name] for name in unset(policy_class, self.policy_defaults)}
         usual = usual if _init_setup_model else {}
-        self._usual = usual.keys() - (policy_kwargs or {}).keys()  # parameters that nobody asked for
+        self._usual = usual.keys() - policy_kwargs.keys()  # parameters that nobody asked for
         if policy == "CnnPolicy":
             usual["encoder"] = "cnn"
         self.condition_on = check_conditions(condition_on)
@@ -127,7 +141,7 @@ class MemoryAlgorithm(Descent):
             scheduled("memory_learning_rate", memory_learning_rate, positive)
         self.memory_learning_rate = memory_learning_rate
         # Of processes that learn together the first one writes, for all of them.
-        self.run_dir = None if run_dir is None or ranks.rank() else Path(run_dir)
+        self.run_dir = None if run_dir is None or ranks.rank() else folder_path("run_dir", run_dir)
         self.stats_window_size = positive_int("stats_window_size", stats_window_size)
         self.iteration = 0
         self.lesson = 0  # of the curriculum, where there is one
@@ -139,13 +153,13 @@ class MemoryAlgorithm(Descent):
             policy_class,
             env,  # type: ignore[arg-type]
             learning_rate,
-            policy_kwargs=with_classes({**usual, **(policy_kwargs or {})}),
+            policy_kwargs=with_classes({**usual, **policy_kwargs}),
             stats_window_size=stats_window_size,
             tensorboard_log=None if tensorboard_log is None or ranks.rank() else str(tensorboard_log),
-            verbose=0 if ranks.rank() else verbose,
+            verbose=0 if ranks.rank() else natural_int("verbose", int(verbose) if verbose is True else verbose),
             device=device,
             support_multi_env=True,
-            seed=seed,
+            seed=None if seed is None else seed_int("seed", seed),
         )
         if _init_setup_model:
             self._setup_model()
@@ -220,13 +234,15 @@ class MemoryAlgorithm(Descent):
         :param progress_bar: show the progress, the recent return and success
         :return: the agent
         :raises FloatingPointError: if a loss is not finite; the last checkpoint is kept, the weights are those before
-        :raises ValueError: if another training runs in ``run_dir``
+        :raises ValueError: if that is no number of steps, or in ``run_dir`` another training runs or another agent lies
         :raises ConnectionError: if the process of an environment ends; the others are ended, too
         :raises TypeError: if there is a ``run_dir`` and a hyperparameter that cannot be saved
         """
+        total_timesteps = step_count("total_timesteps", total_timesteps)
         if ranks.rank():  # the processes may have met after the agent was made
             self.run_dir, self.tensorboard_log, self.verbose = None, None, 0
         with training_in(self.run_dir):
+            self._take_folder()
             with named_ends(lambda: self.env):
                 total_timesteps, callback = self._setup_learn(
                     total_timesteps, callback, reset_num_timesteps, tb_log_name, progress_bar
@@ -258,6 +274,16 @@ class MemoryAlgorithm(Descent):
                 with self.parts_of_others():
                     self.save_last()
         return self
+
+    def _take_folder(self) -> None:
+        """Make the run's folder this agent's own.
+
+        :raises ValueError: if there is another agent in it
+        """
+        if self.run_dir is not None:
+            if holds_training(self.run_dir) or (self.run_dir / POLICY_FILE).is_file():
+                self.check_own(self.run_dir, "run_dir")
+            self.claim(self.run_dir)
 
     def _is_due(self) -> bool:
         """Return whether this iteration ends with a checkpoint; the first one does, lest a crash leave nothing."""

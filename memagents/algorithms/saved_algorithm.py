@@ -23,7 +23,7 @@ from memagents.environments.normalization import as_trained, statistics_of
 from memagents.environments.spaces import space_from_json, space_to_json
 from memagents.environments.vector import Env
 from memagents.policies.encoding import guesses_known
-from memagents.runs import agent_files
+from memagents.runs import agent_files, layout
 from memagents.runs.agent_files import BROKEN
 from memagents.runs.bounds import bounded
 from memagents.runs.checkpoint import of_one_moment
@@ -40,6 +40,7 @@ from memagents.runs.plain_values import (
     not_saved,
     of_scripts,
 )
+from memagents.runs.pretrained import is_pretrained
 
 logger = logging.getLogger(__name__)
 _SPACES = ("observation_space", "action_space")
@@ -58,6 +59,7 @@ class SavedAlgorithm(ResumableAlgorithm):
     keep_best: bool
     _warned_of_functions = False
     _warned_of_scripts = False
+    _own_folders: frozenset[Path] = frozenset()  # that it has trained in, or was loaded from
     saved_at = 0.0  # by the clock of time.monotonic, in seconds
 
     # --- files ------------------------------------------------------------------------------------------------------
@@ -65,13 +67,33 @@ class SavedAlgorithm(ResumableAlgorithm):
     def save(self, path: str | Path, **_: Any) -> None:  # type: ignore[override]
         """Write a run folder: the policy and all that is needed to go on. Nothing in it is pickled.
 
+        An agent that was saved there before is replaced.
+
         :param path: the folder (an ending ``.zip``, which SB3's callbacks add, is dropped)
+        :raises ValueError: if another agent was trained in it, whose settings and log lie there
         """
+        if not is_pretrained(path) and layout.holds_training(folder_of(path)):
+            self.check_own(folder_of(path), "path")
+        self._write_folder(path)
+
+    def _write_folder(self, path: str | Path) -> None:
         memory = self.policy.lasting_memory()
         agent_files.write(
             *(path, self.description(), self.policy.state_dict(), memory),
             *(self.training_state(), statistics_of(self.env)),
         )
+
+    def check_own(self, folder: Path, argument: str) -> None:
+        """:raises ValueError: if this agent has neither trained in a folder nor was loaded from it"""
+        if folder.resolve() not in self._own_folders:
+            raise ValueError(
+                f"{argument} {folder} holds another agent's training: choose another folder, or remove it; "
+                f"{type(self).__name__}.resume({str(folder)!r}, env) goes on with that training"
+            )
+
+    def claim(self, folder: Path) -> None:
+        """Take a folder for one in which this agent's files may be replaced."""
+        self._own_folders |= {folder.resolve()}
 
     def save_or_warn(self) -> int:
         """Save to ``run_dir``, or warn that it is not possible now: on a full disk, at the next checkpoint it may be.
@@ -82,7 +104,7 @@ class SavedAlgorithm(ResumableAlgorithm):
         if self.run_dir is None:
             return -1
         try:
-            self.save(self.run_dir)
+            self._write_folder(self.run_dir)
         except OSError as error:
             warn_user(f"no checkpoint at step {self.num_timesteps}, the last one stays: {error}")
             return -1
@@ -95,14 +117,14 @@ class SavedAlgorithm(ResumableAlgorithm):
         :raises OSError: if that is not possible
         """
         if self.run_dir is not None:
-            self.save(self.run_dir)
+            self._write_folder(self.run_dir)
             self.keep(self.run_dir)
 
     def keep(self, run_dir: Path) -> None:
         """Keep this moment's checkpoint beside the last one, if ``keep_last`` or ``keep_best`` ask for it."""
         enough = min(len(self.ep_info_buffer or ()), self.episodes_here) >= self.stats_window_size
         mean_return = self.mean_return() if enough else None
-        keep(run_dir, self.save, self.num_timesteps, mean_return, self.keep_last, self.keep_best, self.lesson)
+        keep(run_dir, self._write_folder, self.num_timesteps, mean_return, self.keep_last, self.keep_best, self.lesson)
 
     @classmethod
     def load(  # type: ignore[override]
@@ -289,6 +311,7 @@ class SavedAlgorithm(ResumableAlgorithm):
                 agent.n_envs = description["n_envs"]
             with guesses_known(), bounded(folder / WEIGHTS_FILE):
                 agent._setup_model()
+            agent.claim(folder)
             if env is not given:
                 logger.info("observations are normalised by the statistics in %s", folder)
         except CheckpointError:

@@ -87,6 +87,8 @@ def refuse_argument(algorithm: type, name: str) -> NoReturn:
     own = [p.name for p in parameters if p.kind != p.VAR_KEYWORD and p.name != "self" and not p.name.startswith("_")]
     found = alike(name, dict.fromkeys(own))
     near = f"; spelled alike: {', '.join(found)}" if found else ""
+    if name in inspect.signature(algorithm.policy_aliases["MlpPolicy"]).parameters:  # type: ignore[attr-defined]
+        near = f": it is one of the policy's, policy_kwargs={{{name!r}: …}}"
     raise TypeError(f"{algorithm.__name__} has no argument {name!r}{near}")
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from gymnasium import spaces
@@ -75,8 +75,8 @@ def check_conditions(condition_on: Sequence[str]) -> tuple[str, ...]:
 
     :raises ValueError: naming what is allowed
     """
-    wrong = [c for c in condition_on if c not in CONDITIONS]
-    if isinstance(condition_on, str) or wrong:
+    words = isinstance(condition_on, Iterable) and not isinstance(condition_on, str)
+    if not words or any(word not in CONDITIONS for word in condition_on):
         raise ValueError(f"condition_on must be a list of words among {', '.join(CONDITIONS)}, not {condition_on!r}")
     return tuple(c for c in CONDITIONS if c in condition_on)
 

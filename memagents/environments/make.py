@@ -110,7 +110,7 @@ def _check_parameters(spec: EnvSpec, env_id: str, creator: Any, kwargs: dict[str
     allowed = _parameters(creator)
     unknown = sorted(kwargs.keys() - set(kwargs if allowed is None else allowed))
     if "render_mode" in unknown:
-        raise ValueError(f"env {env_id!r} cannot be filmed or shown: it has no render_mode")
+        raise ValueError(f"env {env_id!r} cannot be filmed or shown: it has no parameter render_mode")
     if unknown:
         raise ValueError(f"env {env_id!r} has no parameter {unknown[0]!r}; it has: {', '.join(allowed or ())}")
     needed = [name for name in _needed(creator) if name not in {**spec.kwargs, **kwargs}]

@@ -22,7 +22,7 @@ from memagents import ranks
 from memagents.algorithms.algorithm import MemoryAlgorithm
 from memagents.algorithms.distillation import Distillation
 from memagents.algorithms.sb3_names import option_hint
-from memagents.checks import thread_count
+from memagents.checks import device_name, thread_count
 from memagents.cores import core_class
 from memagents.environments.guidance import has_oracle
 from memagents.environments.spaces import space_from_json
@@ -60,10 +60,7 @@ def prepare(imports: Sequence[str] = (), threads: int | None = None, device: str
             raise ValueError(f"imports: there is no package {name!r}") from error
     if threads is not None:
         torch.set_num_threads(thread_count(threads))
-    try:
-        chosen = torch.device("cpu" if device == "auto" else device)
-    except RuntimeError as error:
-        raise ValueError(f"device must be auto, cpu, cuda or cuda:N, not {device!r}") from error
+    chosen = torch.device("cpu" if device_name(device) == "auto" else device)
     if chosen.type == "cuda" and (chosen.index or 0) >= torch.cuda.device_count():
         raise ValueError(f"device is {device!r}, but torch finds {torch.cuda.device_count()} CUDA devices here")
 
@@ -95,6 +92,7 @@ def make_agent(settings: TrainSettings, curriculum: Curriculum) -> MemoryAlgorit
     if ranks.rank() == 0:
         agent.run_dir = new_folder(settings)
         write_config(settings, agent.run_dir)
+        agent.claim(agent.run_dir)
     return agent
 
 

@@ -168,7 +168,7 @@ def filmed(played: Played) -> VecEnv:
 
 def action_names(env: str, env_kwargs: dict[str, Any], space: spaces.Space) -> list[str]:
     """Return the names that an environment has for its actions; none where it has not one for each."""
-    single = make_single_env(env, **{**env_kwargs, "render_mode": None}).unwrapped
+    single = make_single_env(env, **{name: env_kwargs[name] for name in env_kwargs if name != "render_mode"}).unwrapped
     named = getattr(getattr(single, "definition", None), "action_names", ())
     if not named:
         named = list(getattr(getattr(single, "actions", None), "__members__", ()))  # an enumeration, as MiniGrid's

@@ -17,7 +17,7 @@ from stable_baselines3.common.torch_layers import BaseFeaturesExtractor, create_
 from stable_baselines3.common.type_aliases import Schedule
 from torch import Tensor, nn
 
-from memagents.checks import boolean, finite, positive_int, warn_user
+from memagents.checks import boolean, finite, positive_int, string_keyed, warn_user
 from memagents.cores.core import State
 from memagents.cores.pair import Pair, PairState
 from memagents.cores.recompute import unroll_in_chunks
@@ -381,12 +381,12 @@ def critics_own(
 
     :raises ValueError: for parameters of a memory that there is not
     """
-    own = dict(critic_core_kwargs or {})
+    own = string_keyed("critic_core_kwargs", critic_core_kwargs)
     if critic_core is None:
         if own:
             raise ValueError(f"critic_core_kwargs: {own!r} is for critic_core, which is None")
         return None
-    return (core, {**(core_kwargs or {}), **own}) if critic_core == "same" else (critic_core, own)
+    return (core, {**string_keyed("core_kwargs", core_kwargs), **own}) if critic_core == "same" else (critic_core, own)
 
 
 def hidden_layers(net_arch: Any) -> dict[str, list[int]]:

@@ -17,7 +17,7 @@ from stable_baselines3.common.preprocessing import is_image_space, maybe_transpo
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from torch import Tensor
 
-from memagents.checks import boolean
+from memagents.checks import boolean, string_keyed
 from memagents.cores import core_class, make_core
 from memagents.cores.core import MemoryCore, State, state_leaves
 from memagents.environments.conditioning import CONDITION_ENTRIES
@@ -121,7 +121,7 @@ class CorePolicy(SavedPolicy):
 
     def _make_core(self, name: str, kwargs: dict[str, Any] | None) -> MemoryCore:
         """Make a memory over the encoder."""
-        kwargs = dict(kwargs or {})
+        kwargs = string_keyed("core_kwargs", kwargs)
         if self._condition_size is not None and "condition_size" in inspect.signature(core_class(name)).parameters:
             kwargs.setdefault("condition_size", self._condition_size)
         return make_core(name, int(self.features_extractor.features_dim), **kwargs)

@@ -166,6 +166,8 @@ def _check_saved(folder: Path, file: str | Path) -> None:
     if message is not None:
         running = f"{folder} has no checkpoint yet: its training is in its first window"
         raise CheckpointError(running if is_held(folder) else message)
+    if not any((folder / name).exists() for name in layout.FILES):
+        raise CheckpointError(f"{folder} is no run folder: {file} does not exist in it")
 
 
 def read_normalization(path: str | Path) -> dict[str, Any] | None:

@@ -62,6 +62,8 @@ def folder_of(path: str | Path) -> Path:
 
 def unknown(folder: Path) -> str:
     """Return the message that there is no such run folder, with those that are spelled alike."""
+    if folder.is_file():
+        return f"{folder} is a file; a run is a folder"
     there = [str(path) for path in runs_in(RUNS)]
     alike = difflib.get_close_matches(str(folder), there, n=3) or [p for p in there if Path(p).name == folder.name]
     return f"there is no run folder {folder}" + (f"; spelled alike: {', '.join(alike)}" if alike else "")
@@ -69,12 +71,15 @@ def unknown(folder: Path) -> str:
 
 def without_checkpoint(folder: Path) -> str | None:
     """Return the message that a training has begun in a folder and saved nothing; None where that is not so."""
-    saved, begun = (
-        any((folder / name).is_file() for name in names) for names in ((POLICY_FILE, STATE_FILE, MANIFEST_FILE), _BEGUN)
-    )
-    if saved or not begun:
+    saved = any((folder / name).is_file() for name in (POLICY_FILE, STATE_FILE, MANIFEST_FILE))
+    if saved or not holds_training(folder):
         return None
     return f"{folder} stopped before its first checkpoint: begin again, on the command line with --overwrite"
+
+
+def holds_training(folder: Path) -> bool:
+    """Return whether a training was begun in a folder: what lies there is more than a saved agent."""
+    return any((folder / name).is_file() for name in _BEGUN)
 
 
 def new(name: str) -> Path:
@@ -99,11 +104,11 @@ def empty(folder: Path, overwrite: bool) -> Path:
     if folder.is_file():
         raise ValueError(f"run_dir {folder} is a file; a run needs a folder")
     if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
+        if not (folder / CONFIG_FILE).is_file():
+            raise ValueError(f"run_dir {folder} exists and is no run, so it is not overwritten: choose another folder")
         if not overwrite:
             go_on = "add --overwrite to replace it, or --resume it to go on with it"
             raise ValueError(f"run_dir {without_checkpoint(folder) or f'{folder} exists; {go_on}'}")
-        if not (folder / CONFIG_FILE).is_file():
-            raise ValueError(f"run_dir {folder} exists and is no run, so it is not overwritten")
         remove(folder)
     return make(folder, "run_dir")
 

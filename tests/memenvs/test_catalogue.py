@@ -35,9 +35,9 @@ def test_minigrids_own_environments_do_not_hide_those_of_memenvs():
     [
         (
             "TMase-v0",
-            "no environment 'TMase-v0'; spelled alike: memenvs/TMaze-v0, .*; memenvs has: memenvs/Associat.*, .. of "
-            "POPGym such as memenvs/popgym-.*, and 7. of MiniGrid such as memenvs.*; "
-            "an id that a package of yours registers is found as",
+            "no environment 'TMase-v0'; spelled alike: memenvs/TMaze-v0, .*; one that a package of yours registers is "
+            "'package:Id'; memenvs has: memenvs/Associat.*, .. of POPGym such as memenvs/popgym-.*, and 7. of MiniGrid "
+            "such as memenvs",
         ),
         ("memenvs/TMase-v0", "spelled alike: memenvs/TMaze-v0, "),
         ("memenvs/MiniGrid-MemoryS8-v0", "memenvs has: memenvs/MiniGrid-Block.*, memenvs/MiniGrid-MemoryS7-v0, "),
@@ -46,7 +46,7 @@ def test_minigrids_own_environments_do_not_hide_those_of_memenvs():
             "memenvs has: memenvs/popgym-AutoencodeEasy-v0, memenvs/popgym-AutoencodeHard",
         ),
         ("MiniGrid-Memory-S13-v0", "spelled alike: .*memenvs/MiniGrid-MemoryS13-v0, "),
-        ("xyz", "MiniGrid-UnlockPickup-v0; an id that"),
+        ("xyz", "no environment 'xyz'; one that a package of yours.*MiniGrid-UnlockPickup-v0$"),
         ("no_such_package:Maze-v0", "env 'no_such_package:Maze-v0': there is no module 'no_such_package' to import it"),
         ("memenvs.no_such_module:Maze-v0", "there is no module 'memenvs.no_such_module' to import it from"),
         ("./memenvs:Maze-v0", "there is no module './memenvs' to import it from"),

@@ -200,9 +200,9 @@ def check_split(definition: Definition, split: str | None) -> int:
         raise ValueError(f"split must be one of {list(SPLITS)}, not {split!r}")
     if split is not None and definition.distinct_levels < FEWEST_LEVELS:
         raise ValueError(
-            f"split must be None: {definition.name} with these parameters has {definition.distinct_levels} distinct "
-            "level(s), too few to hold some of them out"
+            f"split must be None, as by default: {definition.name} with these parameters has "
+            f"{definition.distinct_levels} distinct level(s), too few to hold some of them out"
         )
     if split is not None and definition.digest is no_digest:
-        raise ValueError(f"split must be None: {definition.name} has no digest to tell levels apart")
+        raise ValueError(f"split must be None, as by default: {definition.name} has no digest to tell levels apart")
     return SPLITS[split]
