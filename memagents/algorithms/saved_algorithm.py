@@ -16,7 +16,7 @@ from torch import Tensor
 
 from memagents.algorithms.causes import listed
 from memagents.algorithms.training_state import ResumableAlgorithm
-from memagents.checks import positive_int, warn_user
+from memagents.checks import positive_int, string_keyed, warn_user
 from memagents.cores import core_class
 from memagents.environments.make import make_env
 from memagents.environments.normalization import as_trained, statistics_of
@@ -354,7 +354,7 @@ class SavedAlgorithm(ResumableAlgorithm):
             raise CheckpointError(f"{source}: the policy is a {policy.__name__}; {cls.__name__} needs a {names}")
         if "policy_kwargs" in changes:  # without those that an agent has where none are given, which stay the file's
             theirs = {name: value for name, value in saved["policy_kwargs"].items() if name in cls.policy_defaults}
-            asked = decode(theirs, "policy_kwargs", source) | (changes["policy_kwargs"] or {})
+            asked = decode(theirs, "policy_kwargs", source) | string_keyed("policy_kwargs", changes["policy_kwargs"])
             check_imported(asked, source)
             changes = {**changes, "policy_kwargs": asked}
         return cls(policy, env, device=device, _init_setup_model=False, **{**arguments, **changes})  # type: ignore[arg-type,call-arg]

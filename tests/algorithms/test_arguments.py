@@ -61,6 +61,12 @@ def files(folder):
     return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
+def test_a_wrong_argument_is_named_by_load(tmp_path):
+    agent().save(tmp_path / "saved")
+    with pytest.raises(ValueError, match=r"policy_kwargs must be a dict of values by their names, not 'gru'"):
+        RecurrentPPO.load(tmp_path / "saved", policy_kwargs="gru")
+
+
 def test_a_training_does_not_replace_another(tmp_path):
     folder = tmp_path / "run"
     agent(run_dir=folder).learn(16)
