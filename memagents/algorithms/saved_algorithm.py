@@ -74,9 +74,6 @@ class SavedAlgorithm(ResumableAlgorithm):
         """
         if not is_pretrained(path) and layout.holds_training(folder_of(path)):
             self.check_own(folder_of(path), "path")
-        self._write_folder(path)
-
-    def _write_folder(self, path: str | Path) -> None:
         memory = self.policy.lasting_memory()
         agent_files.write(
             *(path, self.description(), self.policy.state_dict(), memory),
@@ -84,8 +81,9 @@ class SavedAlgorithm(ResumableAlgorithm):
         )
 
     def check_own(self, folder: Path, argument: str) -> None:
-        """:raises ValueError: if this agent has neither trained in a folder nor was loaded from it"""
-        if folder.resolve() not in self._own_folders:
+        """:raises ValueError: if this agent did not train in a folder or one around it, nor was loaded from it"""
+        place = folder.resolve()
+        if self._own_folders.isdisjoint((place, *place.parents)):
             raise ValueError(
                 f"{argument} {folder} holds another agent's training: choose another folder, or remove it; "
                 f"{type(self).__name__}.resume({str(folder)!r}, env) goes on with that training"
@@ -104,7 +102,7 @@ class SavedAlgorithm(ResumableAlgorithm):
         if self.run_dir is None:
             return -1
         try:
-            self._write_folder(self.run_dir)
+            self.save(self.run_dir)
         except OSError as error:
             warn_user(f"no checkpoint at step {self.num_timesteps}, the last one stays: {error}")
             return -1
@@ -117,14 +115,14 @@ class SavedAlgorithm(ResumableAlgorithm):
         :raises OSError: if that is not possible
         """
         if self.run_dir is not None:
-            self._write_folder(self.run_dir)
+            self.save(self.run_dir)
             self.keep(self.run_dir)
 
     def keep(self, run_dir: Path) -> None:
         """Keep this moment's checkpoint beside the last one, if ``keep_last`` or ``keep_best`` ask for it."""
         enough = min(len(self.ep_info_buffer or ()), self.episodes_here) >= self.stats_window_size
         mean_return = self.mean_return() if enough else None
-        keep(run_dir, self._write_folder, self.num_timesteps, mean_return, self.keep_last, self.keep_best, self.lesson)
+        keep(run_dir, self.save, self.num_timesteps, mean_return, self.keep_last, self.keep_best, self.lesson)
 
     @classmethod
     def load(  # type: ignore[override]

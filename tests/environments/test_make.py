@@ -234,7 +234,9 @@ def test_an_environment_without_pictures_cannot_be_filmed():
 
     gym.register("Blind-v0", Blind)
     try:
-        with pytest.raises(ValueError, match=r"^env 'Blind-v0' cannot be filmed or shown: it has no render_mode$"):
+        with pytest.raises(
+            ValueError, match=r"^env 'Blind-v0' cannot be filmed or shown: it has no parameter render_mode$"
+        ):
             make_single_env("Blind-v0", render_mode="rgb_array")
     finally:
         del gym.registry["Blind-v0"]

@@ -648,8 +648,10 @@ def test_a_manifest_reaches_no_other_file(name, spoiled, tmp_path):
     (tmp_path / ".thesis.tex.next").write_text("mine, too")
     (spoiled / MANIFEST_FILE).write_text(json.dumps({"format": 1, "files": {name: {"bytes": 1, "sha256": "x"}}}))
     assert_refused(spoiled, "manifest.json names what is no file of a checkpoint: ")
+    other = make()
+    other.claim(spoiled)
     with pytest.raises(CheckpointError, match="names what is no file of a checkpoint"):
-        make().save(spoiled)
+        other.save(spoiled)
     assert (tmp_path / "thesis.tex").exists() and (tmp_path / ".thesis.tex.next").exists()
 
 
@@ -668,8 +670,10 @@ def test_two_may_save_into_one_folder(tmp_path):
 
 def test_a_first_checkpoint_that_has_not_taken_its_place_is_one(tmp_path, monkeypatch):
     (tmp_path / "config.yaml").write_text("")
+    agent = make()
+    agent.claim(tmp_path)
     monkeypatch.setattr(Path, "replace", lambda *_: None)  # killed when the manifest was there
-    make().save(tmp_path)
+    agent.save(tmp_path)
     monkeypatch.undo()
     assert not (tmp_path / POLICY_JSON).exists() and layout.without_checkpoint(tmp_path) is None
     RecurrentPPO.load(tmp_path, device="cpu")

@@ -99,8 +99,9 @@ def test_nothing_is_kept_unasked_and_none_is_listed_as_a_run(tmp_path):
 def test_a_best_one_that_cannot_be_read_is_left_alone_and_ends_no_training(tmp_path):
     learned(tmp_path, [5.0], keep_best=True)
     (tmp_path / "best" / "manifest.json").write_text("{")
+    again = RecurrentPPO.load(tmp_path, Rising([9.0] * 8), run_dir=tmp_path, device="cpu")
     with pytest.warns(UserWarning, match=r"the checkpoint of step 8 is not kept beside the run's own: .*manifest.json"):
-        learned(tmp_path, [9.0], keep_best=True)
+        again.learn(8)
     assert (tmp_path / "best" / "manifest.json").read_text() == "{"
     assert agent_files.read_description(tmp_path)["mean_return"] == 9.0
 

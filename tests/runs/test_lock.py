@@ -53,11 +53,11 @@ def test_a_second_training_in_the_folder_is_refused(tmp_path):
             messages.append(str(error.value))
         return True
 
-    make(run_dir=tmp_path).learn(32, callback=intrude)
+    agent = make(run_dir=tmp_path).learn(32, callback=intrude)
     assert set(messages) == {
         f"run_dir {tmp_path}: a training is running in it; wait until it has ended, or choose another run_dir"
     }
-    make(run_dir=tmp_path).learn(32)  # after it has ended
+    agent.learn(32)  # after it has ended
 
 
 def test_a_training_that_fails_lets_the_folder_go(tmp_path):

@@ -84,8 +84,8 @@ def test_tensorboard_events_are_written(tmp_path):
     make(run_dir=tmp_path / "run").learn(32)
     assert list((tmp_path / "run" / "tb").glob("events.out.tfevents.*"))
     make(tensorboard_log=str(tmp_path / "logs")).learn(32, tb_log_name="mine")
-    both = make(run_dir=tmp_path / "run", tensorboard_log=str(tmp_path / "nowhere")).learn(32)
-    assert not (tmp_path / "nowhere").exists() and any((tmp_path / "run" / "tb").iterdir())
+    both = make(run_dir=tmp_path / "both", tensorboard_log=str(tmp_path / "nowhere")).learn(32)
+    assert not (tmp_path / "nowhere").exists() and any((tmp_path / "both" / "tb").iterdir())
     assert both.tensorboard_log == str(tmp_path / "nowhere")
     assert list((tmp_path / "logs" / "mine_1").glob("events.out.tfevents.*"))
 
