@@ -50,7 +50,7 @@ from memagents.environments.workers import named_ends
 from memagents.policies.core_policy import CorePolicy
 from memagents.policies.encoding import is_picture
 from memagents.policies.tracing import trace
-from memagents.runs.layout import POLICY_FILE, STATE_FILE
+from memagents.runs.layout import holds_agent
 from memagents.runs.lock import training_in
 from memagents.runs.progress import ProgressBar, end_events, run_logger
 
@@ -281,7 +281,7 @@ class MemoryAlgorithm(Descent):
         :raises ValueError: if there is another agent in it
         """
         if self.run_dir is not None:
-            if any((self.run_dir / name).is_file() for name in (POLICY_FILE, STATE_FILE)):
+            if holds_agent(self.run_dir):
                 self.check_own(self.run_dir, "run_dir")
             self.claim(self.run_dir)
 

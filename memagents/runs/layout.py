@@ -71,10 +71,14 @@ def unknown(folder: Path) -> str:
 
 def without_checkpoint(folder: Path) -> str | None:
     """Return the message that a training has begun in a folder and saved nothing; None where that is not so."""
-    saved = any((folder / name).is_file() for name in (POLICY_FILE, STATE_FILE, MANIFEST_FILE))
-    if saved or not holds_training(folder):
+    if holds_agent(folder) or not holds_training(folder):
         return None
     return f"{folder} stopped before its first checkpoint: begin again, on the command line with --overwrite"
+
+
+def holds_agent(folder: Path) -> bool:
+    """Return whether an agent was saved in a folder."""
+    return any((folder / name).is_file() for name in (POLICY_FILE, STATE_FILE, MANIFEST_FILE))
 
 
 def holds_training(folder: Path) -> bool:

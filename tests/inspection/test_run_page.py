@@ -180,7 +180,9 @@ def test_an_environment_without_pictures_is_played_without():
     assert filmed(Played("memenvs/TMaze-v0", {"render_mode": "human"}, 2)).render_mode == "rgb_array"
     for kind in Bare, Words, Blurred:
         gym.register(f"{kind.__name__}-v0", kind)
-        assert filmed(Played(f"{kind.__name__}-v0", {}, 1)).render_mode is None, kind
+        env = filmed(Played(f"{kind.__name__}-v0", {}, 1))
+        assert env.render_mode is None, kind
+        assert action_names(f"{kind.__name__}-v0", {}, env.action_space) == []
 
 
 def test_actions_have_the_names_that_environments_give_them():
