@@ -9,6 +9,8 @@ import numpy as np
 from gymnasium import spaces
 from stable_baselines3.common.vec_env import VecEnv
 
+from memagents.environments.spaces import integer_range
+
 
 def decision_mask(env: VecEnv, infos: Sequence[dict] | None, dones: np.ndarray | None) -> np.ndarray:
     """Return where the action for the observation just returned matters.
@@ -82,15 +84,11 @@ def oracle_actions(env: VecEnv) -> np.ndarray:
 
 
 def choices(space: spaces.Space) -> tuple[np.ndarray, np.ndarray]:
-    """Return the least value of each entry of an action, and how many values it has.
-
-    :param space: Discrete, MultiDiscrete or MultiBinary
-    """
-    if isinstance(space, spaces.Discrete):
-        return np.asarray(space.start), np.asarray(space.n)
-    if isinstance(space, spaces.MultiDiscrete):
-        return space.start, space.nvec
-    return np.zeros(1, np.int64), np.full(1, 2)
+    """Return the lowest number of each entry of a discrete action, and how many numbers there are."""
+    bounds = integer_range(space)
+    assert bounds is not None  # no Box
+    low, high = (np.asarray(bound, np.int64) for bound in bounds)
+    return low, np.asarray(high - low + 1)
 
 
 def oracle_labels(env: VecEnv, decisions: np.ndarray) -> np.ndarray:

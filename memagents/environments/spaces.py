@@ -42,7 +42,9 @@ class ObservationCheck:
         self._rows, self._is_dict = rows, isinstance(space, spaces.Dict)
         self._entries = dict(space.spaces) if isinstance(space, spaces.Dict) else {"": space}
         self._shapes = {name: (*rows, *(entry.shape or ())) for name, entry in self._entries.items()}
-        self._bounds = {name: bounds for name, entry in self._entries.items() if (bounds := _codes(entry)) is not None}
+        self._bounds = {
+            name: bounds for name, entry in self._entries.items() if (bounds := integer_range(entry)) is not None
+        }
 
     def __call__(self, observations: Any) -> None:
         """:raises ValueError: for observations outside the space; it names the entry, what it must be and what it is"""
@@ -84,8 +86,8 @@ def _shape(values: Any) -> tuple[int, ...] | str:
         return type(values).__name__
 
 
-def _codes(space: spaces.Space) -> tuple[Any, Any] | None:
-    """The lowest and highest numbers of a discrete space; None of a Box."""
+def integer_range(space: spaces.Space) -> tuple[Any, Any] | None:
+    """The lowest and the highest number of each entry of a discrete space; None of a Box."""
     if isinstance(space, spaces.Discrete):
         return space.start, space.start + space.n - 1
     if isinstance(space, spaces.MultiDiscrete):

@@ -386,7 +386,7 @@ def critics_own(
         if own:
             raise ValueError(f"critic_core_kwargs: {own!r} is for critic_core, which is None")
         return None
-    return (core, {**string_keyed("core_kwargs", core_kwargs), **own}) if critic_core == "same" else (critic_core, own)
+    return (core, {**(core_kwargs or {}), **own}) if critic_core == "same" else (critic_core, own)
 
 
 def hidden_layers(net_arch: Any) -> dict[str, list[int]]:
