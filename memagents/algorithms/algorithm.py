@@ -50,7 +50,6 @@ from memagents.environments.workers import named_ends
 from memagents.policies.core_policy import CorePolicy
 from memagents.policies.encoding import is_picture
 from memagents.policies.tracing import trace
-from memagents.runs.layout import holds_agent
 from memagents.runs.lock import training_in
 from memagents.runs.progress import ProgressBar, end_events, run_logger
 
@@ -242,7 +241,8 @@ class MemoryAlgorithm(Descent):
         if ranks.rank():  # the processes may have met after the agent was made
             self.run_dir, self.tensorboard_log, self.verbose = None, None, 0
         with training_in(self.run_dir):
-            self._take_folder()
+            if self.run_dir is not None:
+                self.train_in(self.run_dir)
             with named_ends(lambda: self.env):
                 total_timesteps, callback = self._setup_learn(
                     total_timesteps, callback, reset_num_timesteps, tb_log_name, progress_bar
@@ -274,16 +274,6 @@ class MemoryAlgorithm(Descent):
                 with self.parts_of_others():
                     self.save_last()
         return self
-
-    def _take_folder(self) -> None:
-        """Make the run's folder this agent's own.
-
-        :raises ValueError: if there is another agent in it
-        """
-        if self.run_dir is not None:
-            if holds_agent(self.run_dir):
-                self.check_own(self.run_dir, "run_dir")
-            self.claim(self.run_dir)
 
     def _is_due(self) -> bool:
         """Return whether this iteration ends with a checkpoint; the first one does, lest a crash leave nothing."""

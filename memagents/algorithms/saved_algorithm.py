@@ -15,6 +15,7 @@ from stable_baselines3.common.policies import BasePolicy
 from torch import Tensor
 
 from memagents.algorithms.causes import listed
+from memagents.algorithms.folder_owner import FolderOwner
 from memagents.algorithms.training_state import ResumableAlgorithm
 from memagents.checks import positive_int, string_keyed, warn_user
 from memagents.cores import core_class
@@ -23,7 +24,7 @@ from memagents.environments.normalization import as_trained, statistics_of
 from memagents.environments.spaces import space_from_json, space_to_json
 from memagents.environments.vector import Env
 from memagents.policies.encoding import guesses_known
-from memagents.runs import agent_files, layout
+from memagents.runs import agent_files
 from memagents.runs.agent_files import BROKEN
 from memagents.runs.bounds import bounded
 from memagents.runs.checkpoint import of_one_moment
@@ -46,7 +47,7 @@ logger = logging.getLogger(__name__)
 _SPACES = ("observation_space", "action_space")
 
 
-class SavedAlgorithm(ResumableAlgorithm):
+class SavedAlgorithm(FolderOwner, ResumableAlgorithm):
     """Algorithm whose saving, loading and resuming go by run folders instead of pickled archives."""
 
     # The constructor's arguments that are saved with a policy.
@@ -59,7 +60,6 @@ class SavedAlgorithm(ResumableAlgorithm):
     keep_best: bool
     _warned_of_functions = False
     _warned_of_scripts = False
-    _own_folders: frozenset[Path] = frozenset()  # that it has trained in, or was loaded from
     saved_at = 0.0  # by the clock of time.monotonic, in seconds
 
     # --- files ------------------------------------------------------------------------------------------------------
@@ -72,26 +72,13 @@ class SavedAlgorithm(ResumableAlgorithm):
         :param path: the folder (an ending ``.zip``, which SB3's callbacks add, is dropped)
         :raises ValueError: if another agent was trained in it, whose settings and log lie there
         """
-        if not is_pretrained(path) and layout.holds_training(folder_of(path)):
-            self.check_own(folder_of(path), "path")
+        if not is_pretrained(path):
+            self.check_training(folder_of(path))
         memory = self.policy.lasting_memory()
         agent_files.write(
             *(path, self.description(), self.policy.state_dict(), memory),
             *(self.training_state(), statistics_of(self.env)),
         )
-
-    def check_own(self, folder: Path, argument: str) -> None:
-        """:raises ValueError: if this agent did not train in a folder or one around it, nor was loaded from it"""
-        place = folder.resolve()
-        if self._own_folders.isdisjoint((place, *place.parents)):
-            raise ValueError(
-                f"{argument} {folder} holds another agent's training: choose another folder, or remove it; "
-                f"{type(self).__name__}.resume({str(folder)!r}, env) goes on with that training"
-            )
-
-    def claim(self, folder: Path) -> None:
-        """Take a folder for one in which this agent's files may be replaced."""
-        self._own_folders |= {folder.resolve()}
 
     def save_or_warn(self) -> int:
         """Save to ``run_dir``, or warn that it is not possible now: on a full disk, at the next checkpoint it may be.
