@@ -30,7 +30,10 @@ def dnc_paper() -> dict[str, Experiment]:
                 "lstm": {"core_kwargs": {"hidden_size": 354}},
                 "gru": {"core_kwargs": {"hidden_size": 414}},
                 "gtrxl": {"core_kwargs": {"length": 256, "layers": 2, "width": 112}},
-                "deltanet": {"core_kwargs": {"layers": 2, "width": 834}},
+                "deltanet": {
+                    "core_kwargs": {"layers": 2, "heads": 4, "key_size": 64, "value_size": 64, "width": 240},
+                },
+                "lru": {"core_kwargs": {"layers": 2, "state_size": 256, "width": 215}},
             },
             tests={
                 **by_steps("path", (1, 4, 7), **ZONE_1),
@@ -72,7 +75,10 @@ def dnc_paper() -> dict[str, Experiment]:
                 "lstm": {"core_kwargs": {"hidden_size": 338}},
                 "gru": {"core_kwargs": {"hidden_size": 404}},
                 "gtrxl": {"core_kwargs": {"length": 256, "layers": 2, "width": 124}},
-                "deltanet": {"core_kwargs": {"layers": 2, "width": 860}},
+                "deltanet": {
+                    "core_kwargs": {"layers": 2, "heads": 4, "key_size": 64, "value_size": 64, "width": 282},
+                },
+                "lru": {"core_kwargs": {"layers": 2, "state_size": 256, "width": 245}},
             },
             tests=by_steps("length", (2, 3, 4), graph="family", nodes=None, degree=None, queries=1),
             **common,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, ClassVar, NamedTuple
 
 import torch
@@ -21,7 +21,7 @@ from memagents.algorithms.rollout import Beyond, Minibatch, Window, observation_
 from memagents.algorithms.window_algorithm import WindowAlgorithm
 from memagents.bonuses import check_bonus
 from memagents.bonuses.reward import IntrinsicReward
-from memagents.checks import boolean, in_range
+from memagents.checks import boolean, in_range, string_keyed
 from memagents.cores.core import State
 from memagents.environments.vector import Env
 from memagents.policies.actor_critic import Evaluated
@@ -103,9 +103,7 @@ class RecurrentPPO(WindowAlgorithm):
         self.refresh_states = boolean("refresh_states", refresh_states)
         self.target_kl = target_kl if target_kl is None else in_range("target_kl", target_kl, 0)
         self.cuda_graphs = boolean("cuda_graphs", cuda_graphs)
-        if not isinstance(bonus_kwargs or {}, Mapping):
-            raise ValueError(f"bonus_kwargs must be a dict, such as {{'coef': 0.01}}, not {bonus_kwargs!r}")
-        self.bonus, self.bonus_kwargs = bonus, dict(bonus_kwargs or {})
+        self.bonus, self.bonus_kwargs = bonus, string_keyed("bonus_kwargs", bonus_kwargs)
         if bonus is not None:
             check_bonus(bonus)
         elif self.bonus_kwargs:

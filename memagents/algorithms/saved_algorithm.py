@@ -290,7 +290,7 @@ class SavedAlgorithm(FolderOwner, ResumableAlgorithm):
             for name in _SPACES:
                 space, theirs = space_from_json(description[name]), getattr(agent, name, None)
                 if env is not None and theirs != space:
-                    raise CheckpointError(f"{path}: {name} was {space}, but the environment's is {theirs}")
+                    raise CheckpointError(f"{path}: {name} was {space}, but that of env is {theirs}")
                 setattr(agent, name, space)  # its own, since equal Dicts may have their entries in another order
             if env is None:
                 agent.n_envs = description["n_envs"]

@@ -50,7 +50,8 @@ def command_line(cls: type[S], argv: Sequence[str]) -> S:
         if refused:
             raise ValueError(
                 f"--resume goes on with the settings in {Path(given.resume) / CONFIG_FILE}; beside it only --device "
-                f"and --imports are allowed, not {refused[0]}"
+                f"and --imports are allowed, not {refused[0]}; a new run begins with its weights by --init-from "
+                f"{given.resume}"
             )
         if is_pretrained(given.resume):
             raise ValueError(

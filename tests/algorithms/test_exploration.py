@@ -182,7 +182,10 @@ def test_a_bonus_that_is_not_finite_is_named():
         ({"bonus_kwargs": {"coef": 1}}, "bonus_kwargs: {'coef': 1} is for bonus, which is None"),
         ({"bonus": "count", "bonus_kwargs": {"coef": -0.1}}, "coef must be a finite number of"),
         ({"bonus": "count", "bonus_kwargs": {"gamma": 0.9}}, "bonus 'count' has no parameter 'gamma'; it has: form"),
-        ({"bonus": "count", "bonus_kwargs": "coef=1"}, "bonus_kwargs must be a dict, such as .*, not 'coef=1'"),
+        (
+            {"bonus": "count", "bonus_kwargs": "coef=1"},
+            "bonus_kwargs must be a dict of values .* not 'coef=1'",
+        ),
     ],
 )
 def test_what_is_refused(kwargs, message):

@@ -219,7 +219,7 @@ def test_what_does_not_fit_is_not_gone_on_with(tmp_path):
     agent.save(tmp_path)
     with pytest.raises(CheckpointError, match="the run had 4 environments, now there are 3"):
         RecurrentPPO.resume(tmp_path, tmaze(3), device="cpu")
-    with pytest.raises(CheckpointError, match=r"observation_space was Multi.* the environment's is Multi"):
+    with pytest.raises(CheckpointError, match=r"observation_space was Multi.* that of env is Multi"):
         RecurrentPPO.resume(tmp_path, underground(), device="cpu")
     with pytest.raises(CheckpointError, match="is a run of RecurrentPPO, not of Imitation"):
         Imitation.resume(tmp_path, tmaze(), device="cpu")
@@ -939,7 +939,7 @@ def test_a_file_runs_nothing(spoiled, tmp_path):
 
 def test_other_spaces(good):
     for env in (underground(), dummy(2)):
-        with pytest.raises(CheckpointError, match=rf"{POLICY_JSON}: observation_space was .* the environment's is "):
+        with pytest.raises(CheckpointError, match=rf"{POLICY_JSON}: observation_space was .* that of env is "):
             RecurrentPPO.load(good, env, device="cpu")
 
 
