@@ -31,8 +31,9 @@ from memagents.ranks import mean_count
 class Imitation(WindowAlgorithm):
     """Cross-entropy on the oracle's actions, through the memory.
 
-    The environment must offer ``oracle()``; where it says −1 the action does not matter and teaches nothing. The critic
-    learns the returns of what was done, so that PPO can go on from the policy.
+    The environment must offer ``oracle()``; where it says −1 the action does not matter and teaches nothing. What it
+    says where no action matters (``decision``) teaches as well, but counts for no accuracy. The critic learns the
+    returns of what was done, so that PPO can go on from the policy.
 
     What is seen is fed as it is, whatever the policy would have done (teacher forcing), where the oracle's share is 1
     or actions do not change observations, as in the algorithmic tasks. There this is supervised learning of sequences,
@@ -158,7 +159,7 @@ class Imitation(WindowAlgorithm):
         log["gradient_norm"].append(self.step_optimizer(losses))
         with torch.no_grad():
             lesson = ~torch.from_numpy(self._reviewing).to(self.device)[batch.rows]  # rows that review no earlier one
-            counted = lesson.expand(asked.shape)[asked]
+            counted = (lesson & batch.decisions)[asked]
             right = (distribution.mode() == labels).view(len(labels), *labels.shape[1:] or (1,)).all(-1)
             nats = torch.zeros(asked.shape, dtype=surprise.dtype, device=self.device).masked_scatter(asked, surprise)
             whole = in_whole_episodes(batch.starts, batch.ends) & lesson

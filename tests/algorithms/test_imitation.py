@@ -204,6 +204,25 @@ def test_actions_of_several_entries(actions, share):
     assert 0 < np.mean(right) < 1
 
 
+def test_thoughts_of_the_oracle_are_learned_but_count_for_no_accuracy():
+    """What it says where no action matters, of which nobody can be right in all."""
+    task = {"task": "shortest_path", "answers": "edges", "stepwise": True, "planning": 3, "stations": 4, "exits": 2}
+    env = as_vec_env(gym.make_vec("memenvs/Underground-v0", num_envs=4, **task, distance=2, labels=4))
+    agent = make(env, n_steps=40, n_minibatches=1, learning_rate=lambda _: 0.0)
+    with torch.no_grad():
+        agent.policy.action_net.weight.mul_(100)  # not all alike
+    agent.learn(4 * 40)
+    batch = agent.batches[0]
+    asked = (batch.labels >= 0).all(-1)
+    assert 0 < (batch.decisions & asked).sum() == batch.decisions.sum() < asked.sum()
+    outputs, _, _ = agent.policy.unroll(batch.observations, batch.initial_state, batch.starts)
+    distribution = agent.policy.distribution(outputs[asked])
+    right = (distribution.mode() == batch.labels[asked]).all(-1)
+    surprise = -distribution.log_prob(batch.labels[asked].float()).mean().item()
+    assert agent.losses[0]["cross_entropy_loss"] == pytest.approx(surprise, rel=1e-5)
+    assert list(agent.recent_accuracies) == [pytest.approx(right[batch.decisions[asked]].float().mean().item())]
+
+
 def test_bits_are_counted_over_whole_episodes():
     agent = make(n_minibatches=1, learning_rate=lambda _: 0.0)
     agent.policy.double()

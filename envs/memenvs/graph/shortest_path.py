@@ -31,6 +31,7 @@ from memenvs.graph.phases import (
     write_triple,
 )
 from memenvs.graph.query import distances_to, draw_pair
+from memenvs.random import advance, fold, integer
 
 if TYPE_CHECKING:
     from memenvs.graph.parameters import Task
@@ -175,30 +176,46 @@ def oracle(state, level):
 
 @njit
 def oracle_by_edge(state, level):
-    """Return the first edge of a shortest way to the goal, or the one to think of now, as an answer that names it."""
-    edge = np.int16(-1)
-    if acting(state, level):
-        edge = best_edge(level, state.to_goal, state.position)
-    elif level.stepwise:
-        edge = thought(state, level)
-    if edge < 0:
-        return np.int64(-1)
-    return np.int64(level.links[edge, LABEL]) * CODES + level.codes[level.links[edge, DESTINATION]]
+    """Return the first edge of a shortest way to the goal as an answer that names it, or what to think of now."""
+    if not acting(state, level):
+        return thought(state, level) if level.stepwise else np.int64(-1)
+    edge = best_edge(level, state.to_goal, state.position)
+    return named(level, edge, DESTINATION) if edge >= 0 else np.int64(-1)
+
+
+@njit
+def named(level, edge, end):
+    """Return the action that names an edge by its label and one of its ends, ``SOURCE`` or ``DESTINATION``."""
+    return np.int64(level.links[edge, LABEL]) * CODES + level.codes[level.links[edge, end]]
 
 
 @njit
 def thought(state, level):
-    """From the second step of planning on: the edge in the middle of the way, then one by one those before it."""
-    since = state.time - level.told - 2
-    if since < 0:
-        return np.int16(-1)
-    station, edge = state.start, np.int16(-1)
-    for _ in range(max((state.distance + 1) // 2 - since, 1)):
-        edge = best_edge(level, state.to_goal, station)
-        if edge < 0:
-            break
-        station = level.links[edge, DESTINATION]
-    return edge
+    """Return, in the n-th step of planning, an edge by which shortest ways go on from n steps before the goal, or -1.
+
+    It is drawn from all such edges, and named by where it comes from, which is what is to be found out.
+    """
+    away = state.time - level.told
+    if not 1 <= away <= state.distance:
+        return np.int64(-1)
+    key, chosen, nearer = fold(state.key, away), np.int64(-1), 0
+    for edge in range(level.edges):
+        if (
+            state.to_goal[level.links[edge, SOURCE]] != away
+            or state.to_goal[level.links[edge, DESTINATION]] != away - 1
+        ):
+            continue
+        nearer += 1  # the n-th takes the place with probability 1/n: each is equally likely to stay
+        key = advance(key)
+        if integer(key, nearer) == 0:
+            chosen = np.int64(edge)
+    return named(level, chosen, SOURCE) if chosen >= 0 else np.int64(-1)
+
+
+@njit
+def decides(state, level):
+    """Return whether an answer is due, and not one of the oracle's thoughts."""
+    return acting(state, level) and best_exit(level, state.to_goal, state.position) >= 0
 
 
 @njit

@@ -77,7 +77,7 @@ def define(
     observation = observation_sizes(task, asked.labels)
     by_edge = asked.parameters.get("answers") == "edges"
     action = action_sizes(task, asked.labels, by_edge)
-    more = {"decides": always_decides} if task == "explore" else {}
+    decides = {"explore": always_decides, "shortest_path": shortest_path.decides}.get(task)
     return Definition(
         name="Underground(" + ", ".join(f"{name}={value!r}" for name, value in asked.parameters.items()) + ")",
         params=asked.params,
@@ -99,7 +99,7 @@ def define(
         text=text,
         frames_per_second=2,
         goals=navigate.goals(asked.parameters["step_cost"]) if task == "navigate" else None,
-        **more,
+        decides=decides,
         **split_of(asked, task, map),
     )
 
@@ -226,9 +226,9 @@ class Underground(SingleEnv):
         planning and answers, after one description
     :param stepwise: *traversal*, *shortest path* with ``answers="edges"``: have the oracle think aloud before answers
         are due, a help for who imitates it; observations, answers and rewards are the same. In *traversal* it says with
-        each label that is asked the station that it leads to, in *shortest path* from the second step of planning on
-        the edge in the middle of the way (the earlier of two), which searches from both ends can find, and then one by
-        one those before it
+        each label that is asked the station that it leads to. In *shortest path* it says in the n-th step of planning
+        a station n steps before the goal and the label by which a shortest way goes on from there, drawn from all
+        such edges, up to those as far from the goal as the start: who imitates this learns to find all of them at once
     :param lesson: *traversal*: 1 to 14, *shortest path*: 1 to 15: the paper's ``stations``, ``exits``, and ``path`` or
         ``distance`` of that lesson, and ``labels="codes"``; parameters given beside it take precedence
     :param two_way: with each edge of a random graph also its reverse; a graph in which a station then has more exits
