@@ -25,6 +25,7 @@ from memagents.policies.core_policy import Acted, CorePolicy, layer_sizes
 from memagents.policies.distributions import distribution_for
 from memagents.policies.encoding import Observations, map_observations
 from memagents.policies.popart import PopArt
+from memagents.policies.recall import Recall, lags_of
 
 
 class Appraised(NamedTuple):
@@ -144,8 +145,8 @@ class MemoryPolicy(CorePolicy):
         actor_width, critic_width = (self.core.output_size,) * 2
         if isinstance(self.core, Pair):
             actor_width, critic_width = self.core.actor.output_size, self.core.critic.output_size
-        recalled = len(self.recall_lags) * self.core.input_size
-        self.recall_net = nn.Linear(actor_width, recalled) if recalled else None
+        lags = self.recall_lags
+        self.recall_net = Recall(actor_width, self.core.input_size, lags) if lags else None
         hidden = hidden_layers(net_arch)
         distribution: Any = distribution_for(action_space)
         self.action_dist = distribution
@@ -198,34 +199,13 @@ class MemoryPolicy(CorePolicy):
                 self.core, encoded, state, starts, self.recompute_steps or len(starts)
             )
             if self.recall_net is not None:
-                losses = {**losses, "recall": self.recall_weight * self.recall_error(encoded, outputs, starts)}
+                error = self.recall_net.error(encoded, self._actors(outputs), starts)
+                losses = {**losses, "recall": self.recall_weight * error}
         return outputs, state, losses
 
     def _precision(self) -> AbstractContextManager:
         """The context of everything that ``mixed_precision`` makes faster."""
         return torch.autocast(self.device.type, torch.bfloat16) if self.mixed_precision else nullcontext()
-
-    def recall_error(self, encoded: Tensor, outputs: Tensor, starts: Tensor) -> Tensor:
-        """Return how wrongly the observations of ``recall_lag`` steps before are recalled: mean squared errors (T, B).
-
-        Each number of the encoded observations is standardised over the window: an encoder that learns would else make
-        them large, and this loss the only one. An observation from before the window or of an earlier episode counts as
-        recalled without an error.
-
-        :param encoded: what the core took, (T, B, I)
-        :param outputs: what it gave, (T, B, O)
-        :param starts: (T, B) booleans
-        """
-        assert self.recall_net is not None
-        episodes, truth = starts.cumsum(0), standardised(encoded.detach())
-        recalled = self.recall_net(self._actors(outputs)).unflatten(-1, (len(self.recall_lags), -1))  # (T, B, lags, I)
-        total = encoded.new_zeros(starts.shape)
-        for number, lag in enumerate(min(lag, len(starts)) for lag in self.recall_lags):
-            earlier = len(starts) - lag
-            errors = (recalled[lag:, :, number] - truth[:earlier]).square().mean(-1)
-            known = torch.where(episodes[lag:] == episodes[:earlier], errors, 0)
-            total = total + torch.cat([known.new_zeros(lag, starts.shape[1]), known])
-        return total / len(self.recall_lags)
 
     def distribution(self, outputs: Tensor) -> Distribution:
         """The distribution of actions for (N, O) outputs of the core."""
@@ -352,26 +332,6 @@ class MemoryPolicy(CorePolicy):
         """The core's outputs (B, O) for one step of observations (B, ...)."""
         window = map_observations(lambda values: values[None], observations)
         return self.unroll(window, state, starts[None])[0][0]
-
-
-def standardised(values: Tensor) -> Tensor:
-    """Return values (T, B, I) with mean 0 and standard deviation 1 over T and B; 0 where one never varies."""
-    centred = values - values.mean((0, 1))
-    return centred / (centred.square().mean((0, 1)).sqrt() + 1e-6)
-
-
-def lags_of(recall_lag: int | Sequence[int] | None) -> list[int]:
-    """Return the lags at which the past is recalled; none for None.
-
-    :raises ValueError: for anything but positive integers, each once
-    """
-    if recall_lag is None:
-        return []
-    given: Sequence[Any] = recall_lag if isinstance(recall_lag, list | tuple) else [recall_lag]
-    lags = [positive_int("recall_lag", lag) for lag in given]
-    if not lags or len(set(lags)) < len(lags):
-        raise ValueError(f"recall_lag must be a positive integer, or several different ones, not {recall_lag!r}")
-    return lags
 
 
 def critics_own(

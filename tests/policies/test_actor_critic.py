@@ -446,16 +446,16 @@ def test_the_past_is_recalled_at_several_lags():
     starts[3, 1] = True
     encoded = policy.encode(observations)
     outputs = policy.unroll(observations, policy.initial_state(4), starts)[0]
-    found = policy.recall_error(encoded, outputs, starts)
+    found = policy.recall_net.error(encoded, outputs, starts)
     both = policy.recall_net
     alone = []
     for number, lag in enumerate([1, 3]):
         single = make(core="gru", recall_lag=lag).double()
         rows = slice(3 * number, 3 * number + 3)
         single.recall_net.load_state_dict({"weight": both.weight[rows], "bias": both.bias[rows]})
-        alone.append(single.recall_error(encoded, outputs, starts))
+        alone.append(single.recall_net.error(encoded, outputs, starts))
     torch.testing.assert_close(found, (alone[0] + alone[1]) / 2)
-    larger = policy.recall_error(1e3 * encoded, outputs, starts)
+    larger = policy.recall_net.error(1e3 * encoded, outputs, starts)
     torch.testing.assert_close(larger, found, rtol=1e-5, atol=1e-7)  # whatever the scale of what is encoded
     assert found.isfinite().all()
     for wrong in (0, [2, 2], [], [1.5]):
