@@ -5,20 +5,20 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import sys
-import types
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Any, TypeVar
 
 import yaml
 
 from memagents.algorithms.sb3_names import alike, option_hint
 from memagents.experiments.catalogue import ALGORITHMS, Algorithm, of_class
-from memagents.experiments.options import Loader, in_words, one_line, parse_options
-from memagents.experiments.settings import DistillSettings, Lesson, TrainSettings, WindowSettings
+from memagents.experiments.options import in_words, parse_options
+from memagents.experiments.plain_settings import from_mapping, read_values
+from memagents.experiments.settings import DistillSettings, TrainSettings, WindowSettings
 from memagents.runs import layout
 from memagents.runs.checkpoint import holds
-from memagents.runs.files import CheckpointError, read_bytes, write_bytes
+from memagents.runs.files import CheckpointError, write_bytes
 from memagents.runs.layout import CONFIG_FILE, POLICY_FILE, STATE_FILE, folder_of
 from memagents.runs.pretrained import is_pretrained
 
@@ -200,7 +200,7 @@ def of_recipe(cls: type[S], name: str, **changes: Any) -> S:
         or it says something wrong
     """
     path = recipe_path(name)
-    values = _read(path)
+    values = read_values(path)
     wanted, ours = values.pop("command", None), of_class(cls.algorithm).name
     if wanted is not None:
         _algorithm(path, wanted)
@@ -219,7 +219,7 @@ def by_recipe(name: str, **changes: Any) -> TrainSettings:
     :raises ValueError: as :func:`of_recipe` does, and if it names no command
     """
     path = recipe_path(name)
-    return of_recipe(_algorithm(path, _read(path).get("command")).settings, name, **changes)
+    return of_recipe(_algorithm(path, read_values(path).get("command")).settings, name, **changes)
 
 
 def _algorithm(path: Path, command: Any) -> Algorithm:
@@ -254,7 +254,7 @@ def of_run(folder: Path, **changes: Any) -> TrainSettings:
     check_folder(folder)
     if not path.is_file():
         raise CheckpointError(f"{folder} is no run of the training scripts: it has no {CONFIG_FILE}")
-    values = _read(path)
+    values = read_values(path)
     algorithm = values.pop("algorithm", None)
     try:
         kind = of_class(algorithm).settings
@@ -308,96 +308,3 @@ def _config(settings: TrainSettings) -> bytes:
     for name in ("resume", "overwrite"):
         del values[name]
     return yaml.safe_dump(values, sort_keys=False, allow_unicode=True).encode()
-
-
-def from_mapping(cls: type[S], values: Mapping[str, Any], source: str, **changes: Any) -> S:
-    """TrainSettings from plain values, checked.
-
-    :param source: what the values are from, for messages
-    :raises ValueError: for a setting that does not exist, or a value of a wrong kind
-    """
-    annotations = get_type_hints(cls)
-    hints = {f.name: annotations[f.name] for f in dataclasses.fields(cls)}
-    values = dict(values)
-    if "lessons" in values:
-        values["lessons"] = _lessons(values["lessons"], source)
-    unknown = [name for name in values if name not in hints]
-    if unknown:
-        known = f"{option_hint(unknown[0], hints)}; there are: {', '.join(sorted(hints))}"
-        raise ValueError(f"{source}: there is no setting {unknown[0]!r}{known}")
-    for name, value in values.items():
-        value = values[name] = _whole(value, hints[name])
-        if not _fits(value, hints[name]):
-            raise ValueError(f"{source}: {name} must be {_in_words(hints[name])}, not {value!r}")
-        if isinstance(value, list):
-            values[name] = tuple(value)
-    return cls(**{**values, **changes})
-
-
-def _lessons(lessons: Any, source: str) -> tuple[Lesson, ...]:
-    """Make a curriculum of plain values."""
-    known = [f.name for f in dataclasses.fields(Lesson)]
-    if not isinstance(lessons, list) or not all(isinstance(one, dict) and set(one) <= set(known) for one in lessons):
-        raise ValueError(f"{source}: lessons must be a list of mappings with {' and '.join(known)}, not {lessons!r}")
-    made = []
-    for number, one in enumerate(lessons):
-        lesson = Lesson(**{"env_kwargs": {}, **one, "until": _whole(one.get("until"), int)})
-        rates = [rate for rate in (lesson.success, lesson.accuracy) if rate is not None]
-        good = all(isinstance(rate, int | float) and 0 < rate <= 1 for rate in rates)
-        good &= lesson.until is None or (type(lesson.until) is int and lesson.until > 0)
-        good &= isinstance(lesson.env_kwargs, dict) and isinstance(lesson.env, str | None)
-        if not good or not (lesson.asks or number == len(lessons) - 1):
-            raise ValueError(
-                f"{source}: lesson {number} needs env_kwargs, a mapping, and success or accuracy, a rate above 0 and "
-                f"up to 1, or until, a number of steps (only the last may lack all three), not {one!r}"
-            )
-        made.append(lesson)
-    return tuple(made)
-
-
-_LARGEST = 4 << 20  # bytes of settings
-
-
-def _read(path: Path) -> dict[str, Any]:
-    data = read_bytes(path, most=_LARGEST)
-    try:
-        values = yaml.load(data, Loader)
-    except (UnicodeDecodeError, RecursionError, yaml.YAMLError) as error:
-        raise CheckpointError(f"{path} is no readable YAML file: {one_line(error)}") from error
-    if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
-        raise CheckpointError(f"{path} must hold a mapping of settings")
-    return values
-
-
-def _whole(value: Any, hint: Any) -> Any:
-    """Return a number that YAML reads as 1e6 as an integer, where an annotation wants one; anything else as it is."""
-    kinds = {hint, *get_args(hint)}
-    whole = isinstance(value, float) and value.is_integer() and int in kinds and float not in kinds
-    return int(value) if whole else value
-
-
-def _fits(value: Any, hint: Any) -> bool:
-    """Return whether a value read from YAML is of the kind that an annotation wants."""
-    origin, inner = get_origin(hint), get_args(hint)
-    if origin in (Union, types.UnionType):
-        return any(_fits(value, one) for one in inner)
-    if origin is Literal:
-        return value in inner
-    if origin is tuple:
-        return isinstance(value, list | tuple) and all(_fits(one, inner[0]) for one in value)
-    if hint in (int, float):
-        return isinstance(value, int if hint is int else int | float) and not isinstance(value, bool)
-    return isinstance(value, origin or hint)
-
-
-def _in_words(hint: Any) -> str:
-    """Return in words what :func:`_fits` wants."""
-    origin, inner = get_origin(hint), get_args(hint)
-    if origin in (Union, types.UnionType):
-        return " or ".join(_in_words(one) for one in inner)
-    if origin is Literal:
-        return " or ".join(map(str, inner))
-    if origin is tuple:
-        return f"a list of {_in_words(inner[0])}"
-    words = {int: "an integer", float: "a number", bool: "true or false", str: "a text", dict: "a mapping"}
-    return words.get(origin or hint, "null")
